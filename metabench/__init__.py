@@ -1,0 +1,51 @@
+"""metabench: why is my meta-gradient noisy, exploding, biased or slow, and what should I change?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Names are imported on first use, so that `metabench --help` needs no torch.
+_PUBLIC = {
+    "Address": "metabench.problem",
+    "Algorithm": "metabench.algorithms.algorithm",
+    "Adam": "metabench.steps.adam",
+    "Digits": "metabench.families.digits",
+    "FOMAML": "metabench.algorithms.fomaml",
+    "Family": "metabench.families.family",
+    "Finding": "metabench.rows",
+    "Layout": "metabench.layout",
+    "Lift": "metabench.lift",
+    "MAML": "metabench.algorithms.maml",
+    "MetaGrad": "metabench.algorithms.algorithm",
+    "Misuse": "metabench.misuse",
+    "Momentum": "metabench.steps.momentum",
+    "Probe": "metabench.probes.probe",
+    "Problem": "metabench.problem",
+    "Quadratic": "metabench.families.quadratic",
+    "Row": "metabench.rows",
+    "SGD": "metabench.steps.sgd",
+    "Sinusoid": "metabench.families.sinusoid",
+    "Step": "metabench.steps.step",
+    "Subject": "metabench.subject",
+    "Task": "metabench.problem",
+    "Variance": "metabench.probes.variance",
+    "page": "metabench.report.page",
+    "to_table": "metabench.rows",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'metabench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

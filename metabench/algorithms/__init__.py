@@ -1,0 +1,6 @@
+"""The algorithms: name -> "module:Class". Add yours here, or as an entry point of this name."""
+
+MEMBERS = {
+    "maml": "metabench.algorithms.maml:MAML",
+    "fomaml": "metabench.algorithms.fomaml:FOMAML",
+}

@@ -1,0 +1,55 @@
+"""What an algorithm is: the meta-gradient of one task, and the settings of its inner loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor
+
+from metabench import curvature
+from metabench.misuse import Misuse
+from metabench.problem import Problem, Task
+from metabench.steps.sgd import SGD
+from metabench.steps.step import Step
+
+
+class MetaGrad(NamedTuple):
+    """The meta-gradient of one task, or of T tasks with a leading axis T."""
+
+    grad: Tensor  # (Q,)
+    loss: Tensor  # outer loss at phi_K, ()
+    phi: Tensor  # phi_K, (P,)
+    notes: dict[str, Tensor]  # what the algorithm measured on the way
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """One task at a time: `algorithm(problem, theta, task) -> MetaGrad`; `lift` does the rest."""
+
+    steps: int = 1  # K, inner steps on the support set [steps]
+    step: Step = field(default_factory=SGD)  # inner optimiser: sgd, momentum or adam
+    batch: int = 0  # support examples in an inner mini-batch, 0 takes all [examples]
+
+    def __post_init__(self) -> None:
+        """Refuse an inner loop of negative length or batch."""
+        if self.steps < 0:
+            raise Misuse(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
+        if self.batch < 0:
+            raise Misuse(f"batch is {self.batch}; give the examples per inner step, or 0 for all.")
+
+    @abstractmethod
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+
+    def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
+        """Append to theta what the algorithm learns besides; `Subject` calls this once."""
+        return problem, theta
+
+
+def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
+    """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""
+    _, pull = curvature.pullback_of(problem.init, theta)
+    through: tuple[Tensor] = pull(v)
+    return through[0]

@@ -1,0 +1,30 @@
+"""FOMAML: what is left of MAML when every second derivative is dropped?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from metabench import curvature
+from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
+from metabench.inner import adapt
+from metabench.problem import Problem, Task
+
+
+@dataclass(frozen=True)
+class FOMAML(Algorithm):
+    r"""Query gradient at the adapted parameters, applied to theta as it is.
+
+    The meta-gradient is :math:`\nabla F(\phi_K)`: MAML with every Hessian set to zero. It costs no
+    second derivative and is biased by what they would have changed.
+    (Nichol, Achiam & Schulman, 2018, https://arxiv.org/abs/1803.02999).
+    """
+
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the first-order meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+        path = adapt(self.step, self.steps, problem, theta, task)
+        loss, v, direct = curvature.value_and_gradients(
+            problem.outer_loss, path.last, theta, task.query
+        )
+        return MetaGrad(through_init(problem, theta, v) + direct, loss, path.last, {})

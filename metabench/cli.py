@@ -1,0 +1,116 @@
+"""The command line: a command is a docstring, its options, one call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import metabench
+from metabench import plugins
+from metabench.misuse import Misuse
+
+ENVIRONMENT = 4  # exit code: the machine broke underneath (disk full, out of memory)
+
+EPILOG = "Exit codes: 0 done, 2 change the command or a path, 4 the environment broke underneath."
+
+
+class Commands(click.Group):
+    """A group that turns misuse into one sentence and a documented exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; misuse exits with 2, a broken environment with 4."""
+        try:
+            return super().invoke(ctx)
+        except Misuse as error:
+            raise click.UsageError(str(error)) from error
+        except (OSError, MemoryError) as error:
+            click.echo(f"Error: {error}. Nothing that was saved before is lost.", err=True)
+            ctx.exit(ENVIRONMENT)
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metabench.__version__)
+def main() -> None:
+    """Why is my meta-gradient noisy, exploding, biased or slow, and what should I change?
+
+    Start with `metabench variance --algo maml`.
+    """
+
+
+def measuring(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that every probe has."""
+    options = [
+        click.option("--algo", default="maml", show_default=True, help="Algorithm."),
+        click.option("--family", default="sinusoid", show_default=True, help="Task family."),
+        click.option("--problem", metavar="FILE.py:NAME", help="Your own family, from a file."),
+        click.option("--theta", metavar="FILE", default="",
+                     help="Trained theta: .pt or .safetensors"),
+        click.option("--tasks", type=int, help="Fresh tasks to draw.  [default: the family's]"),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option("--dtype", default="float32", show_default=True, help="float32 or float64."),
+        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+                     help="A field of algo, family, probe or lift, e.g. algo.steps=5."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("--html", type=click.Path(path_type=Path), help="Write the page here."),
+        click.option("--csv", type=click.Path(path_type=Path), help="Write the tidy table here."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(epilog=EPILOG)
+@measuring
+def variance(**options: Any) -> None:
+    """Measure how noisy the meta-gradient is, and at which batch size signal equals noise."""
+    from metabench.command import run
+
+    run("variance", **options)
+
+
+@main.command("list", epilog=EPILOG)
+@click.argument("name", required=False)
+def list_members(name: str | None) -> None:
+    """Show every algorithm, family, probe and step; with a NAME, its fields, units, defaults."""
+    if name is None:
+        _list_all()
+    else:
+        _list_one(name)
+
+
+def _list_all() -> None:
+    for kind in plugins.KINDS:
+        click.secho(kind, bold=True)
+        for name, target in plugins.members(kind).items():
+            about = plugins.describe(target)
+            click.echo(f"  {name:<10} {about.summary}")
+            if about.reference:
+                click.secho(f"  {'':<10} {about.reference}", dim=True)
+    click.echo("\nFields of one: metabench list NAME")
+
+
+def _list_one(name: str) -> None:
+    from metabench.listing import fields
+
+    kinds = [kind for kind in plugins.KINDS if name in plugins.members(kind)]
+    if not kinds:
+        from metabench.misuse import unknown
+
+        raise unknown("member", name, {n for kind in plugins.KINDS for n in plugins.members(kind)})
+    for kind in kinds:
+        about = plugins.describe(plugins.members(kind)[name])
+        click.secho(f"{name} ({plugins.KINDS[kind][1]}): {about.summary}", bold=True)
+        click.echo(about.reference)
+        click.echo()
+        for line in fields(kind, name):
+            click.echo(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

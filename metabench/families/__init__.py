@@ -1,0 +1,7 @@
+"""The task families: name -> "module:Class". Add yours here, or as an entry point of this name."""
+
+MEMBERS = {
+    "quadratic": "metabench.families.quadratic:Quadratic",
+    "sinusoid": "metabench.families.sinusoid:Sinusoid",
+    "digits": "metabench.families.digits:Digits",
+}

@@ -1,0 +1,111 @@
+"""Handwritten digits, N ways and k shots: real images that need no download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import draws, nets
+from metabench.families.family import Family, at_least
+from metabench.misuse import Misuse
+from metabench.problem import Address, Problem, Task
+
+SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6), "test": (7, 8, 9)}
+# Turned by half, 0, 1 and 8 look like themselves, and 6 and 9 like each other: not new classes.
+QUARTER_TURNS = {digit: (0, 1) if digit in (0, 1, 6, 8, 9) else (0, 1, 2, 3) for digit in range(10)}
+SIDE = 8
+
+
+@dataclass(frozen=True)
+class Digits(Family):
+    """Classify 8x8 handwritten digits; a class is a digit and a rotation by quarter turns.
+
+    Digits are split before they are rotated: 0 to 6 train (22 classes), 7 to 9 test (8 classes).
+    Within a task, support and query images of a class come from two halves of its images, drawn
+    with the task, so that either can be redrawn without touching the other. The network has two
+    blocks of 3x3 convolution, batch norm (statistics of the batch at hand), ReLU and pooling; the
+    loss is the cross-entropy.
+    (Alpaydin & Kaynak, 1998, https://doi.org/10.24432/C50P49), as bundled with scikit-learn.
+    """
+
+    ways: int = 5  # N, classes of a task [classes]
+    shots: int = 1  # support images of each class [examples]
+    queries: int = 15  # query images of each class [examples]
+    split: str = "train"  # digits that classes are made of: train or test
+    filters: int = 32  # channels of each convolution [channels]
+
+    tasks: ClassVar[int] = 512
+
+    def __post_init__(self) -> None:
+        """Refuse more classes than the split has, and more images than a class has."""
+        at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
+        at_least(2, ways=self.ways)
+        if self.split not in SPLITS:
+            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        classes = sum(len(QUARTER_TURNS[digit]) for digit in SPLITS[self.split])
+        if self.ways > classes:
+            raise Misuse(
+                f"ways is {self.ways}, but the {self.split} split has {classes} classes; "
+                f"ask for at most {classes}."
+            )
+        half = _images(self.split)[1] // 2
+        if max(self.shots, self.queries) > half:
+            raise Misuse(
+                f"shots is {self.shots} and queries is {self.queries}, but a class has {half} "
+                f"images for each; ask for at most {half}."
+            )
+
+    def problem(self) -> Problem:
+        """Give the cross-entropy of the network."""
+        return Problem.from_module(self._net(), functional.cross_entropy)
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw the network's initial parameters, `(Q,)`."""
+        return nets.initial(self._net(), seed)
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks: images `(T, ways * shots, 1, 8, 8)` in [0, 1], labels `(T, ways * shots)`."""
+        images, each = _images(self.split)
+        tasks, half = len(address.task), each // 2
+        numbers = draws.uniform(seed, "task", address, len(images) + self.ways * each)
+        classes = draws.order(numbers[:, : len(images)])[:, : self.ways]
+        deal = draws.order(numbers[:, len(images) :].reshape(tasks, self.ways, each))
+        labels = draws.order(draws.uniform(seed, "label", address, self.ways))
+
+        def pick(axis: str, pool: NDArray[np.int64], count: int) -> tuple[Tensor, Tensor]:
+            keys = draws.uniform(seed, axis, address, self.ways * half)
+            chosen = draws.order(keys.reshape(tasks, self.ways, half))[:, :, :count]
+            which = np.take_along_axis(pool, chosen, axis=2)
+            x = images[classes[:, :, None], which].reshape(tasks, -1, 1, SIDE, SIDE)
+            return torch.from_numpy(x), torch.from_numpy(np.repeat(labels, count, axis=1))
+
+        return Task(
+            pick("support", deal[:, :, :half], self.shots),
+            pick("query", deal[:, :, half:], self.queries),
+        )
+
+    def _net(self) -> torch.nn.Module:
+        return nets.conv(2, self.filters, self.ways, SIDE)
+
+
+@cache
+def _images(split: str) -> tuple[NDArray[np.float64], int]:
+    """Give the images of each class, `(classes, each, 8, 8)` in [0, 1], equally many a class."""
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    by_digit = [bundle.images[bundle.target == digit] / 16.0 for digit in SPLITS[split]]
+    each = 2 * (min(map(len, by_digit)) // 2)
+    turned = [
+        np.rot90(images[:each], turns, axes=(1, 2))
+        for digit, images in zip(SPLITS[split], by_digit, strict=True)
+        for turns in QUARTER_TURNS[digit]
+    ]
+    return np.stack(turned), each

@@ -1,0 +1,157 @@
+r"""Noisy quadratics whose meta-gradient moments are known exactly.
+
+An example is a curvature a and a target z, both `(dim,)`, with loss
+:math:`\tfrac12 \sum_d a_d (\phi_d - z_d)^2`. Around the task's centre c its gradient is
+:math:`a (\phi - c) - e`, so support sets are noisy in gradient *and* curvature, which makes
+few-shot adaptation biased, as it is on real problems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import comb
+from torch import Tensor
+
+from metabench import draws
+from metabench.families.family import Family, at_least
+from metabench.layout import Layout
+from metabench.misuse import Misuse
+from metabench.problem import Address, Data, Layouts, Problem, Task
+
+Vector = NDArray[np.float64]
+
+
+class Truth(NamedTuple):
+    """Exact moments of one task's meta-gradient: E g `(dim,)` and tr Cov(g)."""
+
+    mean: Vector
+    variance: float
+
+    @property
+    def mean_norm_squared(self) -> float:
+        """|E g|^2."""
+        return float(self.mean @ self.mean)
+
+    @property
+    def noise_scale(self) -> float:
+        """Tr Cov(g) / |E g|^2, in tasks."""
+        return self.variance / self.mean_norm_squared
+
+
+@dataclass(frozen=True)
+class Quadratic(Family):
+    """Quadratic bowls with random centres; every moment of MAML and FOMAML in closed form.
+
+    Task: c ~ N(0, spread^2). Example: a = h (1 +- jitter) with a fair sign in each coordinate,
+    e ~ N(0, noise^2), z = c + e / a, where h runs from 1 down to 1 / condition.
+    The setting is that of (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400),
+    with Lipschitz constants 1 + jitter (gradient) and 0 (Hessian).
+    """
+
+    dim: int = 20  # P, parameters [parameters]
+    condition: float = 10.0  # largest over smallest mean curvature [1]
+    spread: float = 1.0  # standard deviation of a task's centre [parameter]
+    noise: float = 1.0  # standard deviation of an example's gradient [gradient entry]
+    jitter: float = 0.5  # relative spread of an example's curvature [1]
+    offset: float = 0.5  # standard deviation of theta around the mean centre [parameter]
+    shots: int = 10  # support examples of a task [examples]
+    queries: int = 10  # query examples of a task [examples]
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which a curvature or a variance would not be positive."""
+        at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
+        if not self.condition >= 1:
+            raise Misuse(f"condition is {self.condition}; it must be at least 1.")
+        if not 0 <= self.jitter < 1:
+            raise Misuse(f"jitter is {self.jitter}; it must lie in [0, 1), or curvature vanishes.")
+        for name in ("spread", "noise", "offset"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+
+    @property
+    def curvatures(self) -> Vector:
+        """Mean curvature h of each coordinate, `(dim,)`: the Hessian's expected eigenvalues."""
+        return np.geomspace(1.0, 1.0 / self.condition, self.dim)
+
+    def problem(self) -> Problem:
+        """Adapt one vector `(dim,)` from theta."""
+        layout = Layout(("phi",), ((self.dim,),))
+        return Problem(_identity, _loss, _loss, Layouts(layout, layout))
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw theta around the mean centre, `(dim,)`."""
+        numbers = draws.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
+        return torch.from_numpy(self.offset * draws.normal(numbers))
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks with curvatures and targets `(T, shots, dim)` and `(T, queries, dim)`."""
+        centre = self.spread * draws.normal(draws.uniform(seed, "task", address, self.dim))
+
+        def examples(axis: str, count: int) -> tuple[Tensor, Tensor]:
+            numbers = draws.uniform(seed, axis, address, 2 * count * self.dim)
+            numbers = numbers.reshape(len(centre), 2, count, self.dim)
+            sign = np.where(numbers[:, 0] < 0.5, -1.0, 1.0)
+            curvature = self.curvatures * (1 + self.jitter * sign)
+            error = self.noise * draws.normal(numbers[:, 1])
+            target = centre[:, None] + error / curvature
+            return torch.from_numpy(curvature), torch.from_numpy(target)
+
+        return Task(examples("support", self.shots), examples("query", self.queries))
+
+    def truth(self, theta: Tensor, steps: int, rate: float, first_order: bool = False) -> Truth:
+        r"""Give the exact moments of the meta-gradient for `steps` plain gradient steps.
+
+        With mean support curvature A, :math:`r = (1 - \alpha A)^K` and
+        :math:`s = \alpha \sum_{j<K} (1 - \alpha A)^j`, adaptation ends at
+        :math:`\phi_K - c = r (\theta - c) + s \bar e`, and the meta-gradient is
+        :math:`r [\bar a_Q (\phi_K - c) - \bar e_Q]`, without the leading r to first order.
+        Expectations over A sum its binomial distribution.
+
+        Args:
+            theta: where the moments are wanted, `(dim,)`.
+            steps: K.
+            rate: alpha.
+            first_order: FOMAML's moments instead of MAML's.
+
+        Returns:
+            The moments over task, support and query together.
+        """
+        u = theta.double().cpu().numpy()
+        h, signs, weights = self.curvatures, *self._binomial()
+        shrink = 1 - rate * h[:, None] * (1 + self.jitter * signs)  # 1 - alpha A, (dim, values)
+        r = shrink**steps
+        s = rate * sum((shrink**j for j in range(steps)), start=np.zeros_like(shrink))
+        lead = np.ones_like(r) if first_order else r
+
+        def expected(values: Vector) -> Vector:
+            mean: Vector = values @ weights
+            return mean
+
+        query_square = h**2 * (1 + self.jitter**2 / self.queries)
+        adapted = expected(lead**2 * r**2) * (u**2 + self.spread**2)
+        noisy = expected(lead**2 * s**2) * self.noise**2 / self.shots
+        square = query_square * (adapted + noisy)
+        square += expected(lead**2) * self.noise**2 / self.queries
+        mean = h * expected(lead * r) * u
+        return Truth(mean, float(square.sum() - mean @ mean))
+
+    def _binomial(self) -> tuple[Vector, Vector]:
+        """Give the values and probabilities of the mean of `shots` fair signs."""
+        heads = np.arange(self.shots + 1)
+        weights = np.asarray(comb(self.shots, heads) / 2.0**self.shots, np.float64)
+        return 2 * heads / self.shots - 1, weights
+
+
+def _identity(theta: Tensor) -> Tensor:
+    return theta
+
+
+def _loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+    curvature, target = data
+    loss: Tensor = (0.5 * curvature * (phi - target) ** 2).sum(-1).mean()
+    return loss

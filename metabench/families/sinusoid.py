@@ -1,0 +1,69 @@
+"""Sine waves of random amplitude and phase: the field's smallest non-linear problem."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench import draws, nets
+from metabench.families.family import Family, at_least
+from metabench.problem import Address, Problem, Task
+
+AMPLITUDES = 0.1, 5.0
+PHASES = 0.0, math.pi
+INPUTS = -5.0, 5.0
+
+
+@dataclass(frozen=True)
+class Sinusoid(Family):
+    """Regress y = a sin(x - p) with a ReLU network, a in [0.1, 5], p in [0, pi], x in [-5, 5].
+
+    The loss is the mean squared error.
+    (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400), section 5.1.
+    """
+
+    shots: int = 10  # support points of a task [examples]
+    queries: int = 10  # query points of a task [examples]
+    hidden: tuple[int, ...] = (40, 40)  # widths of the hidden layers [units]
+
+    def __post_init__(self) -> None:
+        """Refuse empty sets and layers."""
+        at_least(1, shots=self.shots, queries=self.queries, hidden=min(self.hidden, default=1))
+
+    def problem(self) -> Problem:
+        """Give the mean squared error of the network."""
+        return Problem.from_module(self._net(), _mean_squared_error)
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw the network's initial parameters, `(Q,)`."""
+        return nets.initial(self._net(), seed)
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""
+        shape = draws.uniform(seed, "task", address, 2)
+        amplitude, phase = _spread(shape[:, :1], AMPLITUDES), _spread(shape[:, 1:], PHASES)
+
+        def points(axis: str, count: int) -> tuple[Tensor, Tensor]:
+            x = _spread(draws.uniform(seed, axis, address, count), INPUTS)
+            y = amplitude * np.sin(x - phase)
+            return torch.from_numpy(x)[..., None], torch.from_numpy(y)[..., None]
+
+        return Task(points("support", self.shots), points("query", self.queries))
+
+    def _net(self) -> torch.nn.Module:
+        return nets.mlp((1, *self.hidden, 1))
+
+
+def _spread(uniforms: NDArray[np.float64], interval: tuple[float, float]) -> NDArray[np.float64]:
+    low, high = interval
+    return low + (high - low) * uniforms
+
+
+def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    # Written out: F.mse_loss fails under nested vmap and forward mode in torch 2.13.
+    return ((prediction - target) ** 2).mean()

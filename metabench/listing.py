@@ -1,0 +1,34 @@
+"""A member's fields as lines of text: name, type, default, unit, meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from metabench import plugins, spec
+
+
+def fields(kind: str, name: str) -> list[str]:
+    """Give one line a field, aligned; nested members are spelled with their dotted path."""
+    cls = plugins.load(kind, name)
+    about = plugins.comments(cls)
+    lines = [("field", "type", "default", "unit", "meaning")]
+    for field in dataclasses.fields(cls):
+        meaning, _, unit = about[field.name].rstrip("]").partition(" [")
+        default = (
+            field.default_factory()
+            if field.default is dataclasses.MISSING and callable(field.default_factory)
+            else field.default
+        )
+        shown = str(default)
+        if dataclasses.is_dataclass(default):
+            inner = spec.NESTED[str(field.type)]
+            shown = plugins.name_of(inner, type(default))
+            meaning += f"; fields: metabench list {shown}"
+        lines.append((field.name, str(field.type), shown, unit, meaning))
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return [
+        "  ".join(
+            [*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[4]]
+        )
+        for line in lines
+    ]

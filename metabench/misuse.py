@@ -1,0 +1,23 @@
+"""What is raised when the caller, not the measurement, must change something."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Misuse(ValueError):
+    """Say what was given, what was expected and the repair; the command line exits with 2."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Misuse:
+    """Name the nearest known words for one that isn't known.
+
+    >>> print(unknown("algorithm", "mamel", ["maml", "fomaml"]))
+    There is no algorithm 'mamel'; did you mean 'maml'? Known: fomaml, maml.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    guess = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+    listing = f" Known: {', '.join(names)}." if names else ""
+    return Misuse(f"There is no {kind} {given!r}{where}{guess}{listing}")

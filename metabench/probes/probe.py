@@ -1,0 +1,45 @@
+"""What a probe is: measure a subject, read the table, draw the table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+Progress = Callable[[int, int], None]  # (tasks done, tasks in all)
+
+
+def silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+class Probe(ABC):
+    """Settings are dataclass fields; only `measure` needs torch, so pages can be made without it.
+
+    `question` is what the probe answers, in one sentence; `caption` says how to read its figure;
+    `axis` names what `at` counts in its rows.
+    """
+
+    question: ClassVar[str]
+    caption: ClassVar[str]
+    axis: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure the subject on fresh tasks of this seed."""
+
+    @abstractmethod
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Make findings of one measured table, the weightiest first."""
+
+    @abstractmethod
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw one measured table."""

@@ -1,0 +1,84 @@
+"""How noisy is the meta-gradient, and how many tasks would it take to hear the signal?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+FEWEST = 16  # batches at each B: below this the intervals are too wide to say anything
+
+
+@dataclass(frozen=True)
+class Variance(Probe):
+    """Variance of the meta-gradient against the task batch size B, and the noise scale.
+
+    The variance is measured at every B on fresh, disjoint batches; noise equals signal at the noise
+    scale tr Cov(g) / |E g|^2, in tasks.
+    (McCandlish, Kaplan, Amodei & OpenAI Dota Team, 2018, https://arxiv.org/abs/1812.06162).
+    """
+
+    tasks: int = 4096  # fresh tasks at B = 1, and the most at any other B [tasks]
+    batches: int = 128  # most batches at each B above 1 [batches]
+    sizes: tuple[
+        int, ...
+    ] = ()  # the values of B; empty: 1, 2, 4, .. up to tasks / 16 or 64 [tasks]
+    batch: int = 25  # the B you train with, which the first finding speaks of [tasks]
+
+    axis: ClassVar[str] = "B"
+    question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
+    caption: ClassVar[str] = (
+        "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
+        "Independent tasks follow the dashed 1/B line. The dotted line is the squared norm of the "
+        "mean meta-gradient, the signal: right of where they cross (the noise scale) a batch holds "
+        "more signal than noise."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse batch sizes below 1 and samples too small for an interval."""
+        if self.batch < 1 or min(self.sizes, default=1) < 1:
+            given = min((self.batch, *self.sizes))
+            raise Misuse(f"B is {given}; a task batch holds at least 1 task.")
+        if self.batches < FEWEST:
+            raise Misuse(f"batches is {self.batches}; intervals need at least {FEWEST}.")
+        largest = max(self.sizes, default=2)
+        if self.tasks < FEWEST * largest:
+            raise Misuse(
+                f"tasks is {self.tasks}, too few for an interval at B = {largest}: that takes "
+                f"{FEWEST} disjoint batches, so give --tasks {FEWEST * largest} or more"
+                + (", or smaller probe.sizes." if self.sizes else ".")
+            )
+
+    @property
+    def plan(self) -> dict[int, int]:
+        """Map each B, 1 always among them, to the number of disjoint batches it is measured on."""
+        powers = [2**i for i in range(7) if 2**i * FEWEST <= self.tasks]
+        sizes = sorted({1, *(self.sizes or powers)})
+        return {B: self.tasks if B == 1 else min(self.tasks // B, self.batches) for B in sizes}
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure `variance`, `snr` and `seconds` at each B, and what follows from them."""
+        from metabench.probes.variance.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say whether tasks are independent, the signal is heard, and which B balances noise."""
+        from metabench.probes.variance.diagnose import diagnose
+
+        return diagnose(table, self.batch)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw variance against B with the 1/B line and the noise scale."""
+        from metabench.probes.variance.draw import draw
+
+        draw(table, axes)

@@ -1,0 +1,136 @@
+"""What the variance table says, in sentences with numbers and repairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.rows import LEVELS, Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def diagnose(table: pd.DataFrame, batch: int) -> list[Finding]:
+    """Make findings of one variance table for training at B = `batch`, the weightiest first."""
+    largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
+    findings = [
+        *_divergence(table, batch),
+        *_noise(table, batch),
+        *_independence(table, largest),
+    ]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
+    hit = [r for r in from_table(table, "diverged") if r.status == "diverged"]
+    if not hit:
+        return []
+    alone = hit[0]
+    where = from_table(table, "first_diverged")
+    first = f" (the first is task {where[0].value:.0f})" if where else ""
+    claim = (
+        f"{_percent(alone)} of meta-gradients over {_tasks(alone.at)} are not finite{first}, so at "
+        "these settings the variance, and what follows from it, does not exist."
+    )
+    if alone.at == 1 and alone.value is not None:
+        meets = 1 - (1 - alone.value) ** batch
+        claim += f" A batch of {batch} meets at least one with probability {meets:.0%}."
+    repair = (
+        "Lower the inner rate (--set algo.step.rate=...), take fewer inner steps, or clip the "
+        "inner gradient (--set algo.step.clip_norm=10)."
+    )
+    return [Finding("diverged", "critical", claim, repair, tuple(hit))]
+
+
+def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
+    (slope,) = from_table(table, "slope")
+    if slope.value is None:
+        return []
+    law = f"Variance falls as B^{slope.value:.2f} {_interval(slope)} from B = 1 to {largest}"
+    if slope.status == "refuted":
+        slower = slope.value > -1
+        claim = (
+            f"{law}; independent tasks would give B^-1. "
+            + ("Tasks of one batch resemble each other" if slower else "Tasks of one batch balance")
+            + ", so noise scale and signal-to-noise are withheld."
+        )
+        repair = (
+            "Draw the tasks of a batch independently: shuffle across classes and files, and check "
+            "that the sampler's seed differs between tasks."
+            if slower
+            else "Nothing need change if the sampler stratifies on purpose."
+        )
+        level = "critical" if slower else "info"
+        return [Finding("dependent_tasks", level, claim, repair, (slope,))]
+    claim = f"{law}, as it must for independent tasks (B^-1)."
+    return [Finding("independent_tasks", "info", claim, "Nothing to change.", (slope,))]
+
+
+def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
+    found = from_table(table, "noise_scale")
+    (mean,) = from_table(table, "mean_norm_squared")
+    scale = found[0] if found else Row("noise_scale", status="withheld")
+    if scale.status == "degenerate":
+        claim = "The meta-gradient is the same for every task: nothing varies."
+        repair = "Check that tasks differ and that the loss depends on theta."
+        return [Finding("no_variation", "warning", claim, repair, (mean,))]
+    if mean.status == "unresolved":
+        return [_unresolved(table, mean)]
+    if scale.value is None or scale.low is None or scale.high is None:
+        return []
+    text = (
+        f"Noise equals signal at {_number(scale.value)} tasks {_interval(scale)}; at B = {batch} "
+        f"the signal-to-noise ratio is {_number(batch / scale.value)} "
+        f"[{_number(batch / scale.high)}, {_number(batch / scale.low)}]."
+    )
+    progress = 1 / (1 + scale.value / batch)
+    gain = f" A step at B = {batch} makes about {progress:.0%} of a noiseless step's progress."
+    if batch < scale.low:
+        repair = (
+            f"Raise the task batch towards {_number(scale.value)}, or lower the outer rate in "
+            "proportion: below the noise scale, larger batches buy nearly proportional progress."
+        )
+        return [Finding("noise_scale", "warning", text + gain, repair, (scale, mean))]
+    repair = (
+        f"B = {batch} is far above the noise scale: a smaller batch would cost less for nearly the "
+        "same progress a step."
+        if batch > 4 * scale.high
+        else f"B = {batch} is large enough; nothing to change."
+    )
+    return [Finding("noise_scale", "info", text + gain, repair, (scale, mean))]
+
+
+def _unresolved(table: pd.DataFrame, mean: Row) -> Finding:
+    needed = from_table(table, "tasks_to_detect")
+    claim = (
+        f"The mean meta-gradient can't be told from zero: |E g|^2 = {_number(mean.value)} "
+        f"{_interval(mean)}. No noise scale is claimed."
+    )
+    if needed and needed[0].value is not None:
+        repair = f"Measure with about --tasks {_round_up(needed[0].value)} to resolve it."
+    else:
+        repair = "Measure with more --tasks; if that doesn't help, theta may be stationary."
+    return Finding("no_signal", "warning", claim, repair, (mean, *needed))
+
+
+def _round_up(tasks: float) -> int:
+    power = 1
+    while power < tasks:
+        power *= 2
+    return power
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _percent(share: Row) -> str:
+    return "An unknown share" if share.value is None else f"{100 * share.value:.2g} %"
+
+
+def _tasks(at: float | None) -> str:
+    return "1 task" if at == 1 else f"{at or 0:.0f} tasks"
+
+
+def _interval(line: Row) -> str:
+    return f"[{_number(line.low)}, {_number(line.high)}]"

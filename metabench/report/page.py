@@ -1,0 +1,56 @@
+"""One HTML file that needs nothing else: findings first, then figures, tables, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from metabench.report.figure import render
+from metabench.report.text import by_axis, cell, overall
+from metabench.rows import Finding, flatten
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.probes.probe import Probe
+
+
+def page(
+    probe: Probe,
+    table: pd.DataFrame,
+    findings: Sequence[Finding],
+    provenance: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> str:
+    """Give the page of one measured table, as HTML text.
+
+    Args:
+        probe: what measured it; it draws the figure.
+        table: its tidy table.
+        findings: what `probe.diagnose(table)` said.
+        provenance: how the table was made (command, versions, commit), shown at the end.
+        spec: the settings it was made with, shown at the end.
+
+    Returns:
+        A complete document; it loads nothing and runs no script.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("metabench.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    name = type(probe).__name__.lower()
+    figure = render(name, probe.question, probe.caption, lambda axes: probe.draw(table, axes))
+    return environment.get_template("page.html").render(
+        title=f"metabench {name}",
+        question=probe.question,
+        findings=[(finding, [(r, cell(r)) for r in finding.evidence]) for finding in findings],
+        figures=[figure],
+        tables=[text for text in (by_axis(table, probe.axis), overall(table)) if text.lines],
+        spec=list(flatten(spec or {})),
+        provenance=list(flatten(provenance or {})),
+    )

@@ -1,0 +1,144 @@
+"""Settings by name: dataclass <-> plain JSON <-> digest, with errors that repair."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metabench import plugins
+from metabench.misuse import Misuse, unknown
+
+# A field of this class holds a member of that kind, chosen by name.
+NESTED = {"Step": "steps"}
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def parse(assignments: Sequence[str], roots: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Turn `algo.step.rate=0.1` strings into nested settings, a dictionary a root.
+
+    >>> parse(["algo.step=adam", "algo.step.rate=0.1"], ["algo"])
+    {'algo': {'step': {'name': 'adam', 'rate': '0.1'}}}
+    """
+    settings: dict[str, dict[str, Any]] = {root: {} for root in roots}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        root, *keys = path.strip().split(".")
+        if not equals or not keys or not all(keys):
+            raise Misuse(f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}.")
+        if root not in settings:
+            raise unknown("part", root, roots, f" to set in {assignment!r}")
+        place = settings[root]
+        for key in keys[:-1]:
+            place = _nested(place, key)
+        if isinstance(place.get(keys[-1]), dict):
+            place = _nested(place, keys[-1])
+            place["name"] = value.strip()
+        else:
+            place[keys[-1]] = value.strip()
+    return settings
+
+
+def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+    """Make the named member with these settings, typed against its fields.
+
+    Raises:
+        Misuse: if a field isn't known or a value has the wrong type.
+    """
+    return make(plugins.load(kind, name), settings, name)
+
+
+def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
+    """Make a dataclass of settings whose values may still be text; `called` is for messages."""
+    types = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in settings:
+        if name not in fields:
+            raise unknown("field", name, fields, f" of {called}")
+    values = {
+        name: _value(value, types[name], fields[name], f"{called}.{name}")
+        for name, value in settings.items()
+    }
+    return cls(**values)
+
+
+def to_json(kind: str, member: Any) -> dict[str, Any]:
+    """Give a member's name and settings as plain JSON values."""
+    result: dict[str, Any] = {"name": plugins.name_of(kind, type(member)), **settings(member)}
+    return result
+
+
+def settings(thing: Any) -> dict[str, Any]:
+    """Give a dataclass's fields as plain JSON values; infinities become the word "inf"."""
+    if not dataclasses.is_dataclass(thing):
+        return {}
+    return {field.name: _plain(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+
+
+def digest(spec: Mapping[str, Any]) -> str:
+    """Give the spec's address: twelve hex digits of the SHA-256 of its canonical JSON.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _nested(place: dict[str, Any], key: str) -> dict[str, Any]:
+    inside = place.get(key)
+    if not isinstance(inside, dict):
+        inside = place[key] = {} if inside is None else {"name": inside}
+    return inside
+
+
+def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str) -> Any:
+    nested = NESTED.get(getattr(kind, "__name__", ""))
+    if nested is not None:
+        return _member(value, nested, field, called)
+    if typing.get_origin(kind) is tuple:
+        (inner, *_) = typing.get_args(kind)
+        parts = value.replace(" ", "").split(",") if isinstance(value, str) else value
+        return tuple(_scalar(part, inner, called) for part in parts if part != "")
+    return _scalar(value, kind, called)
+
+
+def _member(value: Any, kind: str, field: dataclasses.Field[Any], called: str) -> Any:
+    if not isinstance(value, Mapping):
+        value = {"name": value}
+    inner = {key: part for key, part in value.items() if key != "name"}
+    if "name" in value:
+        return build(kind, str(value["name"]), inner)
+    default = field.default_factory() if callable(field.default_factory) else field.default
+    return make(type(default), inner, called)
+
+
+def _scalar(value: Any, kind: type[Any], called: str) -> Any:
+    wrong = Misuse(f"{called} is {value!r}; it must be {WORDS.get(kind, kind)}.")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() not in ("true", "false"):
+            raise wrong
+        return str(value).lower() == "true"
+    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+        raise wrong
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise wrong from None
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        bases = (base.__name__ for base in inspect.getmro(type(value)))
+        return to_json(next(NESTED[name] for name in bases if name in NESTED), value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value

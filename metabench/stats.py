@@ -1,0 +1,194 @@
+r"""Unbiased moments of meta-gradients, and intervals that cover (NumPy and SciPy only).
+
+Everything about n meta-gradients that is needed here is in 2 n + 1 numbers: with the mean
+:math:`\bar g`, the deviations :math:`|g_i - \bar g|^2` and the projections
+:math:`\langle g_i - \bar g, \bar g \rangle`. They carry the same information as the sums over the
+Gram matrix, so delete-one jackknives cost O(n), and they don't cancel where the mean is large.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+LEVEL = 0.95  # of every interval
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval; an end that isn't finite is unbounded."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Moments(NamedTuple):
+    """What a sample of n vectors says of its mean and covariance."""
+
+    mean_squared: float  # |g bar|^2
+    deviations: Vector  # |g_i - g bar|^2, (n,)
+    projections: Vector  # <g_i - g bar, g bar>, (n,)
+
+    @classmethod
+    def of(cls, sample: NDArray[np.floating]) -> Moments:
+        """Sum up n vectors `(n, Q)`, in float64."""
+        sample = np.asarray(sample, np.float64)
+        mean = sample.mean(0)
+        centred = sample - mean
+        deviations = np.einsum("nq,nq->n", centred, centred)
+        return cls(float(mean @ mean), deviations, centred @ mean)
+
+    @property
+    def n(self) -> int:
+        """Vectors in the sample."""
+        return len(self.deviations)
+
+    @property
+    def variance(self) -> float:
+        """Tr Cov(g), unbiased."""
+        return float(self.deviations.sum()) / (self.n - 1)
+
+    @property
+    def mean_norm_squared(self) -> float:
+        """|E g|^2, unbiased; it can be negative."""
+        return self.mean_squared - self.variance / self.n
+
+    def without_each(self) -> tuple[Vector, Vector]:
+        """Give variance and squared mean norm with each vector left out, `(n,)` and `(n,)`."""
+        n = self.n
+        rest = self.deviations.sum() - self.deviations * n / (n - 1)
+        variance = rest / (n - 2)
+        mean_squared = (
+            self.mean_squared - 2 * self.projections / (n - 1) + self.deviations / (n - 1) ** 2
+        )
+        return variance, mean_squared - variance / (n - 1)
+
+
+def quantile(freedom: float, level: float = LEVEL) -> float:
+    """Give the two-sided Student t quantile at a level and degrees of freedom.
+
+    >>> round(quantile(10), 3)
+    2.228
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + level / 2))
+
+
+def variance_interval(moments: Moments) -> Interval:
+    """Bracket tr Cov(g) by a delete-one jackknife of its logarithm."""
+    value = moments.variance
+    if not (0 < value < math.inf):
+        return Interval(value, math.nan, math.nan)
+    error = _spread(np.log(moments.without_each()[0]))
+    reach = quantile(moments.n - 1) * error
+    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
+
+
+def mean_norm_interval(moments: Moments) -> Interval:
+    """Bracket |E g|^2 by a delete-one jackknife."""
+    value = moments.mean_norm_squared
+    reach = quantile(moments.n - 1) * _spread(moments.without_each()[1])
+    return Interval(value, value - reach, value + reach)
+
+
+def noise_scale_interval(moments: Moments) -> Interval:
+    r"""Bracket tr Cov(g) / |E g|^2, in tasks, by Fieller's method on jackknife errors.
+
+    The interval holds every ratio that the two means don't refute (Fieller, 1954,
+    https://doi.org/10.1111/j.2517-6161.1954.tb00159.x). Its upper end is infinite where |E g|^2
+    can't be told from zero. The ratio is B_simple of (McCandlish, Kaplan, Amodei & OpenAI Dota
+    Team, 2018, https://arxiv.org/abs/1812.06162).
+    """
+    top, bottom = moments.variance, moments.mean_norm_squared
+    value = top / bottom if bottom > 0 else math.inf
+    t2 = quantile(moments.n - 1) ** 2
+    cov = _spreads(*moments.without_each())
+    # The ratio x is kept where (top - x bottom)^2 <= t^2 Var(top - x bottom), i.e.
+    # a x^2 - 2 b x + c <= 0.
+    a = float(bottom**2 - t2 * cov[1, 1])
+    b = float(top * bottom - t2 * cov[0, 1])
+    c = float(top**2 - t2 * cov[0, 0])
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    if a <= 0:  # bottom could be zero: every ratio beyond the low end is possible
+        low = max(c / (b + root), 0.0) if b + root > 0 else math.inf
+        return Interval(value, low, math.inf)
+    return Interval(value, max((b - root) / a, 0.0), (b + root) / a)
+
+
+def tasks_to_detect(moments: Moments) -> float:
+    """Give the number of tasks after which |E g|^2 would be told from zero, roughly.
+
+    While noise dominates, its standard error falls like 1/n. If the estimate itself is no guide
+    because it isn't positive, half its upper limit stands in for it.
+    """
+    interval = mean_norm_interval(moments)
+    reach = interval.high - interval.value
+    target = interval.value if interval.value > 0 else interval.high / 2
+    return math.inf if target <= 0 else moments.n * max(reach / target, 1.0)
+
+
+class Line(NamedTuple):
+    """A fitted slope with its standard error and degrees of freedom."""
+
+    slope: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Bracket the slope."""
+        reach = quantile(self.freedom, level) * self.error
+        return Interval(self.slope, self.slope - reach, self.slope + reach)
+
+
+def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
+    """Fit log tr Cov(g_B) against log B, one independent sample of batch means a size.
+
+    Each logarithm is bias-corrected by the jackknife and weighs by its jackknife error; the
+    degrees of freedom are Satterthwaite's
+    (Satterthwaite, 1946, https://doi.org/10.2307/3002019).
+    """
+    x = np.log(np.asarray(sizes, np.float64))
+    logs, errors = np.empty(len(x)), np.empty(len(x))
+    for i, moments in enumerate(samples):
+        left_out = np.log(moments.without_each()[0])
+        n = moments.n
+        logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
+        errors[i] = _spread(left_out)
+    weights = errors**-2
+    centre = (weights @ x) / weights.sum()
+    leverage = weights * (x - centre)
+    leverage /= leverage @ (x - centre)
+    parts = (leverage * errors) ** 2
+    freedom = parts.sum() ** 2 / sum(
+        part**2 / (moments.n - 1) for part, moments in zip(parts, samples, strict=True)
+    )
+    return Line(float(leverage @ logs), math.sqrt(parts.sum()), freedom)
+
+
+def share_interval(hits: int, count: int) -> Interval:
+    """Bracket a share of `count` by the exact binomial limits.
+
+    (Clopper & Pearson, 1934, https://doi.org/10.1093/biomet/26.4.404).
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - LEVEL) / 2
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return Interval(hits / count, low, high)
+
+
+def _spread(left_out: Vector) -> float:
+    """Give the jackknife standard error from delete-one values."""
+    return math.sqrt(_spreads(left_out, left_out)[0, 0])
+
+
+def _spreads(first: Vector, second: Vector) -> Vector:
+    """Give the jackknife covariance of two statistics from their delete-one values, `(2, 2)`."""
+    n = len(first)
+    return np.cov(first, second, bias=True) * (n - 1)

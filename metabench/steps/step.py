@@ -1,0 +1,65 @@
+r"""What an inner optimiser is: `step(gradient, phi, slots, k) -> (phi, slots)`.
+
+A step computes no gradient itself, so the adjoint of the inner loop is the vector-Jacobian product
+of the step followed by a Hessian-vector product, for every optimiser alike. `slots` is the tuple of
+tensors that an optimiser carries (momentum buffers), each `(P,)`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabench.misuse import Misuse
+
+Slots = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Step(ABC):
+    """One inner update, with the gradient clipped first if a limit is finite.
+
+    Clipping by norm scales the whole gradient of the task, clipping by value each entry
+    (Pascanu, Mikolov & Bengio, 2013, https://arxiv.org/abs/1211.5063).
+    """
+
+    rate: float = 0.01  # inner learning rate alpha [1/curvature]
+    clip_norm: float = math.inf  # largest norm of the inner gradient [gradient norm]
+    clip_value: float = math.inf  # largest entry of the inner gradient [gradient entry]
+
+    def __post_init__(self) -> None:
+        """Refuse a rate or limit that no inner loop can use."""
+        if not (0 <= self.rate < math.inf):
+            raise Misuse(f"The inner rate is {self.rate}; it must be finite and not negative.")
+        for name in ("clip_norm", "clip_value"):
+            if not getattr(self, name) > 0:
+                raise Misuse(
+                    f"{name} is {getattr(self, name)}; it must be positive (inf: no clipping)."
+                )
+
+    def __call__(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+        """Clip the gradient `(P,)` and move phi `(P,)` at inner step k = 0, 1, .."""
+        return self.move(self._clipped(gradient), phi, slots, k)
+
+    def start(self, phi: Tensor) -> Slots:
+        """Give the slots before the first step."""
+        return ()
+
+    @abstractmethod
+    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+        """Apply the optimiser's own rule."""
+
+    def _clipped(self, gradient: Tensor) -> Tensor:
+        if self.clip_value < math.inf:
+            gradient = gradient.clamp(-self.clip_value, self.clip_value)
+        if self.clip_norm < math.inf:
+            square = (gradient * gradient).sum()
+            over = square > self.clip_norm**2
+            # The inner `where` keeps the derivative of 1/sqrt finite where nothing is clipped.
+            scale = self.clip_norm / torch.where(over, square, torch.ones_like(square)).sqrt()
+            gradient = torch.where(over, scale, torch.ones_like(scale)) * gradient
+        return gradient

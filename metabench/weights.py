@@ -1,0 +1,53 @@
+"""Read theta from a file that someone trained."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metabench.layout import Layout
+from metabench.misuse import Misuse
+
+
+def load_theta(path: Path, layout: Layout) -> Tensor:
+    """Read a state dict or a flat vector into theta `(Q,)`; `.safetensors`, or torch's `.pt`.
+
+    Raises:
+        Misuse: if the file holds more than weights, or doesn't fit the layout.
+    """
+    held = _read(path)
+    if isinstance(held, Tensor):
+        held = held.detach().reshape(-1)
+        if len(held) != layout.size:
+            raise Misuse(
+                f"{path.name} holds {len(held)} numbers; this problem's theta has {layout.size}."
+            )
+        return held
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise Misuse(
+            f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
+        )
+    # Buffers such as running statistics are not part of theta.
+    return layout.flatten({name: value for name, value in held.items() if name in layout.names})
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise Misuse(f"{path.name} is not a safetensors file: {error}.") from error
+    try:
+        held: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise Misuse(
+            f"{path.name} holds more than weights, or isn't a torch file; save it with "
+            "torch.save(net.state_dict(), ...)."
+        ) from error
+    return held
