@@ -27,6 +27,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Misuse as error:
             raise click.UsageError(str(error)) from error
+        except BrokenPipeError:  # `metabench ... | head`: click knows what to do
+            raise
         except (OSError, MemoryError) as error:
             click.echo(f"Error: {error}. Nothing that was saved before is lost.", err=True)
             ctx.exit(ENVIRONMENT)

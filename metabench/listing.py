@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 from metabench import plugins, spec
 
@@ -10,7 +11,7 @@ from metabench import plugins, spec
 def fields(kind: str, name: str) -> list[str]:
     """Give one line a field, aligned; nested members are spelled with their dotted path."""
     cls = plugins.load(kind, name)
-    about = plugins.comments(cls)
+    about, types = plugins.comments(cls), typing.get_type_hints(cls)
     lines = [("field", "type", "default", "unit", "meaning")]
     for field in dataclasses.fields(cls):
         meaning, _, unit = about[field.name].rstrip("]").partition(" [")
@@ -19,12 +20,12 @@ def fields(kind: str, name: str) -> list[str]:
             if field.default is dataclasses.MISSING and callable(field.default_factory)
             else field.default
         )
-        shown = str(default)
+        shown, type_ = str(default), types[field.name]
+        kind = type_.__name__ if isinstance(type_, type) else str(type_)
         if dataclasses.is_dataclass(default):
-            inner = spec.NESTED[str(field.type)]
-            shown = plugins.name_of(inner, type(default))
+            shown = plugins.name_of(spec.NESTED[kind], type(default))
             meaning += f"; fields: metabench list {shown}"
-        lines.append((field.name, str(field.type), shown, unit, meaning))
+        lines.append((field.name, kind, shown, unit, meaning))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     return [
         "  ".join(

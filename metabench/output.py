@@ -64,12 +64,16 @@ def run_folder(command: str, digest: str) -> Path:
 
 def check_writable(path: Path) -> None:
     """Refuse a path whose folder doesn't exist or can't be written to, before any work is done."""
-    if path.is_dir():
-        raise Misuse(f"{path} is a folder; give the name of a file.")
-    if not path.parent.is_dir():
-        raise Misuse(f"The folder {path.parent} doesn't exist; make it, or give another path.")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".metabench-"):
+        if path.is_dir():
+            raise Misuse(f"{path} is a folder; give the name of a file.")
+        if path.exists() and not path.is_file():  # a pipe or device, which a rename would destroy
+            raise Misuse(f"{path} is not an ordinary file; give another path.")
+        if blocking := next(filter(Path.is_file, path.parents), None):
+            raise Misuse(f"{blocking} is a file, not a folder; give another path.")
+        if not path.parent.is_dir():
+            raise Misuse(f"The folder {path.parent} doesn't exist; make it, or give another path.")
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
             pass
     except OSError as error:
         raise Misuse(f"{path} can't be written ({error.strerror}); give another path.") from error
@@ -77,6 +81,7 @@ def check_writable(path: Path) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old one or the new one, never half of one."""
+    path = path.resolve()  # through a link, rather than in its place
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 from metabench.misuse import Misuse, unknown
 
-# kind -> (module whose MEMBERS lists ours, word for messages)
+# kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
 KINDS = {
-    "algorithms": ("metabench.algorithms", "algorithm"),
-    "families": ("metabench.families", "family"),
-    "probes": ("metabench.probes", "probe"),
-    "steps": ("metabench.steps", "step"),
+    "algorithms": ("metabench.algorithms", "algorithm", "Algorithm"),
+    "families": ("metabench.families", "family", "Family"),
+    "probes": ("metabench.probes", "probe", "Probe"),
+    "steps": ("metabench.steps", "step", "Step"),
 }
 
 
@@ -53,13 +53,11 @@ def load(kind: str, name: str) -> type[Any]:
     if target is None:
         raise unknown(KINDS[kind][1], name, known)
     module, _, attribute = target.rpartition(":")
+    home = _from_file(Path(module)) if module.endswith(".py") else _imported(module, target)
     try:
-        home = (
-            _from_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
-        )
         found: type[Any] = getattr(home, attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise Misuse(f"The {KINDS[kind][1]} {name!r} can't be loaded: {error}.") from error
+    except AttributeError as error:
+        raise Misuse(f"{target!r} can't be loaded: {module} has no {attribute!r}.") from error
     return found
 
 
@@ -72,7 +70,10 @@ def name_of(kind: str, cls: type[Any]) -> str:
 def describe(target: str) -> Description:
     """Read a class's summary and reference off its docstring, without importing its module."""
     module, _, attribute = target.partition(":")
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
     if spec is None or spec.origin is None:
         return Description("(not installed)", "")
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
@@ -82,6 +83,13 @@ def describe(target: str) -> Description:
     references = re.findall(r"\(([^()]*\d{4}, https?://[^()\s]+)\)", " ".join(text.split()))
     summary = re.sub(r":math:`([^`]*)`", r"\1", text.partition("\n")[0])
     return Description(summary, references[0] if references else "")
+
+
+def _imported(module: str, target: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except (ImportError, TypeError, ValueError) as error:  # the last two: "" and ".name"
+        raise Misuse(f"{target!r} can't be loaded: {error}.") from error
 
 
 def _from_file(path: Path) -> ModuleType:

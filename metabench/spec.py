@@ -49,13 +49,18 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     Raises:
         Misuse: if a field isn't known or a value has the wrong type.
     """
-    return make(plugins.load(kind, name), settings, name)
+    cls = plugins.load(kind, name)
+    _, word, base = plugins.KINDS[kind]
+    if not isinstance(cls, type) or base not in (parent.__name__ for parent in cls.__mro__):
+        raise Misuse(f"{name!r} is no {word}; it must be a class derived from metabench.{base}.")
+    return make(cls, settings, name)
 
 
 def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
     """Make a dataclass of settings whose values may still be text; `called` is for messages."""
     types = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    listed = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    fields = {field.name: field for field in listed}
     for name in settings:
         if name not in fields:
             raise unknown("field", name, fields, f" of {called}")
@@ -63,7 +68,10 @@ def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
         name: _value(value, types[name], fields[name], f"{called}.{name}")
         for name, value in settings.items()
     }
-    return cls(**values)
+    try:
+        return cls(**values)
+    except TypeError as error:  # an abstract class, or a field without a default
+        raise Misuse(f"{called} can't be made: {error}.") from error
 
 
 def to_json(kind: str, member: Any) -> dict[str, Any]:
@@ -128,9 +136,12 @@ def _scalar(value: Any, kind: type[Any], called: str) -> Any:
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         raise wrong
     try:
-        return kind(value)
+        typed = kind(value)
     except (TypeError, ValueError):
         raise wrong from None
+    if typed != typed:  # NaN, which no setting means
+        raise wrong
+    return typed
 
 
 def _plain(value: Any) -> Any:

@@ -41,7 +41,7 @@ class Digits(Family):
     split: str = "train"  # digits that classes are made of: train or test
     filters: int = 32  # channels of each convolution [channels]
 
-    tasks: ClassVar[int] = 512
+    tasks: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
         """Refuse more classes than the split has, and more images than a class has."""

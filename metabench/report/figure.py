@@ -37,7 +37,7 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
 
     with matplotlib.style.context([STYLE, {"svg.hashsalt": name}]):
         # A figure of its own, not pyplot's: nothing global is left behind.
-        figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = matplotlib.figure.Figure(figsize=(5.0, 3.5), layout="constrained")
         draw(figure.subplots())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -50,7 +50,8 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    label = f'role="img" aria-labelledby="{name}-title {name}-desc"'
+    # matplotlib leaves black fills unsaid: they inherit this one
+    label = f'fill="currentColor" role="img" aria-labelledby="{name}-title {name}-desc"'
     words = (
         f'<title id="{name}-title">{html.escape(title)}</title>'
         f'<desc id="{name}-desc">{html.escape(caption)}</desc>'

@@ -46,7 +46,7 @@ def page(
     name = type(probe).__name__.lower()
     figure = render(name, probe.question, probe.caption, lambda axes: probe.draw(table, axes))
     return environment.get_template("page.html").render(
-        title=f"metabench {name}",
+        title=_title(name, spec or {}),
         question=probe.question,
         findings=[(finding, [(r, cell(r)) for r in finding.evidence]) for finding in findings],
         figures=[figure],
@@ -54,3 +54,9 @@ def page(
         spec=list(flatten(spec or {})),
         provenance=list(flatten(provenance or {})),
     )
+
+
+def _title(name: str, spec: Mapping[str, Any]) -> str:
+    """Name the page so that several are told apart by their tabs."""
+    parts = [spec[part]["name"] for part in ("algo", "family") if part in spec]
+    return f"metabench {name}" + (f": {' on '.join(parts)}" if parts else "")

@@ -56,7 +56,8 @@ def cell(row: Row | None) -> str:
     if row.low is not None or row.high is not None:
         ends = (number(end) if end is not None else "unbounded" for end in (row.low, row.high))
         text += f" [{', '.join(ends)}]"
-    return text if row.status in ("ok", "unbounded") else f"{text} ({row.status})"
+    said = row.status in ("ok", "unbounded", row.quantity)
+    return text if said else f"{text} ({row.status})"
 
 
 def number(value: float) -> str:

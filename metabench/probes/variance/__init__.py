@@ -29,9 +29,7 @@ class Variance(Probe):
 
     tasks: int = 4096  # fresh tasks at B = 1, and the most at any other B [tasks]
     batches: int = 128  # most batches at each B above 1 [batches]
-    sizes: tuple[
-        int, ...
-    ] = ()  # the values of B; empty: 1, 2, 4, .. up to tasks / 16 or 64 [tasks]
+    sizes: tuple[int, ...] = ()  # values of B; empty: 1, 2, 4, .. tasks / 16, at most 64 [tasks]
     batch: int = 25  # the B you train with, which the first finding speaks of [tasks]
 
     axis: ClassVar[str] = "B"
@@ -40,7 +38,7 @@ class Variance(Probe):
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
         "Independent tasks follow the dashed 1/B line. The dotted line is the squared norm of the "
         "mean meta-gradient, the signal: right of where they cross (the noise scale) a batch holds "
-        "more signal than noise."
+        "more signal than noise. Signal-to-noise is B |E g|² / tr Cov(g), a ratio of powers."
     )
 
     def __post_init__(self) -> None:

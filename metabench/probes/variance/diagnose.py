@@ -125,7 +125,7 @@ def _number(value: float | None) -> str:
 
 
 def _percent(share: Row) -> str:
-    return "An unknown share" if share.value is None else f"{100 * share.value:.2g} %"
+    return "An unknown share" if share.value is None else f"{100 * share.value:.3g} %"
 
 
 def _tasks(at: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import seaborn as sns
+from matplotlib.ticker import LogLocator
 
 from metabench.rows import from_table
 
@@ -20,6 +21,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     lines = [r for r in from_table(table, "variance") if r.value is not None and r.value > 0]
     axes.set(xlabel="tasks in a batch, B", ylabel="variance of the meta-gradient")
     if not lines:
+        axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no finite variance to draw", ha="center", transform=axes.transAxes)
         return
     axes.set_xscale("log", base=2)
@@ -29,13 +31,25 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     low = np.array([r.value if r.low is None else r.low for r in lines], float)
     high = np.array([r.value if r.high is None else r.high for r in lines], float)
     axes.fill_between(B, low, high, color=blue, alpha=0.2, linewidth=0)
-    axes.errorbar(
-        B, value, [value - low, high - value], color=blue, marker="o", capsize=3, label="measured"
-    )
-    axes.plot(B, value[0] * B[0] / B, color=orange, linestyle="--", label="1/B from B = 1")
+    bars = [value - low, high - value]
+    axes.errorbar(B, value, bars, color=blue, marker="o", capsize=3, label="measured")
+    axes.plot(B, value[0] * B[0] / B, color=orange, linestyle="--", label=f"1/B from B = {B[0]:g}")
     (mean,) = from_table(table, "mean_norm_squared")
     if mean.value is not None and mean.value > 0 and mean.status == "ok":
+        axes.axhspan(mean.low or mean.value, mean.high or mean.value, color=green, alpha=0.2, lw=0)
         axes.axhline(mean.value, color=green, linestyle=":", label="signal |E g|²")
     axes.set_xticks(B, [f"{b:.0f}" for b in B])
-    axes.legend(frameon=False)
+    _plain_decades(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] != "measured")
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], frameon=False)
     sns.despine(ax=axes)
+
+
+def _plain_decades(axes: Axes) -> None:
+    """Write the logarithmic axis in plain numbers, at 1, 2 and 5 while there is room for them."""
+    low, high = axes.get_ylim()
+    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    axes.yaxis.set_minor_formatter(lambda y, _: "")

@@ -23,6 +23,8 @@ TIMED_CALLS = 3
 # The 1/B law is called refuted, and what rests on it withheld, only beyond this level: at 95 % one
 # healthy run in twenty would be accused.
 REFUTED = 0.999
+# A spread below this many roundings of the mean is arithmetic, not noise.
+ROUNDINGS = 100
 
 
 def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -46,9 +48,11 @@ def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) ->
             first = int(address.task[~np.isfinite(sample).all(1)][0])
             rows.append(Row("first_diverged", value=float(first)))
         samples[B] = Moments.of(sample)
-    rows += _by_size(samples)
-    slope = _slope(samples)
-    rows += [slope, *_signal(samples, refuted=slope.status == "refuted")]
+    eps = torch.finfo(subject.theta.dtype).eps
+    states = {B: _status(moments, eps) for B, moments in samples.items()}
+    rows += [_variance("variance", samples[B], states[B], at=float(B)) for B in plan]
+    slope = _slope(samples, states)
+    rows += [slope, *_signal(samples, states[1], refuted=slope.status == "refuted")]
     rows += [_seconds(subject, seed, B, start) for B in plan]
     return rows
 
@@ -57,28 +61,28 @@ def _diverged(B: int, sample: stats.Vector) -> Row:
     """Count the batches whose estimate has a NaN or an infinity."""
     hits = int((~np.isfinite(sample).all(1)).sum())
     status = "diverged" if hits else "ok"
-    return row("diverged", stats.share_interval(hits, len(sample)), status, at=B)
+    return row("diverged", stats.share_interval(hits, len(sample)), status, at=float(B))
 
 
-def _status(moments: Moments) -> str:
+def _status(moments: Moments, eps: float) -> str:
     """Say what keeps a sample from having a variance, if anything does."""
     if not np.isfinite(moments.deviations).all():
         return "diverged"
-    return "ok" if moments.variance > 0 else "degenerate"
+    round_off = (ROUNDINGS * eps) ** 2 * moments.mean_squared
+    return "ok" if moments.variance > round_off else "degenerate"
 
 
-def _by_size(samples: dict[int, Moments]) -> list[Row]:
-    return [
-        row("variance", stats.variance_interval(moments), _status(moments), at=B)
-        for B, moments in samples.items()
-    ]
+def _variance(quantity: str, moments: Moments, status: str, **where: float) -> Row:
+    if status == "degenerate":
+        return row(quantity, Interval(moments.variance, math.nan, math.nan), status, **where)
+    return row(quantity, stats.variance_interval(moments), status, **where)
 
 
-def _slope(samples: dict[int, Moments]) -> Row:
+def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
     """Fit the slope of log variance on log B; `refuted` where -1 is beyond belief."""
     if len(samples) < 2:
         return Row("slope", status="withheld")
-    failed = [status for status in map(_status, samples.values()) if status != "ok"]
+    failed = [state for state in states.values() if state != "ok"]
     if failed:
         return Row("slope", status=failed[0])
     line = stats.log_slope(np.array(list(samples), float), list(samples.values()))
@@ -87,11 +91,10 @@ def _slope(samples: dict[int, Moments]) -> Row:
     return row("slope", line.interval(), status)
 
 
-def _signal(samples: dict[int, Moments], refuted: bool) -> list[Row]:
+def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row]:
     """Give what the tasks of B = 1 say: variance, squared mean, noise scale, SNR at each B."""
     moments = samples[1]
-    status = _status(moments)
-    rows = [row("task_variance", stats.variance_interval(moments), status)]
+    rows = [_variance("task_variance", moments, status)]
     mean = stats.mean_norm_interval(moments)
     rows.append(row("mean_norm_squared", mean, "diverged" if status == "diverged" else "ok"))
     if status != "ok" or refuted:
@@ -99,7 +102,7 @@ def _signal(samples: dict[int, Moments], refuted: bool) -> list[Row]:
         return [
             *rows,
             Row("noise_scale", status=status),
-            *(Row("snr", at=B, status=status) for B in samples),
+            *(Row("snr", at=float(B), status=status) for B in samples),
         ]
     scale = stats.noise_scale_interval(moments)
     resolved = mean.low > 0
@@ -110,7 +113,7 @@ def _signal(samples: dict[int, Moments], refuted: bool) -> list[Row]:
     rows.append(row("noise_scale", scale, "ok" if math.isfinite(scale.high) else "unbounded"))
     for B in samples:
         ratio = Interval(B / scale.value, B / scale.high, B / scale.low if scale.low else math.inf)
-        rows.append(row("snr", ratio, at=B))
+        rows.append(row("snr", ratio, at=float(B)))
     return rows
 
 
@@ -125,7 +128,7 @@ def _seconds(subject: Subject, seed: int, B: int, start: int) -> Row:
             pass
         _synchronise(subject.theta)
         seconds.append(time.perf_counter() - begun)
-    return Row("seconds", at=B, value=float(np.median(seconds)))
+    return Row("seconds", at=float(B), value=float(np.median(seconds)))
 
 
 def _synchronise(theta: torch.Tensor) -> None:

@@ -1,0 +1,119 @@
+"""The contracts that every algorithm and family must pass: ours, and those of plugin authors.
+
+Each function raises AssertionError with a sentence that says what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.algorithm import Algorithm
+from metabench.families.family import Family
+from metabench.lift import Lift
+from metabench.problem import Address, Problem, Task, tree_map
+
+TASKS = 3
+
+
+def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None:
+    """Hold an algorithm to its contract on a family, in float64.
+
+    Shapes and dtype follow theta; vmap equals a loop over tasks; two calls give the same bits; the
+    reported loss is the outer loss at the reported phi.
+    """
+    problem, theta = algorithm.extend(family.problem(), family.theta(seed).double())
+    tasks = family.sample(Address.fresh(0, TASKS), seed)
+
+    def run(how: str) -> Callable[[Tensor, Task], object]:
+        return Lift(how).per_task(lambda at, task: algorithm(problem, at, task))
+
+    found = algorithm(problem, theta, _first(tasks))
+    P, Q = problem.layouts.phi.size, problem.layouts.theta.size
+    _expect(found.grad.shape == (Q,), f"grad has shape {tuple(found.grad.shape)}, not ({Q},)")
+    _expect(found.loss.shape == (), f"loss has shape {tuple(found.loss.shape)}, not ()")
+    _expect(found.phi.shape == (P,), f"phi has shape {tuple(found.phi.shape)}, not ({P},)")
+    _expect(found.grad.dtype == theta.dtype, f"grad is {found.grad.dtype}, theta {theta.dtype}")
+    _expect(bool(torch.isfinite(found.grad).all()), "grad is not finite")
+    together, again, apart = (run(how)(theta, tasks) for how in ("vmap", "vmap", "loop"))
+    _same(together, again, 0.0, "two calls differ")
+    _same(together, apart, 1e-10, "vmap and a loop over tasks differ")
+    _expect_loss(algorithm, problem, theta, _first(tasks))
+
+
+def check_family(family: Family, seed: int = 0) -> None:
+    """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes."""
+    problem, theta = family.problem(), family.theta(seed)
+    address = Address.fresh(5, TASKS)
+    tasks = family.sample(address, seed)
+    Q = problem.layouts.theta.size
+    _expect(theta.shape == (Q,), f"theta has shape {tuple(theta.shape)}, its layout ({Q},)")
+    _expect(theta.dtype == torch.float64, f"theta is {theta.dtype}, not float64")
+    _expect(torch.equal(theta, family.theta(seed)), "theta(seed) differs between two calls")
+    _same(tasks, family.sample(address, seed), 0.0, "sample(address, seed) differs between calls")
+    _same(
+        tree_map(lambda leaf: leaf[1:2], tasks),
+        family.sample(address.part(1, 2), seed),
+        0.0,
+        "a task depends on which others are drawn with it",
+    )
+    other = family.sample(address, seed + 1)
+    _expect(not _equal(tasks, other), "another seed gives the same tasks")
+    redrawn = address._replace(support=address.support + 1)
+    moved = family.sample(redrawn, seed)
+    _expect(not _equal(tasks.support, moved.support), "a support redraw changes nothing")
+    _expect(_equal(tasks.query, moved.query), "a support redraw changes the query set")
+    moved = family.sample(address._replace(query=address.query + 1), seed)
+    _expect(not _equal(tasks.query, moved.query), "a query redraw changes nothing")
+    _expect(_equal(tasks.support, moved.support), "a query redraw changes the support set")
+    for leaves in (tasks.support, tasks.query):
+        tree_map(_check_leaf, leaves)
+    first = _first(tasks)
+    for loss, data in ((problem.inner_loss, first.support), (problem.outer_loss, first.query)):
+        value = loss(problem.init(theta), theta, data)
+        _expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
+
+
+def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> None:
+    """The reported loss is the outer loss at the reported phi."""
+    found = algorithm(problem, theta, task)
+    expected = problem.outer_loss(found.phi, theta, task.query)
+    gap = float((found.loss - expected).abs())
+    _expect(gap <= 1e-12 * (1 + float(expected.abs())), "loss is not the outer loss at phi")
+
+
+def _check_leaf(leaf: Tensor) -> Tensor:
+    _expect(len(leaf) == TASKS, f"a leaf has {len(leaf)} rows for {TASKS} addresses")
+    floating = torch.is_floating_point(leaf)
+    _expect(not floating or leaf.dtype == torch.float64, f"a leaf is {leaf.dtype}, not float64")
+    return leaf
+
+
+def _first(tasks: Task) -> Task:
+    task: Task = tree_map(lambda leaf: leaf[0], tasks)
+    return task
+
+
+def _same(one: object, other: object, relative: float, sentence: str) -> None:
+    def check(a: Tensor, b: Tensor) -> Tensor:
+        gap = float((a - b).abs().max()) if a.numel() else 0.0
+        scale = float(a.abs().max()) if a.numel() else 0.0
+        _expect(
+            gap <= relative * scale, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}"
+        )
+        return a
+
+    tree_map(check, one, other)
+
+
+def _equal(one: object, other: object) -> bool:
+    same: list[bool] = []
+    tree_map(lambda a, b: same.append(torch.equal(a, b)), one, other)
+    return all(same)
+
+
+def _expect(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise AssertionError(sentence)

@@ -1,0 +1,56 @@
+"""Independent truths: autograd through the whole unroll, dense Hessians, finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.algorithm import Algorithm
+from metabench.problem import Problem, Task
+
+
+def adapted(
+    algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task, detach: bool
+) -> Tensor:
+    """phi_K by a plain loop whose graph reaches theta, with gradients detached if asked."""
+    phi = problem.init(theta)
+    slots = algorithm.step.start(phi)
+    for k in range(algorithm.steps):
+        rows = slice(None) if isinstance(task.noise, tuple) else task.noise[k]
+        batch = tuple(leaf[rows] for leaf in task.support)
+        loss = problem.inner_loss(phi, theta, batch)
+        (gradient,) = torch.autograd.grad(loss, phi, create_graph=not detach, retain_graph=True)
+        phi, slots = algorithm.step(gradient, phi, slots, k)
+    return phi
+
+
+def unrolled(
+    algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task, detach: bool = False
+) -> Tensor:
+    """The meta-gradient by autograd through the unroll."""
+    theta = theta.clone().requires_grad_()
+    phi = adapted(algorithm, problem, theta, task, detach)
+    (gradient,) = torch.autograd.grad(problem.outer_loss(phi, theta, task.query), theta)
+    return gradient
+
+
+def outer(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> float:
+    """F(phi_K(theta)), for finite differences."""
+    start = theta.clone().requires_grad_()
+    phi = adapted(algorithm, problem, start, task, detach=True)
+    return float(problem.outer_loss(phi.detach(), theta, task.query))
+
+
+def directional(function: Callable[[Tensor], float], at: Tensor, along: Tensor, h: float) -> float:
+    """A central difference with one Richardson extrapolation, of error O(h^4)."""
+
+    def central(step: float) -> float:
+        return (function(at + step * along) - function(at - step * along)) / (2 * step)
+
+    return (4 * central(h / 2) - central(h)) / 3
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())

@@ -1,0 +1,210 @@
+"""Do imports point one way, and does help stay light?"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import metabench
+
+HOME = Path(metabench.__file__).parent
+
+# From the ground up: a room may import from rooms of earlier lines, and from itself.
+STOREYS = [
+    {"", "misuse", "stats"},
+    {"plugins", "layout", "rows"},
+    {"problem", "spec"},
+    {"draws", "curvature", "steps", "weights", "listing"},
+    {"nets", "inner"},
+    {"algorithms", "families"},
+    {"lift"},
+    {"subject"},
+    {"probes"},
+    {"cell", "testing", "report", "output", "provenance"},
+    {"console"},
+    {"command"},
+    {"cli"},
+]
+FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    """'metabench.steps.sgd' lies in 'steps'; the package itself is ''."""
+    return [*module.split("."), ""][1]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(HOME.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports at run time, at its top or inside a function."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inside in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            # `from metabench import draws` imports metabench.draws
+            joined = node.module == "metabench"
+            found |= {f"metabench.{a.name}" for a in node.names} if joined else {node.module}
+    return found
+
+
+MODULES = {module_of(path): imports(path) for path in sorted(HOME.rglob("*.py"))}
+
+
+def ours(module: str) -> set[str]:
+    return {room_of(name) for name in MODULES[module] if name.split(".")[0] == "metabench"}
+
+
+def others(module: str) -> set[str]:
+    """Third-party packages that a module imports."""
+    tops = {name.split(".")[0] for name in MODULES[module]}
+    return tops - set(sys.stdlib_module_names) - {"metabench", "__future__"}
+
+
+def test_every_room_has_its_place():
+    assert {room_of(module) for module in MODULES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module):
+    room = room_of(module)
+
+    above = {to for to in ours(module) - {room} if FLOOR[to] >= FLOOR[room]}
+    assert above == set()
+
+
+def test_the_path_from_a_layout_to_a_command_is_one_line():
+    """The arrow of the design notes, each room strictly above the one before."""
+    arrow = [
+        "layout",
+        "problem",
+        "curvature",
+        "inner",
+        "algorithms",
+        "lift",
+        "subject",
+        "probes",
+        "cell",
+        "command",
+        "cli",
+    ]
+
+    floors = [FLOOR[room] for room in arrow]
+    assert floors == sorted(set(floors))
+    assert all(FLOOR[room] < FLOOR["inner"] for room in ("draws", "curvature", "steps"))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "families"])
+def test_families_know_nothing_of_algorithms(module):
+    assert ours(module) <= {"layout", "problem", "draws", "nets", "misuse", "families", ""}
+
+
+def test_statistics_need_numpy_and_scipy_only():
+    assert ours("metabench.stats") == set()
+    assert others("metabench.stats") == {"numpy", "scipy"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
+def test_within_probes_only_measure_imports_torch(module):
+    assert ("torch" in others(module)) == module.endswith(".measure")
+
+
+@pytest.mark.parametrize("room", ["report", "rows", "output", "console"])
+def test_what_makes_a_page_imports_no_torch(room):
+    modules = [module for module in MODULES if room_of(module) == room]
+
+    assert all("torch" not in others(module) for module in modules)
+
+
+def test_second_derivatives_have_one_door():
+    words = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "hessian", "linearize"}
+
+    using = set()
+    for path in HOME.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
+                named = {alias.name for alias in node.names}
+                using |= {module_of(path)} if named & (words | {"autograd"}) else set()
+            if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(
+                ("torch.autograd", "torch.func")
+            ):
+                using.add(module_of(path))
+
+    assert using == {"metabench.curvature"}
+
+
+def test_only_the_lift_knows_that_there_are_many_tasks():
+    vmapping = {module_of(path) for path in HOME.rglob("*.py") if "import vmap" in path.read_text()}
+
+    assert vmapping == {"metabench.lift"}
+
+
+HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
+
+
+@pytest.mark.parametrize("command", [["--help"], ["variance", "--help"], ["list"], ["list", "-h"]])
+def test_help_and_the_list_import_nothing_heavy(command):
+    code = (
+        "import sys; from metabench.cli import main; main(standalone_mode=False); "
+        "print('|'.join(sys.modules))"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+    ).stdout
+
+    imported = set(said.splitlines()[-1].split("|"))
+    assert "metabench.cli" in imported
+    assert imported & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [["--help"], ["variance", "--help"], ["list", "--help"]])
+def test_help_takes_less_than_half_a_second(command):
+    seconds = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "metabench.cli", *command], capture_output=True, check=True
+        )
+        seconds.append(time.perf_counter() - begun)
+
+    assert min(seconds) < 0.5
+
+
+def test_a_page_is_made_where_there_is_no_torch():
+    code = """
+import sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, NoTorch())
+from metabench import Row, Variance, page, to_table
+rows = [Row("variance", at=float(B), value=1 / B, low=0.9 / B, high=1.1 / B) for B in (1, 2)]
+rows += [Row("slope", value=-1.0, low=-1.1, high=-0.9), Row("mean_norm_squared", value=0.5)]
+probe, table = Variance(), to_table(rows)
+print(page(probe, table, probe.diagnose(table)))
+"""
+
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "Variance falls as B^-1.00" in made.stdout

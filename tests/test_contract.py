@@ -1,0 +1,85 @@
+"""Do all members, and a stranger's, keep the contract, and does the contract notice faults?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cases
+import numpy as np
+import pytest
+import torch
+
+from metabench import plugins
+from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.maml import MAML
+from metabench.families.quadratic import Quadratic
+from metabench.families.sinusoid import Sinusoid
+from metabench.misuse import Misuse
+from metabench.testing import check_algorithm, check_family
+
+
+@pytest.mark.parametrize("family", [Quadratic(dim=4), Sinusoid(hidden=(5,))], ids=["quad", "sine"])
+@pytest.mark.parametrize("name", cases.ALGORITHMS)
+def test_every_algorithm_keeps_the_contract(name, family):
+    check_algorithm(cases.algorithm(name, steps=2), family)
+
+
+@pytest.mark.parametrize("name", cases.FAMILIES)
+def test_every_family_keeps_the_contract(name):
+    check_family(plugins.load("families", name)())
+
+
+@pytest.mark.parametrize("name", cases.ALGORITHMS)
+@pytest.mark.parametrize("settings", [{"steps": -1}, {"batch": -1}])
+def test_every_algorithm_refuses_a_bad_inner_loop(name, settings):
+    with pytest.raises(Misuse):
+        cases.algorithm(name, **settings)
+
+
+def faulty(change):
+    @dataclass(frozen=True)
+    class Faulty(Algorithm):
+        def __call__(self, problem, theta, task):
+            return change(MAML(steps=1)(problem, theta, task))
+
+    return Faulty()
+
+
+calls = iter(range(1000))
+FAULTS = {
+    "shape": lambda m: m._replace(grad=m.grad[:-1]),
+    "dtype": lambda m: m._replace(grad=m.grad.float()),
+    "not finite": lambda m: m._replace(grad=m.grad / 0),
+    "two calls differ": lambda m: m._replace(grad=m.grad * (1 + next(calls))),
+    "loss is not": lambda m: m._replace(loss=2 * m.loss),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_algorithm_contract_names_the_fault(fault):
+    with pytest.raises(AssertionError, match=fault if fault != "dtype" else "float32"):
+        check_algorithm(faulty(FAULTS[fault]), Quadratic(dim=4))
+
+
+@dataclass(frozen=True)
+class Shifting(Quadratic):
+    """Draws tasks from a stream: a task depends on its place in the batch."""
+
+    def sample(self, address, seed):
+        return super().sample(address._replace(task=np.arange(len(address.task))), seed)
+
+
+@dataclass(frozen=True)
+class Coupled(Quadratic):
+    """A support redraw redraws the query set, too."""
+
+    def sample(self, address, seed):
+        return super().sample(address._replace(query=address.support), seed)
+
+
+def test_the_family_contract_names_the_fault():
+    with pytest.raises(AssertionError, match="which others are drawn"):
+        check_family(Shifting(dim=4))
+    with pytest.raises(AssertionError, match="changes the query set"):
+        check_family(Coupled(dim=4))
+    assert replace(Shifting(), dim=3).theta(0).dtype == torch.float64

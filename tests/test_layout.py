@@ -1,0 +1,42 @@
+"""Names at the door, flat vectors inside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metabench.layout import Layout
+from metabench.misuse import Misuse
+
+
+def test_flatten_undoes_unflatten_with_leading_axes():
+    layout = Layout(("a", "b", "c"), ((2, 3), (), (4,)))
+    vector = torch.arange(2 * 11.0).view(2, 11)
+
+    named = layout.unflatten(vector)
+
+    assert [tuple(value.shape) for value in named.values()] == [(2, 2, 3), (2,), (2, 4)]
+    for row in range(2):
+        one = {name: value[row] for name, value in named.items()}
+        assert torch.equal(layout.flatten(one), vector[row])
+
+
+def test_segments_cover_the_vector_in_order():
+    layout = Layout(("a", "b"), ((2, 3), (4,)))
+
+    segments = dict(layout.segments())
+
+    assert segments == {"a": slice(0, 6), "b": slice(6, 10)}
+    assert layout.size == 10
+
+
+def test_flatten_takes_names_in_any_order_and_names_what_differs():
+    layout = Layout(("a", "b"), ((2,), (3,)))
+    named = {"b": torch.ones(3), "a": torch.zeros(2)}
+
+    assert layout.flatten(named).tolist() == [0, 0, 1, 1, 1]
+
+    with pytest.raises(Misuse, match=r"b: given \(4,\), expected \(3,\)"):
+        layout.flatten({**named, "b": torch.ones(4)})
+    with pytest.raises(Misuse, match=r"b: given nothing.*c: given \(1,\), expected nothing"):
+        layout.flatten({"a": torch.zeros(2), "c": torch.zeros(1)})

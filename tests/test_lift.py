@@ -1,0 +1,48 @@
+"""Does it matter how many tasks are computed together?"""
+
+from __future__ import annotations
+
+import cases
+import oracles
+import pytest
+import torch
+
+from metabench.algorithms.maml import MAML
+from metabench.lift import Lift
+from metabench.misuse import Misuse
+from metabench.steps.sgd import SGD
+
+
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+@pytest.mark.parametrize("lift", [Lift("vmap", 4), Lift("vmap", 100), Lift("loop", 3)], ids=str)
+def test_every_lift_equals_one_task_at_a_time(kind, lift):
+    problem, many = cases.problem(kind), cases.tasks(10)
+    theta, maml = cases.theta(problem), MAML(steps=3, step=SGD(rate=0.1))
+
+    found = lift.per_task(lambda at, task: maml(problem, at, task))(theta, many)
+
+    for i in range(10):
+        alone = oracles.unrolled(maml, problem, theta, cases.one(many, i))
+        assert oracles.relative(found.grad[i], alone) < 1e-12
+    assert found.loss.shape == (10,)
+    assert found.notes["norms"].shape == (10, 4)
+
+
+def test_mini_batch_indices_are_split_among_tasks():
+    problem, many = cases.problem(), cases.tasks(5)
+    noise = torch.randint(7, (5, 2, 3), generator=torch.Generator().manual_seed(0))
+    many, theta, maml = many._replace(noise=noise), cases.theta(problem), MAML(steps=2)
+
+    found = Lift(chunk=2).per_task(lambda at, task: maml(problem, at, task).grad)(theta, many)
+
+    for i in range(5):
+        alone = maml(problem, theta, cases.one(many, i)).grad
+        assert oracles.relative(found[i], alone) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"how": "map"}, "vmap, loop"), ({"chunk": 0}, "1 task")]
+)
+def test_a_lift_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(Misuse, match=words):
+        Lift(**settings)

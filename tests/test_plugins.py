@@ -1,0 +1,193 @@
+"""Is every member listed, described and sourced, and can strangers join without displacing us?"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import metabench
+from metabench import cli, plugins, spec
+from metabench.misuse import Misuse
+
+MEMBERS = [(kind, name) for kind in plugins.KINDS for name in plugins.members(kind)]
+HOME = Path(metabench.__file__).parent
+
+PLUGIN = '''
+"""A plugin."""
+
+from dataclasses import dataclass
+
+from metabench import MAML as Ours
+
+
+@dataclass(frozen=True)
+class MAML(Ours):
+    """Half of MAML.
+
+    (Nobody, 2031, https://example.org/half).
+    """
+
+    share: float = 0.5  # how much of it [1]
+'''
+BASES = {"Algorithm", "Family", "Probe", "Step"}
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """An installed package that offers an algorithm of its own, and one under a name of ours."""
+    (tmp_path / "halves.py").write_text(PLUGIN)
+    info = tmp_path / "halves-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[metabench.algorithms]\nhalf = halves:MAML\nmaml = halves:MAML\nlost = gone.away:Lost\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("halves", None)
+
+
+def concrete_classes(kind: str) -> set[str]:
+    """Read the classes that derive from a base class off the sources of a kind's folder."""
+    found = set()
+    for path in (HOME / kind).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                found |= {node.name} if bases & BASES else set()
+    return found
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_every_member_that_is_written_is_listed(kind):
+    listed = {target.partition(":")[2] for target in plugins.members(kind).values()}
+
+    assert concrete_classes(kind) == listed
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_a_name_leads_to_its_class_and_back(kind, name):
+    cls = plugins.load(kind, name)
+
+    assert plugins.name_of(kind, cls) == name
+    assert inspect.isabstract(cls) is False
+    assert dataclasses.is_dataclass(cls)
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_member_is_a_public_name_of_the_package(kind, name):
+    cls = plugins.load(kind, name)
+
+    assert getattr(metabench, cls.__name__) is cls
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_member_is_described_with_its_reference(kind, name):
+    about = plugins.describe(plugins.members(kind)[name])
+
+    assert about.summary.endswith(".")
+    assert 20 < len(about.summary) <= 100
+    assert re.fullmatch(r".+, (19|20)\d\d, https?://\S+", about.reference)
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_field_says_what_it_is_and_in_which_unit(kind, name):
+    cls = plugins.load(kind, name)
+    types, comments = typing.get_type_hints(cls), plugins.comments(cls)
+
+    for field in dataclasses.fields(cls):
+        comment = comments[field.name]
+        wordless = types[field.name].__name__ in {*spec.NESTED, "str", "bool"}
+        assert wordless or re.fullmatch(r"\S.+ \[[^\[\]]+\]", comment), field.name
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_listing_a_member_shows_every_field_with_its_default(kind, name):
+    result = CliRunner().invoke(cli.main, ["list", name], catch_exceptions=False)
+
+    made = plugins.load(kind, name)()
+    for field in dataclasses.fields(made):
+        (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
+        default = getattr(made, field.name)
+        shown = (
+            plugins.name_of("steps", type(default))
+            if dataclasses.is_dataclass(default)
+            else str(default)
+        )
+        assert f"  {shown}  " in line
+    assert result.exit_code == 0
+
+
+def test_the_list_names_every_member_with_its_reference():
+    result = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False)
+
+    for kind, name in MEMBERS:
+        about = plugins.describe(plugins.members(kind)[name])
+        assert re.search(rf"^  {name} +{re.escape(about.summary)}$", result.stdout, re.M)
+        assert about.reference in result.stdout
+
+
+@pytest.mark.usefixtures("plugin")
+def test_another_packages_member_is_found_by_name():
+    made = spec.build("algorithms", "half", {"share": "0.25", "steps": "2"})
+
+    assert (made.share, made.steps) == (0.25, 2)
+    assert type(made).__module__ == "halves"
+    assert plugins.name_of("algorithms", type(made)) == "half"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_another_packages_member_is_listed_with_its_fields():
+    listed = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False).stdout
+    one = CliRunner().invoke(cli.main, ["list", "half"], catch_exceptions=False).stdout
+
+    assert re.search(
+        r"^  half +Half of MAML\.\n +Nobody, 2031, https://example.org/half$", listed, re.M
+    )
+    assert re.search(r"^share +float +0\.5 +1 +how much of it$", one, re.M)
+    assert re.search(r"^steps +int +1 +steps ", one, re.M)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_our_names_cannot_be_replaced():
+    assert plugins.members("algorithms")["maml"] == "metabench.algorithms.maml:MAML"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_member_whose_package_is_gone_breaks_no_other():
+    listed = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False)
+
+    assert re.search(r"^  lost +\(not installed\)$", listed.stdout, re.M)
+    with pytest.raises(Misuse, match=r"'gone\.away:Lost' can't be loaded: No module named 'gone'"):
+        plugins.load("algorithms", "lost")
+
+
+@pytest.mark.usefixtures("plugin")
+def test_another_packages_member_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--algo", "half", "--family", "quadratic", "--tasks", "32", "--json"]
+
+    result = CliRunner().invoke(cli.main, ["variance", *options], catch_exceptions=False)
+
+    assert json.loads(result.stdout)["spec"]["algo"]["name"] == "half"
+
+
+def test_a_file_that_changes_is_another_module(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Mine:\n    number = 1\n")
+    first = plugins.load("families", f"{path}:Mine")
+    same = plugins.load("families", f"{path}:Mine")
+    path.write_text("class Mine:\n    number = 2\n")
+    other = plugins.load("families", f"{path}:Mine")
+
+    assert first is same
+    assert (first.number, other.number) == (1, 2)

@@ -1,0 +1,248 @@
+"""Is the page one honest file: nothing loaded, nothing injected, the same every time?"""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from metabench.probes.variance import Variance
+from metabench.report.figure import render
+from metabench.report.page import page
+from metabench.rows import Finding, Row, to_table
+
+MARKUP = "<script>alert('x')</script><b>&amp;"
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser would meet: tags with their attributes, ids, text, and the nesting."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.tags if name in attrs]
+
+
+def healthy(sizes=(1, 2, 4), at=float):
+    """A table whose variance falls as 8 / B, with a signal of 2 and so a noise scale of 4."""
+    rows = [Row("diverged", at=at(B), value=0.0, low=0.0, high=0.01) for B in sizes]
+    rows += [Row("variance", at=at(B), value=8 / B, low=7 / B, high=9 / B) for B in sizes]
+    rows += [Row("snr", at=at(B), value=B / 4, low=B / 5, high=B / 3) for B in sizes]
+    rows += [Row("seconds", at=at(B), value=0.01 * B) for B in sizes]
+    slope = Row("slope", value=-1.0, low=-1.1, high=-0.9)
+    return to_table(
+        [
+            *rows,
+            slope if len(sizes) > 1 else Row("slope", status="withheld"),
+            Row("task_variance", value=8.0, low=7.0, high=9.0),
+            Row("mean_norm_squared", value=2.0, low=1.8, high=2.2),
+            Row("noise_scale", value=4.0, low=3.0, high=5.0),
+        ]
+    )
+
+
+def diverged(sizes=(1, 2)):
+    names = ("variance", "snr")
+    at = [Row(name, at=float(B), status="diverged") for name in names for B in sizes]
+    share = [
+        Row("diverged", at=float(B), value=1.0, low=0.9, high=1.0, status="diverged") for B in sizes
+    ]
+    whole = ("slope", "task_variance", "mean_norm_squared", "noise_scale")
+    return to_table([*share, *at, *(Row(name, status="diverged") for name in whole)])
+
+
+def unresolved():
+    table = healthy()
+    lines = table["quantity"]
+    table.loc[lines == "mean_norm_squared", ["value", "low", "status"]] = [0.1, -0.3, "unresolved"]
+    table.loc[lines == "noise_scale", ["high", "status"]] = [None, "unbounded"]
+    table.loc[lines == "snr", ["low", "status"]] = [None, "unbounded"]
+    return table
+
+
+def made(table, **extra):
+    probe = Variance()
+    return page(probe, table, extra.pop("findings", probe.diagnose(table)), **extra)
+
+
+def test_the_page_loads_nothing():
+    found = made(healthy(), spec={"algo": {"name": "maml"}}, provenance={"commit": "0f"})
+
+    seen = Page(found)
+    loads = seen.attributes("src") + seen.attributes("href") + seen.attributes("xlink:href")
+    assert all(target.startswith("#") for target in loads)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", found))
+    assert {tag for tag, _ in seen.tags} & {"script", "link", "iframe", "img", "object"} == set()
+    assert "@import" not in found
+    assert not any(name.startswith("on") for _, attrs in seen.tags for name in attrs)
+
+
+def test_the_page_forbids_itself_to_load_anything():
+    policies = [
+        attrs["content"]
+        for tag, attrs in Page(made(healthy())).tags
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_every_tag_is_closed_where_it_should_be():
+    assert Page(made(healthy(), spec={"seed": 0})).open == []
+
+
+@pytest.mark.parametrize("where", ["claim", "repair", "name"])
+def test_markup_in_a_finding_is_text(where):
+    words = {"name": "n", "claim": "c", "repair": "r", where: MARKUP}
+    finding = Finding(level="warning", evidence=(Row("slope", value=1.0),), **words)
+
+    found = made(healthy(), findings=[finding])
+
+    assert MARKUP not in found
+    assert "".join(Page(found).words).count(MARKUP) == 1
+
+
+@pytest.mark.parametrize("where", ["spec", "provenance"])
+def test_markup_in_a_setting_is_text(where):
+    found = made(healthy(), **{where: {MARKUP: MARKUP}})
+
+    assert MARKUP not in found
+    assert "".join(Page(found).words).count(MARKUP) == 2
+
+
+def test_markup_in_a_caption_is_text():
+    figure = render("one", MARKUP, MARKUP, lambda axes: None)
+
+    assert MARKUP not in figure.svg
+    assert "".join(Page(figure.svg).words).count(MARKUP) == 2
+
+
+def test_two_figures_share_no_id_and_refer_to_their_own():
+    draw = Variance().draw
+    first, second = (
+        render(name, "t", "c", lambda axes: draw(healthy(), axes)).svg for name in ("one", "two")
+    )
+
+    ids = Page(first).attributes("id"), Page(second).attributes("id")
+    assert len({*ids[0], *ids[1]}) == len(ids[0]) + len(ids[1]) > 10
+    for svg, own in zip((first, second), ids, strict=True):
+        seen = Page(svg)
+        targets = [target[1:] for target in seen.attributes("xlink:href")]
+        targets += re.findall(r"url\(#([^)]*)\)", svg)
+        targets += " ".join(seen.attributes("aria-labelledby")).split()
+        assert targets
+        assert set(targets) <= set(own)
+
+
+def test_the_ids_of_a_whole_page_are_unique():
+    ids = Page(made(healthy())).attributes("id")
+
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_same_table_gives_the_same_bytes():
+    assert made(healthy()) == made(healthy())
+    assert made(healthy()) != made(healthy(sizes=(1, 2)))
+
+
+def test_findings_come_before_figures_before_numbers_before_settings():
+    found = made(healthy(), spec={"seed": 0}, provenance={"commit": "0f"})
+
+    order = [
+        found.index(text)
+        for text in ("Noise equals signal", "<svg", "<table", ">Settings<", ">Provenance<")
+    ]
+    assert order == sorted(order)
+
+
+def test_the_weightiest_finding_comes_first():
+    table = pd.concat([healthy(), diverged()[lambda t: t["quantity"] == "diverged"]])
+
+    found = made(table)
+
+    assert found.index("critical: diverged") < found.index("info: noise scale")
+
+
+def test_the_figure_is_readable_by_ear_and_in_any_colour():
+    svg = render("one", "A question?", "How to read it.", lambda axes: axes.plot([1, 2])).svg
+
+    assert '<title id="one-title">A question?</title>' in svg
+    assert '<desc id="one-desc">How to read it.</desc>' in svg
+    assert 'fill="currentColor" role="img" aria-labelledby="one-title one-desc"' in svg
+    assert "#000000" not in svg
+
+
+def test_the_axis_is_written_in_plain_numbers():
+    svg = render("one", "t", "c", lambda axes: Variance().draw(healthy(), axes)).svg
+
+    words = {word.strip() for word in Page(svg).words}
+    assert {"1", "2", "4", "5"} <= words
+    assert {"measured", "1/B from B = 1", "signal |E g|²"} <= words
+
+
+def test_the_page_is_named_after_what_was_measured():
+    spec = {"algo": {"name": "maml"}, "family": {"name": "digits"}}
+
+    assert "<title>metabench variance: maml on digits</title>" in made(healthy(), spec=spec)
+    assert "<title>metabench variance</title>" in made(healthy())
+
+
+def test_a_table_that_only_diverged_is_rendered():
+    found = made(diverged())
+
+    assert "100 % of meta-gradients over 1 task are not finite" in found
+    assert "no finite variance to draw" in found
+    assert found.count('<td class="number">diverged</td>') == 8
+
+
+def test_a_table_of_one_batch_size_is_rendered():
+    found = made(healthy(sizes=(1,)))
+
+    assert "Noise equals signal at 4 tasks [3, 5]" in found
+    assert '<th scope="row">slope</th><td class="number">withheld</td>' in found
+
+
+def test_a_table_with_open_intervals_is_rendered():
+    found = made(unresolved())
+
+    assert "The mean meta-gradient can&#39;t be told from zero" in found
+    assert "4 [3, unbounded]" in found
+    assert "signal |E g|²</text>" not in found
+
+
+def test_a_page_without_findings_says_so():
+    found = made(healthy(), findings=[])
+
+    assert "Nothing that the intervals support." in found
+
+
+def test_rendering_leaves_nothing_global_behind():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    made(healthy())
+
+    assert dict(mpl.rcParams) == before

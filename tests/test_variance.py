@@ -1,0 +1,285 @@
+"""Does the variance probe say what is true, and only that?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from metabench.algorithms.maml import MAML
+from metabench.families.quadratic import Quadratic
+from metabench.families.sinusoid import Sinusoid
+from metabench.lift import Lift
+from metabench.misuse import Misuse
+from metabench.probes.variance import Variance
+from metabench.problem import Address
+from metabench.rows import from_table, to_table
+from metabench.steps.sgd import SGD
+from metabench.subject import Subject
+
+FAMILY = Quadratic(dim=8, shots=3, queries=3)
+ALGORITHM = MAML(steps=2, step=SGD(rate=0.3))
+
+
+def subject(family=FAMILY, algorithm=ALGORITHM, dtype=torch.float64, chunk=4096) -> Subject:
+    theta = family.theta(0).to(dtype)
+    return Subject(family.problem(), family.sample, algorithm, theta, Lift(chunk=chunk))
+
+
+def measured(family=FAMILY, tasks=512, seed=1, algorithm=ALGORITHM, **settings):
+    probe = Variance(tasks=tasks, **settings)
+    table = to_table(probe.measure(subject(family, algorithm), seed))
+    return probe, table
+
+
+def only(table, quantity):
+    (row,) = from_table(table, quantity)
+    return row
+
+
+def test_every_quantity_is_there_at_every_size():
+    _, table = measured()
+
+    at = set(Variance(tasks=512).plan)
+    for quantity in ("variance", "snr", "seconds", "diverged"):
+        assert {row.at for row in from_table(table, quantity)} == at
+    for quantity in ("slope", "task_variance", "mean_norm_squared", "noise_scale"):
+        assert only(table, quantity).status == "ok"
+
+
+def test_large_samples_come_close_to_the_closed_forms():
+    truth = FAMILY.truth(FAMILY.theta(0), steps=2, rate=0.3)
+
+    _, table = measured(tasks=16384)
+
+    assert only(table, "task_variance").value == pytest.approx(truth.variance, rel=0.05)
+    assert only(table, "noise_scale").value == pytest.approx(truth.noise_scale, rel=0.2)
+    for row in from_table(table, "variance"):
+        # 128 batches: a relative error of about sqrt(2 / 128 / effective dimension)
+        assert row.value == pytest.approx(truth.variance / row.at, rel=0.4)
+
+
+def test_intervals_cover_the_closed_forms():
+    """A small run of reports/variance_calibration."""
+    truth = FAMILY.truth(FAMILY.theta(0), steps=2, rate=0.3)
+    expected = {
+        "task_variance": truth.variance,
+        "noise_scale": truth.noise_scale,
+        "slope": -1.0,
+        "mean_norm_squared": truth.mean_norm_squared,
+    }
+    hits = dict.fromkeys(expected, 0)
+    repetitions = 100
+
+    for seed in range(repetitions):
+        _, table = measured(tasks=256, seed=seed + 10)
+        for quantity, value in expected.items():
+            row = only(table, quantity)
+            assert row.low is not None
+            hits[quantity] += row.low <= value <= (np.inf if row.high is None else row.high)
+
+    for quantity, count in hits.items():
+        # at a true coverage of 95 %, 86 hits or fewer have a probability below 0.1 %
+        assert count > 86, quantity
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    def numbers(seed):
+        table = measured(seed=seed)[1]
+        return table[table["quantity"] != "seconds"]
+
+    assert numbers(1).equals(numbers(1))
+    assert not numbers(1).equals(numbers(2))
+
+
+def test_the_chunk_matters_only_to_round_off():
+    probe = Variance(tasks=128)
+
+    tables = [
+        to_table(probe.measure(subject(chunk=chunk), 3)).query("quantity != 'seconds'")
+        for chunk in (5, 32, 4096)
+    ]
+
+    for other in tables[1:]:
+        np.testing.assert_allclose(tables[0]["value"], other["value"], rtol=1e-9)
+
+
+def test_batches_of_each_size_are_disjoint_and_fresh():
+    drawn = []
+
+    def recording(address: Address, seed: int):
+        drawn.extend(address.task.tolist())
+        return FAMILY.sample(address, seed)
+
+    probe = Variance(tasks=64)
+    recorded = Subject(FAMILY.problem(), recording, ALGORITHM, FAMILY.theta(0))
+
+    probe.measure(recorded, seed=0)
+
+    planned = sum(B * batches for B, batches in probe.plan.items())
+    assert sorted(drawn[:planned]) == list(range(planned))
+
+
+@dataclass(frozen=True)
+class Neighbours(Quadratic):
+    """Planted: four consecutive tasks share their centre, as when a loader sorts by class."""
+
+    def sample(self, address, seed):
+        near = super().sample(address._replace(task=address.task // 4), seed)
+        far = super().sample(address, seed)
+        shift = near.query[1].mean(1, keepdim=True)
+        return far._replace(query=(far.query[0], far.query[1] + shift))
+
+
+@dataclass(frozen=True)
+class Balanced(Quadratic):
+    """Planted: consecutive tasks come in pairs with opposite centres."""
+
+    def sample(self, address, seed):
+        tasks = super().sample(address._replace(task=address.task // 2), seed)
+        sign = torch.where(torch.from_numpy(address.task) % 2 == 0, 1.0, -1.0)[:, None, None]
+        flip = [(a, z * sign) for a, z in (tasks.support, tasks.query)]
+        return tasks._replace(support=flip[0], query=flip[1])
+
+
+def test_correlated_neighbours_are_the_first_finding_and_the_noise_scale_is_withheld():
+    probe, table = measured(Neighbours(dim=8, shots=3, queries=3), tasks=2048)
+
+    first = probe.diagnose(table)[0]
+
+    assert first.name == "dependent_tasks"
+    assert first.level == "critical"
+    assert "resemble" in first.claim
+    assert only(table, "slope").value > -0.9
+    assert only(table, "noise_scale").status == "withheld"
+    assert {row.status for row in from_table(table, "snr")} == {"withheld"}
+
+
+def test_stratified_pairs_are_told_from_independent_tasks():
+    probe, table = measured(Balanced(dim=8, shots=3, queries=3), tasks=2048)
+
+    finding = next(f for f in probe.diagnose(table) if f.name == "dependent_tasks")
+
+    assert only(table, "slope").value < -1.1
+    assert "balance" in finding.claim
+
+
+def test_healthy_tasks_are_not_accused():
+    refuted = [only(measured(tasks=256, seed=s)[1], "slope").status != "ok" for s in range(60)]
+
+    # at the 99.9 % level, three or more of sixty are a 1 in 30,000 event
+    assert sum(refuted) < 3
+
+
+def test_a_batch_below_the_noise_scale_is_warned_about_and_one_above_is_not():
+    def finding(batch):
+        probe, table = measured(tasks=4096, batch=batch)
+        return next(f for f in probe.diagnose(table) if f.name == "noise_scale")
+
+    assert finding(2).level == "warning"
+    assert "Raise the task batch" in finding(2).repair
+    assert finding(100_000).level == "info"
+    assert "smaller batch" in finding(100_000).repair
+
+
+def test_no_signal_is_said_so_with_the_tasks_that_would_do():
+    family = Quadratic(dim=8, shots=3, queries=3, offset=0.0)  # theta at the optimum: E g = 0
+
+    probe, table = measured(family, tasks=256)
+
+    assert only(table, "mean_norm_squared").status == "unresolved"
+    scale = only(table, "noise_scale")
+    assert (scale.status, scale.high) == ("unbounded", None)
+    first = probe.diagnose(table)[0]
+    assert first.name == "no_signal"
+    assert "can't be told from zero" in first.claim
+    assert "--tasks" in first.repair
+
+
+@dataclass(frozen=True)
+class Exploding(Quadratic):
+    """Planted: one task in fifty has a support target that is not finite."""
+
+    def sample(self, address, seed):
+        tasks = super().sample(address, seed)
+        bad = torch.from_numpy(address.task % 50 == 17)[:, None, None]
+        a, z = tasks.support
+        return tasks._replace(support=(a, z.masked_fill(bad, float("inf"))))
+
+
+def test_meta_gradients_that_are_not_finite_are_counted_and_said():
+    probe, table = measured(Exploding(dim=8, shots=3, queries=3))
+
+    alone = next(row for row in from_table(table, "diverged") if row.at == 1)
+    assert alone.value == pytest.approx(10 / 512)
+    assert alone.low < 1 / 50 < alone.high
+    assert only(table, "first_diverged").value == 17
+    for quantity in ("task_variance", "noise_scale", "slope", "mean_norm_squared"):
+        row = only(table, quantity)
+        assert (row.value, row.status) == (None, "diverged")
+    first = probe.diagnose(table)[0]
+    assert (first.name, first.level) == ("diverged", "critical")
+    assert "task 17" in first.claim
+
+
+def test_identical_tasks_have_no_variance_and_no_interval():
+    family = Quadratic(dim=4, spread=0.0, noise=0.0, jitter=0.0)
+
+    probe, table = measured(family, tasks=64)
+
+    row = only(table, "task_variance")
+    # round-off of a mean of equal numbers is all that is left
+    assert row.value < 1e-25
+    assert (row.status, row.low, row.high) == ("degenerate", None, None)
+    assert only(table, "slope").status == "degenerate"
+    assert probe.diagnose(table)[0].name == "no_variation"
+
+
+@pytest.mark.parametrize("family", [FAMILY, Exploding(dim=3), Quadratic(offset=0.0, dim=3)])
+def test_every_table_can_be_drawn(family):
+    probe, table = measured(family, tasks=64)
+    axes = Figure().subplots()
+
+    probe.draw(table, axes)
+
+    assert "B" in axes.get_xlabel()
+
+
+def test_the_network_and_float32_path_runs_on_sinusoids():
+    probe = Variance(tasks=64, batch=4)
+
+    table = to_table(
+        probe.measure(subject(Sinusoid(hidden=(8,)), MAML(), torch.float32, 64), seed=0)
+    )
+
+    assert only(table, "task_variance").value > 0
+    assert probe.diagnose(table)
+
+
+def test_progress_reaches_its_end_and_never_goes_back():
+    seen = []
+
+    Variance(tasks=64).measure(subject(chunk=16), 0, lambda done, total: seen.append((done, total)))
+
+    done, totals = zip(*seen, strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] == totals[-1]
+    assert len(set(totals)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch": 0}, "B is 0"),
+        ({"sizes": (0, 2)}, "B is 0"),
+        ({"tasks": 20}, "--tasks 32"),
+        ({"tasks": 100, "sizes": (4, 8)}, "--tasks 128"),
+        ({"batches": 3}, "at least 16"),
+    ],
+)
+def test_settings_that_measure_nothing_are_refused(settings, words):
+    with pytest.raises(Misuse, match=words):
+        Variance(**settings)
