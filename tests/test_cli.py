@@ -21,6 +21,7 @@ from metabench.cli import ENVIRONMENT, main
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problem import Address
+from metabench.rows import Row
 
 SMALL = ("variance", "--family", "quadratic", "--tasks", "256")
 SINE = ("variance", "--family", "sinusoid", "--tasks", "32")
@@ -94,6 +95,11 @@ def test_the_json_is_one_strict_object_and_progress_goes_elsewhere():
     found = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(word))
     assert list(found) == ["spec", "rows", "findings", "provenance"]
     assert result.stderr.startswith("variance: maml on quadratic, seed 0\n")
+
+
+def test_a_record_that_is_not_strict_is_never_written():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        output.record({}, [Row("variance", value=float("nan"))], [], {})
 
 
 def test_the_json_holds_every_quantity_at_every_batch_size():
@@ -509,7 +515,7 @@ def test_divergence_is_counted_said_and_rendered(folder):
 
 def test_a_share_that_diverges_is_told_from_all():
     """Tasks of large amplitude overflow first: at this rate some do and some don't."""
-    found = measured(*SINE, "--tasks", "256", "--set", "algo.steps=5", "--set", "algo.step.rate=3")
+    found = measured(*SINE, "--tasks", "64", "--set", "algo.steps=5", "--set", "algo.step.rate=3")
 
     alone = next(row for row in found["rows"] if row["quantity"] == "diverged")
     assert 0 < alone["value"] < 1
