@@ -20,7 +20,7 @@ def fields(kind: str, name: str) -> list[str]:
             if field.default is dataclasses.MISSING and callable(field.default_factory)
             else field.default
         )
-        shown, type_ = str(default), types[field.name]
+        shown, type_ = _as_set(default), types[field.name]
         kind = type_.__name__ if isinstance(type_, type) else str(type_)
         if dataclasses.is_dataclass(default):
             shown = plugins.name_of(spec.NESTED[kind], type(default))
@@ -33,3 +33,8 @@ def fields(kind: str, name: str) -> list[str]:
         )
         for line in lines
     ]
+
+
+def _as_set(default: object) -> str:
+    """Write a default the way --set takes it."""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -507,7 +507,7 @@ def test_divergence_is_counted_said_and_rendered(folder):
     assert {(row["value"], row["status"]) for row in variances} == {(None, "diverged")}
     finding = found["findings"][0]
     assert (finding["name"], finding["level"]) == ("diverged", "critical")
-    assert finding["claim"].startswith("100 % of meta-gradients over 1 task are not finite")
+    assert finding["claim"].startswith("100 % of tasks give a meta-gradient that is not finite")
     page = (folder / "page.html").read_text()
     assert finding["claim"] in page
     assert "no finite variance to draw" in page

@@ -213,7 +213,7 @@ def test_the_page_is_named_after_what_was_measured():
 def test_a_table_that_only_diverged_is_rendered():
     found = made(diverged())
 
-    assert "100 % of meta-gradients over 1 task are not finite" in found
+    assert "100 % of tasks give a meta-gradient that is not finite" in found
     assert "no finite variance to draw" in found
     assert found.count('<td class="number">diverged</td>') == 8
 
