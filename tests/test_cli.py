@@ -520,7 +520,7 @@ def test_a_share_that_diverges_is_told_from_all():
     alone = next(row for row in found["rows"] if row["quantity"] == "diverged")
     assert 0 < alone["value"] < 1
     assert alone["low"] < alone["value"] < alone["high"]
-    assert f"{100 * alone['value']:.3g} % of meta-gradients" in found["findings"][0]["claim"]
+    assert f"{100 * alone['value']:.3g} % of tasks" in found["findings"][0]["claim"]
 
 
 def test_a_full_disk_exits_with_4_and_keeps_the_sentence_short(monkeypatch):

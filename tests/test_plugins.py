@@ -118,11 +118,9 @@ def test_listing_a_member_shows_every_field_with_its_default(kind, name):
     for field in dataclasses.fields(made):
         (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
         default = getattr(made, field.name)
-        shown = (
-            plugins.name_of("steps", type(default))
-            if dataclasses.is_dataclass(default)
-            else str(default)
-        )
+        if dataclasses.is_dataclass(default):
+            default = plugins.name_of("steps", type(default))
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert f"  {shown}  " in line
     assert result.exit_code == 0
 

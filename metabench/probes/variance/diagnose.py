@@ -29,8 +29,8 @@ def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
     where = from_table(table, "first_diverged")
     first = f" (the first is task {where[0].value:.0f})" if where else ""
     claim = (
-        f"{_percent(alone)} of {_batches(alone.at)} give a meta-gradient that is not finite{first}, "
-        "so at these settings the variance, and what follows from it, does not exist."
+        f"{_percent(alone)} of {_batches(alone.at)} give a meta-gradient that is not finite{first},"
+        " so at these settings the variance, and what follows from it, does not exist."
     )
     if alone.at == 1 and alone.value is not None:
         meets = 1 - (1 - alone.value) ** batch
