@@ -32,6 +32,25 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert "<svg" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+
+
+def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
+    ((command, shown),) = re.findall(r"<!-- output of: (.*) -->\n```\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+
+    printed = CliRunner().invoke(main, shlex.split(command)[1:]).stdout.splitlines()
+
+    for line in shown.splitlines():
+        found = printed.pop(0).rstrip()
+        assert NUMBER.sub("#", found) == NUMBER.sub("#", line)
+        pairs = list(zip(NUMBER.findall(found), NUMBER.findall(line), strict=True))
+        timed = line[:1].isdigit()  # a line of the table by B ends in seconds
+        for one, other in pairs[:-1] if timed else pairs:
+            # float32 sums differ between processors in the last digits; three are shown
+            assert math.isclose(float(one), float(other), rel_tol=0.02), line
+
+
 def shell_commands() -> list[str]:
     lines = [line for block in blocks(README, "bash") for line in block.splitlines()]
     return [part.strip() for line in lines for part in line.split("&&") if "metabench " in part]

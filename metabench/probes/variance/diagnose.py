@@ -87,13 +87,13 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
     gain = f" A step at B = {batch} makes about {progress:.0%} of a noiseless step's progress."
     if batch < scale.low:
         repair = (
-            f"Raise the task batch towards {_number(scale.value)}, or lower the outer rate in "
+            f"Raise the task batch towards {scale.value:.0f}, or lower the outer rate in "
             "proportion: below the noise scale, larger batches buy nearly proportional progress."
         )
         return [Finding("noise_scale", "warning", text + gain, repair, (scale, mean))]
     repair = (
-        f"B = {batch} is far above the noise scale: a smaller batch would cost less for nearly the "
-        "same progress a step."
+        f"B = {batch} is well above the noise scale: a larger batch would buy little, and a "
+        "somewhat smaller one costs less a step."
         if batch > 4 * scale.high
         else f"B = {batch} is large enough; nothing to change."
     )
