@@ -29,7 +29,10 @@ class Commands(click.Group):
             raise click.UsageError(str(error)) from error
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, RuntimeError) as error:
+            # torch says that it can't allocate by a RuntimeError; any other is a fault of ours
+            if isinstance(error, RuntimeError) and "allocate" not in str(error):
+                raise
             click.echo(f"Error: {error}. Nothing that was saved before is lost.", err=True)
             ctx.exit(ENVIRONMENT)
 

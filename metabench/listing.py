@@ -14,18 +14,18 @@ def fields(kind: str, name: str) -> list[str]:
     about, types = plugins.comments(cls), typing.get_type_hints(cls)
     lines = [("field", "type", "default", "unit", "meaning")]
     for field in dataclasses.fields(cls):
-        meaning, _, unit = about[field.name].rstrip("]").partition(" [")
+        meaning, _, unit = about.get(field.name, "").rstrip("]").partition(" [")
         default = (
             field.default_factory()
             if field.default is dataclasses.MISSING and callable(field.default_factory)
             else field.default
         )
         shown, type_ = _as_set(default), types[field.name]
-        kind = type_.__name__ if isinstance(type_, type) else str(type_)
-        if dataclasses.is_dataclass(default):
-            shown = plugins.name_of(spec.NESTED[kind], type(default))
+        word = type_.__name__ if isinstance(type_, type) else str(type_)
+        if word in spec.NESTED:
+            shown = plugins.name_of(spec.NESTED[word], type(default))
             meaning += f"; fields: metabench list {shown}"
-        lines.append((field.name, kind, shown, unit, meaning))
+        lines.append((field.name, word, shown, unit, meaning))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     return [
         "  ".join(

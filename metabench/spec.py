@@ -147,7 +147,8 @@ def _scalar(value: Any, kind: type[Any], called: str) -> Any:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         bases = (base.__name__ for base in inspect.getmro(type(value)))
-        return to_json(next(NESTED[name] for name in bases if name in NESTED), value)
+        kind = next((NESTED[name] for name in bases if name in NESTED), None)
+        return to_json(kind, value) if kind else settings(value)
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     if isinstance(value, float) and value in (float("inf"), float("-inf")):

@@ -37,7 +37,7 @@ class Subject:
                 f"vector of {expected} numbers. Flatten named parameters with "
                 "problem.layouts.theta.flatten(...)."
             )
-        problem, theta = self.algorithm.extend(self.problem, self.theta)
+        problem, theta = self.algorithm.extend(self.problem, self.theta.detach())
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "theta", theta)
 

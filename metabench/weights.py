@@ -11,6 +11,9 @@ from torch import Tensor
 from metabench.layout import Layout
 from metabench.misuse import Misuse
 
+# What torch's norms keep beside their parameters; a state dict holds it, theta doesn't.
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
 
 def load_theta(path: Path, layout: Layout) -> Tensor:
     """Read a state dict or a flat vector into theta `(Q,)`; `.safetensors`, or torch's `.pt`.
@@ -30,8 +33,8 @@ def load_theta(path: Path, layout: Layout) -> Tensor:
         raise Misuse(
             f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
         )
-    # Buffers such as running statistics are not part of theta.
-    return layout.flatten({name: value for name, value in held.items() if name in layout.names})
+    parameters = {name: x for name, x in held.items() if name.rpartition(".")[2] not in STATISTICS}
+    return layout.flatten(parameters).detach()
 
 
 def _read(path: Path) -> object:

@@ -432,7 +432,7 @@ BAD = {
     ),
     "a theta by other names": (
         ("--theta", "named.pt"),
-        "These parameters do not fit: phi: given nothing, expected (20,).",
+        "These parameters do not fit: phi: given nothing, expected (20,); weight: given (20,), expected nothing.",
     ),
     "a checkpoint with more than weights": (
         ("--theta", "checkpoint.pt"),
@@ -577,3 +577,22 @@ def test_the_family_prescribes_how_many_tasks_unless_told():
 
     assert spec["probe"]["tasks"] == 64
     assert untold["probe"]["tasks"] == Quadratic.tasks
+
+
+def test_page_and_table_can_not_share_a_file(folder):
+    result = metabench(*SMALL, "--html", "one.html", "--csv", "one.html")
+
+    assert result.exit_code == 2
+    assert "both name one.html" in result.stderr
+
+
+def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
+    def exhausted(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
+
+    monkeypatch.setattr("metabench.cell.Cell.measure", exhausted)
+
+    result = metabench(*SMALL)
+
+    assert result.exit_code == 4
+    assert "allocate" in result.stderr

@@ -74,3 +74,12 @@ def test_a_theta_or_mini_batch_that_does_not_fit_is_refused():
         subject(theta=torch.zeros(2, 2))
     with pytest.raises(Misuse, match="6 support examples"):
         subject(MAML(batch=7)).draw(Address.fresh(0, 1), seed=0)
+
+
+def test_a_theta_that_is_still_being_trained_is_taken_as_it_stands():
+    theta = FAMILY.theta(0)
+
+    found = subject(theta=theta.clone().requires_grad_()).meta_gradients(Address.fresh(0, 3), 0)
+
+    assert not found.grad.requires_grad
+    assert torch.equal(found.grad, subject(theta=theta).meta_gradients(Address.fresh(0, 3), 0).grad)
