@@ -432,7 +432,7 @@ BAD = {
     ),
     "a theta by other names": (
         ("--theta", "named.pt"),
-        "These parameters do not fit: phi: given nothing, expected (20,); weight: given (20,), expected nothing.",
+        "These parameters do not fit: phi: given nothing, expected (20,); weight: given (20,),",
     ),
     "a checkpoint with more than weights": (
         ("--theta", "checkpoint.pt"),
