@@ -35,6 +35,7 @@ def run(
     cell = build(probe, **choices)
     for path in filter(None, (html, csv)):
         output.check_writable(path)
+    cell = cell.settled()
     settings = cell.spec()
     folder = output.run_folder(probe, spec.digest(settings))
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
