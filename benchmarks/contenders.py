@@ -30,7 +30,9 @@ def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
         except ImportError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     for engine in engines:
-        subject = mb.Subject(case.problem, lambda address, seed: case.tasks, mb.MAML(steps), case.theta)
+        subject = mb.Subject(
+            case.problem, lambda address, seed: case.tasks, mb.MAML(steps), case.theta
+        )
         algorithm, lift = subject.settled(case.tasks)
         name = f"metabench {engine} ({lift.how}, {algorithm.trail})"
         made[name] = metabench(case, algorithm, mb.Lift(lift.how, lift.chunk, engine))

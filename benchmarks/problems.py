@@ -32,7 +32,7 @@ def sinusoid(tasks: int) -> Case:
     family = mb.Sinusoid()
     theta = family.theta(0).float()
     drawn = cast(family.sample(mb.Address.fresh(0, tasks), 0), theta)
-    loss = lambda prediction, y: ((prediction - y) ** 2).mean()  # noqa: E731
+    loss = lambda prediction, y: ((prediction - y) ** 2).mean()  # ruff: ignore[lambda-assignment]
     return _case("sinusoid", nets.mlp((1, 40, 40, 1)), loss, theta, drawn)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pathlib
 import platform
 import statistics
 import sys
@@ -47,7 +48,7 @@ def main() -> None:
     }
     _print(record)
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
+        with pathlib.Path(options.json).open("w", encoding="utf-8") as file:
             json.dump(record, file, indent=1)
 
 
@@ -64,7 +65,9 @@ def check(chosen: dict[str, Callable[[], torch.Tensor]]) -> dict[str, float]:
     return gaps
 
 
-def take_turns(chosen: dict[str, Callable[[], torch.Tensor]], rounds: int) -> dict[str, list[float]]:
+def take_turns(
+    chosen: dict[str, Callable[[], torch.Tensor]], rounds: int
+) -> dict[str, list[float]]:
     """Time every contender once a round."""
     seconds: dict[str, list[float]] = {name: [] for name in chosen}
     for _ in range(rounds):
@@ -84,18 +87,20 @@ def summary(
     rows = []
     for name, own in seconds.items():
         ratios = [theirs / mine for theirs, mine in zip(seconds[fastest], own, strict=True)]
-        rows.append({
-            "problem": case.name,
-            "steps": options.steps,
-            "tasks": options.tasks,
-            "contender": name,
-            "fastest rival": fastest,
-            "median ms": 1e3 * statistics.median(own),
-            "least ms": 1e3 * min(own),
-            "faster than the fastest rival": statistics.median(ratios),
-            "the same, of least times": min(seconds[fastest]) / min(own),
-            "gap": gaps[name],
-        })
+        rows.append(
+            {
+                "problem": case.name,
+                "steps": options.steps,
+                "tasks": options.tasks,
+                "contender": name,
+                "fastest rival": fastest,
+                "median ms": 1e3 * statistics.median(own),
+                "least ms": 1e3 * min(own),
+                "faster than the fastest rival": statistics.median(ratios),
+                "the same, of least times": min(seconds[fastest]) / min(own),
+                "gap": gaps[name],
+            }
+        )
     return rows
 
 
