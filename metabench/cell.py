@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse, unknown
 from metabench.probes.probe import Probe, Progress, silent
+from metabench.problem import Address
 from metabench.rows import Row
 from metabench.subject import Subject
 from metabench.weights import load_theta
@@ -69,6 +70,12 @@ class Cell:
         )
         theta = theta.to(self.device, DTYPES[self.dtype])
         return Subject(problem, self.family.sample, self.algorithm, theta, self.lift)
+
+    def settled(self) -> Cell:
+        """Choose what is left to `auto`, so that the spec says what was done."""
+        subject = self.subject()
+        algorithm, lift = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
+        return replace(self, algorithm=algorithm, lift=lift)
 
     def measure(self, progress: Progress = silent) -> list[Row]:
         """Run the probe."""

@@ -37,6 +37,7 @@ def run(
         output.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
         raise Misuse(f"--html and --csv both name {html}; give each a file of its own.")
+    cell = cell.settled()
     settings = cell.spec()
     folder = output.run_folder(probe, spec.digest(settings))
     names = f"{settings['algo']['name']} on {settings['family']['name']}"

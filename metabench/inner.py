@@ -1,12 +1,14 @@
 r"""The inner loop and its exact adjoint, for one task.
 
-`adapt` walks phi_0 .. phi_K and keeps the path, no graph: (1 + slots) P numbers a step. `pullback`
-walks it backwards; for plain gradient descent it is
-:math:`v_k = v_{k+1} - H_k (\alpha v_{k+1})` with H_k the Hessian of the support loss at phi_k.
+`adapt` walks phi_0 .. phi_K and either keeps the graph of each step or only where it began,
+(1 + slots) P numbers, to recompute the graph when it is needed. `pullback` walks back; for plain
+gradient descent that is :math:`v_k = v_{k+1} - H_k (\alpha v_{k+1})` with H_k the Hessian of the
+support loss at phi_k.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +18,19 @@ from metabench import curvature
 from metabench.problem import Problem, Task, tree_map
 from metabench.steps.step import Slots, Step
 
+# What is kept of each inner step: its graph, or only where it began.
+KEEP, RECOMPUTE = "keep", "recompute"
+
+Stage = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # (phi, slots, theta) -> next
+Back = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
+
 
 class Path(NamedTuple):
-    """Where the inner loop went: phi_K `(P,)`, and (phi_k, slots_k) for k = 0 .. K - 1."""
+    """Where the inner loop went: phi_K `(P,)` and its slots, and the way back over each step."""
 
     last: Tensor
-    trail: tuple[tuple[Tensor, Slots], ...]
+    slots: Slots
+    trail: tuple[Back, ...]
 
 
 class Adjoint(NamedTuple):
@@ -35,38 +44,55 @@ class Adjoint(NamedTuple):
     norms: Tensor  # (K + 1,)
 
 
-def adapt(step: Step, steps: int, problem: Problem, theta: Tensor, task: Task) -> Path:
+def adapt(
+    step: Step,
+    steps: int,
+    problem: Problem,
+    theta: Tensor,
+    task: Task,
+    trail: str = RECOMPUTE,
+) -> Path:
     """Take K = `steps` inner steps on the support set from phi_0 = init(theta)."""
     phi = problem.init(theta)
     slots = step.start(phi)
-    trail = []
+    stages = []
     for k in range(steps):
-        trail.append((phi, slots))
-        slope = curvature.gradient(problem.inner_loss, phi, theta, _batch(task, k))
-        phi, slots = step(slope, phi, slots, k)
-    return Path(phi, tuple(trail))
+        stage = _stage(step, problem, task, k)
+        if trail == KEEP:
+            (phi, slots), back = curvature.pullback_of(stage, phi, slots, theta)
+        else:
+            back = _recomputed(stage, phi, slots, theta)
+            phi, slots = stage(phi, slots, theta)
+        stages.append(back)
+    return Path(phi, slots, tuple(stages))
 
 
-def pullback(
-    step: Step, problem: Problem, theta: Tensor, task: Task, path: Path, cotangent: Tensor
-) -> Adjoint:
+def pullback(path: Path, theta: Tensor, cotangent: Tensor) -> Adjoint:
     """Carry v_K = `cotangent` `(P,)` back along the path, exactly."""
     v = cotangent
-    slots_bar = tree_map(torch.zeros_like, step.start(path.last))
+    slots_bar = tree_map(torch.zeros_like, path.slots)
     theta_bar = torch.zeros_like(theta)
     norms = [v.norm()]
-    for k in reversed(range(len(path.trail))):
-        phi, slots = path.trail[k]
-        slope, products = curvature.gradient_with_products(
-            problem.inner_loss, phi, theta, _batch(task, k)
-        )
-        _, pull = curvature.pullback_of(lambda g, p, s, k=k: step(g, p, s, k), slope, phi, slots)
-        slope_bar, v, slots_bar = pull((v, slots_bar))
-        through_hessian, through_theta = products(slope_bar)
-        v = v + through_hessian
+    for back in reversed(path.trail):
+        v, slots_bar, through_theta = back((v, slots_bar))
         theta_bar = theta_bar + through_theta
         norms.append(v.norm())
     return Adjoint(v, theta_bar, torch.stack(norms[::-1]))
+
+
+def _stage(step: Step, problem: Problem, task: Task, k: int) -> Stage:
+    """Give inner step k as a function of all that a cotangent can reach through it."""
+
+    def stage(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
+        slope = curvature.gradient(problem.inner_loss, phi, theta, _batch(task, k))
+        return step(slope, phi, slots, k)
+
+    return stage
+
+
+def _recomputed(stage: Stage, phi: Tensor, slots: Slots, theta: Tensor) -> Back:
+    """Hold where the step began, and take it again when its cotangent arrives."""
+    return lambda cotangent: curvature.pullback_of(stage, phi, slots, theta)[1](cotangent)
 
 
 def _batch(task: Task, k: int) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metabench import draws
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.lift import Lift
+from metabench.lift import Lift, first_task
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
+from metabench.work import work_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Subject:
     algorithm: Algorithm
     theta: Tensor
     lift: Lift = field(default_factory=Lift)
+    # The lifted algorithm, once made: it remembers what it has traced and compiled.
+    _lifted: list[Callable[[Tensor, Task], Any]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Hold theta against its layout and let the algorithm extend both."""
@@ -53,10 +59,19 @@ class Subject:
             return task
         return task._replace(noise=self._mini_batches(task, address, seed))
 
+    def settled(self, tasks: Task) -> tuple[Algorithm, Lift]:
+        """Choose what is left to `auto` by the counted work of the first of these tasks."""
+        work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
+        lift = self.lift.settled(work, self.theta.device)
+        return self.algorithm.settled(work, lift.together), lift
+
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks, each field with a leading T."""
-        many = self.lift.per_task(lambda theta, task: self.algorithm(self.problem, theta, task))
-        result: MetaGrad = many(self.theta, self.draw(address, seed))
+        tasks = self.draw(address, seed)
+        if not self._lifted:
+            algorithm, lift = self.settled(tasks)
+            self._lifted.append(lift.per_task(lambda at, task: algorithm(self.problem, at, task)))
+        result: MetaGrad = self._lifted[0](self.theta, tasks)
         return result
 
     def estimates(self, address: Address, seed: int, size: int) -> Iterator[Tensor]:

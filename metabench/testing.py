@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.algorithms.algorithm import Algorithm
 from metabench.families.family import Family
-from metabench.lift import Lift
+from metabench.lift import Lift, first_task
 from metabench.problem import Address, Problem, Task, tree_map
 
 TASKS = 3
@@ -30,7 +30,7 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     def run(how: str) -> Callable[[Tensor, Task], object]:
         return Lift(how).per_task(lambda at, task: algorithm(problem, at, task))
 
-    found = algorithm(problem, theta, _first(tasks))
+    found = algorithm(problem, theta, first_task(tasks))
     P, Q = problem.layouts.phi.size, problem.layouts.theta.size
     _expect(found.grad.shape == (Q,), f"grad has shape {tuple(found.grad.shape)}, not ({Q},)")
     _expect(found.loss.shape == (), f"loss has shape {tuple(found.loss.shape)}, not ()")
@@ -40,7 +40,7 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     together, again, apart = (run(how)(theta, tasks) for how in ("vmap", "vmap", "loop"))
     _same(together, again, 0.0, "two calls differ")
     _same(together, apart, 1e-10, "vmap and a loop over tasks differ")
-    _expect_loss(algorithm, problem, theta, _first(tasks))
+    _expect_loss(algorithm, problem, theta, first_task(tasks))
 
 
 def check_family(family: Family, seed: int = 0) -> None:
@@ -70,7 +70,7 @@ def check_family(family: Family, seed: int = 0) -> None:
     _expect(_equal(tasks.support, moved.support), "a query redraw changes the support set")
     for leaves in (tasks.support, tasks.query):
         tree_map(_check_leaf, leaves)
-    first = _first(tasks)
+    first = first_task(tasks)
     for loss, data in ((problem.inner_loss, first.support), (problem.outer_loss, first.query)):
         value = loss(problem.init(theta), theta, data)
         _expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
@@ -89,11 +89,6 @@ def _check_leaf(leaf: Tensor) -> Tensor:
     floating = torch.is_floating_point(leaf)
     _expect(not floating or leaf.dtype == torch.float64, f"a leaf is {leaf.dtype}, not float64")
     return leaf
-
-
-def _first(tasks: Task) -> Task:
-    task: Task = tree_map(lambda leaf: leaf[0], tasks)
-    return task
 
 
 def _same(one: object, other: object, relative: float, sentence: str) -> None:

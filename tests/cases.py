@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metabench import plugins
 from metabench.algorithms.algorithm import Algorithm
-from metabench.problem import Problem, Task
+from metabench.problem import Address, Problem, Task
 from metabench.steps.adam import Adam
 from metabench.steps.momentum import Momentum
 from metabench.steps.sgd import SGD
@@ -66,3 +66,7 @@ def one(many: Task, i: int) -> Task:
 
 def algorithm(name: str, **settings: object) -> Algorithm:
     return plugins.load("algorithms", name)(**settings)
+
+
+def fresh(count: int) -> Address:
+    return Address.fresh(0, count)

@@ -18,7 +18,7 @@ HOME = Path(metabench.__file__).parent
 STOREYS = [
     {"", "misuse", "stats"},
     {"plugins", "layout", "rows"},
-    {"problem", "spec"},
+    {"problem", "spec", "engine", "work"},
     {"draws", "curvature", "steps", "weights", "listing"},
     {"nets", "inner"},
     {"algorithms", "families"},

@@ -448,7 +448,7 @@ BAD = {
     ),
     "an unknown lift": (
         ("--set", "lift.how=pmap"),
-        "lift.how is 'pmap'; it must be one of vmap, loop.",
+        "lift.how is 'pmap'; it must be one of auto, vmap, loop.",
     ),
     "an empty chunk": (
         ("--set", "lift.chunk=0"),

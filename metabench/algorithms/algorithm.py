@@ -13,6 +13,7 @@ from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.steps.sgd import SGD
 from metabench.steps.step import Step
+from metabench.work import Work
 
 
 class MetaGrad(NamedTuple):
@@ -46,6 +47,10 @@ class Algorithm(ABC):
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
         """Append to theta what the algorithm learns besides; `Subject` calls this once."""
         return problem, theta
+
+    def settled(self, work: Work, together: int) -> Algorithm:
+        """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
+        return self
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:

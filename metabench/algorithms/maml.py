@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import adapt, pullback
+from metabench.inner import KEEP, RECOMPUTE, adapt, pullback
+from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
+from metabench.work import ROOM, Work
+
+TRAILS = ("auto", KEEP, RECOMPUTE)
 
 
 @dataclass(frozen=True)
@@ -17,16 +21,33 @@ class MAML(Algorithm):
     r"""Exact gradient through K inner steps, by the adjoint recursion over the path.
 
     :math:`v_K = \nabla F(\phi_K)`, :math:`v_k = v_{k+1} - H_k(\alpha v_{k+1})`, and the
-    meta-gradient is :math:`v_0`. Notes: `norms`, |v_k| for k = 0 .. K, `(K + 1,)`.
+    meta-gradient is :math:`v_0`. Notes: `norms`, |v_k| for k = 0 .. K, `(K + 1,)`. Keeping the
+    graphs of the inner steps is faster, recomputing them holds only phi and its slots for each;
+    the bits are the same.
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
     """
 
+    trail: str = "auto"  # of each inner step: keep its graph, recompute it, or auto
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown trail."""
+        super().__post_init__()
+        if self.trail not in TRAILS:
+            raise Misuse(f"trail is {self.trail!r}; it must be one of {', '.join(TRAILS)}.")
+
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        path = adapt(self.step, self.steps, problem, theta, task)
+        trail = RECOMPUTE if self.trail == RECOMPUTE else KEEP
+        path = adapt(self.step, self.steps, problem, theta, task, trail)
         loss, v, direct = curvature.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
-        adjoint = pullback(self.step, problem, theta, task, path, v)
+        adjoint = pullback(path, theta, v)
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
+
+    def settled(self, work: Work, together: int) -> MAML:
+        """Keep the graphs of the inner steps if those of all tasks together leave room."""
+        if self.trail != "auto":
+            return self
+        return replace(self, trail=KEEP if work.bytes * together <= ROOM else RECOMPUTE)

@@ -1,0 +1,42 @@
+"""Run the asv suites, or hold one commit against another by their counters.
+
+    python benchmarks/gate.py                 # this commit, each suite once
+    python benchmarks/gate.py main            # this commit against main: exit code 1 if it is worse
+
+asv builds each commit without its dependencies and finds those in the environment that runs this
+script, `pip install -c constraints.txt -e '.[test,bench]'`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WORSE = 1.1  # a counter that grew by more is flagged; counters don't vary
+
+
+def main() -> None:
+    """Set up asv for this machine and run it."""
+    environment = os.environ | {"METABENCH_ASV_DEPS": sysconfig.get_path("purelib")}
+
+    def asv(*words: str) -> int:
+        command = [sys.executable, "-m", "asv", *words]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+    asv("machine", "--yes")
+    if len(sys.argv) < 2:
+        sys.exit(asv("run", "--quick", "--show-stderr", f"--python={_python()}", "HEAD^!"))
+    words = ("--bench", "track_", "--factor", str(WORSE), f"--python={_python()}", "--show-stderr")
+    sys.exit(asv("continuous", *words, sys.argv[1], "HEAD"))
+
+
+def _python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""metabench and the libraries people use today, side by side on one MAML meta-gradient.
+
+    python benchmarks/rivals.py --problem sinusoid --steps 5 --tasks 25 --threads 1
+
+Every contender computes the mean meta-gradient of the same tasks at the same theta. They take turns
+in one process, so that a busy machine slows them alike; what is quoted is the median of the ratios
+within each round. None is timed that doesn't agree with the plain loop to 1e-4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import contenders
+import torch
+from problems import PROBLEMS, Case
+
+AGREEMENT = 1e-4  # relative, in float32
+
+
+def main() -> None:
+    """Check agreement, take turns, print a table and, if asked, write the record."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    if options.pin:
+        os.sched_setaffinity(0, range(options.threads))
+    case = PROBLEMS[options.problem](options.tasks)
+    chosen = contenders.of(case, options.steps, options.engines)
+    agreement = check(chosen)
+    before = os.getloadavg()[0]
+    seconds = take_turns(chosen, options.rounds)
+    record = {
+        "command": "python benchmarks/rivals.py " + " ".join(sys.argv[1:]),
+        "threads": options.threads,
+        "load": [round(before, 2), round(os.getloadavg()[0], 2)],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "rounds": options.rounds,
+        "rows": summary(case, seconds, agreement, options),
+    }
+    _print(record)
+    if options.json:
+        with pathlib.Path(options.json).open("w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1)
+
+
+def check(chosen: dict[str, Callable[[], torch.Tensor]]) -> dict[str, float]:
+    """Give each contender's relative distance from the plain loop; stop where one is too far."""
+    reference = chosen["loop"]().double()
+    gaps = {
+        name: float((run().double() - reference).norm() / reference.norm())
+        for name, run in chosen.items()
+    }
+    wrong = {name: gap for name, gap in gaps.items() if not gap < AGREEMENT}
+    if wrong:
+        sys.exit(f"These disagree with the plain loop by more than {AGREEMENT}: {wrong}")
+    return gaps
+
+
+def take_turns(
+    chosen: dict[str, Callable[[], torch.Tensor]], rounds: int
+) -> dict[str, list[float]]:
+    """Time every contender once a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in chosen}
+    for _ in range(rounds):
+        for name, run in chosen.items():
+            begun = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def summary(
+    case: Case, seconds: dict[str, list[float]], gaps: dict[str, float], options: argparse.Namespace
+) -> list[dict[str, object]]:
+    """Give each contender's times, and how many times faster than the fastest rival it is."""
+    rivals = [name for name in seconds if name in contenders.RIVALS]
+    fastest = min(rivals, key=lambda name: statistics.median(seconds[name]))
+    rows = []
+    for name, own in seconds.items():
+        ratios = [theirs / mine for theirs, mine in zip(seconds[fastest], own, strict=True)]
+        rows.append(
+            {
+                "problem": case.name,
+                "steps": options.steps,
+                "tasks": options.tasks,
+                "contender": name,
+                "fastest rival": fastest,
+                "median ms": 1e3 * statistics.median(own),
+                "least ms": 1e3 * min(own),
+                "faster than the fastest rival": statistics.median(ratios),
+                "the same, of least times": min(seconds[fastest]) / min(own),
+                "gap": gaps[name],
+            }
+        )
+    return rows
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", choices=PROBLEMS, default="sinusoid")
+    parser.add_argument("--steps", type=int, default=5, help="K")
+    parser.add_argument("--tasks", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--engines", nargs="+", default=["eager", "trace", "compile"])
+    parser.add_argument("--no-pin", dest="pin", action="store_false", help="leave cores to the OS")
+    parser.add_argument("--json", metavar="FILE", help="write the record here")
+    return parser.parse_args()
+
+
+def _print(record: dict) -> None:
+    rows = record.pop("rows")
+    print(json.dumps(record))
+    print(f"{'contender':<44} {'median ms':>10} {'least ms':>10} {'x rival':>8} {'(least)':>8} gap")
+    for row in rows:
+        print(
+            f"{row['contender']:<44} {row['median ms']:>10.2f} {row['least ms']:>10.2f} "
+            f"{row['faster than the fastest rival']:>8.2f} {row['the same, of least times']:>8.2f} "
+            f"{row['gap']:.0e}"
+        )
+    print(f"fastest rival: {rows[0]['fastest rival']}")
+    record["rows"] = rows
+
+
+if __name__ == "__main__":
+    main()

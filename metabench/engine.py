@@ -1,0 +1,146 @@
+"""How does a function that is applied many times at fixed shapes become fast?
+
+`trace` records the function's aten operations once and replays them: the same kernels in the same
+order, hence the same bits, without the Python cost of nested transforms. `compile` hands that
+record to inductor, which fuses it: equal to round-off. `auto` rents before it buys: each shape runs
+eagerly until tracing it would have paid, then traced until compiling it would have.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+# The pytrees that torch.func itself accepts; torch has no public name for these yet.
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+ENGINES = ("auto", "eager", "trace", "compile")
+
+# Applications at one shape after which the next engine pays: its set-up over what it saves each
+# time (`python benchmarks/engines.py`). Counts, not clocks: a repeated command gives the same bits.
+TRACE_AFTER = 100
+COMPILE_AFTER = 1800
+
+# Views that often ask for the shape and strides their argument has.
+VIEWS = {
+    torch.ops.aten.view.default,
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.aten.expand.default,
+}
+
+Flat = Callable[..., Sequence[Tensor]]
+
+
+@dataclass
+class _Shape:
+    """What is known of one shape of the arguments."""
+
+    run: Callable[..., Any]
+    word: str = "eager"
+    applied: int = 0
+
+
+def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., Any]:
+    """Make a function of tensors (any pytree) fast; `engine` is one of `ENGINES`.
+
+    The function must depend on nothing but its arguments. What can't be traced or compiled, or
+    gives other numbers when it is, runs eagerly, with a warning that names the cause.
+    """
+    shapes: dict[Any, _Shape] = {}
+
+    def apply(*args: Any) -> Any:
+        leaves, spec = tree_flatten(args)
+        key = spec, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+        shape = shapes.setdefault(key, _Shape(function))
+        wanted = _by_count(shape.applied) if engine == "auto" else engine
+        if wanted != shape.word:
+            shape.run, shape.word = _made(function, wanted, leaves, spec, shape.run), wanted
+        shape.applied += 1
+        return shape.run(*args)
+
+    return apply
+
+
+def _by_count(applied: int) -> str:
+    if applied < TRACE_AFTER:
+        return "eager"
+    return "trace" if applied < COMPILE_AFTER else "compile"
+
+
+def _made(
+    function: Callable[..., Any],
+    engine: str,
+    leaves: Sequence[Tensor],
+    spec: TreeSpec,
+    otherwise: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Build a traced or compiled function, or give `otherwise` and say why."""
+    shape_of_result: list[TreeSpec] = []
+
+    def flat(*leaves: Tensor) -> Sequence[Tensor]:
+        out, out_spec = tree_flatten(function(*tree_unflatten(leaves, spec)))
+        shape_of_result[:] = [out_spec]
+        return tuple(out)
+
+    try:
+        graph = traced(flat, leaves)
+        made = compiled(graph, leaves) if engine == "compile" else graph
+        _expect_same(flat(*leaves), made(*leaves), exactly=engine == "trace")
+    except Exception as error:  # tracing runs a stranger's loss, compiling a stranger's compiler
+        cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        warnings.warn(
+            f"metabench could not {engine} this function and goes on without: {cause}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return otherwise
+
+    def run(*args: Any) -> Any:
+        return tree_unflatten(list(made(*tree_flatten(args)[0])), shape_of_result[0])
+
+    return run
+
+
+def traced(flat: Flat, leaves: Sequence[Tensor]) -> GraphModule:
+    """Record the aten operations of a function of tensors."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # takes half a second to import
+
+    # Clones, because make_fx takes aliased arguments for one: phi_0 is theta under the identity.
+    graph: GraphModule = make_fx(flat)(*(leaf.clone() for leaf in leaves))
+    graph.graph.eliminate_dead_code()
+    for node in graph.graph.nodes:
+        if node.target in VIEWS and _alike(node, node.args[0]):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
+
+
+def compiled(graph: GraphModule, leaves: Sequence[Tensor]) -> Flat:
+    """Fuse a recorded function with inductor, whose caches on disk outlive the process."""
+    from torch._inductor import compile as inductor
+
+    made: Flat = inductor(graph, [leaf.clone() for leaf in leaves])
+    return made
+
+
+def _alike(one: torch.fx.Node, other: torch.fx.Node) -> bool:
+    a, b = one.meta.get("tensor_meta"), other.meta.get("tensor_meta")
+    return a is not None and b is not None and a.shape == b.shape and a.stride == b.stride
+
+
+def _expect_same(expected: Sequence[Tensor], found: Sequence[Tensor], exactly: bool) -> None:
+    for a, b in zip(expected, found, strict=True):
+        if exactly or not a.is_floating_point():
+            same = torch.equal(a.nan_to_num(), b.nan_to_num())
+        else:
+            tolerance = torch.finfo(a.dtype).eps ** 0.75 * float(a.norm().nan_to_num())
+            same = float((a - b).norm().nan_to_num()) <= tolerance
+        if not same:
+            raise ArithmeticError("it gives other numbers; does it depend on more than its input?")

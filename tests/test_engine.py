@@ -1,0 +1,111 @@
+"""Is a fast function still the same function?"""
+
+from __future__ import annotations
+
+import warnings
+
+import cases
+import pytest
+import torch
+
+from metabench import engine
+from metabench.algorithms.maml import MAML
+from metabench.lift import Lift
+from metabench.steps.sgd import SGD
+
+
+def meta_gradient(kind: str, steps: int = 2):
+    problem, maml = cases.problem(kind), MAML(steps=steps, step=SGD(rate=0.1))
+    return problem, lambda theta, task: maml(problem, theta, task)
+
+
+@pytest.mark.parametrize("how", ["vmap", "loop"])
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+def test_a_traced_meta_gradient_has_the_bits_of_the_eager_one(kind, how):
+    problem, function = meta_gradient(kind)
+    theta, many = cases.theta(problem), cases.tasks(5)
+
+    traced = Lift(how, engine="trace").per_task(function)
+    traced(cases.theta(problem, seed=1), cases.tasks(5, seed=1))  # what it is traced on
+
+    expected = Lift(how, engine="eager").per_task(function)(theta, many)
+    found = traced(theta, many)
+    assert torch.equal(found.grad, expected.grad)
+    assert torch.equal(found.notes["norms"], expected.notes["norms"])
+
+
+def test_a_compiled_meta_gradient_is_the_eager_one_to_round_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    problem, function = meta_gradient("plain", steps=1)
+    theta, many = cases.theta(problem), cases.tasks(3)
+
+    with warnings.catch_warnings(record=True) as said:  # torch's own deprecations
+        warnings.simplefilter("always")
+        compiled = Lift("vmap", engine="compile").per_task(function)
+        found = compiled(theta, many)
+
+    assert not [w for w in said if "metabench could not" in str(w.message)]
+    assert any(tmp_path.rglob("*.so"))
+    expected = Lift("vmap", engine="eager").per_task(function)(theta, many)
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
+    """make_fx alone takes x - 2y, traced at (a, a), for a function of one argument."""
+    a = torch.ones(3)
+
+    run = engine.fast(lambda x, y: x - 2 * y, "trace")
+
+    run(a, a)
+    assert torch.equal(run(torch.full((3,), 3.0), a), torch.ones(3))
+
+
+def test_auto_rents_before_it_buys(monkeypatch):
+    """Eager calls count in Python; traced ones don't come by."""
+    monkeypatch.setattr(engine, "TRACE_AFTER", 4)
+    monkeypatch.setattr(engine, "COMPILE_AFTER", 10_000)
+    seen = []
+
+    def function(x):
+        seen.append(len(x))
+        return 2 * x
+
+    run = engine.fast(function, "auto")
+    for _ in range(10):
+        run(torch.ones(3))
+    run(torch.ones(5))
+
+    # four eager calls, one to trace and one to compare; another shape counts for itself
+    assert seen == [3] * 6 + [5]
+
+
+@pytest.mark.parametrize("word", ["trace", "compile"])
+def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word):
+    def branching(x):
+        if x.sum() > 0:
+            return x + 1
+        return x - 1
+
+    run = engine.fast(branching, word)
+
+    with pytest.warns(RuntimeWarning, match=rf"could not {word} .*RuntimeError: It appears"):
+        first = run(torch.ones(2))
+    assert torch.equal(first, torch.full((2,), 2.0))
+    assert torch.equal(run(-torch.ones(2)), torch.full((2,), -2.0))
+
+
+def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
+    calls = iter(range(100))
+
+    run = engine.fast(lambda x: x + next(calls), "trace")
+
+    with pytest.warns(RuntimeWarning, match="more than its input"):
+        first = run(torch.zeros(()))
+    assert torch.equal(run(torch.zeros(())), first + 1)
+
+
+def test_traced_views_that_change_nothing_are_left_out():
+    graph = engine.traced(lambda x: (x.view(2, 3).expand(2, 3) * 2,), [torch.ones(2, 3)])
+
+    targets = [node.target for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets == [torch.ops.aten.mul.Tensor]

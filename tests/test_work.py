@@ -1,0 +1,95 @@
+"""Are counts what arithmetic says, and the choices made by them reproducible?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cases
+import pytest
+import torch
+
+from metabench.algorithms.maml import MAML
+from metabench.families.sinusoid import Sinusoid
+from metabench.lift import LOOP_FROM, Lift
+from metabench.misuse import Misuse
+from metabench.steps.adam import Adam
+from metabench.subject import Subject
+from metabench.work import ROOM, Work, work_of
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_a_matrix_product_is_counted_by_hand():
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+
+    work = work_of(lambda: (a @ b).relu().sum())
+
+    assert work.operations == 3
+    assert work.flops == 2 * 3 * 5 * 7
+    # the product and its relu live together; then the relu and the sum do
+    assert work.bytes == 4 * (3 * 7 + 3 * 7)
+
+
+def test_what_has_been_freed_is_not_counted():
+    a = torch.ones(1000)
+
+    def chain():
+        x = a
+        for _ in range(20):
+            x = x + 1
+        return x
+
+    assert work_of(chain).bytes == 2 * 4 * 1000
+
+
+@pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+def test_keeping_and_recomputing_give_the_same_bits(kind, step):
+    problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
+    theta, kept = cases.theta(problem), MAML(steps=4, step=step, trail="keep")
+
+    found = replace(kept, trail="recompute")(problem, theta, task)
+
+    assert torch.equal(found.grad, kept(problem, theta, task).grad)
+
+
+@pytest.mark.parametrize(("step", "slots"), [(MAML().step, 0), (Adam(), 2)], ids=["sgd", "adam"])
+def test_recomputed_memory_grows_by_the_path_alone(step, slots):
+    """From K = 1 to 50 the peak grows by at most 1.2 x (1 + slots) P numbers a step."""
+    family = Sinusoid()
+    problem, theta = family.problem(), family.theta(0)
+    task = cases.one(Subject(problem, family.sample, MAML(), theta).draw(cases.fresh(1), 0), 0)
+
+    def peak(steps, trail):
+        maml = MAML(steps=steps, step=step, trail=trail)
+        return work_of(maml, problem, theta, task).bytes
+
+    path = 49 * (1 + slots) * theta.numel() * theta.element_size()
+    assert peak(50, "recompute") - peak(1, "recompute") <= 1.2 * path
+
+
+def test_the_lift_follows_the_counted_work():
+    small, large = Work(100, 10, 1000), Work(100, 10, LOOP_FROM + 1)
+
+    assert Lift().settled(small, CPU).how == "vmap"
+    assert Lift().settled(large, CPU).how == "loop"
+    assert Lift().settled(large, CUDA).how == "vmap"
+    assert Lift("vmap").settled(large, CPU).how == "vmap"
+
+
+def test_the_chunk_and_the_trail_leave_room():
+    half = Work(100, 10, ROOM // 300)
+    lift = Lift("vmap", 512).settled(half, CPU)
+    assert lift.chunk == 256
+    assert MAML().settled(half, lift.together).trail == "keep"
+
+    huge = Work(100, 10, ROOM // 20)
+    lift = Lift("vmap", 512).settled(huge, CPU)
+    assert lift.chunk == 32
+    assert MAML().settled(huge, lift.together).trail == "recompute"
+    assert MAML(trail="keep").settled(huge, lift.together).trail == "keep"
+
+
+def test_an_unknown_trail_is_refused():
+    with pytest.raises(Misuse, match="auto, keep, recompute"):
+        MAML(trail="store")
