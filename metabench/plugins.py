@@ -25,6 +25,7 @@ KINDS = {
     "families": ("metabench.families", "family", "Family"),
     "probes": ("metabench.probes", "probe", "Probe"),
     "steps": ("metabench.steps", "step", "Step"),
+    "solvers": ("metabench.solvers", "solver", "Solver"),
 }
 
 

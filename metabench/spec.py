@@ -14,7 +14,7 @@ from metabench import plugins
 from metabench.misuse import Misuse, unknown
 
 # A field of this class holds a member of that kind, chosen by name.
-NESTED = {"Step": "steps"}
+NESTED = {"Step": "steps", "Solver": "solvers"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 

@@ -1,4 +1,4 @@
-"""The contracts that every algorithm and family must pass: ours, and those of plugin authors.
+"""The contracts that every member must pass: ours, and those of plugin authors.
 
 Each function raises AssertionError with a sentence that says what was found and what was expected.
 """
@@ -14,8 +14,10 @@ from metabench.algorithms.algorithm import Algorithm
 from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.problem import Address, Problem, Task, tree_map
+from metabench.solvers.solver import Solve, Solver
 
 TASKS = 3
+SIZE = 6  # of a solver's matrix
 
 
 def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None:
@@ -76,6 +78,34 @@ def check_family(family: Family, seed: int = 0) -> None:
         _expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
 
 
+def check_solver(solver: Solver, seed: int = 0) -> None:
+    """Hold a solver to its contract, on a well-conditioned matrix in float64.
+
+    Shapes; an honest residual; zero for zero; vmap equals a loop over right-hand sides.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    square, B = torch.randn(2, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    A = torch.eye(SIZE).to(square) + square @ square.T / SIZE
+    B[1] = 0
+
+    def solve(theta: Tensor, task: Task) -> Solve:
+        return solver(lambda v: A @ v, task.query)
+
+    found = solver(lambda v: A @ v, B[0])
+    _expect(found.x.shape == (SIZE,), f"x has shape {tuple(found.x.shape)}, not ({SIZE},)")
+    for name in ("residual", "steps", "curvature"):
+        shape = tuple(getattr(found, name).shape)
+        _expect(shape == (), f"{name} has shape {shape}, not ()")
+    true = float((A @ found.x - B[0]).norm() / B[0].norm())
+    _expect(
+        abs(float(found.residual) - true) <= 1e-9 * (true + 1e-3),
+        f"residual is {float(found.residual):.2g}, but |A x - b| / |b| is {true:.2g}",
+    )
+    _expect(not solver(lambda v: A @ v, B[1]).x.any(), "the answer to b = 0 is not 0")
+    together, apart = (Lift(how).per_task(solve)(A[0], Task(B, B)) for how in ("vmap", "loop"))
+    _same(together, apart, 1e-10, "vmap and a loop over right-hand sides differ")
+
+
 def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> None:
     """The reported loss is the outer loss at the reported phi."""
     found = algorithm(problem, theta, task)
@@ -98,11 +128,11 @@ def _first(tasks: Task) -> Task:
 
 def _same(one: object, other: object, relative: float, sentence: str) -> None:
     def check(a: Tensor, b: Tensor) -> Tensor:
-        gap = float((a - b).abs().max()) if a.numel() else 0.0
+        gap = float((a - b)[a != b].abs().max()) if (a != b).any() else 0.0  # inf equals inf
         scale = float(a.abs().max()) if a.numel() else 0.0
-        _expect(
-            gap <= relative * scale, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}"
-        )
+        # a residual at round-off is round-off itself, and isn't compared by its own size
+        within = relative * max(scale, 1e-3)
+        _expect(gap <= within, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}")
         return a
 
     tree_map(check, one, other)

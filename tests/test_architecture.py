@@ -20,7 +20,7 @@ STOREYS = [
     {"plugins", "layout", "rows"},
     {"problem", "spec"},
     {"draws", "curvature", "steps", "weights", "listing"},
-    {"nets", "inner"},
+    {"nets", "inner", "solvers"},
     {"algorithms", "families"},
     {"lift"},
     {"subject"},

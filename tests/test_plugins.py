@@ -38,7 +38,7 @@ class MAML(Ours):
 
     share: float = 0.5  # how much of it [1]
 '''
-BASES = {"Algorithm", "Family", "Probe", "Step"}
+BASES = {"Algorithm", "Family", "Probe", "Solver", "Step"}
 
 
 @pytest.fixture
@@ -115,11 +115,13 @@ def test_listing_a_member_shows_every_field_with_its_default(kind, name):
     result = CliRunner().invoke(cli.main, ["list", name], catch_exceptions=False)
 
     made = plugins.load(kind, name)()
+    types = typing.get_type_hints(type(made))
+    nested = {field: spec.NESTED.get(type_.__name__) for field, type_ in types.items()}
     for field in dataclasses.fields(made):
         (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
         default = getattr(made, field.name)
         shown = (
-            plugins.name_of("steps", type(default))
+            plugins.name_of(nested[field.name], type(default))
             if dataclasses.is_dataclass(default)
             else str(default)
         )

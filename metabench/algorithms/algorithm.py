@@ -47,6 +47,12 @@ class Algorithm(ABC):
         """Append to theta what the algorithm learns besides; `Subject` calls this once."""
         return problem, theta
 
+    def check(self, problem: Problem, theta: Tensor, task: Task) -> None:  # ruff: ignore[empty-method-without-abstract-decorator]
+        """Refuse, in a sentence, a problem on which this algorithm would silently say nothing.
+
+        Called ahead of a measurement on one task that holds plain numbers, outside any vmap.
+        """
+
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
     """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""
