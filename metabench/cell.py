@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from metabench import spec
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.algorithm import Estimator
 from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse, unknown
 from metabench.probes.probe import Probe, Progress, silent
-from metabench.rows import Row
+from metabench.probes.verify import Verify
+from metabench.rows import LEVELS, Finding, Row
 from metabench.subject import Subject
 from metabench.weights import load_theta
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -28,7 +32,7 @@ class Cell:
     """What determines a measurement, `seconds` aside; its digest is its address."""
 
     probe: Probe
-    algorithm: Algorithm
+    algorithm: Estimator
     family: Family
     lift: Lift
     seed: int
@@ -63,7 +67,7 @@ class Cell:
         """Build the problem and theta, on the device."""
         problem = self.family.problem()
         theta = (
-            load_theta(Path(self.theta), problem.layouts.theta)
+            load_theta(Path(self.theta), problem.layouts.theta, problem.fixed)
             if self.theta
             else self.family.theta(self.seed)
         )
@@ -71,8 +75,19 @@ class Cell:
         return Subject(problem, self.family.sample, self.algorithm, theta, self.lift)
 
     def measure(self, progress: Progress = silent) -> list[Row]:
-        """Run the probe."""
-        return self.probe.measure(self.subject(), self.seed, progress)
+        """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
+        subject = self.subject()
+        if isinstance(self.probe, Verify):
+            return self.probe.measure(subject, self.seed, progress)
+        checks = Verify().measure(subject, self.seed)
+        return [*self.probe.measure(subject, self.seed, progress), *checks]
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say what the table holds, checks included, the weightiest first."""
+        findings = self.probe.diagnose(table)
+        if not isinstance(self.probe, Verify):
+            findings = [*findings, *Verify().diagnose(table)]
+        return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _fingerprint(path: str) -> str:

@@ -14,7 +14,7 @@ def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Mis
     """Name the nearest known words for one that isn't known.
 
     >>> print(unknown("algorithm", "mamel", ["maml", "fomaml"]))
-    There is no algorithm 'mamel'; did you mean 'maml'? Known: fomaml, maml.
+    There is no algorithm 'mamel'; did you mean 'maml' or 'fomaml'? Known: fomaml, maml.
     """
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)

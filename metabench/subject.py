@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from metabench import draws
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.algorithm import Algorithm, Estimator, MetaGrad
+from metabench.blackbox import BlackBox
 from metabench.lift import Lift
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
+from metabench.samplers import check_drawn, withheld
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Subject:
 
     problem: Problem
     sample: Sampler
-    algorithm: Algorithm
+    algorithm: Estimator  # one of metabench's algorithms, or a BlackBox
     theta: Tensor
     lift: Lift = field(default_factory=Lift)
 
@@ -37,25 +40,40 @@ class Subject:
                 f"vector of {expected} numbers. Flatten named parameters with "
                 "problem.layouts.theta.flatten(...)."
             )
+        if not torch.is_floating_point(self.theta):
+            raise Misuse(f"theta is {self.theta.dtype}; it must be floating-point numbers.")
         problem, theta = self.algorithm.extend(self.problem, self.theta)
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "theta", theta)
 
-    def with_algorithm(self, algorithm: Algorithm) -> Subject:
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Say what this sampler and this estimator can't offer, a sentence each."""
+        return tuple(filter(None, (withheld(self.sample), self.algorithm.withheld)))
+
+    def with_algorithm(self, algorithm: Estimator) -> Subject:
         """Look at the same tasks and theta through another algorithm."""
         return replace(self, algorithm=algorithm)
+
+    def at(self, theta: Tensor) -> Subject:
+        """Look from another theta, as long as this one, without extending anything again."""
+        other = copy.copy(self)
+        object.__setattr__(other, "theta", theta)
+        return other
 
     def draw(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks, `(T, ...)`, with the mini-batches of their inner loops."""
         task = cast(self.sample(address, seed), self.theta)
-        batch = self.algorithm.batch
-        if batch == 0:
+        check_drawn(task, len(address.task))
+        algorithm = self.algorithm
+        if not isinstance(algorithm, Algorithm) or algorithm.batch == 0:
             return task
-        return task._replace(noise=self._mini_batches(task, address, seed))
+        return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks, each field with a leading T."""
-        many = self.lift.per_task(lambda theta, task: self.algorithm(self.problem, theta, task))
+        lift = replace(self.lift, how="loop") if self.algorithm.loops else self.lift
+        many = lift.per_task(lambda theta, task: self.algorithm(self.problem, theta, task))
         result: MetaGrad = many(self.theta, self.draw(address, seed))
         return result
 
@@ -65,16 +83,29 @@ class Subject:
         The batches come a few at a time so that a caller can show progress and bound memory; the
         order and the numbers depend on the lift's chunk only to round-off.
         """
+        if isinstance(self.algorithm, BlackBox) and self.algorithm.batched:
+            yield from self._batched(self.algorithm, address, seed, size)
+            return
         together = max(self.lift.chunk // size, 1) * size
         for start in range(0, len(address.task), together):
             part = address.part(start, start + together)
             grad = self.meta_gradients(part, seed).grad
             yield grad.view(-1, size, grad.shape[-1]).mean(1)
 
-    def _mini_batches(self, task: Task, address: Address, seed: int) -> Tensor:
+    def _batched(
+        self, estimator: BlackBox, address: Address, seed: int, size: int
+    ) -> Iterator[Tensor]:
+        """Call an estimator of whole batches on one after another, as its own training would."""
+        for start in range(0, len(address.task), size):
+            tasks = self.draw(address.part(start, start + size), seed)
+            yield estimator.estimate(self.problem, self.theta, tasks).grad[None]
+
+    def _mini_batches(
+        self, algorithm: Algorithm, task: Task, address: Address, seed: int
+    ) -> Tensor:
         sizes: list[int] = []
         tree_map(lambda leaf: sizes.append(leaf.shape[1]), task.support)
-        examples, batch, steps = sizes[0], self.algorithm.batch, self.algorithm.steps
+        examples, batch, steps = sizes[0], algorithm.batch, algorithm.steps
         if batch > examples:
             raise Misuse(
                 f"batch is {batch}, but a task has {examples} support examples; "

@@ -62,10 +62,14 @@ class IMAML(Algorithm):
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
         """Refuse an inner objective whose minimum doesn't depend on theta."""
         problem = proximal(problem, self.strength)
-        phi = problem.init(theta)
-        _, products = curvature.gradient_with_products(problem.inner_loss, phi, theta, task.support)
-        along = torch.randn(phi.shape, generator=torch.Generator().manual_seed(0))
-        if not products(along.to(phi))[1].any():
+        start = problem.init(theta)
+        generator = torch.Generator().manual_seed(0)
+        away, along = torch.randn(2, len(start), generator=generator).to(start)
+        # away from the start, where a penalty of phi may have no slope yet
+        _, products = curvature.gradient_with_products(
+            problem.inner_loss, start + away, theta, task.support
+        )
+        if not products(along)[1].any():
             raise Misuse(
                 "The inner optimum doesn't depend on theta, so its implicit gradient is zero: "
                 f"theta enters neither the inner loss nor, at strength {self.strength}, a pull. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,6 +22,8 @@ class MAML(Algorithm):
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
     """
 
+    exact: ClassVar[bool] = True
+
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         path = adapt(self.step, self.steps, problem, theta, task)
@@ -30,3 +33,8 @@ class MAML(Algorithm):
         adjoint = pullback(self.step, problem, theta, task, path, v)
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation."""
+        phi = adapt(self.step, self.steps, problem, theta, task).last
+        return problem.outer_loss(phi, theta, task.query)
