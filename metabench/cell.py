@@ -15,6 +15,7 @@ from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse, unknown
+from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, silent
 from metabench.probes.verify import Verify
 from metabench.rows import LEVELS, Finding, Row
@@ -72,7 +73,9 @@ class Cell:
             else self.family.theta(self.seed)
         )
         theta = theta.to(self.device, DTYPES[self.dtype])
-        return Subject(problem, self.family.sample, self.algorithm, theta, self.lift)
+        # its own sampler says what it can't redraw
+        sample = self.family.draw if isinstance(self.family, Own) else self.family.sample
+        return Subject(problem, sample, self.algorithm, theta, self.lift)
 
     def measure(self, progress: Progress = silent) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""

@@ -10,7 +10,6 @@ from torch import Tensor
 from metabench.families.family import Family
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Sampler, Task
-from metabench.samplers import as_task
 
 
 @dataclass(frozen=True)
@@ -42,4 +41,4 @@ class Own(Family):
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks."""
-        return as_task(self.draw(address, seed))
+        return self.draw(address, seed)

@@ -118,7 +118,7 @@ def _from_file(path: Path) -> ModuleType:
 def _lines(error: Exception, path: Path) -> str:
     """Give the file's own lines of a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename) == path]
+    own = [frame for frame in frames if Path(frame.filename) == path.resolve()]
     return "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)
 
 

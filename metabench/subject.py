@@ -15,7 +15,7 @@ from metabench.blackbox import BlackBox
 from metabench.lift import Lift
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
-from metabench.samplers import check_drawn, withheld
+from metabench.samplers import as_task, check_drawn, withheld
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Subject:
 
     def draw(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks, `(T, ...)`, with the mini-batches of their inner loops."""
-        task = cast(self.sample(address, seed), self.theta)
+        task = cast(as_task(self.sample(address, seed)), self.theta)
         check_drawn(task, len(address.task))
         algorithm = self.algorithm
         if not isinstance(algorithm, Algorithm) or algorithm.batch == 0:

@@ -6,11 +6,12 @@ import re
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from metabench.misuse import Misuse
 
 LOOP = "Take tasks one after another: --set lift.how=loop, or Lift('loop') from Python"
-INTERNAL = ("/metabench/", "/torch/", "<frozen")
+INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<frozen")
 
 
 @contextmanager
@@ -37,10 +38,9 @@ def _sentence(error: Exception, doing: str) -> str:
         return f"torch has no second derivative of {name}. {_without(name)}"
     if "Batching rule not implemented" in said or "batching rule" in said:
         return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
-    if ".item()" in said:
-        return f".item() can't be computed for many tasks at once (vmap). {LOOP}."
-    if "data-dependent control flow" in said:
-        return f"An `if` on a tensor can't be computed for many tasks at once (vmap). {LOOP}."
+    if ".item()" in said or "data-dependent control flow" in said:
+        name = "An `if` on a tensor or .item()"
+        return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
     if "same device" in said:
         return (
             f"Tensors on two devices meet: {_first(said)}. Tasks and parameters follow theta; move "
@@ -82,4 +82,4 @@ def _place(error: Exception) -> str:
     if not own:
         return ""
     name = own[-1].filename.rpartition("/")[2]
-    return f" ({name}, line {own[-1].lineno}: {own[-1].line})"
+    return f" ({name}, line {own[-1].lineno}: {(own[-1].line or '').rstrip(',')})"
