@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from metabench import spec
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.algorithm import Estimator
 from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse, unknown
+from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, silent
+from metabench.probes.verify import Verify
 from metabench.problem import Address
-from metabench.rows import Row
+from metabench.rows import LEVELS, Finding, Row
 from metabench.subject import Subject
 from metabench.weights import load_theta
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -29,7 +34,7 @@ class Cell:
     """What determines a measurement, `seconds` aside; its digest is its address."""
 
     probe: Probe
-    algorithm: Algorithm
+    algorithm: Estimator
     family: Family
     lift: Lift
     seed: int
@@ -64,12 +69,14 @@ class Cell:
         """Build the problem and theta, on the device."""
         problem = self.family.problem()
         theta = (
-            load_theta(Path(self.theta), problem.layouts.theta)
+            load_theta(Path(self.theta), problem.layouts.theta, problem.fixed)
             if self.theta
             else self.family.theta(self.seed)
         )
         theta = theta.to(self.device, DTYPES[self.dtype])
-        return Subject(problem, self.family.sample, self.algorithm, theta, self.lift)
+        # its own sampler says what it can't redraw
+        sample = self.family.draw if isinstance(self.family, Own) else self.family.sample
+        return Subject(problem, sample, self.algorithm, theta, self.lift)
 
     def settled(self) -> Cell:
         """Choose what is left to `auto`, so that the spec says what was done."""
@@ -78,8 +85,19 @@ class Cell:
         return replace(self, algorithm=algorithm, lift=lift)
 
     def measure(self, progress: Progress = silent) -> list[Row]:
-        """Run the probe."""
-        return self.probe.measure(self.subject(), self.seed, progress)
+        """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
+        subject = self.subject()
+        if isinstance(self.probe, Verify):
+            return self.probe.measure(subject, self.seed, progress)
+        checks = Verify().measure(subject, self.seed)
+        return [*self.probe.measure(subject, self.seed, progress), *checks]
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say what the table holds, checks included, the weightiest first."""
+        findings = self.probe.diagnose(table)
+        if not isinstance(self.probe, Verify):
+            findings = [*findings, *Verify().diagnose(table)]
+        return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _fingerprint(path: str) -> str:

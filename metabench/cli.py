@@ -49,9 +49,11 @@ def main() -> None:
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that every probe has."""
     options = [
-        click.option("--algo", default="maml", show_default=True, help="Algorithm."),
+        click.option("--algo", default="maml", show_default=True,
+                     help="Algorithm, or FILE.py:NAME of a BlackBox."),
         click.option("--family", default="sinusoid", show_default=True, help="Task family."),
-        click.option("--problem", metavar="FILE.py:NAME", help="Your own family, from a file."),
+        click.option("--problem", metavar="FILE.py:NAME",
+                     help="Your own family, or Own(problem, sample), from a file."),
         click.option("--theta", metavar="FILE", default="",
                      help="Trained theta: .pt or .safetensors"),
         click.option("--tasks", type=int, help="Fresh tasks to draw.  [default: the family's]"),
@@ -77,6 +79,24 @@ def variance(**options: Any) -> None:
     from metabench.command import run
 
     run("variance", **options)
+
+
+@main.command(epilog=EPILOG)
+@measuring
+def verify(**options: Any) -> None:
+    """Check that the meta-gradient is right: finite differences, loop, symmetry, repeat."""
+    from metabench.command import run
+
+    run("verify", **options)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("member", metavar="MEMBER")
+def contract(member: str) -> None:
+    """Hold a member to its kind's contract: a listed name, my_pkg:MyThing or my.py:MyThing."""
+    from metabench.contract import hold
+
+    click.echo(hold(member))
 
 
 @main.command("list", epilog=EPILOG)

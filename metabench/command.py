@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import click
 
 from metabench import output, plugins, spec
+from metabench.algorithms.algorithm import Estimator
+from metabench.blackbox import BlackBox
 from metabench.cell import Cell
 from metabench.console import print_findings, print_table, progress
 from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse
+from metabench.own import Own
 from metabench.provenance import provenance
 from metabench.report.page import page
 from metabench.report.text import by_axis, overall
@@ -44,7 +49,7 @@ def run(
     with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:
         rows = cell.measure(report)
     table = to_table(rows, settings)
-    findings = cell.probe.diagnose(table)
+    findings = cell.diagnose(table)
     made = provenance(cell.device)
     record = output.record(settings, rows, findings, made)
     document = page(cell.probe, table, findings, made, settings)
@@ -55,11 +60,14 @@ def run(
     if as_json:
         click.echo(record)
         return
-    print_table(by_axis(table, cell.probe.axis))
-    click.echo()
-    print_table(overall(table))
+    # checks have a finding; among the numbers they stand where they were asked for
+    numbers = table if probe == "verify" else table[table["quantity"] != "check"]
+    for shown in (by_axis(numbers, cell.probe.axis), overall(numbers)):
+        if shown.lines:
+            print_table(shown)
+            click.echo()
     print_findings(findings)
-    click.echo(f"\npage   {html}\ntable  {csv}\nnext   {_next(choices)}")
+    click.echo(f"\npage   {html}\ntable  {csv}\nnext   {_next(probe, choices)}")
 
 
 def build(
@@ -78,12 +86,13 @@ def build(
     """Make a cell of command-line settings, typed and checked."""
     chosen = spec.parse(assignments, ROOTS)
     made = _family(family, problem, chosen["family"])
-    chosen["probe"].setdefault("tasks", made.tasks)
+    if not plugins.load("probes", probe).own_tasks:
+        chosen["probe"].setdefault("tasks", made.tasks)
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
     return Cell(
         probe=spec.build("probes", probe, chosen["probe"]),
-        algorithm=spec.build("algorithms", algo, chosen["algo"]),
+        algorithm=_algorithm(algo, chosen["algo"]),
         family=made,
         lift=spec.make(Lift, chosen["lift"], "lift"),
         seed=seed,
@@ -102,16 +111,40 @@ def _family(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
     found: Any = plugins.load("families", problem)
     if isinstance(found, type):
         found = spec.make(found, settings, problem)
+    elif settings:
+        raise Misuse(f"{problem} is made already; set {', '.join(settings)} in its file.")
     if not isinstance(found, Family):
         raise Misuse(
             f"{problem} is a {type(found).__name__}; it must be a metabench.Family, with "
-            "problem(), theta(seed) and sample(address, seed)."
+            "problem(), theta(seed) and sample(address, seed), or metabench.Own(problem, sample)."
         )
-    return found
+    return dataclasses.replace(found, name=_address(problem)) if isinstance(found, Own) else found
 
 
-def _next(choices: dict[str, Any]) -> str:
+def _algorithm(name: str, settings: dict[str, Any]) -> Estimator:
+    """Make an algorithm by name, or take a black box as it stands in a file."""
+    found: Any = plugins.load("algorithms", name) if ":" in name else None
+    if not isinstance(found, BlackBox):
+        made: Estimator = spec.build("algorithms", name, settings)
+        return made
+    if settings:
+        raise Misuse(f"{name} is a black box; it has no field {next(iter(settings))!r} to set.")
+    return dataclasses.replace(found, name=_address(name))
+
+
+def _address(target: str) -> str:
+    """Name what a file holds by the file's contents, so that a changed file is another cell."""
+    file, _, name = target.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        return target
+    return f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}:{name}"
+
+
+def _next(probe: str, choices: dict[str, Any]) -> str:
     """Name a command that goes further: the first-order shortcut, then real data, then fields."""
+    if probe == "verify":
+        return f"metabench variance --algo {choices['algo']}" + _same(choices)
     if choices["algo"] == "maml":
         return "metabench variance --algo fomaml" + _same(choices)
     if choices["family"] != "digits" and choices["problem"] is None:

@@ -47,8 +47,9 @@ def print_table(table: TextTable) -> None:
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print each finding with its level and what to change."""
     console = _stdout()
-    for finding in findings:
-        console.print()
+    for i, finding in enumerate(findings):
+        if i:
+            console.print()
         console.print(Text(finding.level.upper(), COLOURS[finding.level]), finding.claim, sep="  ")
         console.print(Text("  -> " + finding.repair))
 

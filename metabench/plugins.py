@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ KINDS = {
     "families": ("metabench.families", "family", "Family"),
     "probes": ("metabench.probes", "probe", "Probe"),
     "steps": ("metabench.steps", "step", "Step"),
+    "solvers": ("metabench.solvers", "solver", "Solver"),
 }
 
 
@@ -107,8 +109,17 @@ def _from_file(path: Path) -> ModuleType:
             place.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise Misuse(f"{path} raised {type(error).__name__} on import: {error}.") from error
+            raise Misuse(
+                f"{path} raised {type(error).__name__} on import: {error}.{_lines(error, path)}"
+            ) from error
     return sys.modules[name]
+
+
+def _lines(error: Exception, path: Path) -> str:
+    """Give the file's own lines of a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == path.resolve()]
+    return "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)
 
 
 def comments(cls: type[Any]) -> dict[str, str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
 
 # The pytrees that torch.func itself accepts; torch has no public name for this map yet.
 from torch.utils._pytree import tree_map
 
+from metabench import modules
 from metabench.layout import Layout
 
 __all__ = ["Address", "Layouts", "Loss", "Problem", "Sampler", "Task", "tree_map"]
@@ -74,26 +74,84 @@ class Problem(NamedTuple):
     inner_loss: Loss  # f(phi, theta, support) -> ()
     outer_loss: Loss  # F(phi, theta, query) -> ()
     layouts: Layouts
+    theta: Tensor | None = None  # where it is known, a theta to start from: the module's own (Q,)
+    notes: tuple[str, ...] = ()  # sentences on what was changed for the inner loop
+    fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
+    fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
 
     @classmethod
-    def from_module(cls, net: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Problem:
-        """Adapt all parameters of a network from an initialisation theta.
+    def from_module(
+        cls,
+        net: nn.Module,
+        loss: Callable[[Any, Any], Tensor],
+        adapt: Iterable[str] | None = None,
+        learn: Iterable[str] | None = None,
+    ) -> Problem:
+        """Adapt parameters of a network, or some of them, from an initialisation theta.
 
-        Data are pairs `(x, y)`; both losses are `loss(net(x), y)`. The module only gives the
-        architecture: its own parameter values are not used, and its buffers are left alone.
+        Data are pairs `(x, y)`; both losses are `loss(net(x), y)`, where a tuple x is several
+        arguments and a dict x keywords. The module is copied; its values are in `theta` and, where
+        neither adapted nor learned, stay as they are. Keep it on the device you measure on.
+
+        Args:
+            net: the module; batch norm in training mode uses the batch's own statistics.
+            loss: `(prediction, y) -> ()`.
+            adapt: patterns of the names in phi, such as `head.*`; by default all parameters with
+                requires_grad.
+            learn: patterns of the names in theta; by default those of `adapt`. What is learned but
+                not adapted enters both losses as it is; what is adapted but not learned starts
+                from the module's value.
+
+        Returns:
+            The problem, with `theta` as the module holds it.
+
+        Raises:
+            Misuse: if the loss takes other arguments, dropout is active, or a pattern is unknown.
         """
-        layout = Layout.of(dict(net.named_parameters()))
+        modules.check_loss(loss)
+        net, notes = modules.snapshot(net)
+        held = {name: value.detach() for name, value in net.named_parameters()}
+        trained = [name for name, value in net.named_parameters() if value.requires_grad]
+        in_phi = trained if adapt is None else modules.choose(held, adapt, "adapt")
+        in_theta = in_phi if learn is None else modules.choose(held, learn, "learn")
+        phi_held, theta_held = ({name: held[name] for name in part} for part in (in_phi, in_theta))
+        for part in (phi_held, theta_held, {**phi_held, **theta_held}):
+            modules.check_one_kind(part)
+        layouts = Layouts(Layout.of(phi_held), Layout.of(theta_held))
+        fixed = {name: value for name, value in held.items() if name not in in_phi}
+        fixed.update(net.named_buffers())
 
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-            x, y = data
-            prediction: Tensor = functional_call(net, layout.unflatten(phi), (x,))
-            return loss(prediction, y)
+            x, y = modules.pair(data)
+            values = {name: _like(value, phi) for name, value in fixed.items()}
+            values |= {**layouts.theta.unflatten(theta), **layouts.phi.unflatten(phi)}
+            return modules.scalar(loss(modules.forward(net, values, x), y))
 
-        return cls(_identity, task_loss, task_loss, Layouts(layout, layout))
+        init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
+        theta = layouts.theta.flatten(theta_held)
+        fused = modules.fused_norms(net)
+        still = {name: value for name, value in fixed.items() if name not in in_theta}
+        return cls(init, task_loss, task_loss, layouts, theta, notes, fused, still)
 
 
 def _identity(theta: Tensor) -> Tensor:
     return theta
+
+
+def _part(layouts: Layouts, phi: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    """Start what is learned from theta, and the rest from the module's values."""
+
+    def init(theta: Tensor) -> Tensor:
+        start = {name: _like(value, theta) for name, value in phi.items()}
+        learned = layouts.theta.unflatten(theta)
+        return layouts.phi.flatten({name: learned.get(name, start[name]) for name in start})
+
+    return init
+
+
+def _like(value: Tensor, vector: Tensor) -> Tensor:
+    dtype = vector.dtype if torch.is_floating_point(value) else value.dtype
+    return value.to(vector.device, dtype)
 
 
 def cast(task: Task, like: Tensor) -> Task:

@@ -14,7 +14,7 @@ from metabench import plugins
 from metabench.misuse import Misuse, unknown
 
 # A field of this class holds a member of that kind, chosen by name.
-NESTED = {"Step": "steps"}
+NESTED = {"Step": "steps", "Solver": "solvers"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
@@ -84,7 +84,11 @@ def settings(thing: Any) -> dict[str, Any]:
     """Give a dataclass's fields as plain JSON values; infinities become the word "inf"."""
     if not dataclasses.is_dataclass(thing):
         return {}
-    return {field.name: _plain(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+    return {
+        field.name: _plain(getattr(thing, field.name))
+        for field in dataclasses.fields(thing)
+        if field.metadata.get("setting", True)  # a function or a problem is known by its name
+    }
 
 
 def digest(spec: Mapping[str, Any]) -> str:

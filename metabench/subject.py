@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from metabench import draws
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.algorithm import Algorithm, Estimator, MetaGrad
+from metabench.blackbox import BlackBox
 from metabench.lift import Lift, first_task
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
+from metabench.samplers import as_task, check_drawn, withheld
 from metabench.work import work_of
 
 
@@ -26,7 +29,7 @@ class Subject:
 
     problem: Problem
     sample: Sampler
-    algorithm: Algorithm
+    algorithm: Estimator  # one of metabench's algorithms, or a BlackBox
     theta: Tensor
     lift: Lift = field(default_factory=Lift)
     # The lifted algorithm, once made: it remembers what it has traced and compiled.
@@ -43,24 +46,40 @@ class Subject:
                 f"vector of {expected} numbers. Flatten named parameters with "
                 "problem.layouts.theta.flatten(...)."
             )
+        if not torch.is_floating_point(self.theta):
+            raise Misuse(f"theta is {self.theta.dtype}; it must be floating-point numbers.")
         problem, theta = self.algorithm.extend(self.problem, self.theta.detach())
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "theta", theta)
 
-    def with_algorithm(self, algorithm: Algorithm) -> Subject:
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Say what this sampler and this estimator can't offer, a sentence each."""
+        return tuple(filter(None, (withheld(self.sample), self.algorithm.withheld)))
+
+    def with_algorithm(self, algorithm: Estimator) -> Subject:
         """Look at the same tasks and theta through another algorithm."""
         return replace(self, algorithm=algorithm)
 
+    def at(self, theta: Tensor) -> Subject:
+        """Look from another theta, as long as this one, without extending anything again."""
+        other = copy.copy(self)
+        object.__setattr__(other, "theta", theta)
+        return other
+
     def draw(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks, `(T, ...)`, with the mini-batches of their inner loops."""
-        task = cast(self.sample(address, seed), self.theta)
-        batch = self.algorithm.batch
-        if batch == 0:
+        task = cast(as_task(self.sample(address, seed)), self.theta)
+        check_drawn(task, len(address.task))
+        algorithm = self.algorithm
+        if not isinstance(algorithm, Algorithm) or algorithm.batch == 0:
             return task
-        return task._replace(noise=self._mini_batches(task, address, seed))
+        return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
-    def settled(self, tasks: Task) -> tuple[Algorithm, Lift]:
+    def settled(self, tasks: Task) -> tuple[Estimator, Lift]:
         """Choose what is left to `auto` by the counted work of the first of these tasks."""
+        if self.algorithm.loops:
+            return self.algorithm, replace(self.lift, how="loop", engine="eager")
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
         lift = self.lift.settled(work, self.theta.device)
         return self.algorithm.settled(work, lift.together), lift
@@ -80,16 +99,29 @@ class Subject:
         The batches come a few at a time so that a caller can show progress and bound memory; the
         order and the numbers depend on the lift's chunk only to round-off.
         """
+        if isinstance(self.algorithm, BlackBox) and self.algorithm.batched:
+            yield from self._batched(self.algorithm, address, seed, size)
+            return
         together = max(self.lift.chunk // size, 1) * size
         for start in range(0, len(address.task), together):
             part = address.part(start, start + together)
             grad = self.meta_gradients(part, seed).grad
             yield grad.view(-1, size, grad.shape[-1]).mean(1)
 
-    def _mini_batches(self, task: Task, address: Address, seed: int) -> Tensor:
+    def _batched(
+        self, estimator: BlackBox, address: Address, seed: int, size: int
+    ) -> Iterator[Tensor]:
+        """Call an estimator of whole batches on one after another, as its own training would."""
+        for start in range(0, len(address.task), size):
+            tasks = self.draw(address.part(start, start + size), seed)
+            yield estimator.estimate(self.problem, self.theta, tasks).grad[None]
+
+    def _mini_batches(
+        self, algorithm: Algorithm, task: Task, address: Address, seed: int
+    ) -> Tensor:
         sizes: list[int] = []
         tree_map(lambda leaf: sizes.append(leaf.shape[1]), task.support)
-        examples, batch, steps = sizes[0], self.algorithm.batch, self.algorithm.steps
+        examples, batch, steps = sizes[0], algorithm.batch, algorithm.steps
         if batch > examples:
             raise Misuse(
                 f"batch is {batch}, but a task has {examples} support examples; "

@@ -1,21 +1,31 @@
-"""The contracts that every algorithm and family must pass: ours, and those of plugin authors.
+"""The contracts that every member must pass: ours, and those of plugin authors.
 
 Each function raises AssertionError with a sentence that says what was found and what was expected.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.maml import MAML
 from metabench.families.family import Family
+from metabench.families.quadratic import Quadratic
 from metabench.lift import Lift, first_task
+from metabench.probes.probe import Probe
 from metabench.problem import Address, Problem, Task, tree_map
+from metabench.rows import LEVELS, Row, to_table
+from metabench.solvers.solver import Solve, Solver
+from metabench.steps.step import Step
+from metabench.subject import Subject
 
 TASKS = 3
+SIZE = 6  # of a solver's matrix
 
 
 def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None:
@@ -76,6 +86,80 @@ def check_family(family: Family, seed: int = 0) -> None:
         _expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
 
 
+def check_solver(solver: Solver, seed: int = 0) -> None:
+    """Hold a solver to its contract, on a well-conditioned matrix in float64.
+
+    Shapes; an honest residual; zero for zero; vmap equals a loop over right-hand sides.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    square, B = torch.randn(2, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    A = torch.eye(SIZE).to(square) + square @ square.T / SIZE
+    B[1] = 0
+
+    def solve(theta: Tensor, task: Task) -> Solve:
+        return solver(lambda v: A @ v, task.query)
+
+    found = solver(lambda v: A @ v, B[0])
+    _expect(found.x.shape == (SIZE,), f"x has shape {tuple(found.x.shape)}, not ({SIZE},)")
+    for name in ("residual", "steps", "curvature"):
+        shape = tuple(getattr(found, name).shape)
+        _expect(shape == (), f"{name} has shape {shape}, not ()")
+    true = float((A @ found.x - B[0]).norm() / B[0].norm())
+    _expect(
+        abs(float(found.residual) - true) <= 1e-9 * (true + 1e-3),
+        f"residual is {float(found.residual):.2g}, but |A x - b| / |b| is {true:.2g}",
+    )
+    _expect(not solver(lambda v: A @ v, B[1]).x.any(), "the answer to b = 0 is not 0")
+    together, apart = (Lift(how).per_task(solve)(A[0], Task(B, B)) for how in ("vmap", "loop"))
+    _same(together, apart, 1e-10, "vmap and a loop over right-hand sides differ")
+
+
+def check_step(step: Step, seed: int = 0) -> None:
+    """Hold an inner optimiser to its contract: shapes, and a derivative that is its own."""
+    generator = torch.Generator().manual_seed(seed)
+    gradient, phi, along = torch.randn(3, SIZE, generator=generator, dtype=torch.float64)
+    slots = step.start(phi)
+    for k in range(2):
+        moved, after = step(gradient, phi, slots, k)
+        _expect(moved.shape == phi.shape, f"phi becomes {tuple(moved.shape)}, not ({SIZE},)")
+        _expect(len(after) == len(slots), f"{len(slots)} slots become {len(after)}")
+        slots = after
+
+    def weighted(at: Tensor) -> Tensor:
+        value: Tensor = step(at, phi, slots, 2)[0] @ along
+        return value
+
+    _, pull = curvature.pullback_of(weighted, gradient)
+    claimed = float(pull(torch.ones_like(phi[0]))[0] @ along)
+    h = 1e-6
+    slope = float(weighted(gradient + h * along) - weighted(gradient - h * along)) / (2 * h)
+    _expect(
+        abs(claimed - slope) <= 1e-6 * (1 + abs(slope)),
+        f"its derivative in the gradient is {claimed:.6g}, finite differences say {slope:.6g}",
+    )
+
+
+def check_probe(probe: Probe, seed: int = 0) -> None:
+    """Hold a probe to its contract: tidy rows, and findings and a figure from the table alone."""
+    from matplotlib.figure import Figure
+
+    family = Quadratic(dim=4)
+    theta = family.theta(seed)
+    subject = Subject(family.problem(), family.sample, MAML(steps=2), theta)
+    rows = probe.measure(subject, seed)
+    _expect(bool(rows), "it measures no rows")
+    for row in rows:
+        _expect(isinstance(row, Row), f"a row is a {type(row).__name__}, not a metabench.Row")
+        finite = all(x is None or math.isfinite(x) for x in (row.at, row.value, row.low, row.high))
+        _expect(finite, f"{row.quantity} is not finite; give None and a status")
+    again = [row for row in probe.measure(subject, seed) if row.quantity != "seconds"]
+    _expect(again == [row for row in rows if row.quantity != "seconds"], "two calls differ")
+    table = to_table(rows)
+    for finding in probe.diagnose(table):
+        _expect(finding.level in LEVELS, f"a finding's level is {finding.level!r}")
+    probe.draw(table, Figure().subplots())
+
+
 def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> None:
     """The reported loss is the outer loss at the reported phi."""
     found = algorithm(problem, theta, task)
@@ -93,11 +177,11 @@ def _check_leaf(leaf: Tensor) -> Tensor:
 
 def _same(one: object, other: object, relative: float, sentence: str) -> None:
     def check(a: Tensor, b: Tensor) -> Tensor:
-        gap = float((a - b).abs().max()) if a.numel() else 0.0
+        gap = float((a - b)[a != b].abs().max()) if (a != b).any() else 0.0  # inf equals inf
         scale = float(a.abs().max()) if a.numel() else 0.0
-        _expect(
-            gap <= relative * scale, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}"
-        )
+        # a residual at round-off is round-off itself, and isn't compared by its own size
+        within = relative * max(scale, 1e-3)
+        _expect(gap <= within, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}")
         return a
 
     tree_map(check, one, other)

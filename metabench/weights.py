@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,11 +16,12 @@ from metabench.misuse import Misuse
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def load_theta(path: Path, layout: Layout) -> Tensor:
+def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = None) -> Tensor:
     """Read a state dict or a flat vector into theta `(Q,)`; `.safetensors`, or torch's `.pt`.
 
     Raises:
-        Misuse: if the file holds more than weights, or doesn't fit the layout.
+        Misuse: if the file holds more than weights, doesn't fit the layout, or holds other values
+            for what theta doesn't reach and `fixed` gives.
     """
     held = _read(path)
     if isinstance(held, Tensor):
@@ -33,8 +35,24 @@ def load_theta(path: Path, layout: Layout) -> Tensor:
         raise Misuse(
             f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
         )
-    parameters = {name: x for name, x in held.items() if name.rpartition(".")[2] not in STATISTICS}
+    held_fixed = fixed or {}
+    _refuse_other_values(path.name, held, held_fixed)
+    parameters = {
+        name: value
+        for name, value in held.items()
+        if name not in held_fixed and name.rpartition(".")[2] not in STATISTICS
+    }
     return layout.flatten(parameters).detach()
+
+
+def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str, Tensor]) -> None:
+    """A trained body beside an untrained one would be left out in silence."""
+    for name, value in fixed.items():
+        if name in held and not torch.equal(held[name].to(value), value):
+            raise Misuse(
+                f"{file} also holds {name}, which is not part of theta and has other values in the "
+                "module. Load the file into the module before Problem.from_module."
+            )
 
 
 def _read(path: Path) -> object:

@@ -14,6 +14,7 @@ from metabench.steps.sgd import SGD
 
 ALGORITHMS = sorted(plugins.members("algorithms"))
 FAMILIES = sorted(plugins.members("families"))
+SOLVERS = sorted(plugins.members("solvers"))
 
 STEPS = {
     "sgd": SGD(rate=0.1),

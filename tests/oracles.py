@@ -54,3 +54,26 @@ def directional(function: Callable[[Tensor], float], at: Tensor, along: Tensor, 
 
 def relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
+
+
+def symmetric(eigenvalues: list[float], seed: int = 0) -> Tensor:
+    """A dense symmetric matrix of this spectrum, in a random basis."""
+    generator = torch.Generator().manual_seed(seed)
+    P = len(eigenvalues)
+    basis, _ = torch.linalg.qr(torch.randn(P, P, generator=generator, dtype=torch.float64))
+    return basis @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ basis.T
+
+
+def implicit(problem: Problem, phi: Tensor, theta: Tensor, task: Task) -> Tensor:
+    """F_theta - G_theta,phi G_phi,phi^-1 F_phi from dense second derivatives by torch.autograd."""
+    hessian = torch.autograd.functional.hessian
+
+    def inner(p: Tensor, t: Tensor) -> Tensor:
+        return problem.inner_loss(p, t, task.support)
+
+    (pp, pt), _ = hessian(inner, (phi, theta))
+    leaves = phi.clone().requires_grad_(), theta.clone().requires_grad_()
+    value = problem.outer_loss(*leaves, task.query)
+    in_phi, direct = torch.autograd.grad(value, leaves, allow_unused=True)
+    direct = torch.zeros_like(theta) if direct is None else direct
+    return direct - pt.T @ torch.linalg.solve(pp, in_phi)

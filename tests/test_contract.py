@@ -15,7 +15,8 @@ from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.misuse import Misuse
-from metabench.testing import check_algorithm, check_family
+from metabench.solvers.cg import CG
+from metabench.testing import check_algorithm, check_family, check_solver
 
 
 @pytest.mark.parametrize("family", [Quadratic(dim=4), Sinusoid(hidden=(5,))], ids=["quad", "sine"])
@@ -27,6 +28,11 @@ def test_every_algorithm_keeps_the_contract(name, family):
 @pytest.mark.parametrize("name", cases.FAMILIES)
 def test_every_family_keeps_the_contract(name):
     check_family(plugins.load("families", name)())
+
+
+@pytest.mark.parametrize("name", cases.SOLVERS)
+def test_every_solver_keeps_the_contract(name):
+    check_solver(plugins.load("solvers", name)())
 
 
 @pytest.mark.parametrize("name", cases.ALGORITHMS)
@@ -83,3 +89,26 @@ def test_the_family_contract_names_the_fault():
     with pytest.raises(AssertionError, match="changes the query set"):
         check_family(Coupled(dim=4))
     assert replace(Shifting(), dim=3).theta(0).dtype == torch.float64
+
+
+@dataclass(frozen=True)
+class Boasting(CG):
+    """Reports the residual it would like to have."""
+
+    def __call__(self, matvec, b):
+        return super().__call__(matvec, b)._replace(residual=b.new_zeros(()))
+
+
+@dataclass(frozen=True)
+class Shifted(CG):
+    """Answers zero with something."""
+
+    def __call__(self, matvec, b):
+        found = super().__call__(matvec, b)
+        return found._replace(x=found.x + (b == 0).all())
+
+
+@pytest.mark.parametrize(("cls", "fault"), [(Boasting, "residual is 0"), (Shifted, "b = 0")])
+def test_the_solver_contract_names_the_fault(cls, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_solver(cls(steps=2))

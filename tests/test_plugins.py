@@ -38,7 +38,7 @@ class MAML(Ours):
 
     share: float = 0.5  # how much of it [1]
 '''
-BASES = {"Algorithm", "Family", "Probe", "Step"}
+BASES = {"Algorithm", "Family", "Probe", "Solver", "Step"}
 
 
 @pytest.fixture
@@ -115,11 +115,13 @@ def test_listing_a_member_shows_every_field_with_its_default(kind, name):
     result = CliRunner().invoke(cli.main, ["list", name], catch_exceptions=False)
 
     made = plugins.load(kind, name)()
+    types = typing.get_type_hints(type(made))
+    nested = {field: spec.NESTED.get(type_.__name__) for field, type_ in types.items()}
     for field in dataclasses.fields(made):
         (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
         default = getattr(made, field.name)
         if dataclasses.is_dataclass(default):
-            default = plugins.name_of("steps", type(default))
+            default = plugins.name_of(nested[field.name], type(default))
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert f"  {shown}  " in line
     assert result.exit_code == 0
@@ -189,3 +191,94 @@ def test_a_file_that_changes_is_another_module(tmp_path):
 
     assert first is same
     assert (first.number, other.number) == (1, 2)
+
+
+TINY = {
+    "algorithms": ("Twice", "MAML", "def __call__(self, problem, theta, task):\n"
+                   "        return super().__call__(problem, theta, task)"),
+    "families": ("Bowls", "Quadratic", "dim: int = 3  # parameters [parameters]"),
+    "probes": ("Loud", "Variance", "tasks: int = 64  # fresh tasks [tasks]"),
+    "solvers": ("Slow", "CG", "steps: int = 20  # products [products]"),
+    "steps": ("Plain", "SGD", "rate: float = 0.1  # inner rate [1/curvature]"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """An installed package with a member of every kind, each derived from one of ours."""
+    lines = ["from dataclasses import dataclass", "import metabench as mb"]
+    points = []
+    for kind, (name, base, body) in TINY.items():
+        text = f'"""Like {base}, but a stranger\'s.\n\n    (Nobody, 2031, https://example.org)."""'
+        lines.append(f"@dataclass(frozen=True)\nclass {name}(mb.{base}):\n    {text}\n    {body}")
+        points.append(f"[metabench.{kind}]\n{name.lower()} = tiny_plugin:{name}")
+    lines.append("@dataclass(frozen=True)\nclass Broken(mb.MAML):\n    def __call__(self, *given):")
+    lines.append("        found = super().__call__(*given)")
+    lines.append("        return found._replace(grad=found.grad[:-1])")
+    lines.append("class Sized(mb.Quadratic):\n    def __init__(self, size):\n        pass")
+    (tmp_path / "tiny_plugin.py").write_text("\n".join(lines))
+    info = tmp_path / "tiny_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny_plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(points))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("tiny_plugin", None)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("by", ["name", "module"])
+def test_a_strangers_member_of_every_kind_keeps_its_contract(kind, by):
+    name = TINY[kind][0]
+    target = name.lower() if by == "name" else f"tiny_plugin:{name}"
+
+    result = CliRunner().invoke(cli.main, ["contract", target], catch_exceptions=False)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{target} keeps the contract of {kind}: ")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_strangers_are_measured_together(tmp_path, monkeypatch):
+    """An algorithm, a family, a solver and a step of another package, by name in one command."""
+    monkeypatch.chdir(tmp_path)
+    options = ["--family", "bowls", "--tasks", "32", "--json", "--set", "algo.step=plain"]
+
+    twice = CliRunner().invoke(cli.main, ["variance", "--algo", "twice", *options])
+    implicit = CliRunner().invoke(
+        cli.main, ["variance", "--algo", "imaml", *options, "--set", "algo.solver=slow"]
+    )
+
+    found = json.loads(twice.stdout)["spec"]
+    assert (found["algo"]["name"], found["family"]["name"]) == ("twice", "bowls")
+    assert found["algo"]["step"]["name"] == "plain"
+    assert json.loads(implicit.stdout)["spec"]["algo"]["solver"]["name"] == "slow"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            "tiny_plugin:Broken",
+            "tiny_plugin:Broken breaks the contract of algorithms: grad has shape (3,), not (4,).",
+        ),
+        ("tiny_plugin:Sized", "tiny_plugin:Sized can't be made without arguments"),
+        ("tiny_plugin:mb", "tiny_plugin:mb is no class derived from one of metabench.Algorithm"),
+        ("tiny_plugin:Lost", "tiny_plugin has no 'Lost'"),
+        ("bowl", "There is no member 'bowl'; did you mean 'bowls'"),
+    ],
+)
+def test_a_broken_contract_is_said_in_a_sentence(target, words):
+    result = CliRunner().invoke(cli.main, ["contract", target])
+
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_our_members_keep_the_contract_they_ask_of_strangers(kind, name):
+    from metabench.contract import hold
+
+    assert hold(name).startswith(f"{name} keeps the contract of {kind}")

@@ -3,4 +3,6 @@
 MEMBERS = {
     "maml": "metabench.algorithms.maml:MAML",
     "fomaml": "metabench.algorithms.fomaml:FOMAML",
+    "reptile": "metabench.algorithms.reptile:Reptile",
+    "imaml": "metabench.algorithms.imaml:IMAML",
 }

@@ -1,10 +1,10 @@
-"""What an algorithm is: the meta-gradient of one task, and the settings of its inner loop."""
+"""What an estimator is, the meta-gradient of one task; and an algorithm, one with an inner loop."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
@@ -25,9 +25,43 @@ class MetaGrad(NamedTuple):
     notes: dict[str, Tensor]  # what the algorithm measured on the way
 
 
+class Estimator(ABC):
+    """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `lift` does the rest.
+
+    `exact` says that `grad` is the gradient in theta of the `loss` that is reported with it;
+    `loops` that tasks can only be taken one after another; `withheld` what it can't offer.
+    """
+
+    exact: ClassVar[bool] = False
+    loops: ClassVar[bool] = False
+    withheld: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+
+    def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
+        """Append to theta what the algorithm learns besides; `Subject` calls this once."""
+        return problem, theta
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the loss `()` that is reported for one task, without its gradient if it can."""
+        return self(problem, theta, task).loss
+
+    def settled(self, work: Work, together: int) -> Self:
+        """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
+        return self
+
+    def check(self, problem: Problem, theta: Tensor, task: Task) -> None:  # ruff: ignore[empty-method-without-abstract-decorator]
+        """Refuse, in a sentence, a problem on which this algorithm would silently say nothing.
+
+        Called ahead of a measurement on one task that holds plain numbers, outside any vmap.
+        """
+
+
 @dataclass(frozen=True)
-class Algorithm(ABC):
-    """One task at a time: `algorithm(problem, theta, task) -> MetaGrad`; `lift` does the rest."""
+class Algorithm(Estimator):
+    """An estimator with an inner loop: K steps of an inner optimiser on the support set."""
 
     steps: int = 1  # K, inner steps on the support set [steps]
     step: Step = field(default_factory=SGD)  # inner optimiser: sgd, momentum or adam
@@ -39,18 +73,6 @@ class Algorithm(ABC):
             raise Misuse(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
         if self.batch < 0:
             raise Misuse(f"batch is {self.batch}; give the examples per inner step, or 0 for all.")
-
-    @abstractmethod
-    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
-        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-
-    def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
-        """Append to theta what the algorithm learns besides; `Subject` calls this once."""
-        return problem, theta
-
-    def settled(self, work: Work, together: int) -> Algorithm:
-        """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
-        return self
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:

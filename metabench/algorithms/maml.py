@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -27,6 +28,8 @@ class MAML(Algorithm):
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
     """
 
+    exact: ClassVar[bool] = True
+
     trail: str = "auto"  # of each inner step: keep its graph, recompute it, or auto
 
     def __post_init__(self) -> None:
@@ -46,7 +49,12 @@ class MAML(Algorithm):
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
 
-    def settled(self, work: Work, together: int) -> MAML:
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation."""
+        phi = adapt(self.step, self.steps, problem, theta, task).last
+        return problem.outer_loss(phi, theta, task.query)
+
+    def settled(self, work: Work, together: int) -> Self:
         """Keep the graphs of the inner steps if those of all tasks together leave room."""
         if self.trail != "auto":
             return self

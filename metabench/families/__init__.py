@@ -3,5 +3,6 @@
 MEMBERS = {
     "quadratic": "metabench.families.quadratic:Quadratic",
     "sinusoid": "metabench.families.sinusoid:Sinusoid",
+    "ridge": "metabench.families.ridge:Ridge",
     "digits": "metabench.families.digits:Digits",
 }

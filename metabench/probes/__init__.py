@@ -2,4 +2,5 @@
 
 MEMBERS = {
     "variance": "metabench.probes.variance:Variance",
+    "verify": "metabench.probes.verify:Verify",
 }

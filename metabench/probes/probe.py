@@ -31,6 +31,7 @@ class Probe(ABC):
     question: ClassVar[str]
     caption: ClassVar[str]
     axis: ClassVar[str]
+    own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
 
     @abstractmethod
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:

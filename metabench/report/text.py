@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+SAID = ("changed", "unavailable", "fused_norm")  # facts that findings speak of, no numbers
+
+
 class TextTable(NamedTuple):
     """A header and equally long lines of ready-made text."""
 
@@ -36,8 +39,18 @@ def overall(table: pd.DataFrame) -> TextTable:
     """Lay out the quantities that stand for the whole, one a line."""
     part = table[table["at"].isna()]
     names = dict.fromkeys(part["quantity"])
-    lines = [(words(name), cell(r)) for name in names for r in from_table(part, name)]
+    part = part[~part["quantity"].isin(SAID)]
+    lines = [(label(r), cell(r)) for name in names for r in from_table(part, name)]
     return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
+
+
+def label(row: Row) -> str:
+    """Name what a row measured, and of what.
+
+    >>> label(Row("check", of="Hessian symmetry"))
+    'check: Hessian symmetry'
+    """
+    return words(row.quantity) + (f": {row.of}" if row.of else "")
 
 
 def cell(row: Row | None) -> str:

@@ -1,0 +1,87 @@
+"""Implicit MAML: what is the meta-gradient at the inner optimum, whatever path led there?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from metabench import curvature
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.inner import adapt
+from metabench.misuse import Misuse
+from metabench.problem import Data, Problem, Task
+from metabench.solvers.cg import CG
+from metabench.solvers.solver import Solver
+
+
+@dataclass(frozen=True)
+class IMAML(Algorithm):
+    r"""Implicit gradient at the inner optimum, one linear solve instead of the path.
+
+    The inner loop minimises :math:`G = f(\phi, \theta) + \tfrac{\lambda}{2} |\phi - \phi_0|^2` with
+    :math:`\phi_0` = init(theta), and the meta-gradient is
+    :math:`F_\theta - G_{\theta\phi} G_{\phi\phi}^{-1} F_\phi`, exact where phi_K is G's minimum; at
+    lambda = 0 it is that of any inner loss that depends on theta. Notes: `slope`, |grad G| at
+    phi_K, 0 at the minimum; `residual`, `products` and `curvature` of the solve, the last positive
+    at a minimum.
+    (Rajeswaran, Finn, Kakade & Levine, 2019, https://arxiv.org/abs/1909.04630); for lambda = 0,
+    Lorraine, Vicol & Duvenaud (2020), https://arxiv.org/abs/1911.02590.
+    """
+
+    strength: float = 2.0  # lambda, pull of phi towards init(theta), 0 for none [curvature]
+    solver: Solver = field(default_factory=CG)  # of the linear system: cg or dense
+
+    def __post_init__(self) -> None:
+        """Refuse a pull that pushes."""
+        super().__post_init__()
+        if not 0 <= self.strength < math.inf:
+            raise Misuse(f"strength is {self.strength}; it must be finite and not negative.")
+
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+        problem = proximal(problem, self.strength)
+        phi = adapt(self.step, self.steps, problem, theta, task).last
+        loss, in_phi, direct = curvature.value_and_gradients(
+            problem.outer_loss, phi, theta, task.query
+        )
+        slope, products = curvature.gradient_with_products(
+            problem.inner_loss, phi, theta, task.support
+        )
+        solved = self.solver(lambda v: products(v)[0], in_phi)
+        notes = {
+            "slope": slope.norm(),
+            "residual": solved.residual,
+            "products": solved.steps,
+            "curvature": solved.curvature,
+        }
+        return MetaGrad(direct - products(solved.x)[1], loss, phi, notes)
+
+    def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
+        """Refuse an inner objective whose minimum doesn't depend on theta."""
+        problem = proximal(problem, self.strength)
+        start = problem.init(theta)
+        generator = torch.Generator().manual_seed(0)
+        away, along = torch.randn(2, len(start), generator=generator).to(start)
+        # away from the start, where a penalty of phi may have no slope yet
+        _, products = curvature.gradient_with_products(
+            problem.inner_loss, start + away, theta, task.support
+        )
+        if not products(along)[1].any():
+            raise Misuse(
+                "The inner optimum doesn't depend on theta, so its implicit gradient is zero: "
+                f"theta enters neither the inner loss nor, at strength {self.strength}, a pull. "
+                "Give a pull towards the initialisation, --set algo.strength=2, or use maml."
+            )
+
+
+def proximal(problem: Problem, strength: float) -> Problem:
+    """Add a pull of phi towards init(theta) to the inner loss."""
+
+    def inner_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        away = phi - problem.init(theta)
+        return problem.inner_loss(phi, theta, data) + strength / 2 * (away @ away)
+
+    return problem if strength == 0 else problem._replace(inner_loss=inner_loss)

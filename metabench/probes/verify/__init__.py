@@ -1,0 +1,62 @@
+"""Is this meta-gradient right? Asked cheaply ahead of every figure, and by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+
+@dataclass(frozen=True)
+class Verify(Probe):
+    """Check the meta-gradient against finite differences, a loop, itself, and Hessian symmetry.
+
+    In float64, on a few tasks. Directional differences count where two adjacent steps of 1e-5 ..
+    1e-8 agree; where none do, or the slopes of the two sides differ, the verdict is `kink`, not
+    `wrong`. Symmetry is |<u, Hv> - <v, Hu>| / |<u, Hv>| for the inner Hessian.
+    (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761).
+    """
+
+    tasks: int = 2  # tasks that are checked [tasks]
+    directions: int = 3  # random directions of the finite differences [directions]
+
+    axis: ClassVar[str] = ""
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "Is this meta-gradient right?"
+    caption: ClassVar[str] = (
+        "Relative error of each check, on a few tasks in float64. Left of the dashed line a check "
+        "holds; round-off lies around 1e-15, finite differences reach about 1e-8."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to check nothing."""
+        for name in ("tasks", "directions"):
+            if getattr(self, name) < 1:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 1.")
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Give a row `check` for each check, with the relative error and the verdict."""
+        from metabench.probes.verify.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say what is wrong, what to change, and what couldn't be checked."""
+        from metabench.probes.verify.diagnose import diagnose
+
+        return diagnose(table)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw the relative error of each check."""
+        from metabench.probes.verify.draw import draw
+
+        draw(table, axes)

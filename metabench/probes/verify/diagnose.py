@@ -1,0 +1,113 @@
+"""What the checks say, in sentences with repairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.rows import LEVELS, Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BAD = ("wrong", "mismatch", "random", "imprecise", "sum", "coupled")
+
+
+def diagnose(table: pd.DataFrame) -> list[Finding]:
+    """Make findings of the check rows of a table, the weightiest first."""
+    checks = from_table(table, "check")
+    fused = from_table(table, "fused_norm")
+    findings = [_wrong(row, fused) for row in checks if row.status in BAD]
+    findings += [_zero(row) for row in from_table(table, "zero")]
+    findings += _said(table)
+    if not findings or all(finding.level == "info" for finding in findings):
+        findings = [*_held(checks), *findings]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _wrong(row: Row, fused: list[Row]) -> Finding:
+    claim, repair, level = _words(row, bool(fused))
+    if fused and row.of in ("finite differences", "vmap against a loop", "Hessian symmetry"):
+        names = ", ".join(norm.of for norm in fused)
+        claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
+        repair = (
+            "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); "
+            "or write the norms out: net = metabench.safe_norms(net)."
+        )
+        level = "critical"
+    name = "check_" + row.of.lower().replace(" ", "_")
+    return Finding(name, level, claim, repair, (row, *fused))
+
+
+def _words(row: Row, fused: bool) -> tuple[str, str, str]:
+    off = f"{row.value or 0:.2g}"
+    if row.status == "mismatch":
+        claim = (
+            f"The estimator is not the gradient of the loss it reports: off by {off} of it along "
+            "random directions, against finite differences."
+        )
+        repair = (
+            "Nothing, if it is first order (FOMAML, Reptile) on purpose; otherwise look for "
+            "detach(), .data, torch.no_grad() and a missing create_graph=True."
+        )
+        return claim, repair, "warning"
+    if row.status == "random":
+        return (
+            f"Two calls on the same tasks differ by {off}.",
+            "Fix what draws random numbers: dropout (net.eval()), a generator, the data's order.",
+            "critical",
+        )
+    if row.status == "imprecise":
+        return (
+            f"Precision: the meta-gradient differs from its float64 value by {off} of it.",
+            "Measure with --dtype float64, or take fewer or shorter inner steps.",
+            "warning",
+        )
+    if row.status == "sum":
+        return (
+            "The batched estimator gives the sum over tasks, not the mean, so that its variance "
+            "grows with the batch.",
+            "Divide by the number of tasks.",
+            "critical",
+        )
+    if row.status == "coupled":
+        return (
+            f"The batched estimator is not the mean over its tasks: off by {off}.",
+            "Nothing, if it shares statistics between tasks on purpose; otherwise a task leaks.",
+            "warning",
+        )
+    return (
+        f"The meta-gradient is wrong: {row.of} disagree by {off}.",
+        "Look for operations with a derivative of their own (torch.autograd.Function), detach() "
+        "or .data in the model or loss.",
+        "critical",
+    )
+
+
+def _zero(row: Row) -> Finding:
+    claim = "The meta-gradient is exactly zero on every task that was checked."
+    repair = (
+        "Check that the query loss reaches theta: an implicit or first-order estimator sees only "
+        "some ways; maml sees all."
+    )
+    return Finding("zero", "critical", claim, repair, (row,))
+
+
+def _held(checks: list[Row]) -> list[Finding]:
+    held = [row for row in checks if row.status == "ok"]
+    if not held:
+        return []
+    claim = f"Checked first, in float64: {', '.join(row.of for row in held)} hold."
+    open_ = [f"{row.of} ({row.status})" for row in checks if row.status != "ok"]
+    claim += f" Not checked: {', '.join(open_)}." if open_ else ""
+    return [Finding("verified", "info", claim, "Nothing to change.", tuple(checks))]
+
+
+def _said(table: pd.DataFrame) -> list[Finding]:
+    made = [
+        Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
+        for row in from_table(table, "changed")
+    ]
+    return made + [
+        Finding("withheld", "info", f"Withheld: {row.of}.", "Nothing to change.", (row,))
+        for row in from_table(table, "unavailable")
+    ]

@@ -1,0 +1,34 @@
+"""The figure of the checks: a point a check, left of its limit where it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+
+from metabench.probes.verify.limits import LIMITS
+from metabench.rows import from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+FLOOR = 1e-17  # where an error of exactly 0 is drawn
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the relative error of each check on a logarithmic axis."""
+    blue, orange = sns.color_palette("colorblind", 2)
+    rows = from_table(table, "check")
+    axes.set_xscale("log")
+    for place, row in enumerate(rows):
+        if row.value is None:
+            axes.text(1e-8, place, row.status, va="center", ha="center")
+            continue
+        colour = blue if row.status == "ok" else orange
+        axes.plot(max(row.value, FLOOR), place, marker="o", color=colour)
+        axes.plot([LIMITS[row.of]] * 2, [place - 0.3, place + 0.3], "--", color="0.5")
+    axes.set_xlim(FLOOR / 3, 10)
+    axes.set_yticks(range(len(rows)), [row.of for row in rows])
+    axes.set_xlabel("relative error")
+    sns.despine(ax=axes)

@@ -1,0 +1,206 @@
+"""Call the estimator a few times more than needed, and compare what must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from metabench import curvature
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.blackbox import BlackBox
+from metabench.lift import Lift
+from metabench.probes.probe import Progress
+from metabench.probes.verify.failures import explained
+from metabench.probes.verify.limits import LIMITS
+from metabench.problem import Address, Task, cast, tree_map
+from metabench.rows import Row
+
+if TYPE_CHECKING:
+    from metabench.probes.verify import Verify
+    from metabench.subject import Subject
+
+STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
+AGREE = 1e-5  # relative difference of two adjacent steps that count as one value
+
+
+def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
+    """Refuse what can't be computed at all, then check what was."""
+    address = Address.fresh(0, probe.tasks)
+    with explained("drawing tasks"):
+        tasks = subject.draw(address, seed)
+    how = _how(subject)
+    with explained("one task", how):
+        alone = _estimates(subject, tasks, "loop")
+        one: Task = tree_map(lambda leaf: leaf[0], tasks)
+        subject.algorithm.check(subject.problem, subject.theta, one)
+    if not subject.algorithm.loops and how == "vmap":
+        with explained("vmap", how):
+            _estimates(subject, tasks, "vmap")
+    progress(1, 2)
+    rows = [*_facts(subject), _zero(alone.grad), *_checks(probe, subject, tasks, alone)]
+    progress(2, 2)
+    return [row for row in rows if row is not None]
+
+
+def _how(subject: Subject) -> str:
+    """Check by vmap what may be run by it: `auto` chooses vmap for all but large tasks."""
+    return "loop" if subject.lift.how == "loop" else "vmap"
+
+
+def _estimates(subject: Subject, tasks: Task, how: str) -> MetaGrad:
+    how = "loop" if subject.algorithm.loops else how
+    lift = Lift(how, subject.lift.chunk)
+    result: MetaGrad = lift.per_task(
+        lambda theta, task: subject.algorithm(subject.problem, theta, task)
+    )(subject.theta, tasks)
+    return result
+
+
+def _facts(subject: Subject) -> list[Row]:
+    """Say what the problem and the sampler tell of themselves."""
+    return [
+        *(Row("fused_norm", of=name, status="warned") for name in subject.problem.fused),
+        *(Row("changed", of=note, status="noted") for note in subject.problem.notes),
+        *(Row("unavailable", of=why, status="withheld") for why in subject.withheld),
+    ]
+
+
+def _zero(grad: Tensor) -> Row | None:
+    return None if grad.any() else Row("zero", of="meta-gradient", value=0.0, status="zero")
+
+
+def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> list[Row | None]:
+    rows: list[Row | None] = [_repeat(subject, tasks, alone)]
+    if isinstance(subject.algorithm, BlackBox) and subject.algorithm.batched:
+        rows.append(_mean(subject, subject.algorithm, tasks, alone))
+    exact = subject.at(subject.theta.double())
+    tasks = cast(tasks, exact.theta)
+    how = _how(subject)
+    try:
+        double = _estimates(exact, tasks, "loop")
+    except (RuntimeError, TypeError, ValueError):  # code that fixes a dtype
+        return [*rows, _withheld("finite differences")]
+    if double.grad.dtype != torch.float64:
+        return [*rows, _withheld("finite differences")]
+    rows.append(_check("precision", _worst(alone.grad.double(), double.grad), "imprecise"))
+    if how == "vmap" and not subject.algorithm.loops:
+        together = _estimates(exact, tasks, "vmap")
+        rows.append(_check("vmap against a loop", _worst(together.grad, double.grad)))
+    rows.append(_differences(probe, exact, tasks, double, how))
+    if isinstance(subject.algorithm, Algorithm):
+        rows.append(_symmetry(exact, tasks, how))
+    return rows
+
+
+def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:
+    again = _estimates(subject, tasks, "loop").grad
+    return _check("repeated call", _worst(again, alone.grad), "random")
+
+
+def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -> Row:
+    whole = estimator.estimate(subject.problem, subject.theta, tasks).grad
+    error = _worst(whole[None], alone.grad.mean(0, keepdim=True))
+    of_sum = _worst(whole[None], alone.grad.sum(0, keepdim=True))
+    summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS["batch is the mean"])
+    return _check("batch is the mean", error, "sum" if summed else "coupled")
+
+
+def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, how: str) -> Row:
+    """Hold the claimed slope along random directions against differences of the reported loss."""
+    name = "finite differences"
+    black_box = isinstance(subject.algorithm, BlackBox)
+    if not (subject.algorithm.exact or black_box) or (black_box and found.loss.isnan().all()):
+        return _withheld(name)
+    if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
+        return Row("check", of=name, status="diverged")
+    if not found.grad.any():
+        return _withheld(name)
+    lift = Lift("loop" if black_box else how, subject.lift.chunk)
+    loss = lift.per_task(lambda at, task: subject.algorithm.objective(subject.problem, at, task))
+    generator = torch.Generator().manual_seed(0)
+    errors: list[float] = []
+    for _ in range(probe.directions):
+        along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
+        along = along.to(subject.theta) / along.norm()
+        errors += _slope_errors(
+            lambda theta: loss(theta, tasks),
+            subject.theta,
+            along,
+            found.grad @ along,
+            found.loss,
+            found.grad.norm(dim=1) / len(subject.theta) ** 0.5,
+        )
+    if not errors:
+        return Row("check", of=name, status="kink")
+    return _check(name, max(errors), "mismatch" if black_box else "wrong")
+
+
+def _slope_errors(
+    loss: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    along: Tensor,
+    claimed: Tensor,
+    here: Tensor,
+    scale: Tensor,
+) -> list[float]:
+    """Give the relative errors of the tasks whose differences settle; the last three are `(T,)`."""
+    errors: dict[int, float] = {}
+    before = before_gap = None
+    scale = torch.where(scale > 0, scale, 1)
+    for h in STEPS:
+        ahead, behind = loss(theta + h * along), loss(theta - h * along)
+        slope = (ahead - behind) / (2 * h)
+        gap = ((ahead - here) / h - (here - behind) / h).abs()
+        if before is not None and before_gap is not None:
+            agree = (slope - before).abs() <= AGREE * scale
+            # where the two sides differ by as much at a tenth of the step, theta sits on a kink
+            kink = (gap > 0.5 * before_gap) & (gap > LIMITS["finite differences"] * scale)
+            for i in torch.nonzero(agree & ~kink).flatten().tolist():
+                errors.setdefault(i, float((slope - claimed).abs()[i] / scale[i]))
+            if len(errors) == len(claimed):
+                break
+        before, before_gap = slope, gap
+    return list(errors.values())
+
+
+def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
+    """Compare <u, Hv> with <v, Hu> for the Hessian of the inner loss where adaptation starts."""
+    problem = subject.problem
+    generator = torch.Generator().manual_seed(1)
+    pair = torch.randn(2, problem.layouts.phi.size, generator=generator, dtype=torch.float64)
+    u, v = pair.to(subject.theta)
+
+    def products(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+        phi = problem.init(theta)
+        _, times = curvature.gradient_with_products(problem.inner_loss, phi, theta, task.support)
+        return u @ times(v)[0], v @ times(u)[0]
+
+    try:
+        one, other = replace(subject.lift, how=how).per_task(products)(subject.theta, tasks)
+    except RuntimeError:  # no second derivative; an estimator that needs one was refused before
+        return _withheld("Hessian symmetry")
+    size = float(one.abs().sum())
+    error = float((one - other).abs().sum())
+    return _check("Hessian symmetry", error / size if size else error)
+
+
+def _worst(found: Tensor, expected: Tensor) -> float:
+    """Give the largest relative difference of a task; NaN equals NaN."""
+    if torch.equal(found.nan_to_num(), expected.nan_to_num()):
+        return 0.0
+    size = expected.norm(dim=1)
+    return float(((found - expected).norm(dim=1) / torch.where(size > 0, size, 1)).max())
+
+
+def _check(name: str, error: float, verdict: str = "wrong") -> Row:
+    if error != error or error == float("inf"):
+        return Row("check", of=name, status="diverged")
+    return Row("check", of=name, value=error, status="ok" if error <= LIMITS[name] else verdict)
+
+
+def _withheld(name: str) -> Row:
+    return Row("check", of=name, status="withheld")

@@ -1,0 +1,217 @@
+"""Can an estimator written with another library, or a plain loop, be measured as it is?"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import warnings
+
+import cases
+import oracles
+import pytest
+import torch
+from torch.func import functional_call, grad, vmap
+from torch.nn.functional import mse_loss as mse
+
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.maml import MAML
+from metabench.blackbox import BlackBox
+from metabench.misuse import Misuse
+from metabench.probes.variance import Variance
+from metabench.problem import Address, Problem, Task
+from metabench.rows import from_table, to_table
+from metabench.steps.sgd import SGD
+from metabench.subject import Subject
+
+STEPS, RATE = 3, 0.1
+NET = cases.net("plain")
+PROBLEM = Problem.from_module(NET, mse)
+
+
+def draw(address: Address, seed: int) -> Task:
+    """Addressed tasks whose x differ in every address."""
+    tasks = [cases.one(cases.tasks(1, seed=1000 * seed + int(i)), 0) for i in address.task]
+    return Task(
+        *(tuple(torch.stack([task[part][i] for task in tasks]) for i in (0, 1)) for part in (0, 1))
+    )
+
+
+def subject(algorithm, problem=PROBLEM) -> Subject:
+    return Subject(problem, draw, algorithm, problem.theta)
+
+
+def library(name: str):
+    """Another library, whose own warnings about torch are not ours to make errors of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            pytest.skip(f"{name} isn't installed here: {error}")
+
+
+def plain_loop(theta, task, create_graph=True):
+    """MAML by torch.autograd, as in many a repository."""
+    start = {name: value.requires_grad_() for name, value in theta.items()}
+    phi = start
+    for _ in range(STEPS):
+        loss = mse(functional_call(NET, phi, (task.support[0],)), task.support[1])
+        slopes = torch.autograd.grad(loss, list(phi.values()), create_graph=create_graph)
+        phi = {n: v - RATE * g for (n, v), g in zip(phi.items(), slopes, strict=True)}
+    outer = mse(functional_call(NET, phi, (task.query[0],)), task.query[1])
+    return outer, torch.autograd.grad(outer, list(start.values()))
+
+
+def with_higher(theta, task):
+    """The same, with higher (Grefenstette et al., 2019)."""
+    higher = library("higher")
+    net = copy.deepcopy(NET)
+    net.load_state_dict(theta)
+    inner = torch.optim.SGD(net.parameters(), lr=RATE)
+    with higher.innerloop_ctx(net, inner) as (fast, optimiser):
+        for _ in range(STEPS):
+            optimiser.step(mse(fast(task.support[0]), task.support[1]))
+        outer = mse(fast(task.query[0]), task.query[1])
+        return outer, torch.autograd.grad(outer, list(fast.parameters(time=0)))
+
+
+def with_torchopt(theta, task):
+    """The same, with TorchOpt (Ren et al., 2022)."""
+    torchopt = library("torchopt")
+    net = copy.deepcopy(NET)
+    net.load_state_dict(theta)
+    leaves = list(net.parameters())
+    optimiser = torchopt.MetaSGD(net, lr=RATE)
+    for _ in range(STEPS):
+        optimiser.step(mse(net(task.support[0]), task.support[1]))
+    outer = mse(net(task.query[0]), task.query[1])
+    return outer, torch.autograd.grad(outer, leaves)
+
+
+@pytest.mark.parametrize("written", [plain_loop, with_higher, with_torchopt])
+def test_other_libraries_and_a_plain_loop_give_our_meta_gradient(written):
+    ours, theirs = subject(MAML(STEPS, SGD(RATE))), subject(BlackBox(written))
+    address = Address.fresh(0, 3)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = theirs.meta_gradients(address, seed=0)
+
+    expected = ours.meta_gradients(address, seed=0)
+    assert oracles.relative(found.grad, expected.grad) < 1e-12
+    torch.testing.assert_close(found.loss, expected.loss)
+    assert found.phi.shape == (3, 0)
+
+
+@pytest.mark.parametrize("written", [plain_loop, with_higher])
+def test_the_variance_probe_measures_them_as_it_does_ours(written):
+    probe = Variance(tasks=32, batch=4)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = to_table(probe.measure(subject(BlackBox(written)), seed=0))
+
+    ours = to_table(probe.measure(subject(MAML(STEPS, SGD(RATE))), seed=0))
+    for quantity in ("variance", "noise_scale", "slope"):
+        for a, b in zip(from_table(theirs, quantity), from_table(ours, quantity), strict=True):
+            assert a.value == pytest.approx(b.value, rel=1e-9)
+    assert probe.diagnose(theirs)
+
+
+def batched(theta, tasks):
+    """The mean over tasks, each differentiated inside the vmap."""
+
+    def one(theta, support, query):
+        phi = theta
+        for _ in range(STEPS):
+            slopes = grad(lambda p: mse(functional_call(NET, p, (support[0],)), support[1]))
+            phi = {name: phi[name] - RATE * slope for name, slope in slopes(phi).items()}
+        return mse(functional_call(NET, phi, (query[0],)), query[1])
+
+    grads = vmap(grad(one), in_dims=(None, 0, 0))(theta, tasks.support, tasks.query)
+    return {name: value.mean(0) for name, value in grads.items()}
+
+
+def test_a_batched_estimator_is_called_on_whole_batches():
+    sizes = []
+
+    def counting(theta, tasks):
+        sizes.append(len(tasks.query[0]))
+        return batched(theta, tasks)
+
+    theirs, ours = subject(BlackBox(counting, batched=True)), subject(MAML(STEPS, SGD(RATE)))
+    address = Address.fresh(0, 8)
+
+    found = torch.cat(list(theirs.estimates(address, 0, 4)))
+
+    expected = torch.cat(list(ours.estimates(address, 0, 4)))
+    assert sizes == [4, 4]
+    assert oracles.relative(found, expected) < 1e-12
+    alone = theirs.meta_gradients(address, 0)
+    assert oracles.relative(alone.grad, ours.meta_gradients(address, 0).grad) < 1e-12
+    assert alone.loss.isnan().all()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda loss, grads: (loss, grads),
+        lambda loss, grads: (loss.item(), list(grads)),
+        lambda loss, grads: (None, torch.cat([g.reshape(-1) for g in grads])),
+        lambda loss, grads: dict(zip(PROBLEM.layouts.theta.names, grads, strict=True)),
+        lambda loss, grads: torch.cat([g.reshape(-1) for g in grads]),
+    ],
+)
+def test_a_gradient_may_be_a_vector_a_dictionary_or_a_list(form):
+    estimator = BlackBox(lambda theta, task: form(*plain_loop(theta, task)))
+
+    found = subject(estimator).meta_gradients(Address.fresh(0, 2), 0).grad
+
+    expected = subject(MAML(STEPS, SGD(RATE))).meta_gradients(Address.fresh(0, 2), 0).grad
+    assert oracles.relative(found, expected) < 1e-12
+
+
+def test_theta_is_a_copy_that_the_estimator_may_spoil():
+    def spoiling(theta, task):
+        found = plain_loop(theta, task)
+        for value in theta.values():
+            value.data.zero_()
+        return found
+
+    looked = subject(BlackBox(spoiling))
+
+    first, again = (looked.meta_gradients(Address.fresh(0, 2), 0).grad for _ in range(2))
+
+    assert torch.equal(first, again)
+
+
+def test_what_a_black_box_cannot_offer_is_said():
+    words = subject(BlackBox(plain_loop)).withheld
+
+    assert any("its inner loop, Hessians and adapted parameters can't be had" in w for w in words)
+
+
+@pytest.mark.parametrize(
+    ("gives", "words"),
+    [
+        (lambda theta, task: torch.zeros(3), r"gave \(3,\) for a gradient.*one vector of 38"),
+        (lambda theta, task: None, "gave NoneType for a gradient"),
+        (lambda theta, task: (torch.zeros(2), torch.zeros(38)), r"a loss of shape \(2,\)"),
+        (lambda theta, task: [torch.zeros(3)], "gave 1 gradients; theta has 4 parts: 0.weight,"),
+        (lambda theta, task: {"0.weight": torch.zeros(6, 3)}, "0.bias: given nothing, expected"),
+    ],
+)
+def test_what_is_no_gradient_is_refused_in_a_sentence(gives, words):
+    with pytest.raises(Misuse, match=words):
+        subject(BlackBox(gives)).meta_gradients(Address.fresh(0, 1), 0)
+
+
+def test_a_first_order_loop_is_fomaml_in_disguise():
+    """create_graph=False: the shortcut of many a repository sold as MAML."""
+    estimator = BlackBox(lambda theta, task: plain_loop(theta, task, create_graph=False))
+
+    found = subject(estimator).meta_gradients(Address.fresh(0, 2), 0).grad
+
+    # differentiating phi_K in theta without the graph leaves the identity: FOMAML exactly
+    expected = subject(FOMAML(STEPS, SGD(RATE))).meta_gradients(Address.fresh(0, 2), 0).grad
+    assert oracles.relative(found, expected) < 1e-12

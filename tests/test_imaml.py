@@ -1,0 +1,168 @@
+"""Is the implicit meta-gradient the gradient at the inner optimum, for theta of any kind?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cases
+import oracles
+import pytest
+import torch
+
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.maml import MAML
+from metabench.families.quadratic import Quadratic
+from metabench.families.ridge import Ridge
+from metabench.layout import Layout
+from metabench.lift import Lift
+from metabench.misuse import Misuse
+from metabench.problem import Address, Layouts, Problem, Task, tree_map
+from metabench.solvers.cg import CG
+from metabench.solvers.dense import Dense
+from metabench.steps.sgd import SGD
+
+SOLVERS = {"cg": CG(steps=60), "dense": Dense()}
+
+
+def mixed() -> tuple[Problem, torch.Tensor, Task]:
+    """theta: phi_0 before a tanh, a penalty in the inner loss, and another in the outer loss."""
+    phi, full = Layout(("phi",), ((4,),)), Layout(("theta",), ((6,),))
+    problem = Problem(
+        init=lambda theta: torch.tanh(theta[:4]),
+        inner_loss=lambda p, t, d: (
+            ((d[0] @ p - 1) ** 2).mean() + (p * p).sum() + t[4].exp() * (p**4).sum()
+        ),
+        outer_loss=lambda p, t, d: (d[0] @ p).sin().mean() + t[5].exp() * (p**4).sum(),
+        layouts=Layouts(phi, full),
+    )
+    generator = torch.Generator().manual_seed(3)
+    theta = torch.randn(6, generator=generator, dtype=torch.float64)
+    data = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    return problem, theta, Task((data[0],), (data[1],))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.7])
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver, strength):
+    problem, theta, task = mixed()
+    imaml = IMAML(steps=7, step=SGD(rate=0.05), strength=strength, solver=solver)
+
+    found = imaml(problem, theta, task)
+
+    expected = oracles.implicit(proximal(problem, strength), found.phi, theta, task)
+    assert oracles.relative(found.grad, expected) < 1e-11
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.7])
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_it_is_the_long_unroll_once_the_inner_loop_has_converged(solver, strength):
+    problem, theta, task = mixed()
+    imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=solver)
+
+    found = imaml(problem, theta, task)
+
+    unroll = MAML(steps=200, step=SGD(rate=0.1))(proximal(problem, strength), theta, task)
+    assert float(found.notes["slope"]) < 1e-13
+    assert float(found.notes["curvature"]) > 0
+    assert oracles.relative(found.grad, unroll.grad) < 1e-11
+
+
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_a_network_pulled_to_its_initialisation_agrees_with_the_dense_formula(solver, kind):
+    problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
+    theta = cases.theta(problem)
+    imaml = IMAML(steps=3, step=SGD(rate=0.1), strength=20.0, solver=solver)
+
+    found = imaml(problem, theta, task)
+
+    expected = oracles.implicit(proximal(problem, 20.0), found.phi, theta, task)
+    assert oracles.relative(found.grad, expected) < 1e-10
+    assert float(found.notes["residual"]) < 1e-10
+
+
+def test_the_regulariser_of_ridge_regression_has_its_closed_form():
+    family = Ridge()
+    problem, theta = family.problem(), family.theta(0)
+    tasks = family.sample(Address.fresh(0, 4), seed=1)
+    imaml = IMAML(steps=600, step=SGD(rate=0.5), strength=0.0, solver=CG(steps=8))
+
+    found = Lift().per_task(lambda at, task: imaml(problem, at, task))(theta, tasks)
+
+    for i in range(4):
+        phi, expected = family.truth(theta, tree_map(lambda leaf, i=i: leaf[i], tasks))
+        assert oracles.relative(found.phi[i], phi) < 1e-12
+        assert oracles.relative(found.grad[i], expected) < 1e-11
+
+
+def test_the_unroll_approaches_the_closed_form_of_ridge_regression():
+    family = Ridge()
+    theta = family.theta(0)
+    task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), seed=1))
+    _, expected = family.truth(theta, task)
+
+    errors = [
+        oracles.relative(
+            MAML(steps=steps, step=SGD(rate=0.5))(family.problem(), theta, task).grad, expected
+        )
+        for steps in (10, 50, 250)
+    ]
+
+    assert errors[0] > 1e-2 > errors[1] > errors[2]
+    assert errors[2] < 1e-8
+
+
+def test_more_solver_steps_come_closer():
+    family = Quadratic(dim=12, condition=50.0, jitter=0.0)
+    theta = family.theta(0)
+    task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), seed=1))
+    exact = IMAML(steps=50, step=SGD(rate=0.5), strength=0.1, solver=Dense())
+
+    expected = exact(family.problem(), theta, task).grad
+
+    errors = [
+        oracles.relative(
+            replace(exact, solver=CG(steps=n))(family.problem(), theta, task).grad, expected
+        )
+        for n in (1, 3, 6, 12)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-10
+
+
+def test_a_strong_pull_leaves_the_gradient_at_theta():
+    """As lambda grows, phi* -> phi_0 and (I + H / lambda)^-1 -> I: the first-order gradient."""
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta, strength = cases.theta(problem), 1e9
+
+    found = IMAML(steps=5, step=SGD(rate=0.5 / strength), strength=strength)(problem, theta, task)
+
+    expected = FOMAML(steps=0)(problem, theta, task).grad
+    assert oracles.relative(found.grad, expected) < 1e-7
+
+
+def test_a_saddle_is_told_by_the_sign_of_the_curvature():
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta = cases.theta(problem)
+
+    found = IMAML(steps=1, strength=1e-3, solver=Dense())(problem, theta, task)
+
+    assert float(found.notes["curvature"]) < 0
+
+
+def test_an_optimum_that_does_not_depend_on_theta_is_refused():
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+
+    with pytest.raises(Misuse, match=r"doesn't depend on theta.*--set algo.strength=2"):
+        IMAML(strength=0.0).check(problem, cases.theta(problem), task)
+
+    IMAML().check(problem, cases.theta(problem), task)
+    ridge = Ridge()
+    one = tree_map(lambda leaf: leaf[0], ridge.sample(Address.fresh(0, 1), 0))
+    MAML(steps=3)(ridge.problem(), ridge.theta(0), one)
+
+
+def test_a_pull_that_pushes_is_refused():
+    with pytest.raises(Misuse, match="strength is -1"):
+        IMAML(strength=-1.0)

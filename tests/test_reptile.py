@@ -1,0 +1,85 @@
+"""Is Reptile the mean inner gradient, with the coefficients of its paper?"""
+
+from __future__ import annotations
+
+import cases
+import oracles
+import pytest
+import torch
+
+from metabench.algorithms.reptile import Reptile
+from metabench.families.ridge import Ridge
+from metabench.misuse import Misuse
+from metabench.problem import Address, tree_map
+from metabench.steps.momentum import Momentum
+from metabench.steps.sgd import SGD
+
+
+def test_it_is_the_mean_gradient_of_a_hand_written_loop():
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    task = task._replace(noise=torch.tensor([[0, 3], [6, 1], [2, 2]]))
+    phi = cases.theta(problem).requires_grad_()
+    theta = phi.detach()
+
+    found = Reptile(steps=3, step=SGD(rate=0.1))(problem, theta, task)
+
+    gradients = []
+    for k in range(3):
+        batch = tuple(leaf[task.noise[k]] for leaf in task.support)
+        (gradient,) = torch.autograd.grad(problem.inner_loss(phi, theta, batch), phi)
+        gradients.append(gradient)
+        phi = phi - 0.1 * gradient
+    assert oracles.relative(found.grad, sum(gradients) / 3) < 1e-12
+    assert oracles.relative(found.phi, phi.detach()) < 1e-14
+
+
+def test_one_step_is_the_support_gradient():
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta = cases.theta(problem)
+
+    found = Reptile(steps=1, step=SGD(rate=1e-3))(problem, theta, task).grad
+
+    expected = torch.func.grad(problem.inner_loss)(theta, theta, task.support)
+    assert oracles.relative(found, expected) < 1e-11  # (phi_0 - phi_1) / alpha cancels digits
+
+
+def test_small_rates_show_the_papers_coefficients():
+    """Section 5: g_1 + g_2 = 2 AvgGrad - alpha AvgGradInner, here over two mini-batches."""
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    halves = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    theta, rate = cases.theta(problem), 1e-4
+
+    found = Reptile(steps=2, step=SGD(rate=rate))(problem, theta, task._replace(noise=halves)).grad
+
+    def loss(phi, rows):
+        return problem.inner_loss(phi, theta, tuple(leaf[rows] for leaf in task.support))
+
+    g1, g2 = (torch.func.grad(loss)(theta, rows) for rows in halves)
+    H2 = torch.autograd.functional.hessian(lambda p: loss(p, halves[1]), theta)
+    expected = (g1 + g2) / 2 - rate / 2 * H2 @ g1
+    # what is left is of order alpha^2; the term in alpha itself is a thousand times that
+    assert oracles.relative(found, expected) < 1e-7
+    assert oracles.relative(found, (g1 + g2) / 2) > 1e-5
+
+
+def test_momentum_inside_is_taken_as_the_way_it_went():
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta = cases.theta(problem)
+
+    found = Reptile(steps=2, step=Momentum(rate=0.1))(problem, theta, task)
+
+    assert oracles.relative(found.grad, (theta - found.phi) / 0.2) < 1e-13
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"step": SGD(rate=0.0)}])
+def test_an_inner_loop_that_goes_nowhere_is_refused(settings):
+    with pytest.raises(Misuse, match="reptile"):
+        Reptile(**settings)
+
+
+def test_a_theta_that_is_no_initialisation_is_refused():
+    ridge = Ridge()
+    task = tree_map(lambda leaf: leaf[0], ridge.sample(Address.fresh(0, 1), 0))
+
+    with pytest.raises(Misuse, match=r"init\(theta\) doesn't depend on theta"):
+        Reptile().check(ridge.problem(), ridge.theta(0), task)

@@ -1,0 +1,392 @@
+"""Does the gate find what is wrong, name it, and leave what is right alone?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cases
+import pytest
+import test_blackbox
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+from torch.nn.functional import mse_loss as mse
+
+from metabench import plugins
+from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.maml import MAML
+from metabench.blackbox import BlackBox
+from metabench.families.digits import Digits
+from metabench.families.quadratic import Quadratic
+from metabench.families.ridge import Ridge
+from metabench.families.sinusoid import Sinusoid
+from metabench.lift import Lift
+from metabench.misuse import Misuse
+from metabench.norms import safe_norms
+from metabench.probes.verify import Verify
+from metabench.problem import Problem
+from metabench.rows import from_table, to_table
+from metabench.steps.adam import Adam
+from metabench.steps.sgd import SGD
+from metabench.subject import Subject
+
+
+def verified(subject: Subject):
+    probe = Verify()
+    table = to_table(probe.measure(subject, seed=0))
+    return {row.of: row for row in from_table(table, "check")}, probe.diagnose(table)
+
+
+def of(family, algorithm, dtype=torch.float32, **lift) -> Subject:
+    theta = family.theta(0).to(dtype)
+    return Subject(family.problem(), family.sample, algorithm, theta, Lift(**lift))
+
+
+HEALTHY = {
+    "quadratic": (Quadratic(), MAML(steps=3)),
+    "ReLU network": (Sinusoid(), MAML(steps=2)),
+    "ReLU network, adam": (Sinusoid(), MAML(steps=2, step=Adam(rate=1e-3))),
+    "convolutions with batch norm and pooling": (Digits(filters=8), MAML(steps=2)),
+    "theta in the inner loss": (Ridge(), MAML(steps=3)),
+    "implicit": (Ridge(), IMAML(steps=3, strength=0.0)),
+}
+
+
+@pytest.mark.parametrize(("family", "algorithm"), HEALTHY.values(), ids=HEALTHY.keys())
+def test_what_is_right_passes_every_check(family, algorithm):
+    checks, findings = verified(of(family, algorithm))
+
+    assert {row.status for row in checks.values()} <= {"ok", "withheld"}
+    assert (checks["finite differences"].status == "ok") == algorithm.exact
+    assert {finding.level for finding in findings} == {"info"}
+    assert findings[0].claim.startswith("Checked first, in float64: ")
+
+
+@pytest.mark.parametrize("name", cases.ALGORITHMS)
+def test_every_algorithm_passes(name):
+    checks, _ = verified(of(Sinusoid(hidden=(5,)), plugins.load("algorithms", name)()))
+
+    assert {row.status for row in checks.values()} <= {"ok", "withheld"}
+
+
+@dataclass(frozen=True)
+class Planted(MAML):
+    """A meta-gradient that is one part in two thousand off, the least that torch was seen at."""
+
+    exact: ClassVar[bool] = True
+
+    def __call__(self, problem, theta, task):
+        found = super().__call__(problem, theta, task)
+        size = found.grad.norm() / len(theta) ** 0.5
+        wrong = torch.cos(torch.arange(len(theta)).to(theta)) * 2**0.5
+        return found._replace(grad=found.grad + 5e-4 * size * wrong)
+
+
+def test_an_error_of_one_in_two_thousand_is_found():
+    checks, findings = verified(of(Sinusoid(), Planted(steps=2)))
+
+    assert checks["finite differences"].status == "wrong"
+    assert checks["vmap against a loop"].status == "ok"
+    assert findings[0].level == "critical"
+    assert findings[0].claim.startswith("The meta-gradient is wrong: finite differences disagree")
+
+
+STEPS, RATE = 3, 0.4
+
+
+def fused(norm: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 6), norm, nn.Tanh(), nn.Linear(6, 2)).double()
+
+
+def through_the_vmap(net):
+    """grad(mean of vmap(unroll)): the pattern of many an example, silently wrong in fused norms."""
+
+    def unroll(theta, support, query):
+        phi = theta
+        for _ in range(STEPS):
+            slopes = grad(lambda p: mse(functional_call(net, p, (support[0],)), support[1]))
+            phi = {name: phi[name] - RATE * slope for name, slope in slopes(phi).items()}
+        return mse(functional_call(net, phi, (query[0],)), query[1])
+
+    def mean(theta, tasks):
+        return vmap(unroll, in_dims=(None, 0, 0))(theta, tasks.support, tasks.query).mean()
+
+    def estimator(theta, tasks):
+        grads, loss = torch.func.grad_and_value(mean)(theta, tasks)
+        return loss, grads
+
+    return BlackBox(estimator, batched=True)
+
+
+NORMS = {
+    "batch": nn.BatchNorm1d(6, track_running_stats=False),
+    "layer": nn.LayerNorm(6),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS.keys())
+def test_fused_norms_are_named_with_the_repair_and_the_repair_works(norm):
+    wrong_net = fused(norm)
+    right_net = safe_norms(wrong_net)
+
+    def look(net):
+        problem = Problem.from_module(net, mse)
+        return verified(Subject(problem, test_blackbox.draw, through_the_vmap(net), problem.theta))
+
+    (wrong, said), (right, after) = look(wrong_net), look(right_net)
+
+    assert wrong["finite differences"].status == "mismatch"
+    assert said[0].level == "critical"
+    assert f"1 ({type(norm).__name__})" in said[0].claim
+    assert "metabench.safe_norms" in said[0].repair
+    assert right["finite differences"].status == "ok"
+    assert {finding.level for finding in after} == {"info"}
+
+
+@pytest.mark.parametrize("norm", [*NORMS.values(), nn.InstanceNorm1d(6, affine=True)])
+def test_norms_written_out_are_the_same_function(norm):
+    torch.manual_seed(1)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    norm.double()
+    x = torch.randn(5, 6, dtype=torch.float64)
+    x = x if not isinstance(norm, nn.InstanceNorm1d) else torch.randn(5, 6, 7).double()
+
+    torch.testing.assert_close(safe_norms(norm)(x), norm(x), rtol=1e-12, atol=1e-13)
+
+
+def test_our_own_adjoint_is_right_through_fused_norms():
+    for norm in NORMS.values():
+        problem = Problem.from_module(fused(norm), mse)
+        maml = MAML(STEPS, SGD(RATE))
+        checks, _ = verified(Subject(problem, test_blackbox.draw, maml, problem.theta))
+        assert {row.status for row in checks.values()} == {"ok"}
+
+
+def test_a_first_order_black_box_is_told_from_a_wrong_one_by_words_only():
+    def first_order(theta, task):
+        return test_blackbox.plain_loop(theta, task, create_graph=False)
+
+    checks, findings = verified(test_blackbox.subject(BlackBox(first_order)))
+
+    assert checks["finite differences"].status == "mismatch"
+    assert findings[0].level == "warning"
+    assert "first order" in findings[0].repair
+
+
+def test_a_black_box_with_a_loss_is_checked_and_one_without_is_withheld():
+    right, said = verified(test_blackbox.subject(BlackBox(test_blackbox.plain_loop)))
+    silent, _ = verified(
+        test_blackbox.subject(BlackBox(lambda t, task: test_blackbox.plain_loop(t, task)[1]))
+    )
+
+    assert right["finite differences"].status == "ok"
+    assert silent["finite differences"].status == "withheld"
+    assert any(finding.claim.startswith("Withheld: the estimator is a black") for finding in said)
+
+
+def test_a_batch_that_is_summed_is_found():
+    def summed(theta, tasks):
+        grads = test_blackbox.batched(theta, tasks)
+        return {name: value * len(tasks.query[0]) for name, value in grads.items()}
+
+    checks, findings = verified(test_blackbox.subject(BlackBox(summed, batched=True)))
+    healthy, _ = verified(test_blackbox.subject(BlackBox(test_blackbox.batched, batched=True)))
+
+    assert checks["batch is the mean"].status == "sum"
+    assert "Divide by the number of tasks" in findings[0].repair
+    assert healthy["batch is the mean"].status == "ok"
+
+
+def test_a_random_estimator_is_found():
+    def noisy(theta, task):
+        loss, grads = test_blackbox.plain_loop(theta, task)
+        return loss, [g + 0.01 * torch.randn_like(g) for g in grads]
+
+    checks, findings = verified(test_blackbox.subject(BlackBox(noisy)))
+
+    assert checks["repeated call"].status == "random"
+    assert any("Two calls" in finding.claim for finding in findings)
+
+
+class Kinked(nn.Module):
+    """|w| and its like, at w = 0: no derivative there."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2).double())
+        self.v = nn.Parameter(torch.ones(2).double())
+
+    def forward(self, x):
+        return x[:, :2] * torch.relu(self.w) + x[:, 1:] * self.v
+
+
+def test_a_kink_is_called_a_kink():
+    problem = Problem.from_module(Kinked(), mse)
+
+    checks, findings = verified(Subject(problem, test_blackbox.draw, MAML(steps=1), problem.theta))
+
+    assert checks["finite differences"].status == "kink"
+    assert {finding.level for finding in findings} == {"info"}
+    assert "finite differences (kink)" in findings[0].claim
+
+
+class Lopsided(torch.autograd.Function):
+    """x^3 whose second derivative was written by hand, and isn't symmetric."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        (x,) = ctx.saved_tensors
+        return 3 * cotangent * x * x.detach().roll(1) * 0 + cotangent * 3 * x * x.roll(1)
+
+
+def test_a_hessian_that_is_not_symmetric_is_found():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([0.5, -1.0, 2.0]).double())
+
+        def forward(self, x):
+            return x @ Lopsided.apply(self.w)
+
+    problem = Problem.from_module(Net(), lambda p, y: ((p - y[:, 0]) ** 2).mean())
+
+    checks, findings = verified(Subject(problem, test_blackbox.draw, MAML(steps=1), problem.theta))
+
+    assert checks["Hessian symmetry"].status == "wrong"
+    assert findings[0].level == "critical"
+    assert "torch.autograd.Function" in findings[0].repair
+
+
+def test_a_meta_gradient_of_zero_is_said():
+    _, findings = verified(of(Ridge(), cases.algorithm("fomaml")))
+
+    assert findings[0].claim.startswith("The meta-gradient is exactly zero")
+
+
+def test_an_algorithm_refuses_what_it_says_nothing_about():
+    for algorithm in (IMAML(strength=0.0),):
+        with pytest.raises(Misuse, match="doesn't depend on theta"):
+            verified(of(Sinusoid(), algorithm))
+    with pytest.raises(Misuse, match="Reptile moves an initialisation"):
+        verified(of(Ridge(), cases.algorithm("reptile")))
+
+
+def test_divergence_is_left_to_the_probes():
+    checks, findings = verified(of(Sinusoid(), MAML(steps=5, step=SGD(rate=1e30))))
+
+    assert checks["finite differences"].status == "diverged"
+    assert {finding.level for finding in findings} <= {"info"}
+
+
+def model(forward) -> nn.Module:
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(3, 2).double())
+
+        def forward(self, x):
+            return forward(x, self.w)
+
+    return Net()
+
+
+def attention(x, w):
+    z = (x @ w)[None, None]
+    return functional.scaled_dot_product_attention(z, z, z)[0, 0]
+
+
+def ctc(p, y):
+    return functional.ctc_loss(
+        p.log_softmax(-1)[:, None, :], torch.ones(1, 2).long(), torch.tensor([7]), torch.tensor([2])
+    )
+
+
+REFUSED = {
+    "an item": (
+        lambda x, w: x @ w * (x @ w).mean().item(),
+        mse,
+        r"An `if` on a tensor or \.item\(\) can't be computed for many.*how=loop.*test_verify\.py",
+    ),
+    "an if": (
+        lambda x, w: x @ w if (x @ w).sum() > 0 else -(x @ w),
+        mse,
+        r"An `if` on a tensor or \.item\(\) can't .*lift\.how=loop.*if \(x @ w\)\.sum\(\) > 0",
+    ),
+    "attention without a second derivative": (
+        attention,
+        mse,
+        r"no second derivative of _scaled_dot_product.*SDPBackend\.MATH",
+    ),
+    "random numbers": (
+        lambda x, w: functional.dropout(x @ w),
+        mse,
+        r"draws random numbers in the inner loop \(dropout\?\).*net\.eval\(\)",
+    ),
+    "two dtypes": (
+        lambda x, w: x @ w @ torch.ones(2, 2),
+        mse,
+        r"Tensors of two dtypes meet",
+    ),
+    "two devices": (
+        lambda x, w: x @ w + torch.ones(2, device="meta"),
+        mse,
+        r"Tensors on two devices meet|One task raised",
+    ),
+    "shapes that don't fit": (
+        lambda x, w: w @ x,
+        mse,
+        r"One task raised RuntimeError: .*shapes cannot be multiplied.*\(test_verify\.py, line \d+",
+    ),
+}
+
+
+@pytest.mark.parametrize(("forward", "loss", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_computed_is_refused_with_the_repair(forward, loss, words):
+    problem = Problem.from_module(model(forward), loss)
+
+    with pytest.raises(Misuse, match=words):
+        verified(Subject(problem, test_blackbox.draw, MAML(steps=1), problem.theta))
+
+
+def test_a_loop_takes_what_vmap_does_not():
+    forward = REFUSED["an item"][0]
+    problem = Problem.from_module(model(forward), mse)
+
+    checks, _ = verified(
+        Subject(problem, test_blackbox.draw, cases.algorithm("fomaml"), problem.theta, Lift("loop"))
+    )
+
+    assert "vmap against a loop" not in checks
+    assert checks["repeated call"].status == "ok"
+
+
+def test_a_sampler_of_another_kind_is_told_from_one_that_breaks():
+    problem = Problem.from_module(cases.net("plain"), mse)
+
+    with pytest.raises(Misuse, match=r"The sampler raised TypeError.*metabench\.Indexed\(sample\)"):
+        verified(Subject(problem, lambda indices, seed: indices + 1, MAML(), problem.theta))
+
+
+def test_settings_that_check_nothing_are_refused():
+    with pytest.raises(Misuse, match="tasks is 0"):
+        Verify(tasks=0)
+
+
+def test_an_algorithm_is_abstract():
+    with pytest.raises(TypeError):
+        Algorithm()
