@@ -78,7 +78,7 @@ def build(
     chosen["probe"].setdefault("tasks", made.tasks)
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
-    return Cell(
+    cell = Cell(
         probe=spec.build("probes", probe, chosen["probe"]),
         algorithm=spec.build("algorithms", algo, chosen["algo"]),
         family=made,
@@ -88,6 +88,8 @@ def build(
         device=device,
         theta=theta,
     )
+    cell.require_device()
+    return cell
 
 
 def _family(name: str, problem: str | None, settings: dict[str, Any]) -> Family:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class MetaGrad(NamedTuple):
 @dataclass(frozen=True)
 class Algorithm(ABC):
     """One task at a time: `algorithm(problem, theta, task) -> MetaGrad`; `lift` does the rest."""
+
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     steps: int = 1  # K, inner steps on the support set [steps]
     step: Step = field(default_factory=SGD)  # inner optimiser: sgd, momentum or adam

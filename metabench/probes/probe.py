@@ -31,6 +31,7 @@ class Probe(ABC):
     question: ClassVar[str]
     caption: ClassVar[str]
     axis: ClassVar[str]
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     @abstractmethod
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
