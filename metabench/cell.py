@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +42,17 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Refuse what can't be; whether a device is there, `require_device` asks."""
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise Misuse(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
-        if self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, DTYPES)
-        _type_of(self.device)
-        if self.theta and not Path(self.theta).is_file():
-            raise Misuse(f"There is no file {self.theta!r} to read theta from.")
+        with inside("seed"):
+            if not 0 <= self.seed <= LARGEST_SEED:
+                raise Misuse(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
+        with inside("dtype"):
+            if self.dtype not in DTYPES:
+                raise unknown("dtype", self.dtype, DTYPES)
+        with inside("device"):
+            _type_of(self.device)
+        with inside("theta"):
+            if self.theta and not Path(self.theta).is_file():
+                raise Misuse(f"There is no file {self.theta!r} to read theta from.")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Cell:
@@ -99,13 +105,29 @@ class Cell:
 
 def _fingerprint(path: str) -> str:
     """Name a file by its contents, so that another file of the same name is another cell."""
-    return f"{Path(path).name}@{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
+    changed = Path(path).stat().st_mtime_ns
+    return f"{Path(path).name}@{_digest_of(path, changed)}"
+
+
+@functools.lru_cache
+def _digest_of(path: str, changed: int) -> str:
+    """Read a file once for the many cells of a study that share it."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
 
 def _member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> Any:
     given = {**defaults, **settings[part]}
+    # one's own file may change while the process lives
+    build = _built.__wrapped__ if ".py:" in given["name"] else _built
     with inside(part):
-        return spec.build(MEMBERS[part], given.pop("name"), given)
+        return build(MEMBERS[part], json.dumps(given))
+
+
+@functools.lru_cache(maxsize=1024)
+def _built(kind: str, settings: str) -> Any:
+    """Make a member once for the many cells of a study that share it; members don't change."""
+    given = json.loads(settings)
+    return spec.build(kind, given.pop("name"), given)
 
 
 def _type_of(device: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -63,7 +64,7 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
 
 def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
     """Make a dataclass of settings whose values may still be text; `called` is for messages."""
-    types = typing.get_type_hints(cls)
+    types = types_of(cls)
     listed = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     fields = {field.name: field for field in listed}
     for name in settings:
@@ -78,6 +79,12 @@ def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
         return cls(**values)
     except TypeError as error:  # an abstract class, or a field without a default
         raise Misuse(f"{called} can't be made: {error}.") from error
+
+
+@functools.cache
+def types_of(cls: type[Any]) -> dict[str, Any]:
+    """Give the type of each field; read once a class, since evaluating annotations is slow."""
+    return typing.get_type_hints(cls)
 
 
 def to_json(kind: str, member: Any) -> dict[str, Any]:
