@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from metabench import spec
+from metabench import plugins, spec
 from metabench.algorithms.algorithm import Algorithm
 from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
@@ -63,10 +63,13 @@ class Cell:
         """
         rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "lift")}
         family = _member(settings, "family", {})
-        made = _member(settings, "probe", {"tasks": family.tasks})
+        with inside("probe"):
+            probe = plugins.load("probes", settings["probe"]["name"])
+        untold = {"tasks": family.tasks} if "tasks" in spec.types_of(probe) else {}
         with inside("lift"):
             lift = spec.make(Lift, settings.get("lift", {}), "lift")
-        return cls(made, _member(settings, "algo", {}), family, lift, **rest)
+        probe = _member(settings, "probe", untold)
+        return cls(probe, _member(settings, "algo", {}), family, lift, **rest)
 
     def require_device(self) -> None:
         """Refuse a device that isn't on this machine; planning for another one needs none."""

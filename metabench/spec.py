@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metabench import plugins
@@ -81,10 +81,8 @@ def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
         raise Misuse(f"{called} can't be made: {error}.") from error
 
 
-@functools.cache
-def types_of(cls: type[Any]) -> dict[str, Any]:
-    """Give the type of each field; read once a class, since evaluating annotations is slow."""
-    return typing.get_type_hints(cls)
+# The type of each field of a class; read once, since evaluating annotations is slow.
+types_of: Callable[[type[Any]], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def to_json(kind: str, member: Any) -> dict[str, Any]:

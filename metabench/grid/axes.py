@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from metabench import plugins, spec
@@ -177,4 +177,4 @@ def _whole(number: float, text: str) -> int:
     return round(number)
 
 
-_RANGES = {"log": _log, "linear": _linear, "range": _range}
+_RANGES: dict[str, Callable[..., list[float]]] = {"log": _log, "linear": _linear, "range": _range}

@@ -57,7 +57,8 @@ def compare(A: Tables, B: Tables) -> Comparison:
 
 
 def _settings(cells: pd.DataFrame) -> set[str]:
-    return {name for name in cells if name not in OWN and not name.endswith(".version")}
+    names = set(map(str, cells)) - set(OWN)
+    return {name for name in names if not name.endswith(".version")}
 
 
 def _keys(cells: pd.DataFrame, names: list[str]) -> pd.Series[Any]:

@@ -17,7 +17,7 @@ from metabench.grid.running import failures, found, print_failures, store_of
 from metabench.grid.store import Store
 from metabench.grid.table import Tables, said, tables, tidy, varying
 from metabench.misuse import Misuse
-from metabench.rows import Row
+from metabench.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +146,11 @@ def _print_cells(result: Tables) -> None:
     rows = result.rows[result.rows["at"].isna()]
     names = list(dict.fromkeys(rows["quantity"].astype(str)))
     numbers: dict[tuple[int, str], Row] = {
-        (line[0], str(line[1])): Row(*(None if _missing(v) else v for v in line[1:]))
-        for line in rows.itertuples(index=False)
+        (i, name): row
+        for name in names
+        for i, row in zip(
+            rows["cell"][rows["quantity"] == name], from_table(rows, name), strict=True
+        )
     }
     settings = varying(result.cells)
     shown = result.cells[:SHOWN]

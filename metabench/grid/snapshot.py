@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import tempfile
@@ -54,7 +55,5 @@ def require_pyarrow() -> None:
     Raises:
         Misuse: if it isn't installed.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise Misuse("Snapshots need pyarrow: pip install 'metabench[parquet]'.") from error
+    if importlib.util.find_spec("pyarrow") is None:
+        raise Misuse("Snapshots need pyarrow: pip install 'metabench[parquet]'.")

@@ -45,7 +45,7 @@ def tidy(found: Tables) -> pd.DataFrame:
     """Lay out every measured number with its cell's settings; a cell without any is one line."""
     import pandas as pd
 
-    bare = found.cells.index.difference(found.rows["cell"].unique())
+    bare = found.cells.index.difference(list(found.rows["cell"].unique()))
     rows = found.rows
     if len(bare):
         outcomes = found.cells.loc[bare, "outcome"].astype(str).to_numpy()
@@ -59,7 +59,7 @@ def tidy(found: Tables) -> pd.DataFrame:
 
 def varying(cells: pd.DataFrame) -> list[str]:
     """List the settings in which cells differ."""
-    settings = [name for name in cells if name not in OWN]
+    settings = [str(name) for name in cells if name not in OWN]
     return [name for name in settings if cells[name].nunique(dropna=False) > 1]
 
 

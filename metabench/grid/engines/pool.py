@@ -7,12 +7,14 @@ its device when the worker is replaced.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, TimeoutError, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -130,7 +132,8 @@ class _Worker:
             told = f"Its process was killed (exit code {error.exitcode}); memory may have run out."
             return fail(job, "killed", seconds, told)
         except (BrokenProcessPool, CancelledError) as error:
-            return self._start_again(error)
+            self._start_again(error)
+            return None
         self._failed_starts = 0
         if outcome.status == "oom":  # what is left in the process's memory may be in the way
             self.stop()
@@ -139,7 +142,7 @@ class _Worker:
     def stop(self) -> None:
         """End the process, at once."""
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None
 
@@ -156,9 +159,7 @@ def begin(environment: dict[str, str]) -> None:
     The mask is set before torch is imported. Ctrl-C reaches every process of the terminal; the
     parent decides what it means.
     """
-    import sys
-
     assert "torch" not in sys.modules
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import metabench.cell  # noqa: F401
+    importlib.import_module("metabench.cell")
