@@ -82,7 +82,7 @@ def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
 
 
 # The type of each field of a class; read once, since evaluating annotations is slow.
-types_of: Callable[[type[Any]], dict[str, Any]] = functools.cache(typing.get_type_hints)
+types_of: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def to_json(kind: str, member: Any) -> dict[str, Any]:

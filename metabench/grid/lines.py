@@ -15,7 +15,7 @@ def line_of(text: str, path: Place) -> int:
     >>> line_of('[algo]' + chr(10) + 'steps = 1', ("algo", "steps"))
     2
     """
-    known = dict(_places(text.splitlines()))
+    known = dict(reversed(list(_places(text.splitlines()))))  # the first of a kind counts
     inner = (path[:length] for length in range(len(path), 0, -1))
     return next((known[place] for place in inner if place in known), 1)
 
@@ -29,6 +29,7 @@ def _places(lines: list[str]) -> Iterator[tuple[Place, int]]:
             header = _numbered(_paths(tomllib.loads(statement))[0], counts)
             if statement.lstrip().startswith("[["):
                 counts[header] = counts.get(header, -1) + 1
+                yield header, number
                 header = (*header, str(counts[header]))
             yield header, number
         else:

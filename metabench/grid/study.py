@@ -83,6 +83,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         if part not in data:
             raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
     timeout = spec.make(Plain, _only(data, "timeout"), "study").timeout
+    data = _absolute(path.parent, data)
     cells = {cell.digest: cell for cell in _cells(path.parent, data)}
     excluded = _excluded(cells, data["exclude"]) if "exclude" in data else set()
     left = {digest: cell for digest, cell in cells.items() if digest not in excluded}
@@ -164,16 +165,19 @@ def _planned(home: Path, point: Mapping[str, Any]) -> Planned:
     theta = str((home / plain.theta).resolve()) if plain.theta else ""
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
-    for part in MEMBERS:
-        settings[part] = {**settings[part], "name": _absolute(home, settings[part]["name"])}
     settled = Cell.of(settings).spec()
     return Planned(spec.digest(settled), settings, settled)
 
 
-def _absolute(home: Path, name: Any) -> str:
-    """Find a member's own file next to the study; `name` is text, or what `build` will refuse."""
-    file, colon, attribute = str(name).rpartition(":")
-    return f"{(home / file).resolve()}:{attribute}" if colon and file.endswith(".py") else str(name)
+def _absolute(home: Path, value: Any) -> Any:
+    """Find members' own files, "my.py:Mine", next to the study, wherever the command is run."""
+    if isinstance(value, dict):
+        return {key: _absolute(home, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_absolute(home, inner) for inner in value]
+    if isinstance(value, str) and ".py:" in value:
+        return str((home / value).resolve())
+    return value
 
 
 def _excluded(cells: Mapping[str, Planned], patterns: Sequence[Mapping[str, Any]]) -> set[str]:

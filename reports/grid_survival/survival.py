@@ -1,6 +1,6 @@
 """Does a grid survive SIGKILL? Kill workers and parents at random, then compare the tables.
 
-    python reports/grid_survival/run.py --engine pool --cells 500 --kills 20
+    python reports/grid_survival/survival.py --engine pool --cells 500 --kills 20
 
 A study is run once undisturbed and once disturbed; then one more run must complete it, with every
 cell there once, none corrupt, and the same table.
@@ -85,7 +85,8 @@ def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: rand
     parents = [_start(folder, store, given.engine) for _ in range(given.parents)]
     killed = {"parent": 0, "worker": 0}
     while sum(killed.values()) < given.kills:
-        time.sleep(chance.uniform(0.5, 5.0))
+        _wait(parents, store, chance.randrange(2 * given.cells // given.kills))
+        time.sleep(chance.uniform(0.0, 1.0))
         place = chance.randrange(len(parents))
         if parents[place].poll() is not None:
             parents[place] = _start(folder, store, given.engine)
@@ -103,6 +104,13 @@ def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: rand
         for pid in [*_descendants(parent.pid), parent.pid]:
             os.kill(pid, signal.SIGKILL)
         parent.wait()
+
+
+def _wait(parents: list[subprocess.Popen[str]], store: Store, cells: int) -> None:
+    """Let the grid go on by so many cells, or until a parent is gone."""
+    begun = len(store.standing())
+    while len(store.standing()) < begun + cells and all(p.poll() is None for p in parents):
+        time.sleep(0.05)
 
 
 def _descendants(pid: int) -> list[int]:
