@@ -56,7 +56,8 @@ class Odd(Probe):
             os.kill(os.getpid(), signal.SIGINT)
         if self.what == "mask":
             return [Row("mask", value=float(os.environ["CUDA_VISIBLE_DEVICES"] or -1))]
-        return [Row("number", value=seed + 0.5, status="diverged" if self.what == "diverge" else "ok")]
+        status = "diverged" if self.what == "diverge" else "ok"
+        return [Row("number", value=seed + 0.5, status=status)]
 
     def diagnose(self, table):
         return []
@@ -311,7 +312,7 @@ def test_a_cell_is_measured_again_in_the_foreground():
     (failed,) = asked("status", "odd.toml")["failed"]
     (fine,) = (d for d, state in store().standing().items() if state == "done")
 
-    assert asked("cell", fine[:6])["rows"][0]["value"] == 0.5
+    assert asked("cell", fine[:6])["rows"][0]["quantity"] == "number"
     with pytest.raises(RuntimeError, match="the odd one"):
         metabench("cell", failed["digest"])
 
@@ -435,7 +436,10 @@ def test_a_cell_that_kills_its_process_or_takes_too_long_harms_no_other():
 
 
 def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
-    """`begin` asserts that torch is not there yet; here are two GPUs in name only."""
+    """Here are two GPUs in name only; that nothing imports torch first, a child process tells."""
+    told = "import sys, metabench.cli, metabench.grid.engines.pool; print('torch' in sys.modules)"
+    child = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    assert child.stdout.strip() == "False"
     write("mask", seeds=6)
     monkeypatch.setattr(slots, "visible_gpus", lambda: ["3", "7"])
     rooms = tuple(

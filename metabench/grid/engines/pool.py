@@ -159,7 +159,9 @@ def begin(environment: dict[str, str]) -> None:
     The mask is set before torch is imported. Ctrl-C reaches every process of the terminal; the
     parent decides what it means.
     """
-    assert "torch" not in sys.modules
+    torch = sys.modules.get("torch")  # a script of one's own may have imported it on its own
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("CUDA is in use before the worker's GPU is chosen")
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     importlib.import_module("metabench.cell")
