@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metabench import spec
+from metabench import plugins, spec
 from metabench.algorithms.algorithm import Estimator
 from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
 from metabench.lift import Lift
-from metabench.misuse import Misuse, unknown
+from metabench.misuse import Misuse, inside, unknown
 from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, silent
 from metabench.probes.verify import Verify
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+MEMBERS = {"probe": "probes", "algo": "algorithms", "family": "families"}  # part -> kind
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,42 @@ class Cell:
     theta: str  # a file, or "" for the family's own initial theta
 
     def __post_init__(self) -> None:
-        """Refuse a dtype or device that isn't there."""
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise Misuse(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
-        if self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, DTYPES)
-        _check_device(self.device)
-        if self.theta and not Path(self.theta).is_file():
-            raise Misuse(f"There is no file {self.theta!r} to read theta from.")
+        """Refuse what can't be; whether a device is there, `require_device` asks."""
+        with inside("seed"):
+            if not 0 <= self.seed <= LARGEST_SEED:
+                raise Misuse(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
+        with inside("dtype"):
+            if self.dtype not in DTYPES:
+                raise unknown("dtype", self.dtype, DTYPES)
+        with inside("device"):
+            _type_of(self.device)
+        with inside("theta"):
+            if self.theta and not Path(self.theta).is_file():
+                raise Misuse(f"There is no file {self.theta!r} to read theta from.")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Cell:
+        """Make a cell of plain settings: a table each for probe, algo, family and lift, the rest.
+
+        Raises:
+            Misuse: with the path of the setting that is unknown, has the wrong type or can't be.
+        """
+        rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "lift")}
+        family = _member(settings, "family", {})
+        with inside("probe"):
+            probe = plugins.load("probes", settings["probe"]["name"])
+        told = probe.own_tasks or "tasks" not in spec.types_of(probe)
+        untold = {} if told else {"tasks": family.tasks}
+        with inside("lift"):
+            lift = spec.make(Lift, settings.get("lift", {}), "lift")
+        probe = _member(settings, "probe", untold)
+        return cls(probe, _member(settings, "algo", {}), family, lift, **rest)
+
+    def require_device(self) -> None:
+        """Refuse a device that isn't on this machine; planning for another one needs none."""
+        found = torch.cuda.device_count() if _type_of(self.device) == "cuda" else 1
+        if (torch.device(self.device).index or 0) >= found:
+            raise _absent(self.device)
 
     def spec(self) -> dict[str, Any]:
         """Give the settings as plain JSON values."""
@@ -102,17 +134,43 @@ class Cell:
 
 def _fingerprint(path: str) -> str:
     """Name a file by its contents, so that another file of the same name is another cell."""
-    return f"{Path(path).name}@{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
+    changed = Path(path).stat().st_mtime_ns
+    return f"{Path(path).name}@{_digest_of(path, changed)}"
 
 
-def _check_device(name: str) -> None:
+@functools.lru_cache
+def _digest_of(path: str, changed: int) -> str:
+    """Read a file once for the many cells of a study that share it."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+
+
+def _member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> Any:
+    given = {**defaults, **settings[part]}
+    # one's own file may change while the process lives
+    build = _built.__wrapped__ if ".py:" in given["name"] else _built
+    with inside(part):
+        return build(MEMBERS[part], json.dumps(given))
+
+
+@functools.lru_cache(maxsize=1024)
+def _built(kind: str, settings: str) -> Any:
+    """Make a member once for the many cells of a study that share it; members don't change."""
+    given = json.loads(settings)
+    return spec.build(kind, given.pop("name"), given)
+
+
+def _type_of(device: str) -> str:
     try:
-        device = torch.device(name)
+        kind = torch.device(device).type
     except RuntimeError:
-        raise Misuse(f"There is no device {name!r}; give cpu, cuda or cuda:N.") from None
-    found = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type not in ("cpu", "cuda") or (device.index or 0) >= found:
-        raise Misuse(
-            f"Device {name!r} isn't there: torch {torch.__version__} sees "
-            f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
-        )
+        raise Misuse(f"There is no device {device!r}; give cpu, cuda or cuda:N.") from None
+    if kind not in ("cpu", "cuda"):
+        raise _absent(device)
+    return kind
+
+
+def _absent(device: str) -> Misuse:
+    return Misuse(
+        f"Device {device!r} isn't there: torch {torch.__version__} sees "
+        f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
+    )

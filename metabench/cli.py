@@ -11,6 +11,7 @@ import click
 
 import metabench
 from metabench import plugins
+from metabench.grid.cli import COMMANDS
 from metabench.misuse import Misuse
 
 ENVIRONMENT = 4  # exit code: the machine broke underneath (disk full, out of memory)
@@ -135,6 +136,10 @@ def _list_one(name: str) -> None:
         click.echo()
         for line in fields(kind, name):
             click.echo(line)
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def build(
         chosen["probe"].setdefault("tasks", made.tasks)
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
-    return Cell(
+    cell = Cell(
         probe=spec.build("probes", probe, chosen["probe"]),
         algorithm=_algorithm(algo, chosen["algo"]),
         family=made,
@@ -100,6 +100,8 @@ def build(
         device=device,
         theta=theta,
     )
+    cell.require_device()
+    return cell
 
 
 def _family(name: str, problem: str | None, settings: dict[str, Any]) -> Family:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class Misuse(ValueError):
     """Say what was given, what was expected and the repair; the command line exits with 2."""
+
+    path: tuple[str, ...] = ()  # the setting at fault, outermost key first, where there is one
+
+
+@contextmanager
+def inside(key: str) -> Generator[None]:
+    """Note on a Misuse that passes which setting it came from, so that a file can name the line."""
+    try:
+        yield
+    except Misuse as error:
+        error.path = (key, *error.path)
+        raise
 
 
 def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Misuse:

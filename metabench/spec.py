@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metabench import plugins
-from metabench.misuse import Misuse, unknown
+from metabench.misuse import Misuse, inside, unknown
 
 # A field of this class holds a member of that kind, chosen by name.
 NESTED = {"Step": "steps", "Solver": "solvers"}
@@ -47,37 +48,50 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     """Make the named member with these settings, typed against its fields.
 
     Raises:
-        Misuse: if a field isn't known or a value has the wrong type.
+        Misuse: if a field isn't known, a value has the wrong type, or the settings were written for
+            another version of the class.
     """
     cls = plugins.load(kind, name)
     _, word, base = plugins.KINDS[kind]
     if not isinstance(cls, type) or base not in (parent.__name__ for parent in cls.__mro__):
         raise Misuse(f"{name!r} is no {word}; it must be a class derived from metabench.{base}.")
-    return make(cls, settings, name)
+    given = dict(settings)
+    version = given.pop("version", cls.version)
+    if str(version) != str(cls.version):
+        raise Misuse(f"{name} is at version {cls.version}; these settings are of {version}.")
+    return make(cls, given, name)
 
 
 def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
     """Make a dataclass of settings whose values may still be text; `called` is for messages."""
-    types = typing.get_type_hints(cls)
+    types = types_of(cls)
     listed = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     fields = {field.name: field for field in listed}
     for name in settings:
         if name not in fields:
-            raise unknown("field", name, fields, f" of {called}")
-    values = {
-        name: _value(value, types[name], fields[name], f"{called}.{name}")
-        for name, value in settings.items()
-    }
+            with inside(name):
+                raise unknown("field", name, fields, f" of {called}")
+    values = {}
+    for name, value in settings.items():
+        with inside(name):
+            values[name] = _value(value, types[name], fields[name], f"{called}.{name}")
     try:
         return cls(**values)
     except TypeError as error:  # an abstract class, or a field without a default
         raise Misuse(f"{called} can't be made: {error}.") from error
 
 
+# The type of each field of a class; read once, since evaluating annotations is slow.
+types_of: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 def to_json(kind: str, member: Any) -> dict[str, Any]:
-    """Give a member's name and settings as plain JSON values."""
-    result: dict[str, Any] = {"name": plugins.name_of(kind, type(member)), **settings(member)}
-    return result
+    """Give a member's name, the version of its class and its settings as plain JSON values.
+
+    The version stands in the address: it is raised when the same settings give other numbers.
+    """
+    cls = type(member)
+    return {"name": plugins.name_of(kind, cls), "version": cls.version, **settings(member)}
 
 
 def settings(thing: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ STOREYS = [
     {"probes"},
     {"cell", "testing", "report", "output", "provenance"},
     {"console", "contract"},
-    {"command"},
+    {"command", "grid"},
     {"cli"},
 ]
 FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
@@ -162,7 +162,9 @@ def test_only_the_lift_knows_that_there_are_many_tasks():
 HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
 
 
-@pytest.mark.parametrize("command", [["--help"], ["variance", "--help"], ["list"], ["list", "-h"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["variance", "--help"], ["list"], ["list", "-h"], ["grid", "--help"]]
+)
 def test_help_and_the_list_import_nothing_heavy(command):
     code = (
         "import sys; from metabench.cli import main; main(standalone_mode=False); "

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from metabench.cli import main
+from metabench.grid import study
+from metabench.grid.drive import Tally
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,11 +63,25 @@ def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatc
     """Each is built as far as its measurement, which other tests run at a smaller size."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("metabench.command.run", lambda probe, **o: _build(probe, o))
+    monkeypatch.setattr("metabench.grid.running.drive", lambda study, *_: Tally(0, 0))
+    (text,) = blocks(README, "toml")
+    Path("study.toml").write_text(text, encoding="utf-8")
     words = shlex.split(command.partition(">")[0])[1:]
 
     result = CliRunner().invoke(main, words)
 
     assert result.exit_code == 0, result.output
+
+
+def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
+    (text,) = blocks((ROOT / "docs" / "grids.md").read_text(encoding="utf-8"), "toml")
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+
+    cells = study.read(tmp_path / "study.toml").cells
+
+    # 5 seeds x 2 pairs of shots and queries x (2 algorithms x 2 steps x 7 rates + 3 inner steps),
+    # less fomaml's 7 rates at 5 steps on 2 seeds
+    assert len(cells) == 5 * 2 * (2 * 2 * 7 + 3) - 2 * 2 * 7
 
 
 def _build(probe: str, options: dict) -> None:

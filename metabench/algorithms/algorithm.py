@@ -32,6 +32,7 @@ class Estimator(ABC):
     `loops` that tasks can only be taken one after another; `withheld` what it can't offer.
     """
 
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     exact: ClassVar[bool] = False
     loops: ClassVar[bool] = False
     withheld: ClassVar[str] = ""

@@ -32,6 +32,7 @@ class Probe(ABC):
     caption: ClassVar[str]
     axis: ClassVar[str]
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     @abstractmethod
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:

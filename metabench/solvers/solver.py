@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ class Solve(NamedTuple):
 
 class Solver(ABC):
     """Settings are dataclass fields; loops have a fixed length, so that `vmap` takes them."""
+
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     @abstractmethod
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:

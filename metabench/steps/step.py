@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Step(ABC):
     Clipping by norm scales the whole gradient of the task, clipping by value each entry
     (Pascanu, Mikolov & Bengio, 2013, https://arxiv.org/abs/1211.5063).
     """
+
+    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     rate: float = 0.01  # inner learning rate alpha [1/curvature]
     clip_norm: float = math.inf  # largest norm of the inner gradient [gradient norm]

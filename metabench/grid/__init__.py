@@ -1,0 +1,1 @@
+"""Grids: a study file, every device at hand, several machines, nothing lost."""

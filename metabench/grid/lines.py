@@ -1,0 +1,75 @@
+"""On which line of a TOML text does a setting stand? tomllib reads values and forgets where."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Place = tuple[str, ...]  # ("algo", "step", "rate")
+
+
+def line_of(text: str, path: Place) -> int:
+    """Give the line of a setting, or of the closest thing around it that has one; text is valid.
+
+    >>> line_of('[algo]' + chr(10) + 'steps = 1', ("algo", "steps"))
+    2
+    """
+    known = dict(reversed(list(_places(text.splitlines()))))  # the first of a kind counts
+    inner = (path[:length] for length in range(len(path), 0, -1))
+    return next((known[place] for place in inner if place in known), 1)
+
+
+def _places(lines: list[str]) -> Iterator[tuple[Place, int]]:
+    """Yield every setting with its line; of tables in an array the number is part of the path."""
+    header: Place = ()
+    counts: dict[Place, int] = {}
+    for number, statement in _statements(lines):
+        if statement.lstrip().startswith("["):
+            header = _numbered(_paths(tomllib.loads(statement))[0], counts)
+            if statement.lstrip().startswith("[["):
+                counts[header] = counts.get(header, -1) + 1
+                yield header, number
+                header = (*header, str(counts[header]))
+            yield header, number
+        else:
+            for path in _paths(tomllib.loads(statement)):
+                yield (*header, *path), number + _offset(statement, path[-1])
+
+
+def _numbered(path: Place, counts: dict[Place, int]) -> Place:
+    """Say to which table of an array a header inside it belongs: the last one so far."""
+    found: Place = ()
+    for key in path:
+        found = (*found, str(counts[found]), key) if found in counts else (*found, key)
+    return found
+
+
+def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield each header and assignment whole: lines are taken until they are TOML by themselves."""
+    held: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        held.append(line)
+        try:
+            tomllib.loads("\n".join(held))
+        except tomllib.TOMLDecodeError:
+            continue
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number - len(held) + 1, "\n".join(held)
+        held = []
+
+
+def _paths(table: Mapping[str, Any]) -> list[Place]:
+    """List every path of a statement's table, the deepest first where it is a header's."""
+    found: list[Place] = []
+    for key, value in table.items():
+        inside = value[0] if isinstance(value, list) and value == [{}] else value
+        below = _paths(inside) if isinstance(inside, Mapping) else []
+        found += [(key, *path) for path in below] + [(key,)]
+    return found
+
+
+def _offset(statement: str, key: str) -> int:
+    """Count the lines from the start of a statement to a key inside it (an inline table's)."""
+    lines = statement.splitlines()
+    return next((i for i, line in enumerate(lines) if key in line), 0)

@@ -1,0 +1,217 @@
+"""From a study file to cells: which measurements does it ask for, and which line is wrong?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metabench import spec
+from metabench.cell import MEMBERS, Cell
+from metabench.grid import axes
+from metabench.grid.lines import Place, line_of
+from metabench.lift import Lift
+from metabench.misuse import Misuse, inside, unknown
+from metabench.rows import flatten
+
+TABLES = (*MEMBERS, "lift")
+PLAIN = ("seed", "dtype", "device", "theta")
+KEYS = (*TABLES, *PLAIN, "zip", "exclude", "timeout")
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The settings of a study that are no member's."""
+
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "cpu"
+    theta: str = ""  # relative to the study file
+    timeout: float = math.inf  # the longest a cell may take [seconds]
+
+
+class Planned(NamedTuple):
+    """A cell of a study that may never have been measured: its address and how to build it."""
+
+    digest: str
+    settings: dict[str, Any]  # as the study has them: what `Cell.of` takes, on any machine
+    spec: dict[str, Any]  # what the digest is of
+
+
+class Study(NamedTuple):
+    """What a study file asks for."""
+
+    path: Path
+    cells: dict[str, Planned]
+    timeout: float
+
+
+def read(path: Path) -> Study:
+    """Read a study file and lay out its cells, in the file's order.
+
+    Raises:
+        Misuse: naming the line and the key if a setting is unknown, of a wrong type or impossible.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misuse(f"{path} is no TOML file: {error}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"{path} can't be read: {error}.") from error
+    try:
+        return _study(path, data)
+    except Misuse as error:
+        if not error.path:
+            raise Misuse(f"{path}: {error}") from error
+        named = ".".join(key for key in error.path if not key.isdigit())
+        where = f"line {line_of(text, error.path)}, {named}"
+        raise Misuse(f"{path}, {where}: {error}") from error
+
+
+def _study(path: Path, data: dict[str, Any]) -> Study:
+    for key in data:
+        if key not in KEYS:
+            with inside(key):
+                raise unknown("key", key, KEYS, " of a study")
+    for part in MEMBERS:
+        if part not in data:
+            raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
+    timeout = spec.make(Plain, _only(data, "timeout"), "study").timeout
+    data = _absolute(path.parent, data)
+    cells = {cell.digest: cell for cell in _cells(path.parent, data)}
+    excluded = _excluded(cells, data["exclude"]) if "exclude" in data else set()
+    left = {digest: cell for digest, cell in cells.items() if digest not in excluded}
+    if not left:
+        raise Misuse("No cell is left after the exclusions.")
+    return Study(path, left, timeout)
+
+
+def _cells(home: Path, data: Mapping[str, Any]) -> Iterator[Planned]:
+    """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
+    choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
+    combinations = []
+    for choice in choices:
+        with _placed(choice):
+            combinations.append(_axes_of(choice, data))
+    zipped = _zipped(data, {path for found in combinations for path in found})
+    for choice, found in zip(choices, combinations, strict=True):
+        with _placed(choice):
+            for settings in axes.points(found, zipped):
+                yield _planned(home, settings)
+
+
+class Table(NamedTuple):
+    """One part's table: which part, where it stands in the file, what it holds."""
+
+    part: str
+    place: Place
+    settings: dict[str, Any]
+
+
+def _tables(data: Mapping[str, Any], part: str) -> list[Table]:
+    """List the tables of one part: `algo = "maml"`, [algo] and several [[algo]] alike."""
+    given = data.get(part, {})
+    if isinstance(given, list) and any(isinstance(each, dict) for each in given):
+        return [Table(part, (part, str(i)), _named(each)) for i, each in enumerate(given)]
+    return [Table(part, (part,), _named(given))]
+
+
+def _named(given: Any) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {"name": given}
+
+
+@contextmanager
+def _placed(choice: Sequence[Table]) -> Generator[None]:
+    """Turn the path of a Misuse, which begins with a part, into its place in the file."""
+    try:
+        yield
+    except Misuse as error:
+        for table in choice:
+            if error.path[:1] == (table.part,):
+                error.path = (*table.place, *error.path[1:])
+        raise
+
+
+def _axes_of(choice: Sequence[Table], data: Mapping[str, Any]) -> axes.Axes:
+    found = axes.axes(Plain, _only(data, *PLAIN), ())
+    for part, _, table in choice:
+        with inside(part):
+            kind = MEMBERS.get(part, "")
+            found |= axes.axes(axes.member(kind, table) if kind else Lift, table, (part,), kind)
+    return found
+
+
+def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
+    """Read `zip`: groups of axes, each by its dotted name."""
+    groups = [[tuple(name.split(".")) for name in group] for group in data.get("zip", [])]
+    for path in itertools.chain.from_iterable(groups):
+        if path not in known:
+            with inside("zip"):
+                raise unknown("axis", ".".join(path), map(".".join, known), " to zip")
+    return groups
+
+
+def _planned(home: Path, point: Mapping[str, Any]) -> Planned:
+    plain = spec.make(Plain, _only(point, *PLAIN), "study")
+    if ":" in plain.device:
+        with inside("device"):
+            raise Misuse("The engine chooses among the GPUs; give cuda without a number.")
+    theta = str((home / plain.theta).resolve()) if plain.theta else ""
+    rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
+    settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
+    settled = Cell.of(settings).spec()
+    return Planned(spec.digest(settled), settings, settled)
+
+
+def _absolute(home: Path, value: Any) -> Any:
+    """Find members' own files, "my.py:Mine", next to the study, wherever the command is run."""
+    if isinstance(value, dict):
+        return {key: _absolute(home, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_absolute(home, inner) for inner in value]
+    if isinstance(value, str) and ".py:" in value:
+        return str((home / value).resolve())
+    return value
+
+
+def _excluded(cells: Mapping[str, Planned], patterns: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Find the cells that an exclusion names; one that names none is a slip of the pen."""
+    flat = {digest: dict(flatten(cell.spec)) for digest, cell in cells.items()}
+    known = {column for columns in flat.values() for column in columns}
+    found: set[str] = set()
+    for i, pattern in enumerate(patterns):
+        with inside("exclude"), inside(str(i)):
+            hit = {d for d, columns in flat.items() if _matches(columns, pattern, known)}
+            if not hit:
+                raise Misuse(f"The exclusion {dict(pattern)} fits no cell.")
+            found |= hit
+    return found
+
+
+def _matches(columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[str]) -> bool:
+    for name, wanted in _wanted(pattern, ""):
+        if name not in known:
+            raise unknown("setting", name, known, " to exclude by")
+        if columns.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
+            return False
+    return True
+
+
+def _wanted(pattern: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield dotted settings as `flatten` names them, lists (any of these) left whole."""
+    for key, value in pattern.items():
+        path = prefix if key == "name" and prefix else f"{prefix}.{key}".lstrip(".")
+        if isinstance(value, Mapping):
+            yield from _wanted(value, path)
+        else:
+            yield path, value
+
+
+def _only(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: table[name] for name in names if name in table}

@@ -1,0 +1,140 @@
+"""One cell, from its settings to its record: whatever becomes of it is written down."""
+
+from __future__ import annotations
+
+import functools
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from metabench.grid.store import SCHEMA, Store
+from metabench.misuse import Misuse
+
+FINAL = ("ok", "diverged")  # results; all other statuses are failures
+AGAIN = ("killed", "oom")  # failures that may be the neighbours' fault: tried once more, alone
+
+
+class Job(NamedTuple):
+    """A cell to measure, as plain values that travel to any process."""
+
+    store: Store
+    digest: str
+    settings: dict[str, Any]
+    spec: dict[str, Any]
+    timeout: float = float("inf")  # seconds
+
+
+class Outcome(NamedTuple):
+    """What a parent hears of a cell; the record itself stays in the store."""
+
+    digest: str
+    status: str
+    seconds: float
+    error: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether there is no result."""
+        return self.status not in FINAL
+
+
+def work(job: Job) -> Outcome:
+    """Measure one cell and keep its record; only a store that can't be written raises."""
+    if job.store.is_done(job.digest):  # by another parent, meanwhile
+        return Outcome(job.digest, "ok", 0.0)
+    begun = time.perf_counter()
+    measured = _measured(job)
+    seconds = time.perf_counter() - begun
+    environment = job.store.keep_environment(_environment(job.settings["device"]))
+    return keep(job, seconds, {**measured, "environment": environment})
+
+
+def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
+    """Write a cell's record, with the attempts before this one."""
+    status, error = found["status"], found.get("error", "")
+    attempt = {"status": status, "seconds": seconds, "at": time.time(), "error": error}
+    record = {
+        "schema": SCHEMA,
+        "digest": job.digest,
+        "seconds": seconds,
+        **found,
+        "attempts": [*_attempts_before(job), attempt],
+        "spec": job.spec,
+        "settings": job.settings,
+    }
+    job.store.save(record, failed=status not in FINAL)
+    return Outcome(job.digest, status, seconds, error)
+
+
+def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
+    """Record a cell whose process did not live to do so, unless it died just after it had."""
+    if job.store.is_done(job.digest):
+        return Outcome(job.digest, "ok", seconds)
+    return keep(job, seconds, {"status": status, "error": error, "rows": []})
+
+
+def _attempts_before(job: Job) -> list[dict[str, Any]]:
+    try:
+        before = job.store.read(job.digest) or {}
+    except Misuse:  # half a file, which this attempt replaces
+        return []
+    attempts: list[dict[str, Any]] = before.get("attempts", [])
+    return attempts
+
+
+def _measured(job: Job) -> dict[str, Any]:
+    try:
+        rows = _rows(job)
+    except Exception as error:  # a failing cell is data: the grid goes on
+        status = "oom" if _is_out_of_memory(error) else "error"
+        told = f"{type(error).__name__}: {error}"
+        trace = traceback.format_exc()
+        return {"status": status, "error": told, "traceback": trace, "rows": []}
+    status = "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
+    return {"status": status, "rows": rows, "peak_bytes": _peak_bytes(job.settings["device"])}
+
+
+def _rows(job: Job) -> list[dict[str, Any]]:
+    from metabench import spec
+    from metabench.cell import Cell
+
+    cell = Cell.of(job.settings)
+    if (found := spec.digest(cell.spec())) != job.digest:
+        raise RuntimeError(
+            f"This process gives the cell the address {found}: its metabench, or a file that the "
+            "study names, is not the one that the study was read with."
+        )
+    cell.require_device()
+    return [row._asdict() for row in cell.measure()]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    told = "not enough memory" in str(error)  # torch's CPU allocator raises a plain RuntimeError
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
+
+
+def _peak_bytes(device: str) -> int:
+    """Give the most memory the cell took on a GPU, or its process so far on a CPU."""
+    import torch
+
+    if device.startswith("cuda"):
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@functools.cache
+def _environment(device: str) -> dict[str, Any]:
+    """Describe versions and machine, once a process; the command stands in no environment."""
+    from metabench.provenance import provenance
+
+    made = provenance(device)
+    del made["command"]
+    return made
