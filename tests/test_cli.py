@@ -332,6 +332,18 @@ def test_a_black_box_takes_an_algorithms_place():
     assert any("black box" in f["claim"] for f in theirs["findings"])
 
 
+def test_a_module_of_other_values_is_another_cell(own, folder):
+    """A file that doesn't seed its module is the same file with another theta."""
+    (folder / "my.py").write_text(OWN.replace("torch.manual_seed(0)", "torch.seed()"))
+    digests = []
+    for _ in range(2):
+        sys.modules.pop(plugins.load("families", "my.py:sample").__module__)
+        digests.append(measured(*MINE)["spec"]["theta"])
+
+    assert re.fullmatch(r"module@[0-9a-f]{12}", digests[0])
+    assert digests[0] != digests[1]
+
+
 def test_a_file_that_changes_is_another_cell(own, folder):
     first = measured(*MINE)["spec"]["family"]["name"]
     (folder / "my.py").write_text(OWN + "\n# changed\n")

@@ -107,7 +107,8 @@ def _said(table: pd.DataFrame) -> list[Finding]:
         Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
         for row in from_table(table, "changed")
     ]
-    return made + [
-        Finding("withheld", "info", f"Withheld: {row.of}.", "Nothing to change.", (row,))
-        for row in from_table(table, "unavailable")
-    ]
+    for row in from_table(table, "unavailable"):
+        why, _, instead = row.of.partition("; ")
+        repair = instead[:1].upper() + instead[1:] + "."
+        made.append(Finding("withheld", "info", f"Withheld: {why}.", repair, (row,)))
+    return made

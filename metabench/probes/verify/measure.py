@@ -32,12 +32,12 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     address = Address.fresh(0, probe.tasks)
     with explained("drawing tasks"):
         tasks = subject.draw(address, seed)
-    with explained("one task", subject.lift.how):
+    with explained("one task"):
         alone = _estimates(subject, tasks, "loop")
         one: Task = tree_map(lambda leaf: leaf[0], tasks)
         subject.algorithm.check(subject.problem, subject.theta, one)
     if not subject.algorithm.loops and subject.lift.how == "vmap":
-        with explained("vmap", subject.lift.how):
+        with explained("vmap"):
             _estimates(subject, tasks, "vmap")
     progress(1, 2)
     rows = [*_facts(subject), _zero(alone.grad), *_checks(probe, subject, tasks, alone)]
@@ -84,7 +84,7 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
         rows.append(_check("vmap against a loop", _worst(together.grad, double.grad)))
-    rows.append(_differences(probe, exact, tasks, double, how))
+    rows.append(_differences(probe, exact, tasks, double))
     if isinstance(subject.algorithm, Algorithm):
         rows.append(_symmetry(exact, tasks, how))
     return rows
@@ -103,7 +103,7 @@ def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -
     return _check("batch is the mean", error, "sum" if summed else "coupled")
 
 
-def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, how: str) -> Row:
+def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
     """Hold the claimed slope along random directions against differences of the reported loss."""
     name = "finite differences"
     black_box = isinstance(subject.algorithm, BlackBox)
@@ -113,8 +113,9 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, 
         return Row("check", of=name, status="diverged")
     if not found.grad.any():
         return _withheld(name)
-    lift = Lift("loop" if black_box else how, subject.lift.chunk)
-    loss = lift.per_task(lambda at, task: subject.algorithm.objective(subject.problem, at, task))
+    loss = Lift("loop").per_task(
+        lambda at, task: subject.algorithm.objective(subject.problem, at, task)
+    )
     generator = torch.Generator().manual_seed(0)
     errors: list[float] = []
     for _ in range(probe.directions):
