@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.blackbox import BlackBox
+from metabench.differences import settled_slopes
 from metabench.lift import Lift
 from metabench.probes.probe import Progress
 from metabench.probes.verify.failures import explained
@@ -22,9 +22,6 @@ from metabench.rows import Row
 if TYPE_CHECKING:
     from metabench.probes.verify import Verify
     from metabench.subject import Subject
-
-STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
-AGREE = 1e-5  # relative difference of two adjacent steps that count as one value
 
 
 def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -113,53 +110,22 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
         return Row("check", of=name, status="diverged")
     if not found.grad.any():
         return _withheld(name)
-    loss = Lift("loop").per_task(
-        lambda at, task: subject.algorithm.objective(subject.problem, at, task)
-    )
+    algorithm, problem = subject.algorithm, subject.problem
+    loss = Lift("loop").per_task(lambda theta, task: algorithm.objective(problem, theta, task))
     generator = torch.Generator().manual_seed(0)
-    errors: list[float] = []
+    size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
+    size = torch.where(size > 0, size, 1)
+    errors = []
     for _ in range(probe.directions):
         along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
-        errors += _slope_errors(
-            lambda theta: loss(theta, tasks),
-            subject.theta,
-            along,
-            found.grad @ along,
-            found.loss,
-            found.grad.norm(dim=1) / len(subject.theta) ** 0.5,
-        )
-    if not errors:
+        slopes = settled_slopes(lambda theta: loss(theta, tasks), subject.theta, along, size)
+        errors.append((slopes - found.grad @ along).abs() / size)
+    settled = torch.stack(errors)
+    settled = settled[~settled.isnan()]
+    if not len(settled):
         return Row("check", of=name, status="kink")
-    return _check(name, max(errors), "mismatch" if black_box else "wrong")
-
-
-def _slope_errors(
-    loss: Callable[[Tensor], Tensor],
-    theta: Tensor,
-    along: Tensor,
-    claimed: Tensor,
-    here: Tensor,
-    scale: Tensor,
-) -> list[float]:
-    """Give the relative errors of the tasks whose differences settle; the last three are `(T,)`."""
-    errors: dict[int, float] = {}
-    before = before_gap = None
-    scale = torch.where(scale > 0, scale, 1)
-    for h in STEPS:
-        ahead, behind = loss(theta + h * along), loss(theta - h * along)
-        slope = (ahead - behind) / (2 * h)
-        gap = ((ahead - here) / h - (here - behind) / h).abs()
-        if before is not None and before_gap is not None:
-            agree = (slope - before).abs() <= AGREE * scale
-            # where the two sides differ by as much at a tenth of the step, theta sits on a kink
-            kink = (gap > 0.5 * before_gap) & (gap > LIMITS["finite differences"] * scale)
-            for i in torch.nonzero(agree & ~kink).flatten().tolist():
-                errors.setdefault(i, float((slope - claimed).abs()[i] / scale[i]))
-            if len(errors) == len(claimed):
-                break
-        before, before_gap = slope, gap
-    return list(errors.values())
+    return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
 
 
 def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
