@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,12 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         with explained("vmap"):
             _estimates(subject, tasks, "vmap")
     progress(1, 2)
-    rows = [*_facts(subject), _zero(alone.grad), *_checks(probe, subject, tasks, alone)]
+    rows = [
+        *_facts(subject),
+        _zero(alone.grad),
+        _saddle(alone),
+        *_checks(probe, subject, tasks, alone),
+    ]
     progress(2, 2)
     return [row for row in rows if row is not None]
 
@@ -62,6 +68,17 @@ def _facts(subject: Subject) -> list[Row]:
 
 def _zero(grad: Tensor) -> Row | None:
     return None if grad.any() else Row("zero", of="meta-gradient", value=0.0, status="zero")
+
+
+def _saddle(found: MetaGrad) -> Row | None:
+    """Read the least curvature that a linear solve met; 0 or less is no minimum."""
+    if "curvature" not in found.notes:
+        return None
+    least = float(found.notes["curvature"].min())
+    if not math.isfinite(least):  # nothing was solved, or what was solved isn't finite
+        return None
+    status = "ok" if least > 0 else "saddle"
+    return Row("curvature", of="inner objective", value=least, status=status)
 
 
 def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> list[Row | None]:
