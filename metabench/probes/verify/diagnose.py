@@ -31,7 +31,7 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
 
 
 def _wrong(row: Row, fused: list[Row]) -> Finding:
-    claim, repair, level = _words(row, bool(fused))
+    claim, repair, level = _words(row)
     if fused and row.of in ("finite differences", "vmap against a loop", "Hessian symmetry"):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
@@ -41,7 +41,7 @@ def _wrong(row: Row, fused: list[Row]) -> Finding:
     return Finding(name, level, claim, repair, (row, *fused))
 
 
-def _words(row: Row, fused: bool) -> tuple[str, str, str]:
+def _words(row: Row) -> tuple[str, str, str]:
     off = f"{row.value or 0:.2g}"
     if row.status == "mismatch":
         claim = (

@@ -83,8 +83,6 @@ def _saddle(found: MetaGrad) -> Row | None:
 
 def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> list[Row | None]:
     rows: list[Row | None] = [_repeat(subject, tasks, alone)]
-    if isinstance(subject.algorithm, BlackBox) and subject.algorithm.batched:
-        rows.append(_mean(subject, subject.algorithm, tasks, alone))
     exact = subject.at(subject.theta.double())
     tasks = cast(tasks, exact.theta)
     how = subject.lift.how
@@ -94,6 +92,8 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
         return [*rows, _withheld("finite differences")]
     if double.grad.dtype != torch.float64:
         return [*rows, _withheld("finite differences")]
+    if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
+        rows.append(_mean(exact, exact.algorithm, tasks, double))
     rows.append(_check("precision", _worst(alone.grad.double(), double.grad), "imprecise"))
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
