@@ -94,8 +94,17 @@ class Cell:
             "seed": self.seed,
             "dtype": self.dtype,
             "device": self.device,
-            "theta": _fingerprint(self.theta) if self.theta else "initial",
+            "theta": _fingerprint(self.theta) if self.theta else self._initial(),
         }
+
+    def _initial(self) -> str:
+        """Name the values of a module, which may change though its file doesn't."""
+        if not isinstance(self.family, Own) or self.family.of.theta is None:
+            return "initial"
+        held = hashlib.sha256()
+        for value in (self.family.of.theta, *self.family.of.fixed.values()):
+            held.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return f"module@{held.hexdigest()[:12]}"
 
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""

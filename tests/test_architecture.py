@@ -20,7 +20,7 @@ STOREYS = [
     {"plugins", "layout", "rows"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
-    {"samplers", "draws", "curvature", "steps", "weights", "listing"},
+    {"samplers", "draws", "curvature", "differences", "steps", "weights", "listing"},
     {"nets", "inner", "solvers"},
     {"algorithms", "families"},
     {"lift", "blackbox", "own"},

@@ -25,7 +25,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    (example,) = blocks(README, "python")
+    _, example = blocks(README, "python")
     monkeypatch.chdir(tmp_path)
 
     exec(compile(example, "README.md", "exec"), {})
@@ -53,6 +53,18 @@ def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
             assert math.isclose(float(one), float(other), rel_tol=0.02), line
 
 
+def test_the_file_of_ones_own_is_short_and_measured(tmp_path, monkeypatch):
+    text, _ = blocks(README, "python")
+    assert len([line for line in text.splitlines() if line]) <= 15
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(text)
+
+    for words in (["verify"], ["variance", "--tasks", "32"]):
+        result = CliRunner().invoke(main, [*words, "--problem", "my.py:problem"])
+        assert result.exit_code == 0, result.output
+        assert "Checked first, in float64" in result.stdout
+
+
 def shell_commands() -> list[str]:
     lines = [line for block in blocks(README, "bash") for line in block.splitlines()]
     return [part.strip() for line in lines for part in line.split("&&") if "metabench " in part]
@@ -62,6 +74,9 @@ def shell_commands() -> list[str]:
 def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatch):
     """Each is built as far as its measurement, which other tests run at a smaller size."""
     monkeypatch.chdir(tmp_path)
+    text, _ = blocks(README, "python")
+    (tmp_path / "my.py").write_text(text)
+    (tmp_path / "run.pt").touch()
     monkeypatch.setattr("metabench.command.run", lambda probe, **o: _build(probe, o))
     monkeypatch.setattr("metabench.grid.running.drive", lambda study, *_: Tally(0, 0))
     (text,) = blocks(README, "toml")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import cases
+import oracles
 import pytest
 import test_blackbox
 import torch
@@ -27,8 +28,10 @@ from metabench.lift import Lift
 from metabench.misuse import Misuse
 from metabench.norms import safe_norms
 from metabench.probes.verify import Verify
-from metabench.problem import Problem
+from metabench.probes.verify.failures import explained
+from metabench.problem import Address, Problem
 from metabench.rows import from_table, to_table
+from metabench.solvers.dense import Dense
 from metabench.steps.adam import Adam
 from metabench.steps.sgd import SGD
 from metabench.subject import Subject
@@ -159,12 +162,26 @@ def test_norms_written_out_are_the_same_function(norm):
     torch.testing.assert_close(safe_norms(norm)(x), norm(x), rtol=1e-12, atol=1e-13)
 
 
-def test_our_own_adjoint_is_right_through_fused_norms():
-    for norm in NORMS.values():
-        problem = Problem.from_module(fused(norm), mse)
-        maml = MAML(STEPS, SGD(RATE))
-        checks, _ = verified(Subject(problem, test_blackbox.draw, maml, problem.theta))
-        assert {row.status for row in checks.values()} == {"ok"}
+INSTANCE = nn.Sequential(nn.Unflatten(-1, (2, 3)), nn.InstanceNorm1d(2, affine=True), nn.Flatten())
+
+
+@pytest.mark.parametrize("norm", [*NORMS.values(), INSTANCE], ids=["batch", "layer", "instance"])
+@pytest.mark.parametrize("algorithm", [MAML(STEPS, SGD(RATE)), IMAML(STEPS, SGD(RATE))])
+def test_our_own_meta_gradients_are_right_through_fused_norms(norm, algorithm):
+    torch.manual_seed(2)
+    net = fused(norm)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    problem, written_out = (Problem.from_module(n, mse) for n in (net, safe_norms(net)))
+
+    subjects = [Subject(p, test_blackbox.draw, algorithm, p.theta) for p in (problem, written_out)]
+
+    checks, findings = verified(subjects[0])
+    assert {row.status for row in checks.values()} <= {"ok", "withheld"}
+    # a saddle may be warned of: three steps are no minimum
+    assert "critical" not in {finding.level for finding in findings}
+    fast, plain = (s.meta_gradients(Address.fresh(0, 3), 0).grad for s in subjects)
+    assert oracles.relative(fast, plain) < 1e-9
 
 
 def test_a_first_order_black_box_is_told_from_a_wrong_one_by_words_only():
@@ -187,6 +204,30 @@ def test_a_black_box_with_a_loss_is_checked_and_one_without_is_withheld():
     assert right["finite differences"].status == "ok"
     assert silent["finite differences"].status == "withheld"
     assert any(finding.claim.startswith("Withheld: the estimator is a black") for finding in said)
+
+
+def test_a_black_box_that_cannot_be_checked_is_warned_of_fused_norms():
+    net = fused(NORMS["layer"])
+    problem = Problem.from_module(net, mse)
+    silent = BlackBox(lambda theta, tasks: through_the_vmap(net).function(theta, tasks)[1], True)
+
+    _, findings = verified(Subject(problem, test_blackbox.draw, silent, problem.theta))
+
+    assert (findings[0].name, findings[0].level) == ("unchecked_norms", "warning")
+    assert "1 (LayerNorm)" in findings[0].claim
+    assert "Return (loss, gradient)" in findings[0].repair
+
+
+def test_an_implicit_gradient_at_a_saddle_is_warned_of():
+    problem = Problem.from_module(test_blackbox.NET, mse)
+
+    def look(strength):
+        imaml = IMAML(steps=1, strength=strength, solver=Dense())
+        return verified(Subject(problem, test_blackbox.draw, imaml, problem.theta))[1]
+
+    assert look(1e-3)[0].name == "saddle"
+    assert "--set algo.strength" in look(1e-3)[0].repair
+    assert {finding.level for finding in look(50.0)} == {"info"}
 
 
 def test_a_batch_that_is_summed_is_found():
@@ -361,6 +402,14 @@ def test_what_cannot_be_computed_is_refused_with_the_repair(forward, loss, words
 
     with pytest.raises(Misuse, match=words):
         verified(Subject(problem, test_blackbox.draw, MAML(steps=1), problem.theta))
+
+
+def test_an_operation_without_a_batching_rule_is_named():
+    said = "Batching rule not implemented for aten::lstm.input. We could not generate a fallback."
+
+    words = r"^lstm can't be computed for many .*lift\.how=loop"
+    with pytest.raises(Misuse, match=words), explained("vmap"):
+        raise RuntimeError(said)
 
 
 def test_a_loop_takes_what_vmap_does_not():

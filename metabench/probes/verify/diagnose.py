@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BAD = ("wrong", "mismatch", "random", "imprecise", "sum", "coupled")
+SAFE = (
+    "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); or write "
+    "the norms out: net = metabench.safe_norms(net)."
+)
 
 
 def diagnose(table: pd.DataFrame) -> list[Finding]:
@@ -18,6 +22,8 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     fused = from_table(table, "fused_norm")
     findings = [_wrong(row, fused) for row in checks if row.status in BAD]
     findings += [_zero(row) for row in from_table(table, "zero")]
+    findings += [_saddle(row) for row in from_table(table, "curvature") if row.status != "ok"]
+    findings += _unchecked(table, fused)
     findings += _said(table)
     if not findings or all(finding.level == "info" for finding in findings):
         findings = [*_held(checks), *findings]
@@ -25,20 +31,17 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
 
 
 def _wrong(row: Row, fused: list[Row]) -> Finding:
-    claim, repair, level = _words(row, bool(fused))
+    claim, repair, level = _words(row)
     if fused and row.of in ("finite differences", "vmap against a loop", "Hessian symmetry"):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
-        repair = (
-            "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); "
-            "or write the norms out: net = metabench.safe_norms(net)."
-        )
+        repair = SAFE
         level = "critical"
     name = "check_" + row.of.lower().replace(" ", "_")
     return Finding(name, level, claim, repair, (row, *fused))
 
 
-def _words(row: Row, fused: bool) -> tuple[str, str, str]:
+def _words(row: Row) -> tuple[str, str, str]:
     off = f"{row.value or 0:.2g}"
     if row.status == "mismatch":
         claim = (
@@ -83,6 +86,37 @@ def _words(row: Row, fused: bool) -> tuple[str, str, str]:
     )
 
 
+def _unchecked(table: pd.DataFrame, fused: list[Row]) -> list[Finding]:
+    """Warn of a black box that can't be checked where torch is known to be wrong."""
+    hidden = [row for row in from_table(table, "unavailable") if "black box" in row.of]
+    open_ = [
+        row
+        for row in from_table(table, "check")
+        if row.of == "finite differences" and row.value is None
+    ]
+    if not (hidden and open_ and fused):
+        return []
+    claim = (
+        f"The estimator couldn't be held against finite differences ({open_[0].status}), and the "
+        "model has fused norms, which torch differentiates wrongly through a vmap: "
+        f"{', '.join(norm.of for norm in fused)}."
+    )
+    repair = "Return (loss, gradient) to have it checked. " + SAFE
+    return [Finding("unchecked_norms", "warning", claim, repair, (*open_, *fused))]
+
+
+def _saddle(row: Row) -> Finding:
+    claim = (
+        f"The inner objective curves down ({row.value or 0:.3g}) where the implicit gradient is "
+        "taken: no minimum is there, and the linear solve stops short."
+    )
+    repair = (
+        f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.strength=...), or take "
+        "more inner steps."
+    )
+    return Finding("saddle", "warning", claim, repair, (row,))
+
+
 def _zero(row: Row) -> Finding:
     claim = "The meta-gradient is exactly zero on every task that was checked."
     repair = (
@@ -107,7 +141,8 @@ def _said(table: pd.DataFrame) -> list[Finding]:
         Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
         for row in from_table(table, "changed")
     ]
-    return made + [
-        Finding("withheld", "info", f"Withheld: {row.of}.", "Nothing to change.", (row,))
-        for row in from_table(table, "unavailable")
-    ]
+    for row in from_table(table, "unavailable"):
+        why, _, instead = row.of.partition("; ")
+        repair = instead[:1].upper() + instead[1:] + "."
+        made.append(Finding("withheld", "info", f"Withheld: {why}.", repair, (row,)))
+    return made

@@ -15,7 +15,7 @@ INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<
 
 
 @contextmanager
-def explained(doing: str, how: str = "") -> Generator[None]:
+def explained(doing: str) -> Generator[None]:
     """Turn what a user's code raises into a sentence with the repair, and the line it came from."""
     try:
         yield

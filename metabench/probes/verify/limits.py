@@ -7,7 +7,7 @@ LIMITS = {
     "finite differences": 1e-4,
     "vmap against a loop": 1e-8,
     "Hessian symmetry": 1e-8,
-    "repeated call": 1e-12,
+    "repeated call": 1e-5,  # the same bits on a CPU; on CUDA sums may come in another order
     "precision": 1e-2,
     "batch is the mean": 1e-6,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.blackbox import BlackBox
+from metabench.differences import settled_slopes
 from metabench.lift import Lift
 from metabench.probes.probe import Progress
 from metabench.probes.verify.failures import explained
@@ -23,25 +24,26 @@ if TYPE_CHECKING:
     from metabench.probes.verify import Verify
     from metabench.subject import Subject
 
-STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
-AGREE = 1e-5  # relative difference of two adjacent steps that count as one value
-
 
 def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
     """Refuse what can't be computed at all, then check what was."""
     address = Address.fresh(0, probe.tasks)
     with explained("drawing tasks"):
         tasks = subject.draw(address, seed)
-    how = _how(subject)
-    with explained("one task", how):
+    with explained("one task"):
         alone = _estimates(subject, tasks, "loop")
         one: Task = tree_map(lambda leaf: leaf[0], tasks)
         subject.algorithm.check(subject.problem, subject.theta, one)
-    if not subject.algorithm.loops and how == "vmap":
-        with explained("vmap", how):
+    if not subject.algorithm.loops and _how(subject) == "vmap":
+        with explained("vmap"):
             _estimates(subject, tasks, "vmap")
     progress(1, 2)
-    rows = [*_facts(subject), _zero(alone.grad), *_checks(probe, subject, tasks, alone)]
+    rows = [
+        *_facts(subject),
+        _zero(alone.grad),
+        _saddle(alone),
+        *_checks(probe, subject, tasks, alone),
+    ]
     progress(2, 2)
     return [row for row in rows if row is not None]
 
@@ -73,10 +75,19 @@ def _zero(grad: Tensor) -> Row | None:
     return None if grad.any() else Row("zero", of="meta-gradient", value=0.0, status="zero")
 
 
+def _saddle(found: MetaGrad) -> Row | None:
+    """Read the least curvature that a linear solve met; 0 or less is no minimum."""
+    if "curvature" not in found.notes:
+        return None
+    least = float(found.notes["curvature"].min())
+    if not math.isfinite(least):  # nothing was solved, or what was solved isn't finite
+        return None
+    status = "ok" if least > 0 else "saddle"
+    return Row("curvature", of="inner objective", value=least, status=status)
+
+
 def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> list[Row | None]:
     rows: list[Row | None] = [_repeat(subject, tasks, alone)]
-    if isinstance(subject.algorithm, BlackBox) and subject.algorithm.batched:
-        rows.append(_mean(subject, subject.algorithm, tasks, alone))
     exact = subject.at(subject.theta.double())
     tasks = cast(tasks, exact.theta)
     how = _how(subject)
@@ -86,11 +97,13 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
         return [*rows, _withheld("finite differences")]
     if double.grad.dtype != torch.float64:
         return [*rows, _withheld("finite differences")]
+    if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
+        rows.append(_mean(exact, exact.algorithm, tasks, double))
     rows.append(_check("precision", _worst(alone.grad.double(), double.grad), "imprecise"))
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
         rows.append(_check("vmap against a loop", _worst(together.grad, double.grad)))
-    rows.append(_differences(probe, exact, tasks, double, how))
+    rows.append(_differences(probe, exact, tasks, double))
     if isinstance(subject.algorithm, Algorithm):
         rows.append(_symmetry(exact, tasks, how))
     return rows
@@ -109,7 +122,7 @@ def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -
     return _check("batch is the mean", error, "sum" if summed else "coupled")
 
 
-def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, how: str) -> Row:
+def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
     """Hold the claimed slope along random directions against differences of the reported loss."""
     name = "finite differences"
     black_box = isinstance(subject.algorithm, BlackBox)
@@ -119,52 +132,22 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, 
         return Row("check", of=name, status="diverged")
     if not found.grad.any():
         return _withheld(name)
-    lift = Lift("loop" if black_box else how, subject.lift.chunk)
-    loss = lift.per_task(lambda at, task: subject.algorithm.objective(subject.problem, at, task))
+    algorithm, problem = subject.algorithm, subject.problem
+    loss = Lift("loop").per_task(lambda theta, task: algorithm.objective(problem, theta, task))
     generator = torch.Generator().manual_seed(0)
-    errors: list[float] = []
+    size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
+    size = torch.where(size > 0, size, 1)
+    errors = []
     for _ in range(probe.directions):
         along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
-        errors += _slope_errors(
-            lambda theta: loss(theta, tasks),
-            subject.theta,
-            along,
-            found.grad @ along,
-            found.loss,
-            found.grad.norm(dim=1) / len(subject.theta) ** 0.5,
-        )
-    if not errors:
+        slopes = settled_slopes(lambda theta: loss(theta, tasks), subject.theta, along, size)
+        errors.append((slopes - found.grad @ along).abs() / size)
+    settled = torch.stack(errors)
+    settled = settled[~settled.isnan()]
+    if not len(settled):
         return Row("check", of=name, status="kink")
-    return _check(name, max(errors), "mismatch" if black_box else "wrong")
-
-
-def _slope_errors(
-    loss: Callable[[Tensor], Tensor],
-    theta: Tensor,
-    along: Tensor,
-    claimed: Tensor,
-    here: Tensor,
-    scale: Tensor,
-) -> list[float]:
-    """Give the relative errors of the tasks whose differences settle; the last three are `(T,)`."""
-    errors: dict[int, float] = {}
-    before = before_gap = None
-    scale = torch.where(scale > 0, scale, 1)
-    for h in STEPS:
-        ahead, behind = loss(theta + h * along), loss(theta - h * along)
-        slope = (ahead - behind) / (2 * h)
-        gap = ((ahead - here) / h - (here - behind) / h).abs()
-        if before is not None and before_gap is not None:
-            agree = (slope - before).abs() <= AGREE * scale
-            # where the two sides differ by as much at a tenth of the step, theta sits on a kink
-            kink = (gap > 0.5 * before_gap) & (gap > LIMITS["finite differences"] * scale)
-            for i in torch.nonzero(agree & ~kink).flatten().tolist():
-                errors.setdefault(i, float((slope - claimed).abs()[i] / scale[i]))
-            if len(errors) == len(claimed):
-                break
-        before, before_gap = slope, gap
-    return list(errors.values())
+    return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
 
 
 def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:

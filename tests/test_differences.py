@@ -1,0 +1,49 @@
+"""Do finite differences know a slope from a kink?"""
+
+from __future__ import annotations
+
+import torch
+
+from metabench.differences import settled_slopes
+
+AT = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
+ALONG = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
+
+
+def slopes(*functions):
+    both = settled_slopes(
+        lambda x: torch.stack([f(x) for f in functions]), AT, ALONG, torch.ones(len(functions))
+    )
+    exact = [torch.autograd.functional.jvp(f, AT, ALONG)[1] for f in functions]
+    return both, torch.stack(exact)
+
+
+def test_smooth_slopes_are_found_however_curved():
+    found, exact = slopes(
+        lambda x: x.sin().prod(), lambda x: (x**4).sum(), lambda x: (30 * x).tanh().sum()
+    )
+
+    torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-7)
+
+
+def test_a_kink_near_by_is_stepped_past():
+    """A kink at a distance of 2e-6: the largest step sees it, the smaller ones don't."""
+
+    def near(x):
+        return (x[0] - AT[0] - 2e-6).abs() + 1e-3 * x[0]
+
+    found, exact = slopes(near)
+
+    torch.testing.assert_close(found, exact, rtol=1e-6, atol=0)
+
+
+def test_a_kink_at_the_spot_settles_nowhere():
+    found, _ = slopes(lambda x: (x - AT).abs().sum(), lambda x: (x - AT).relu().sum(), torch.sum)
+
+    assert found.isnan().tolist() == [True, True, False]
+
+
+def test_what_is_not_finite_settles_nowhere():
+    found = settled_slopes(lambda x: (x.sum() / 0)[None], AT, ALONG, torch.ones(1))
+
+    assert found.isnan().all()
