@@ -74,11 +74,18 @@ class Lift:
 
         def many(theta: Tensor, tasks: Task) -> Any:
             count = count_tasks(tasks)
+            if count <= self.chunk:
+                return apply(theta, tasks)
+            if self.engine in (
+                "trace",
+                "compile",
+            ):  # so that the last chunk has no shape of its own
+                tasks = _padded(tasks, -count % self.chunk)
             parts = [
-                apply(theta, _rows(tasks, start, min(start + self.chunk, count)))
+                apply(theta, _rows(tasks, start, start + self.chunk))
                 for start in range(0, count, self.chunk)
             ]
-            return parts[0] if len(parts) == 1 else _joined(torch.cat, parts)
+            return tree_map(lambda leaf: leaf[:count], _joined(torch.cat, parts))
 
         return many
 
@@ -111,6 +118,14 @@ def count_tasks(tasks: Task) -> int:
 def _rows(tasks: Task, start: int, stop: int) -> Task:
     part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
     return part
+
+
+def _padded(tasks: Task, more: int) -> Task:
+    """Repeat the last task `more` times."""
+    longer: Task = tree_map(
+        lambda leaf: torch.cat([leaf, leaf[-1:].expand(more, *leaf.shape[1:])]), tasks
+    )
+    return longer
 
 
 def _looped(function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:

@@ -45,6 +45,11 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         self.operations = self.flops = self.peak = self._live = 0
         self._alive: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would import torch's compiler, for seconds, to keep it out of the method below.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -60,6 +60,21 @@ def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
     assert torch.equal(run(torch.full((3,), 3.0), a), torch.ones(3))
 
 
+def test_the_last_chunk_is_padded_rather_than_traced_anew():
+    problem, function = meta_gradient("plain")
+    theta, many, shapes = cases.theta(problem), cases.tasks(10), []
+
+    def counted(at, task):
+        shapes.append(1)  # vmap calls it once for every chunk that isn't replayed
+        return function(at, task)
+
+    found = Lift("vmap", 4, "trace").per_task(counted)(theta, many)
+
+    assert len(shapes) == 2  # once to trace, once to compare
+    expected = Lift("vmap", 10, "eager").per_task(function)(theta, many)
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
+
+
 def test_auto_rents_before_it_buys(monkeypatch):
     """Eager calls count in Python; traced ones don't come by."""
     monkeypatch.setattr(engine, "TRACE_AFTER", 4)

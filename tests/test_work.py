@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import cases
@@ -40,6 +42,17 @@ def test_what_has_been_freed_is_not_counted():
         return x
 
     assert work_of(chain).bytes == 2 * 4 * 1000
+
+
+def test_counting_does_not_import_the_compiler():
+    code = (
+        "import sys, torch; from metabench.work import work_of; "
+        "work_of(lambda: torch.ones(2) + 1); print('torch._dynamo' in sys.modules)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())

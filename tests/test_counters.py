@@ -1,0 +1,61 @@
+"""Do the counters that gate speed see what a clock on a busy machine does not?"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from metabench import curvature
+from metabench.work import work_of
+
+SUITE = Path(__file__).parent.parent / "benchmarks" / "asv" / "meta_gradient.py"
+WORSE = 1.1  # what benchmarks/gate.py flags
+
+
+def suite():
+    spec = importlib.util.spec_from_file_location("meta_gradient", SUITE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def counters(steps: int = 5) -> dict[str, int]:
+    module = suite()
+    run, theta, tasks = module.meta_gradient("maml recompute", steps)
+    gradients, products = module.derivatives(run, theta, tasks)
+    return {
+        **work_of(run, theta, tasks)._asdict(),
+        "gradients": gradients,
+        "products": products,
+    }
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "gradients", "products"),
+    [("maml keep", 5, 5), ("maml recompute", 10, 5), ("fomaml", 5, 0)],
+)
+def test_derivatives_are_counted_as_the_algorithm_takes_them(algorithm, gradients, products):
+    module = suite()
+
+    assert module.derivatives(*module.meta_gradient(algorithm, 5)) == (gradients, products)
+
+
+def test_a_slower_inner_step_is_flagged_and_the_same_commit_is_not(monkeypatch):
+    """Every second inner gradient is taken twice: the work of the gradients grows by half."""
+    before, again = counters(), counters()
+
+    honest, calls = curvature.gradient, iter(range(10**6))
+
+    def slower(*args):
+        if next(calls) % 2:
+            honest(*args)
+        return honest(*args)
+
+    monkeypatch.setattr(curvature, "gradient", slower)
+    after = counters()
+
+    assert again == before
+    assert after["operations"] > WORSE * before["operations"]
+    assert after["flops"] > WORSE * before["flops"]
