@@ -469,6 +469,16 @@ def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
     assert all(kept.read(digest)["status"] == "ok" for digest in kept.standing())
 
 
+def test_two_parents_on_one_store_do_no_harm():
+    inline("small.toml", "--store", "alone")
+    command = [sys.executable, "-m", "metabench.cli", "grid", "small.toml", "--store", "shared"]
+    parents = [subprocess.Popen([*command, "--engine", "inline", "--quiet"]) for _ in range(2)]
+
+    assert [parent.wait() for parent in parents] == [0, 0]
+
+    assert measured_alike(Store(Path("alone")), Store(Path("shared"))) > 20
+
+
 def _until(true, seconds=60):
     end = time.monotonic() + seconds
     while not true():

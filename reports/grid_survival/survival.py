@@ -99,6 +99,9 @@ def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: rand
         except ProcessLookupError:
             continue
         killed["parent" if whole else "worker"] += 1
+    if not given.kills:  # only that several parents do each other no harm
+        said = [parent.communicate()[0].splitlines()[0] for parent in parents]
+        print(f"parents at once: {said}")
     print(f"killed: {killed['worker']} workers, {killed['parent']} parents")
     for parent in parents:
         for pid in [*_descendants(parent.pid), parent.pid]:
