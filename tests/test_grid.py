@@ -313,8 +313,7 @@ def test_a_cell_is_measured_again_in_the_foreground():
     (fine,) = (d for d, state in store().standing().items() if state == "done")
 
     assert asked("cell", fine[:6])["rows"][0]["quantity"] == "number"
-    with pytest.raises(RuntimeError, match="the odd one"):
-        metabench("cell", failed["digest"])
+    assert "RuntimeError: the odd one" in metabench("cell", failed["digest"], code=3).stderr
 
 
 def test_show_gives_the_cells_and_one_cell_in_full():
@@ -467,6 +466,16 @@ def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
     kept = store("small")
     assert 3 <= len(kept.standing()) < 80
     assert all(kept.read(digest)["status"] == "ok" for digest in kept.standing())
+
+
+def test_two_parents_on_one_store_do_no_harm():
+    inline("small.toml", "--store", "alone")
+    command = [sys.executable, "-m", "metabench.cli", "grid", "small.toml", "--store", "shared"]
+    parents = [subprocess.Popen([*command, "--engine", "inline", "--quiet"]) for _ in range(2)]
+
+    assert [parent.wait() for parent in parents] == [0, 0]
+
+    assert measured_alike(Store(Path("alone")), Store(Path("shared"))) > 20
 
 
 def _until(true, seconds=60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from metabench.grid.progress import watching
 from metabench.grid.slurm import Request, script
 from metabench.grid.store import Store
 from metabench.grid.study import Study
+from metabench.grid.work import status_of
 from metabench.misuse import Misuse, unknown
 
 FAILED, INTERRUPTED = 3, 130  # exit codes
@@ -106,15 +108,21 @@ def slurm(
 
 
 def cell(digest: str, store: Path | None, as_json: bool) -> None:
-    """Measure a cell on record once more, here; whatever it raises is shown whole."""
+    """Measure a cell on record once more, here; what it raises is shown whole, and exits with 3."""
     from metabench.cell import Cell
     from metabench.grid.looking import show_cell
 
     record = found(digest, store)
     made = Cell.of(record["settings"])
     made.require_device()
-    rows = [row._asdict() for row in made.measure()]
-    show_cell({**record, "status": "ok", "rows": rows, "error": "", "traceback": ""}, as_json)
+    try:
+        rows = [row._asdict() for row in made.measure()]
+    except Exception:  # whatever a cell may raise
+        traceback.print_exc()
+        raise SystemExit(FAILED) from None
+    show_cell(
+        {**record, "status": status_of(rows), "rows": rows, "error": "", "traceback": ""}, as_json
+    )
 
 
 def found(digest: str, folder: Path | None) -> dict[str, Any]:

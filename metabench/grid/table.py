@@ -29,8 +29,8 @@ class Tables(NamedTuple):
 def tables(store: Store, digests: Iterable[str] | None = None) -> Tables:
     """Read the snapshot, if there is one, and every record that is newer, in order of digests."""
     store.require_readable()
-    standing = store.standing()
-    wanted = set(standing) if digests is None else standing.keys() & set(digests)
+    there = store.on_record()
+    wanted = there if digests is None else there & set(digests)
     snapshot = read_snapshot(store.folder)
     if snapshot is None:
         return _from_records(store, wanted)

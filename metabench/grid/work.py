@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from metabench.grid.store import SCHEMA, Store
@@ -69,6 +69,11 @@ def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
     return Outcome(job.digest, status, seconds, error)
 
 
+def status_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Tell a measurement that met divergence from one that didn't; both are results."""
+    return "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
+
+
 def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
     """Record a cell whose process did not live to do so, unless it died just after it had."""
     if job.store.is_done(job.digest):
@@ -93,8 +98,11 @@ def _measured(job: Job) -> dict[str, Any]:
         told = f"{type(error).__name__}: {error}"
         trace = traceback.format_exc()
         return {"status": status, "error": told, "traceback": trace, "rows": []}
-    status = "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
-    return {"status": status, "rows": rows, "peak_bytes": _peak_bytes(job.settings["device"])}
+    return {
+        "status": status_of(rows),
+        "rows": rows,
+        "peak_bytes": _peak_bytes(job.settings["device"]),
+    }
 
 
 def _rows(job: Job) -> list[dict[str, Any]]:

@@ -81,11 +81,11 @@ def _finish(folder: Path, store: Store, engine: str) -> str:
 
 
 def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: random.Random) -> None:
-    """Send the kills at random moments, starting a parent again whenever it is gone."""
+    """Send the kills at random moments while cells are open, starting anew what is gone."""
     parents = [_start(folder, store, given.engine) for _ in range(given.parents)]
     killed = {"parent": 0, "worker": 0}
-    while sum(killed.values()) < given.kills:
-        _wait(parents, store, chance.randrange(2 * given.cells // given.kills))
+    while sum(killed.values()) < given.kills and len(store.standing()) < given.cells:
+        _wait(parents, store, chance.randrange(given.cells // given.kills))
         time.sleep(chance.uniform(0.0, 1.0))
         place = chance.randrange(len(parents))
         if parents[place].poll() is not None:
@@ -99,6 +99,9 @@ def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: rand
         except ProcessLookupError:
             continue
         killed["parent" if whole else "worker"] += 1
+    if not given.kills:  # only that several parents do each other no harm
+        said = [parent.communicate()[0].splitlines()[0] for parent in parents]
+        print(f"parents at once: {said}")
     print(f"killed: {killed['worker']} workers, {killed['parent']} parents")
     for parent in parents:
         for pid in [*_descendants(parent.pid), parent.pid]:
