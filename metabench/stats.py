@@ -9,6 +9,7 @@ Gram matrix, so delete-one jackknives cost O(n), and they don't cancel where the
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,38 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+class Estimate(NamedTuple):
+    """An unbiased estimate with its values where each task is left out, `(n,)`."""
+
+    value: float
+    left_out: Vector
+
+    @classmethod
+    def mean(cls, each: Vector) -> Estimate:
+        """Average one value a task."""
+        n, total = len(each), each.sum()
+        return cls(float(total / n), (total - each) / (n - 1))
+
+    def __add__(self, other: object) -> Estimate:  # type: ignore[override]  # a sum, no tuple
+        """Add two estimates from the same tasks."""
+        if not isinstance(other, Estimate):
+            return NotImplemented
+        return Estimate(self.value + other.value, self.left_out + other.left_out)
+
+    def scaled(self, by: float) -> Estimate:
+        """Multiply by a constant."""
+        return Estimate(self.value * by, self.left_out * by)
+
+    def share(self, whole: Estimate) -> Estimate:
+        """Divide by another estimate from the same tasks."""
+        return Estimate(self.value / whole.value, self.left_out / whole.left_out)
+
+    def interval(self) -> Interval:
+        """Bracket the value by the jackknife's standard error and Student's t."""
+        reach = quantile(len(self.left_out) - 1) * spread(self.left_out)
+        return Interval(self.value, self.value - reach, self.value + reach)
 
 
 class Moments(NamedTuple):
@@ -43,6 +76,11 @@ class Moments(NamedTuple):
             deviations = np.einsum("nq,nq->n", centred, centred)
             return cls(float(mean @ mean), deviations, centred @ mean)
 
+    @classmethod
+    def joined(cls, parts: Iterable[Moments]) -> Moments:
+        """Put the parts of a vector together, e.g. layers: every number adds up."""
+        return cls(*(sum(each) for each in zip(*parts, strict=True)))
+
     @property
     def n(self) -> int:
         """Vectors in the sample."""
@@ -57,6 +95,11 @@ class Moments(NamedTuple):
     def mean_norm_squared(self) -> float:
         """|E g|^2, unbiased; it can be negative."""
         return self.mean_squared - self.variance / self.n
+
+    def estimates(self) -> tuple[Estimate, Estimate]:
+        """Give tr Cov(g) and |E g|^2 with their delete-one values."""
+        variance, squared = self.without_each()
+        return Estimate(self.variance, variance), Estimate(self.mean_norm_squared, squared)
 
     def without_each(self) -> tuple[Vector, Vector]:
         """Give variance and squared mean norm with each vector left out, `(n,)` and `(n,)`."""
@@ -85,7 +128,7 @@ def variance_interval(moments: Moments) -> Interval:
     value = moments.variance
     if not (0 < value < math.inf):
         return Interval(value, math.nan, math.nan)
-    error = _spread(np.log(moments.without_each()[0]))
+    error = spread(np.log(moments.without_each()[0]))
     reach = quantile(moments.n - 1) * error
     return Interval(value, value * math.exp(-reach), value * math.exp(reach))
 
@@ -93,7 +136,7 @@ def variance_interval(moments: Moments) -> Interval:
 def mean_norm_interval(moments: Moments) -> Interval:
     """Bracket |E g|^2 by a delete-one jackknife."""
     value = moments.mean_norm_squared
-    reach = quantile(moments.n - 1) * _spread(moments.without_each()[1])
+    reach = quantile(moments.n - 1) * spread(moments.without_each()[1])
     return Interval(value, value - reach, value + reach)
 
 
@@ -105,21 +148,31 @@ def noise_scale_interval(moments: Moments) -> Interval:
     can't be told from zero. The ratio is B_simple of (McCandlish, Kaplan, Amodei & OpenAI Dota
     Team, 2018, https://arxiv.org/abs/1812.06162).
     """
-    # |E g|^2 can't be negative; its estimate can, and then says no more than zero would.
-    top, bottom = moments.variance, max(moments.mean_norm_squared, 0.0)
-    value = top / bottom if bottom > 0 else math.inf
-    t2 = quantile(moments.n - 1) ** 2
-    cov = _spreads(*moments.without_each())
-    # The ratio x is kept where (top - x bottom)^2 <= t^2 Var(top - x bottom), i.e.
+    return ratio_interval(*moments.estimates())
+
+
+def ratio_interval(top: Estimate, bottom: Estimate) -> Interval:
+    """Bracket the ratio, 0 or more, of two estimates from the same tasks by Fieller's method.
+
+    The bottom can't be negative; its estimate can, and then says no more than zero would.
+    """
+    below = max(bottom.value, 0.0)
+    value = top.value / below if below > 0 else math.inf
+    value = value if top.value > 0 else 0.0
+    t2 = quantile(len(top.left_out) - 1) ** 2
+    cov = spreads(top.left_out, bottom.left_out)
+    # The ratio x is kept where (top - x below)^2 <= t^2 Var(top - x below), i.e.
     # a x^2 - 2 b x + c <= 0.
-    a = float(bottom**2 - t2 * cov[1, 1])
-    b = float(top * bottom - t2 * cov[0, 1])
-    c = float(top**2 - t2 * cov[0, 0])
+    a = float(below**2 - t2 * cov[1, 1])
+    b = float(top.value * below - t2 * cov[0, 1])
+    c = float(top.value**2 - t2 * cov[0, 0])
     root = math.sqrt(max(b * b - a * c, 0.0))
-    if a <= 0:  # bottom could be zero: every ratio beyond the low end is possible
+    if a <= 0 and top.value <= 0:  # a ratio below zero, if the top isn't zero itself
+        return Interval(value, 0.0, 0.0 if c > 0 else math.inf)
+    if a <= 0:  # the bottom could be zero: every ratio beyond the low end is possible
         low = max(c / (b + root), 0.0) if b + root > 0 else math.inf
         return Interval(value, low, math.inf)
-    return Interval(value, max((b - root) / a, 0.0), (b + root) / a)
+    return Interval(value, max((b - root) / a, 0.0), max((b + root) / a, 0.0))
 
 
 def tasks_to_detect(moments: Moments) -> float:
@@ -162,7 +215,7 @@ def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
         left_out = np.log(moments.without_each()[0])
         n = moments.n
         logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
-        errors[i] = _spread(left_out)
+        errors[i] = spread(left_out)
     weights = np.array([moments.n - 1.0 for moments in samples])
     centre = (weights @ x) / weights.sum()
     leverage = weights * (x - centre)
@@ -187,12 +240,12 @@ def share_interval(hits: int, count: int) -> Interval:
     return Interval(hits / count, low, high)
 
 
-def _spread(left_out: Vector) -> float:
+def spread(left_out: Vector) -> float:
     """Give the jackknife standard error from delete-one values."""
-    return math.sqrt(_spreads(left_out, left_out)[0, 0])
+    return math.sqrt(spreads(left_out, left_out)[0, 0])
 
 
-def _spreads(first: Vector, second: Vector) -> Vector:
+def spreads(first: Vector, second: Vector) -> Vector:
     """Give the jackknife covariance of two statistics from their delete-one values, `(2, 2)`."""
     n = len(first)
     return np.cov(first, second, bias=True) * (n - 1)

@@ -65,7 +65,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(1).standard_normal(30)
     left_out = (x.sum() - x) / 29
 
-    assert stats._spread(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
+    assert stats.spread(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
 
 
 def test_quantiles_are_those_of_scipy():
@@ -87,7 +87,7 @@ def test_share_intervals_are_the_exact_binomial_ones(hits, count):
 def test_fieller_keeps_exactly_the_ratios_that_are_not_refuted():
     moments = Moments.of(sample(60, mean=2.0))
     tops, bottoms = moments.without_each()
-    cov, t = stats._spreads(tops, bottoms), stats.quantile(59)
+    cov, t = stats.spreads(tops, bottoms), stats.quantile(59)
 
     found = stats.noise_scale_interval(moments)
 
