@@ -16,7 +16,7 @@ from metabench.lift import Lift
 from metabench.misuse import Misuse
 from metabench.provenance import provenance
 from metabench.report.page import page
-from metabench.report.text import by_axis, overall
+from metabench.report.text import tables
 from metabench.rows import to_table
 
 ROOTS = ("algo", "family", "probe", "lift")
@@ -52,9 +52,9 @@ def run(
     if as_json:
         click.echo(record)
         return
-    print_table(by_axis(table, cell.probe.axis))
-    click.echo()
-    print_table(overall(table))
+    for i, text in enumerate(tables(table, cell.probe.axis)):
+        click.echo("\n" if i else "", nl=False)
+        print_table(text)
     print_findings(findings)
     click.echo(f"\npage   {html}\ntable  {csv}\nnext   {_next(choices)}")
 

@@ -72,16 +72,19 @@ class Squares(NamedTuple):
 def components(squares: Squares, design: Design) -> dict[str, Estimate]:
     """Give the variance of each source, and their sum under `total`; any may be negative.
 
-    What was drawn once within its parent (`inner`, `labels` of 1) is taken not to vary.
+    What is drawn once within its parent (a count of 1) is taken not to vary.
     """
     _, s, q, e, l = design  # noqa: E741  # labels
     inner = squares.inner - squares.label / l if e > 1 else 0 * squares.inner
     cell = squares.cell - inner / e - squares.label / (e * l)
     # Mean inner products within a task: the same support set, query set, or neither.
-    same_support = (q * squares.support - squares.cell) / (q - 1)
-    same_query = (s * squares.query - squares.cell) / (s - 1)
-    neither = s * q * squares.task - squares.cell - (q - 1) * same_support - (s - 1) * same_query
-    neither = neither / ((s - 1) * (q - 1))
+    same_support = (q * squares.support - squares.cell) / (q - 1) if q > 1 else cell
+    same_query = (s * squares.query - squares.cell) / (s - 1) if s > 1 else cell
+    neither = same_query if q == 1 else same_support
+    if s > 1 and q > 1:
+        left = s * q * squares.task - squares.cell
+        left = left - (q - 1) * same_support - (s - 1) * same_query
+        neither = left / ((s - 1) * (q - 1))
     found = {
         "task": Estimate.mean(neither) + _across(squares.task).scaled(-1),
         "support": Estimate.mean(same_support - neither),

@@ -11,7 +11,15 @@ import math
 
 import numpy as np
 
-from metabench.stats import Estimate, Interval, Moments, quantile, ratio_interval, spread
+from metabench.stats import (
+    Estimate,
+    Interval,
+    Moments,
+    mean_norm_interval,
+    quantile,
+    ratio_interval,
+    spread,
+)
 
 
 def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
@@ -20,7 +28,8 @@ def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
     NaN where a mean's norm can't be told from zero, since then it has no direction.
     """
     (_, a), (_, b), (_, d) = first.estimates(), second.estimates(), difference.estimates()
-    if min(a.interval().low, b.interval().low) <= 0 or min(a.left_out.min(), b.left_out.min()) <= 0:
+    resolved = min(mean_norm_interval(each).low for each in (first, second)) > 0
+    if not resolved or min(a.left_out.min(), b.left_out.min()) <= 0:
         return Interval(math.nan, math.nan, math.nan)
     value = (a.value + b.value - d.value) / (2 * math.sqrt(a.value * b.value))
     left_out = (a.left_out + b.left_out - d.left_out) / (2 * np.sqrt(a.left_out * b.left_out))
@@ -48,7 +57,7 @@ def break_even(
     be told from zero.
     """
     excess = exact.estimates()[0].scaled(cost[0]) + other.estimates()[0].scaled(-cost[1])
-    return ratio_interval(excess, bias.estimates()[1])
+    return ratio_interval(excess, bias)
 
 
 def log_ratio(top: Moments, bottom: Moments) -> Interval:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 LEVEL = 0.95  # of every interval
+RESOLVED = 100  # tasks from which on a skewed estimate gets an interval
 
 
 class Interval(NamedTuple):
@@ -55,8 +56,22 @@ class Estimate(NamedTuple):
 
     def interval(self) -> Interval:
         """Bracket the value by the jackknife's standard error and Student's t."""
-        reach = quantile(len(self.left_out) - 1) * spread(self.left_out)
+        error = spread(self.left_out)
+        reach = quantile(len(self.left_out) - 1) * error
         return Interval(self.value, self.value - reach, self.value + reach)
+
+    def skewed(self) -> Interval:
+        """Bracket what can't be negative but for noise: on the logarithm once 4 errors from zero.
+
+        NaN below a hundred tasks, where such intervals cover less than 92 %.
+        """
+        error = spread(self.left_out)
+        if len(self.left_out) < RESOLVED:
+            return Interval(self.value, math.nan, math.nan)
+        if not self.value > 4 * error:
+            return self.interval()
+        reach = quantile(len(self.left_out) - 1) * error / self.value
+        return Interval(self.value, self.value * math.exp(-reach), self.value * math.exp(reach))
 
 
 class Moments(NamedTuple):
@@ -65,6 +80,7 @@ class Moments(NamedTuple):
     mean_squared: float  # |g bar|^2
     deviations: Vector  # |g_i - g bar|^2, (n,)
     projections: Vector  # <g_i - g bar, g bar>, (n,)
+    crossings: Vector  # <g_i - g bar, g_j - g bar> with j a third of the sample further, (n,)
 
     @classmethod
     def of(cls, sample: NDArray[np.floating]) -> Moments:
@@ -74,7 +90,9 @@ class Moments(NamedTuple):
             mean = sample.mean(0)
             centred = sample - mean
             deviations = np.einsum("nq,nq->n", centred, centred)
-            return cls(float(mean @ mean), deviations, centred @ mean)
+            far = np.roll(centred, len(centred) // 3, axis=0)
+            crossings = np.einsum("nq,nq->n", centred, far)
+            return cls(float(mean @ mean), deviations, centred @ mean, crossings)
 
     @classmethod
     def joined(cls, parts: Iterable[Moments]) -> Moments:
@@ -134,10 +152,26 @@ def variance_interval(moments: Moments) -> Interval:
 
 
 def mean_norm_interval(moments: Moments) -> Interval:
-    """Bracket |E g|^2 by a delete-one jackknife."""
-    value = moments.mean_norm_squared
-    reach = quantile(moments.n - 1) * spread(moments.without_each()[1])
-    return Interval(value, value - reach, value + reach)
+    r"""Bracket |E g|^2 by every value T that its estimate doesn't refute (a score interval).
+
+    The estimate varies by :math:`4 T \lambda / n + 2 \operatorname{tr} \Sigma^2 / n^2`, with lambda
+    the variance along the mean. Its second part is what is left where the mean is zero; taking the
+    first at the T asked about, not at the estimate, keeps the coverage there (Wilson, 1927,
+    https://doi.org/10.1080/01621459.1927.10502953): in two dimensions a plain jackknife covers 76 %.
+    """
+    value, t2 = moments.mean_norm_squared, quantile(moments.n - 1) ** 2
+    slope, floor = _null_variance(moments)
+    centre = value + t2 * slope / 2
+    reach = math.sqrt(max(centre**2 - value**2 + t2 * floor, 0.0))
+    return Interval(value, centre - reach, centre + reach)
+
+
+def _null_variance(moments: Moments) -> tuple[float, float]:
+    """Give s and f in Var = s T + f, the variance of the estimate where |E g|^2 is T."""
+    if moments.mean_squared == 0:
+        return 0.0, 0.0
+    slope = spread(moments.without_each()[1]) ** 2 / moments.mean_squared
+    return slope, 2 * float((moments.crossings**2).mean()) / moments.n**2
 
 
 def noise_scale_interval(moments: Moments) -> Interval:
@@ -148,23 +182,25 @@ def noise_scale_interval(moments: Moments) -> Interval:
     can't be told from zero. The ratio is B_simple of (McCandlish, Kaplan, Amodei & OpenAI Dota
     Team, 2018, https://arxiv.org/abs/1812.06162).
     """
-    return ratio_interval(*moments.estimates())
+    return ratio_interval(moments.estimates()[0], moments)
 
 
-def ratio_interval(top: Estimate, bottom: Estimate) -> Interval:
-    """Bracket the ratio, 0 or more, of two estimates from the same tasks by Fieller's method.
+def ratio_interval(top: Estimate, moments: Moments) -> Interval:
+    """Bracket the ratio, 0 or more, of an estimate to the |E g|^2 of vectors of the same tasks.
 
-    The bottom can't be negative; its estimate can, and then says no more than zero would.
+    |E g|^2 can't be negative; its estimate can, and then says no more than zero would.
     """
+    bottom = moments.estimates()[1]
     below = max(bottom.value, 0.0)
     value = top.value / below if below > 0 else math.inf
     value = value if top.value > 0 else 0.0
-    t2 = quantile(len(top.left_out) - 1) ** 2
+    t2 = quantile(moments.n - 1) ** 2
     cov = spreads(top.left_out, bottom.left_out)
-    # The ratio x is kept where (top - x below)^2 <= t^2 Var(top - x below), i.e.
-    # a x^2 - 2 b x + c <= 0.
-    a = float(below**2 - t2 * cov[1, 1])
-    b = float(top.value * below - t2 * cov[0, 1])
+    slope, floor = _null_variance(moments)
+    # The ratio x is kept where (top - x below)^2 <= t^2 Var(top - x below), with the variance of
+    # the bottom taken at top / x, i.e. a x^2 - 2 b x + c <= 0.
+    a = float(below**2 - t2 * floor)
+    b = float(top.value * below + t2 * (slope * max(top.value, 0.0) / 2 - cov[0, 1]))
     c = float(top.value**2 - t2 * cov[0, 0])
     root = math.sqrt(max(b * b - a * c, 0.0))
     if a <= 0 and top.value <= 0:  # a ratio below zero, if the top isn't zero itself
@@ -178,14 +214,14 @@ def ratio_interval(top: Estimate, bottom: Estimate) -> Interval:
 def tasks_to_detect(moments: Moments) -> float:
     """Give the number of tasks after which |E g|^2 would likely be told from zero.
 
-    While noise dominates, its standard error falls like 1/n; the interval is wanted half as wide
-    as the estimate, so that an unlucky sample resolves it too. If the estimate itself is no guide
+    While noise dominates, its standard error falls like 1/n; it is wanted three times smaller
+    than would just do, so that an unlucky sample resolves it too. If the estimate itself is no guide
     because it isn't positive, half its upper limit stands in for it.
     """
     interval = mean_norm_interval(moments)
-    reach = interval.high - interval.value
+    reach = quantile(moments.n - 1) * math.sqrt(_null_variance(moments)[1])
     target = interval.value if interval.value > 0 else interval.high / 2
-    return math.inf if target <= 0 else moments.n * max(2 * reach / target, 1.0)
+    return math.inf if target <= 0 else moments.n * max(3 * reach / target, 1.0)
 
 
 class Line(NamedTuple):

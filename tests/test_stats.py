@@ -84,16 +84,41 @@ def test_share_intervals_are_the_exact_binomial_ones(hits, count):
     assert found.high == pytest.approx(expected.high, abs=1e-12)
 
 
-def test_fieller_keeps_exactly_the_ratios_that_are_not_refuted():
+def test_score_intervals_end_where_the_estimate_is_just_refuted():
+    moments = Moments.of(sample(60, mean=1.0))
+    slope, floor = stats._null_variance(moments)
+
+    found = stats.mean_norm_interval(moments)
+
+    for end in (found.low, found.high):
+        error = math.sqrt(slope * end + floor)
+        assert abs(end - found.value) == pytest.approx(stats.quantile(59) * error, rel=1e-9)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.05, 0.1, 0.5])
+@pytest.mark.parametrize("dim", [1, 2, 30])
+def test_score_intervals_cover_near_zero_and_far_from_it(dim, mean):
+    rng = np.random.default_rng(dim)
+    truth, hits = dim * mean**2, 0
+    for _ in range(400):
+        found = stats.mean_norm_interval(Moments.of(mean + rng.standard_normal((200, dim))))
+        hits += found.low <= truth <= found.high
+
+    assert scipy_stats.binomtest(hits, 400, 0.95).pvalue > 1e-4 or 380 <= hits <= 396
+
+
+def test_the_noise_scale_keeps_exactly_the_ratios_that_are_not_refuted():
     moments = Moments.of(sample(60, mean=2.0))
     tops, bottoms = moments.without_each()
     cov, t = stats.spreads(tops, bottoms), stats.quantile(59)
+    slope, floor = stats._null_variance(moments)
 
     found = stats.noise_scale_interval(moments)
 
     for ratio in (found.low, found.high):
         gap = moments.variance - ratio * moments.mean_norm_squared
-        error = math.sqrt(cov[0, 0] - 2 * ratio * cov[0, 1] + ratio**2 * cov[1, 1])
+        below = slope * moments.variance / ratio + floor
+        error = math.sqrt(cov[0, 0] - 2 * ratio * cov[0, 1] + ratio**2 * below)
         assert abs(gap) == pytest.approx(t * error, rel=1e-9)
     assert found.low < found.value < found.high
 
@@ -128,18 +153,17 @@ def test_the_slope_of_exact_power_laws_is_found_and_bracketed():
 
 def test_tasks_to_detect_are_about_what_it_takes():
     """With the predicted number of tasks, most samples resolve the mean."""
-    X = sample(100, dim=4, seed=3, mean=0.35)
-    moments = Moments.of(X)
-    assert stats.mean_norm_interval(moments).low <= 0
-    truth = Moments(4 * 0.35**2 + 30 / 100, moments.deviations, moments.projections)
+    moments = Moments.of(sample(100, dim=4, seed=3, mean=0.2))
+    truth = moments._replace(mean_squared=4 * 0.2**2 + 30 / 100)
+    assert stats.mean_norm_interval(truth).low <= 0
 
     needed = stats.tasks_to_detect(truth)
 
     hits = [
-        stats.mean_norm_interval(Moments.of(sample(int(needed), seed=s, mean=0.35))).low > 0
+        stats.mean_norm_interval(Moments.of(sample(int(needed), seed=s, mean=0.2))).low > 0
         for s in range(200)
     ]
-    assert np.mean(hits) > 0.5
+    assert 0.5 < np.mean(hits) < 0.999
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -66,21 +66,27 @@ WILD = Quadratic(dim=6, shots=2, queries=4, jitter=0.9, offset=2.0, spread=0.5, 
 ROUND = Quadratic(dim=4, shots=3, queries=3, condition=1.0, jitter=0.0)
 HEAVY = Quadratic(dim=8, shots=3, queries=3, noise=0.1, tail=1.5)
 SETTINGS = (
-    Setting("strong signal", SMALL, MAML(1, SGD(rate=0.1)), 512, (1, 2, 4, 8, 16, 32)),
-    Setting("default size", SMALL, MAML(5, SGD(rate=0.3)), 4096),
-    Setting("weak signal", replace(SMALL, offset=0.2), MAML(1, SGD(rate=0.1)), 2048),
+    Setting("strong signal", SMALL, MAML(1, SGD(rate=0.1)), 512, redrawn=128),
+    Setting("five steps", SMALL, MAML(5, SGD(rate=0.3)), 1024, (1, 16), redrawn=128),
+    Setting("weak signal", replace(SMALL, offset=0.2), MAML(1, SGD(rate=0.1)), 1024, (1, 4), 128),
     Setting("few tasks", SMALL, FOMAML(1, SGD(rate=0.1)), 128, (1, 2, 8)),
-    Setting("two dimensions", replace(SMALL, dim=2), MAML(3, SGD(rate=0.5)), 512, ladder=8),
-    Setting("biased", WILD, FOMAML(2, SGD(rate=0.7)), 1024, (1, 4), ladder=16),
-    Setting("amplifying", replace(SMALL, offset=1.0), FOMAML(1, SGD(rate=2.4)), 2048, (1, 4)),
-    Setting("mini-batches", replace(WILD, shots=4), MAML(1, SGD(rate=0.7), 2), 1024, (1, 4)),
+    Setting("two dimensions", replace(SMALL, dim=2), MAML(3, SGD(rate=0.5)), 512, (1, 4), 128, 8),
+    Setting("biased", WILD, FOMAML(2, SGD(rate=0.7)), 512, (1,), 256, 16),
+    Setting("amplifying", replace(SMALL, offset=1.0), FOMAML(1, SGD(rate=2.4)), 1024, (1,), 512),
+    Setting("mini-batches", replace(WILD, shots=4), MAML(1, SGD(rate=0.7), 2), 512, (1,), 256),
     Setting("isotropic", ROUND, MAML(1, SGD(rate=0.3)), 4096, (1,), redrawn=0),
-    Setting("heavy tail", HEAVY, MAML(1, SGD(rate=0.1)), 4096, (1,), redrawn=0),
+    Setting("heavy tail", HEAVY, MAML(1, SGD(rate=0.1)), 2048, (1,), redrawn=0),
 )
 
 
 def expected(setting: Setting, row: Row) -> float | None:
     """Give what a row should hold, or None where it claims no interval or has no closed form."""
+    if row.quantity == "break_even" and row.high == 0:
+        return None  # never a guess: exactness pays at any budget, or it doesn't
+    if setting.family.tail <= 2 and row.quantity != "tail_index":
+        return (
+            None  # there is no variance; where the index doesn't show it, what's printed is wrong
+        )
     if row.quantity == "tail_index":
         return setting.family.tail if setting.family.tail < np.inf else None
     if row.quantity == "top_share":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from metabench.memory import parse
 from metabench.misuse import Misuse
-from metabench.probes.probe import Probe, Progress, silent
+from metabench.probes.probe import Drawing, Probe, Progress, silent
 from metabench.rows import Finding, Row
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Variance(Probe):
 
     @property
     def again(self) -> int:
-        """Tasks that are drawn again: a quarter of all, since each is drawn many times."""
-        return min(self.redrawn, self.tasks // 4) if self.redrawn else 0
+        """Tasks that are drawn again: at most half of all, since each is drawn many times."""
+        return min(self.redrawn, self.tasks // 2) if self.redrawn else 0
 
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
         """Measure `variance`, `snr` and `seconds` at each B, and what follows from them."""
@@ -87,10 +87,17 @@ class Variance(Probe):
         """Say whether tasks are independent, the signal is heard, and which B balances noise."""
         from metabench.probes.variance.diagnose import diagnose
 
-        return diagnose(table, self.batch)
+        return diagnose(table, self.batch, self.tasks)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw variance against B with the 1/B line and the noise scale."""
         from metabench.probes.variance.draw import draw
 
         draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add the sources of the variance, stacked, where they were told apart."""
+        from metabench.probes.variance.stack import CAPTION, QUESTION, draw, drawable
+
+        stacked = [Drawing(QUESTION, CAPTION, lambda axes: draw(table, axes))]
+        return super().drawings(table) + (stacked if drawable(table) else [])

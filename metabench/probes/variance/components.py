@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +11,18 @@ from metabench.crossed import Design, Squares, components
 from metabench.probes.variance.gather import by_layer, gather
 from metabench.problem import Address, tree_map
 from metabench.rows import Row, row
-from metabench.stats import Estimate, Interval
+from metabench.stats import Estimate
 
 if TYPE_CHECKING:
     from metabench.subject import Subject
 
 SOURCES = ("task", "support", "query", "support x query", "inner", "label")
-ADAPTED = ("support", "support x query", "inner")  # what acts through the inner loop alone
+AXES = ("support", "query", "inner", "label")  # what an address can redraw
 LOOKED_AT = 4  # tasks that are drawn again to see what a redraw changes
 
 
 def redraws(subject: Subject, seed: int) -> dict[str, str]:
-    """Say how each redraw goes: `ok`, `zero` (absent), `fixed`, or `coupled` to another source."""
+    """Say how each redraw goes: `ok`, `zero` (never varies), `fixed` to its task, or `coupled`."""
     address = Address.fresh(0, LOOKED_AT)
     first = subject.sample(address, seed)
 
@@ -31,13 +30,15 @@ def redraws(subject: Subject, seed: int) -> dict[str, str]:
         again = subject.sample(address._replace(**{axis: np.ones(LOOKED_AT, np.int64)}), seed)
         return not _equal(first.support, again.support), not _equal(first.query, again.query)
 
-    def state(own: bool, other: bool) -> str:
-        return ("coupled" if other else "ok") if own else "fixed"
+    def state(data: Any, own: bool, other: bool) -> str:
+        if own:
+            return "coupled" if other else "ok"
+        return "zero" if _equal(data, tree_map(lambda leaf: leaf.roll(1, 0), data)) else "fixed"
 
     learns = subject.algorithm.steps > 0
     return {
-        "support": state(*moved("support")),
-        "query": state(*reversed(moved("query"))),
+        "support": state(first.support, *moved("support")) if learns else "zero",
+        "query": state(first.query, *reversed(moved("query"))),
         "inner": "ok" if learns and subject.algorithm.batch else "zero",
         "label": "ok" if any(moved("label")) else "zero",
     }
@@ -46,11 +47,16 @@ def redraws(subject: Subject, seed: int) -> dict[str, str]:
 def measure(
     subject: Subject, seed: int, tasks: int, memory: int, advance: Callable[[int], None]
 ) -> list[Row]:
-    """Give the variance of each source and its share, for the whole and for each layer."""
+    """Give the variance of each source and its share, for the whole and for each layer.
+
+    A set that is fixed to its task can't be told from it: their variance is one row's, and the
+    set's own is withheld.
+    """
     states = redraws(subject, seed)
-    if not {states["support"], states["query"]} <= {"ok"}:
-        return [_withheld(source, states) for source in SOURCES]
     design = plan(tasks, states)
+    split = design.supports * design.queries > 1 and "coupled" not in states.values()
+    if not split:
+        return [Row("component", of=x, status=_because(x, states) or "withheld") for x in SOURCES]
     sample = gather(subject, crossed(design), seed, 1, memory, advance)
     if not sample.finite.all():
         return [Row("component", of=source, status="diverged") for source in SOURCES]
@@ -60,19 +66,17 @@ def measure(
         lambda block: Squares.of(block, design),
         Squares.joined,
     )
-    absent = {source for source in ("inner", "label") if states[source] == "zero"}
-    absent |= set(ADAPTED) if subject.algorithm.steps == 0 else set()
     return [
         line
         for layer, part in squares.items()
-        for line in _rows(components(part, design), absent, layer)
+        for line in _rows(components(part, design), states, layer)
     ]
 
 
 def plan(tasks: int, states: dict[str, str]) -> Design:
     """Draw twice what there is to draw."""
-    inner, labels = (2 if states[source] == "ok" else 1 for source in ("inner", "label"))
-    return Design(tasks, inner=inner, labels=labels)
+    twice = (2 if states[source] == "ok" else 1 for source in AXES)
+    return Design(tasks, *twice)
 
 
 def crossed(design: Design) -> Address:
@@ -86,25 +90,28 @@ def crossed(design: Design) -> Address:
     return Address(task, support, query, own // design.labels, own)
 
 
-def _rows(found: dict[str, Estimate], absent: set[str], layer: str) -> list[Row]:
+def _rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
     total = found["total"]
+    fixed = [source for source in AXES if states[source] == "fixed"]
     rows = []
     for source in SOURCES:
-        place = {"of": source, "layer": layer}
-        if source in absent:
-            rows.append(Row("component", value=0.0, status="zero", **place))
+        name = " + ".join([source, *fixed]) if source == "task" else source
+        place = {"of": name, "layer": layer}
+        status = _because(source, states)
+        if status:
+            rows.append(Row("component", value=0.0 if status == "zero" else None, status=status,
+                            **place))  # fmt: skip
             continue
-        rows.append(row("component", found[source].interval(), **place))
+        rows.append(row("component", found[source].skewed(), **place))
         if total.value > 0 and total.left_out.min() > 0:
-            rows.append(row("share", found[source].share(total).interval(), **place))
+            rows.append(row("share", found[source].share(total).skewed(), **place))
     return rows
 
 
-def _withheld(source: str, states: dict[str, str]) -> Row:
-    status = states.get(source, "withheld")
-    empty = Interval(math.nan, math.nan, math.nan)
-    return row("component", empty, status if status in ("fixed", "coupled") else "withheld",
-               of=source)  # fmt: skip
+def _because(source: str, states: dict[str, str]) -> str:
+    """Say why a source has no component of its own, if it hasn't: `zero`, `fixed` or `coupled`."""
+    found = {states[part] for part in source.split(" x ") if part in states}
+    return next((state for state in ("zero", "coupled", "fixed") if state in found), "")
 
 
 def _equal(one: Any, other: Any) -> bool:

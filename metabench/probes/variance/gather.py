@@ -120,7 +120,9 @@ def by_layer(
     for name, segment in layout.segments():
         step = max(BLOCK // len(samples[0].finite), 1)
         blocks = [
-            statistic(*(sample.columns(start, min(start + step, segment.stop)) for sample in samples))
+            statistic(
+                *(sample.columns(start, min(start + step, segment.stop)) for sample in samples)
+            )
             for start in range(segment.start, segment.stop, step)
         ]
         if blocks:

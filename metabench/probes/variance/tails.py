@@ -35,7 +35,7 @@ def measure(samples: dict[str, Moments]) -> list[Row]:
 def refused(rows: list[Row], layer: str = "") -> bool:
     """Say whether the tail is so heavy that there is no variance to speak of."""
     index = [r for r in rows if r.quantity == "tail_index" and r.layer == layer]
-    return any(r.high is not None and r.high < FINITE for r in index)
+    return any(r.value is not None and r.value < FINITE for r in index)
 
 
 def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
