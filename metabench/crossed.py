@@ -74,7 +74,7 @@ def components(squares: Squares, design: Design) -> dict[str, Estimate]:
 
     What is drawn once within its parent (a count of 1) is taken not to vary.
     """
-    _, s, q, e, l = design  # noqa: E741  # labels
+    _, s, q, e, l = design  # ruff: ignore[ambiguous-variable-name]  # labels
     inner = squares.inner - squares.label / l if e > 1 else 0 * squares.inner
     cell = squares.cell - inner / e - squares.label / (e * l)
     # Mean inner products within a task: the same support set, query set, or neither.

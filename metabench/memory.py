@@ -20,7 +20,7 @@ def parse(text: str) -> int:
     if text == "half":
         return free() // 2
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]iB|)", text)
-    if match is None or float(match[1]) == 0:
+    if match is None or not float(match[1]) > 0:
         raise Misuse(f"memory is {text!r}; give an amount such as 4GiB or 500MiB, or half.")
     return int(float(match[1]) * UNITS[match[2]])
 

@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
         n, total = len(each), each.sum()
         return cls(float(total / n), (total - each) / (n - 1))
 
-    def __add__(self, other: object) -> Estimate:  # type: ignore[override]  # a sum, no tuple
+    def __add__(self, other: object) -> Estimate:
         """Add two estimates from the same tasks."""
         if not isinstance(other, Estimate):
             return NotImplemented
@@ -157,7 +157,7 @@ def mean_norm_interval(moments: Moments) -> Interval:
     The estimate varies by :math:`4 T \lambda / n + 2 \operatorname{tr} \Sigma^2 / n^2`, with lambda
     the variance along the mean. Its second part is what is left where the mean is zero; taking the
     first at the T asked about, not at the estimate, keeps the coverage there (Wilson, 1927,
-    https://doi.org/10.1080/01621459.1927.10502953): in two dimensions a plain jackknife covers 76 %.
+    https://doi.org/10.1080/01621459.1927.10502953): a jackknife's is 76 % in two dimensions.
     """
     value, t2 = moments.mean_norm_squared, quantile(moments.n - 1) ** 2
     slope, floor = _null_variance(moments)
@@ -215,8 +215,8 @@ def tasks_to_detect(moments: Moments) -> float:
     """Give the number of tasks after which |E g|^2 would likely be told from zero.
 
     While noise dominates, its standard error falls like 1/n; it is wanted three times smaller
-    than would just do, so that an unlucky sample resolves it too. If the estimate itself is no guide
-    because it isn't positive, half its upper limit stands in for it.
+    than would just do, so that an unlucky sample resolves it too. If the estimate itself is no
+    guide because it isn't positive, half its upper limit stands in for it.
     """
     interval = mean_norm_interval(moments)
     reach = quantile(moments.n - 1) * math.sqrt(_null_variance(moments)[1])

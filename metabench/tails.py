@@ -18,7 +18,7 @@ def top_share(numbers: Vector) -> Interval:
     """Give the share of the sum that the largest 1 % of the numbers make, by a jackknife.
 
     Where 1 % of n isn't whole, the next largest number counts in part. The interval is that of the
-    logarithm, cut at 1; below 4000 numbers there is none, since it would not cover (512 numbers: 86 %).
+    logarithm, cut at 1; below 4000 numbers there is none, since it would not cover (86 % at 512).
     """
     largest = np.sort(numbers)[::-1]
     whole, top = largest.sum(), _top_sums(largest)
@@ -36,8 +36,8 @@ def hill(numbers: Vector) -> Interval:
     r"""Estimate the index a of a tail P(x > t) ~ t^-a from the largest 5 % of the numbers.
 
     :math:`1/a` is the mean of :math:`\log x_{(i)} / x_{(k+1)}` over the k largest
-    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Where the tail is a power law, 2 k a / a_hat
-    is chi-square with 2 k degrees of freedom; moments of order a and above don't exist. NaN where
+    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Under a power law 2 k a / a_hat is
+    chi-square with 2 k degrees of freedom; moments of order a and above don't exist. NaN where
     5 % are fewer than ten numbers, infinite where nothing varies.
     """
     from scipy.special import gammaincinv
@@ -46,7 +46,7 @@ def hill(numbers: Vector) -> Interval:
     if k < FEWEST:
         return Interval(math.nan, math.nan, math.nan)
     largest = np.sort(numbers)[::-1]
-    if not (0 < largest[k] and largest[0] < math.inf):
+    if not (largest[k] > 0 and largest[0] < math.inf):
         return Interval(math.nan, math.nan, math.nan)
     mean = float(np.log(largest[:k] / largest[k]).mean())
     value = 1 / mean if mean > 0 else math.inf

@@ -12,7 +12,7 @@ SIZES = {"task": 1.0, "support": 2.0, "query": 0.5, "support x query": 1.5, "inn
 
 def draws(design: Design, rng: np.random.Generator, Q: int = 3, label: float = 1.2) -> np.ndarray:
     """Gaussian effects of known size: a standard deviation for each source."""
-    n, s, q, e, l = design  # noqa: E741
+    n, s, q, e, l = design  # ruff: ignore[ambiguous-variable-name]
     shapes = {
         "task": (n, 1, 1, 1, 1, Q),
         "support": (n, s, 1, 1, 1, Q),

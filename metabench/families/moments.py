@@ -24,7 +24,7 @@ Vector = NDArray[np.float64]
 
 
 class Truth(NamedTuple):
-    """Exact moments of one task's meta-gradient: E g `(dim,)`, tr Cov(g), and what it is made of."""
+    """Exact moments of one task's meta-gradient: E g `(dim,)`, tr Cov(g), and its components."""
 
     mean: Vector
     variance: float
@@ -132,5 +132,5 @@ def gaussian_top_share(dim: int, top: float) -> float:
 
     :math:`|x|^2` is chi-square; weighing by it adds two degrees of freedom.
     """
-    threshold = gammaincinv(dim / 2, 1 - top)
+    threshold = float(gammaincinv(dim / 2, 1 - top))
     return float(1 - gammainc(dim / 2 + 1, threshold))

@@ -29,7 +29,8 @@ Vector = NDArray[np.float64]
 class Quadratic(Family):
     """Quadratic bowls with random centres; every moment of MAML and FOMAML in closed form.
 
-    Task: c ~ N(0, spread^2), times a Pareto number of index `tail` if that is finite. Example: a = h (1 +- jitter) with a fair sign in each coordinate,
+    Task: c ~ N(0, spread^2), times a Pareto number of index `tail` if that is finite.
+    Example: a = h (1 +- jitter) with a fair sign in each coordinate,
     e ~ N(0, noise^2), z = c + e / a, where h runs from 1 down to 1 / condition.
     The setting is that of (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400),
     with Lipschitz constants 1 + jitter (gradient) and 0 (Hessian).

@@ -44,21 +44,26 @@ class Setting(NamedTuple):
     redrawn: int = 512
     ladder: int = 0
 
-    @cache
     def truth(self, exact: bool = False, steps: int | None = None, times: int = 1) -> Truth:
         """Exact moments at the theta that every repetition uses."""
-        first_order = isinstance(self.algorithm, FOMAML) and not exact
-        steps = self.algorithm.steps if steps is None else steps
-        batch = self.algorithm.batch if times == 1 and steps else 0
-        family = replace(self.family, shots=self.family.shots * times)
-        rate, theta = self.algorithm.step.rate, self.family.theta(0)
-        return family.truth(theta, steps, rate, first_order, batch)
+        return _truth(self, exact, steps, times)
 
     def rival(self) -> Truth:
         """Exact moments of the estimator that this one is held against."""
         other = MAML if isinstance(self.algorithm, FOMAML) else FOMAML
         algorithm = other(self.algorithm.steps, self.algorithm.step, self.algorithm.batch)
         return self._replace(algorithm=algorithm).truth()
+
+
+@cache
+def _truth(setting: Setting, exact: bool, steps: int | None, times: int) -> Truth:
+    algorithm, theta = setting.algorithm, setting.family.theta(0)
+    first_order = isinstance(algorithm, FOMAML) and not exact
+    steps = algorithm.steps if steps is None else steps
+    batch = algorithm.batch if times == 1 and steps else 0
+    family = replace(setting.family, shots=setting.family.shots * times)
+    truth: Truth = family.truth(theta, steps, algorithm.step.rate, first_order, batch)
+    return truth
 
 
 SMALL = Quadratic(dim=8, shots=3, queries=3)
@@ -84,9 +89,7 @@ def expected(setting: Setting, row: Row) -> float | None:
     if row.quantity == "break_even" and row.high == 0:
         return None  # never a guess: exactness pays at any budget, or it doesn't
     if setting.family.tail <= 2 and row.quantity != "tail_index":
-        return (
-            None  # there is no variance; where the index doesn't show it, what's printed is wrong
-        )
+        return None  # there is no variance, and nearly always none is printed
     if row.quantity == "tail_index":
         return setting.family.tail if setting.family.tail < np.inf else None
     if row.quantity == "top_share":
@@ -166,16 +169,16 @@ def summary(setting: Setting, seen: Outcomes) -> list[dict[str, object]]:
     return lines
 
 
-def study(repetitions: int, settings: tuple[Setting, ...] = SETTINGS) -> Iterator[pd.DataFrame]:
+def study(seeds: range, settings: tuple[Setting, ...] = SETTINGS) -> Iterator[pd.DataFrame]:
     """Yield the coverage of every interval so far, every few seeds, all settings alike."""
     seen: dict[str, Outcomes] = {setting.name: {} for setting in settings}
     measure.TIMED_CALLS = 1  # seconds have no interval here
-    for seed in range(1, repetitions + 1):
+    for done, seed in enumerate(seeds, start=1):
         for setting in settings:
             for key, hit, bounded in covered(setting, seed):
                 seen[setting.name].setdefault(key, []).append((hit, bounded))
-        if seed % EVERY == 0 or seed == repetitions:
-            click.echo(f"{seed} of {repetitions}", err=True)
+        if done % EVERY == 0 or done == len(seeds):
+            click.echo(f"{done} of {len(seeds)}", err=True)
             yield pd.DataFrame([line for s in settings for line in summary(s, seen[s.name])])
 
 
@@ -214,10 +217,11 @@ def _markdown(table: pd.DataFrame) -> str:
 
 @click.command()
 @click.option("--repetitions", default=600, show_default=True, help="Seeds a setting.")
-def main(repetitions: int) -> None:
+@click.option("--first", default=1, show_default=True, help="The first seed.")
+def main(repetitions: int, first: int) -> None:
     """Run the study and write its tables."""
     table = pd.DataFrame()
-    for table in study(repetitions):
+    for table in study(range(first, first + repetitions)):
         table.to_csv(HERE / "coverage.csv", index=False, float_format="%.4f")
         (HERE / "coverage.md").write_text(page(table), encoding="utf-8")
     outside = table[(table["coverage"] < REQUIRED[0]) | (table["coverage"] > REQUIRED[1])]

@@ -108,12 +108,12 @@ def _errors(
         return rows
     tasks = pairs.break_even(exact[1], short[1], apart)
     timed = pairs.break_even(exact[1], short[1], apart, (costs[0], costs[1]))
-    found = {"break_even": tasks, "break_even_seconds": timed}
+    ends = {"break_even": tasks, "break_even_seconds": timed}
     return [
         *rows,
         *(
             row(name, interval, "ok" if math.isfinite(interval.high) else "unbounded")
-            for name, interval in found.items()
+            for name, interval in ends.items()
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Draw tasks again, one source at a time crossed with the others: where does the noise come from?"""
+"""Draw tasks again, one source crossed with the other: where does the noise come from?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def measure(
     """
     states = redraws(subject, seed)
     design = plan(tasks, states)
-    split = design.supports * design.queries > 1 and "coupled" not in states.values()
+    split = design.draws > design.tasks and "coupled" not in states.values()
     if not split:
         return [Row("component", of=x, status=_because(x, states) or "withheld") for x in SOURCES]
     sample = gather(subject, crossed(design), seed, 1, memory, advance)
@@ -99,8 +99,8 @@ def _rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> lis
         place = {"of": name, "layer": layer}
         status = _because(source, states)
         if status:
-            rows.append(Row("component", value=0.0 if status == "zero" else None, status=status,
-                            **place))  # fmt: skip
+            value = 0.0 if status == "zero" else None
+            rows.append(Row("component", of=name, layer=layer, value=value, status=status))
             continue
         rows.append(row("component", found[source].skewed(), **place))
         if total.value > 0 and total.left_out.min() > 0:

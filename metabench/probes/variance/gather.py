@@ -38,7 +38,7 @@ class InMemory:
     def __init__(self, array: Array) -> None:
         """Hold the array `(n, Q)`."""
         self.array = array
-        self.finite = np.isfinite(array).all(1)
+        self.finite = np.asarray(np.isfinite(array).all(1))
 
     def columns(self, start: int, stop: int) -> Array:
         """Read the numbers `start .. stop - 1` of every vector."""
@@ -53,7 +53,7 @@ class OnDisk:
 
     def __init__(self, parts: Iterator[Array]) -> None:
         """Write the parts `(m, Q)` one after another."""
-        self.file = tempfile.TemporaryFile(prefix="metabench-")  # noqa: SIM115  # closed with self
+        self.file = tempfile.TemporaryFile(prefix="metabench-")  # ruff: ignore[open-file-with-context-handler]  # closed with self
         finite = []
         for part in parts:
             part.tofile(self.file)

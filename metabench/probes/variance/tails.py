@@ -41,8 +41,8 @@ def refused(rows: list[Row], layer: str = "") -> bool:
 def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
     """Count the different tasks among so many draws; no row where none comes back.
 
-    A task comes back where its support or its query set does, bit for bit. A finite pool whose tasks
-    come back with fresh examples can't be told from an endless one by its data.
+    A task comes back where its support or its query set does, bit for bit. A finite pool whose
+    tasks come back with fresh examples can't be told from an endless one by its data.
     """
     seen: tuple[set[bytes], set[bytes]] = (set(), set())
     for start in range(0, tasks, subject.lift.chunk):
@@ -50,7 +50,8 @@ def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
         drawn = subject.sample(Address.fresh(start, count), seed)
         for found, data in zip(seen, (drawn.support, drawn.query), strict=True):
             found.update(_digests(data, count))
-    different = min(map(len, seen))
+    # A set that every task shares is part of the problem, no sign of a pool.
+    different = min((len(each) for each in seen if len(each) > 1), default=1)
     return [Row("distinct_tasks", value=float(different))] if different < tasks else []
 
 

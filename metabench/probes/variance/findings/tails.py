@@ -39,7 +39,7 @@ def heavy(table: pd.DataFrame) -> list[Finding]:
         return []
     if index[0].value >= FINITE and index[0].high >= RELIABLE:
         return []
-    where = f"; the largest is task {number(largest[0].value)}" if largest else ""
+    where = f"; the largest is task {largest[0].value:.0f}" if largest else ""
     text = (
         f"|g - E g| has a tail of index {number(index[0].value)} {interval(index[0])}, and the top "
         f"1 % of tasks make {percent(top[0])} of its squares{where}. "
