@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -53,7 +54,9 @@ class OnDisk:
 
     def __init__(self, parts: Iterator[Array]) -> None:
         """Write the parts `(m, Q)` one after another."""
-        self.file = tempfile.TemporaryFile(prefix="metabench-")  # ruff: ignore[open-file-with-context-handler]  # closed with self
+        file = tempfile.TemporaryFile(prefix="metabench-")  # ruff: ignore[open-file-with-context-handler]
+        weakref.finalize(self, file.close)  # the file lives as long as the sample
+        self.file = file
         finite = []
         for part in parts:
             part.tofile(self.file)
