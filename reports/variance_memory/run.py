@@ -16,7 +16,8 @@ import click
 import torch
 from torch import Tensor
 
-from metabench import MAML, SGD, Address, Family, Layout, Lift, Problem, Subject, Task, Variance
+from metabench import MAML, SGD, Address, Layout, Lift, Problem, Subject, Task, Variance
+from metabench.families.family import Family
 from metabench.memory import parse
 from metabench.problem import Data, Layouts
 

@@ -92,5 +92,5 @@ def _amplification(table: pd.DataFrame) -> list[Finding]:
         f"The inner loop multiplies the variance by {number(found[0].value)} {interval(found[0])} "
         "over the plain query gradient at theta."
     )
-    repair = "Lower the inner rate or take fewer inner steps; metabench measures the effect."
+    repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
     return [Finding("amplification", "warning", claim, repair, (found[0],))]
