@@ -21,7 +21,7 @@ from metabench.misuse import Misuse
 from metabench.own import Own
 from metabench.provenance import provenance
 from metabench.report.page import page
-from metabench.report.text import by_axis, overall
+from metabench.report.text import tables
 from metabench.rows import to_table
 
 ROOTS = ("algo", "family", "probe", "lift")
@@ -62,10 +62,9 @@ def run(
         return
     # checks have a finding; among the numbers they stand where they were asked for
     numbers = table if probe == "verify" else table[table["quantity"] != "check"]
-    for shown in (by_axis(numbers, cell.probe.axis), overall(numbers)):
-        if shown.lines:
-            print_table(shown)
-            click.echo()
+    for text in tables(numbers, cell.probe.axis):
+        print_table(text)
+        click.echo()
     print_findings(findings)
     click.echo(f"\npage   {html}\ntable  {csv}\nnext   {_next(probe, choices)}")
 

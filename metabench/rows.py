@@ -19,8 +19,9 @@ class Row(NamedTuple):
 
     A number that is missing or not finite is None, and `status` says why: `ok`, `diverged` (a
     meta-gradient was not finite), `overflow`, `unbounded` (an end of the interval is infinite),
-    `unresolved` (can't be told from zero), `degenerate` (nothing varied), `withheld` (an
-    assumption behind the number was refuted by the measurement).
+    `unresolved` (can't be told from zero), `degenerate` (nothing varied), `zero` (by construction,
+    so without an interval), `withheld` (an assumption behind the number was refuted by the
+    measurement), `fixed` (the sampler can't redraw it), `coupled` (a redraw changes more than it).
     """
 
     quantity: str
@@ -85,9 +86,15 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield path, value
 
 
-def from_table(table: pd.DataFrame, quantity: str) -> list[Row]:
-    """Read the rows of one quantity back, in order."""
-    part = table[table["quantity"] == quantity][list(Row._fields)]
+def from_table(
+    table: pd.DataFrame, quantity: str, of: str | None = "", layer: str | None = ""
+) -> list[Row]:
+    """Read the rows of one quantity back, in order: the whole, or one source; None reads all."""
+    keep = table["quantity"] == quantity
+    for column, wanted in (("of", of), ("layer", layer)):
+        if wanted is not None:
+            keep &= table[column] == wanted
+    part = table[keep][list(Row._fields)]
     return [Row(*map(_or_none, line)) for line in part.itertuples(index=False)]
 
 

@@ -67,6 +67,20 @@ class Subject:
         object.__setattr__(other, "theta", theta)
         return other
 
+    def with_shots(self, times: int) -> Subject:
+        """Look at tasks with so many times the support examples: that many redraws end to end."""
+
+        def sample(address: Address, seed: int) -> Task:
+            draws = [
+                as_task(self.sample(address._replace(support=address.support * times + j), seed))
+                for j in range(times)
+            ]
+            supports = [draw.support for draw in draws]
+            joined = tree_map(lambda *leaves: torch.cat(leaves, dim=1), *supports)
+            return draws[0]._replace(support=joined)
+
+        return replace(self, sample=sample)
+
     def draw(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks, `(T, ...)`, with the mini-batches of their inner loops."""
         task = cast(as_task(self.sample(address, seed)), self.theta)

@@ -74,3 +74,63 @@ def test_one_task_is_the_textbook_formula():
 def test_settings_without_a_quadratic_are_refused(settings):
     with pytest.raises(Misuse):
         Quadratic(**settings)
+
+
+@pytest.mark.parametrize(
+    ("cls", "steps", "batch"), [(MAML, 3, 0), (FOMAML, 3, 0), (MAML, 1, 2), (FOMAML, 1, 2)]
+)
+def test_components_agree_with_what_two_draws_share(cls, steps, batch):
+    """E<g, g'> over pairs that share exactly some sources, drawn so, with no design behind it."""
+    family = Quadratic(dim=4, shots=4, queries=3, jitter=0.8)
+    algorithm, theta, n = cls(steps=steps, step=SGD(rate=0.6), batch=batch), family.theta(1), 40_000
+    subject = Subject(family.problem(), family.sample, algorithm, theta)
+    first = Address.fresh(0, n)
+    g = subject.meta_gradients(first, seed=2).grad.numpy()
+
+    def product(**other):
+        address = first._replace(**{axis: getattr(first, axis) + 1 for axis in other})
+        return (g * subject.meta_gradients(address, seed=2).grad.numpy()).sum(1)
+
+    truth = family.truth(theta, steps, 0.6, cls is FOMAML, batch)
+
+    parts, base = truth.components, truth.mean_norm_squared
+    nothing = base + parts["task"]
+    for found, expected in (
+        (product(support=1, query=1, inner=1), nothing),
+        (product(query=1, inner=1), nothing + parts["support"]),
+        (product(support=1, inner=1), nothing + parts["query"]),
+        (product(inner=1), base + truth.variance - parts["inner"]),
+        (product(), base + truth.variance),
+    ):
+        assert abs(found.mean() - expected) < 4.5 * found.std() / np.sqrt(n)
+
+
+def test_many_shots_approach_the_limit_as_one_over_shots():
+    theta = Quadratic(dim=6).theta(0)
+    limit = Quadratic(dim=6).many_shot(theta, 2, 0.4)
+
+    gaps = [
+        np.linalg.norm(Quadratic(dim=6, shots=shots).truth(theta, 2, 0.4).mean - limit)
+        for shots in (100, 200, 400)
+    ]
+
+    assert gaps[0] / gaps[1] == pytest.approx(2, rel=0.02)
+    assert gaps[1] / gaps[2] == pytest.approx(2, rel=0.01)
+
+
+def test_mini_batches_over_several_steps_have_no_closed_form():
+    with pytest.raises(Misuse, match="1 step"):
+        Quadratic().truth(Quadratic().theta(0), steps=2, rate=0.1, batch=2)
+
+
+def test_a_centre_has_the_tail_it_was_asked_for():
+    """P(|c| > t) falls as t^-tail: between the top 1 % and the top 0.01 %, by 100^(1/tail)."""
+    family = Quadratic(dim=1, tail=1.5, noise=0.0, jitter=0.0)
+    centres = family.sample(Address.fresh(0, 400_000), seed=3).query[1][:, 0, 0].abs().numpy()
+
+    ratio = np.quantile(centres, 0.9999) / np.quantile(centres, 0.99)
+
+    assert ratio == pytest.approx(100 ** (1 / 1.5), rel=0.2)
+    assert family.truth(family.theta(0), 1, 0.1).variance == np.inf
+    finite = Quadratic(tail=4.0).bowl.spread_squared
+    assert finite == pytest.approx(2.0)

@@ -65,7 +65,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(1).standard_normal(30)
     left_out = (x.sum() - x) / 29
 
-    assert stats._spread(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
+    assert stats.spread(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
 
 
 def test_quantiles_are_those_of_scipy():
@@ -84,52 +84,43 @@ def test_share_intervals_are_the_exact_binomial_ones(hits, count):
     assert found.high == pytest.approx(expected.high, abs=1e-12)
 
 
-def test_the_interval_of_the_noise_scale_ends_where_ratios_are_just_refuted():
+def test_score_intervals_end_where_the_estimate_is_just_refuted():
+    moments = Moments.of(sample(60, mean=1.0))
+    slope, floor = stats._null_variance(moments)
+
+    found = stats.mean_norm_interval(moments)
+
+    for end in (found.low, found.high):
+        error = math.sqrt(slope * end + floor)
+        assert abs(end - found.value) == pytest.approx(stats.quantile(59) * error, rel=1e-9)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.05, 0.1, 0.5])
+@pytest.mark.parametrize("dim", [1, 2, 30])
+def test_score_intervals_cover_near_zero_and_far_from_it(dim, mean):
+    rng = np.random.default_rng(dim)
+    truth, hits = dim * mean**2, 0
+    for _ in range(400):
+        found = stats.mean_norm_interval(Moments.of(mean + rng.standard_normal((200, dim))))
+        hits += found.low <= truth <= found.high
+
+    assert scipy_stats.binomtest(hits, 400, 0.95).pvalue > 1e-4 or 380 <= hits <= 396
+
+
+def test_the_noise_scale_keeps_exactly_the_ratios_that_are_not_refuted():
     moments = Moments.of(sample(60, mean=2.0))
-    cov, t = stats._spreads(*moments.without_each()), stats.quantile(59)
-    along = moments.projections.var(ddof=1) / moments.mean_squared
+    tops, bottoms = moments.without_each()
+    cov, t = stats.spreads(tops, bottoms), stats.quantile(59)
+    slope, floor = stats._null_variance(moments)
 
     found = stats.noise_scale_interval(moments)
 
     for ratio in (found.low, found.high):
         gap = moments.variance - ratio * moments.mean_norm_squared
-        spread = 4 * moments.variance / ratio * along / 60 + 2 * moments.covariance_squared / 60**2
-        error = math.sqrt(cov[0, 0] - 2 * ratio * cov[0, 1] + ratio**2 * spread)
+        below = slope * moments.variance / ratio + floor
+        error = math.sqrt(cov[0, 0] - 2 * ratio * cov[0, 1] + ratio**2 * below)
         assert abs(gap) == pytest.approx(t * error, rel=1e-9)
     assert found.low < found.value < found.high
-
-
-def test_the_squared_covariance_is_unbiased():
-    found = np.array([Moments.of(sample(12, seed=s)).covariance_squared for s in range(2000)])
-
-    expected = 1 + 16 + 81 + 256
-
-    assert abs(found.mean() - expected) < 4 * found.std() / math.sqrt(2000)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 20])
-@pytest.mark.parametrize("strength", [0.0, 2.0, 5.0, 50.0])
-def test_squared_mean_and_noise_scale_cover_from_no_signal_to_a_strong_one(dim, strength):
-    """`strength` is |E g|^2 over the spread of its estimate at zero signal."""
-    n, repetitions = 100, 400
-    scales = np.linspace(1, 0.3, dim)
-    truth = strength * math.sqrt(2 * (scales**4).sum()) / n
-    variance = (scales**2).sum()
-    rng = np.random.default_rng(dim)
-    shift = rng.standard_normal(dim)
-    shift *= math.sqrt(truth) / np.linalg.norm(shift)
-
-    hits = np.zeros(2)
-    for _ in range(repetitions):
-        moments = Moments.of(rng.standard_normal((n, dim)) * scales + shift)
-        mean, ratio = stats.mean_norm_interval(moments), stats.noise_scale_interval(moments)
-        hits += [
-            mean.low <= truth <= mean.high,
-            ratio.low <= (variance / truth if truth else math.inf) <= ratio.high,
-        ]
-
-    # at a true coverage of 95 %, 365 of 400 or fewer have a probability below 0.1 %
-    assert (hits > 365).all()
 
 
 def test_a_signal_that_cannot_be_told_from_zero_has_an_unbounded_noise_scale():
@@ -162,18 +153,17 @@ def test_the_slope_of_exact_power_laws_is_found_and_bracketed():
 
 def test_tasks_to_detect_are_about_what_it_takes():
     """With the predicted number of tasks, most samples resolve the mean."""
-    X = sample(100, dim=4, seed=3, mean=0.25)
-    moments = Moments.of(X)
-    assert stats.mean_norm_interval(moments).low <= 0
-    truth = moments._replace(mean_squared=4 * 0.25**2 + 30 / 100)
+    moments = Moments.of(sample(100, dim=4, seed=3, mean=0.2))
+    truth = moments._replace(mean_squared=4 * 0.2**2 + 30 / 100)
+    assert stats.mean_norm_interval(truth).low <= 0
 
     needed = stats.tasks_to_detect(truth)
 
     hits = [
-        stats.mean_norm_interval(Moments.of(sample(int(needed), seed=s, mean=0.25))).low > 0
+        stats.mean_norm_interval(Moments.of(sample(int(needed), seed=s, mean=0.2))).low > 0
         for s in range(200)
     ]
-    assert np.mean(hits) > 0.5
+    assert 0.5 < np.mean(hits) < 0.999
 
 
 @pytest.mark.parametrize("seed", range(3))

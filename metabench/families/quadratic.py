@@ -9,16 +9,15 @@ few-shot adaptation biased, as it is on real problems.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import comb
 from torch import Tensor
 
 from metabench import draws
 from metabench.families.family import Family, at_least
+from metabench.families.moments import Bowl, Truth
 from metabench.layout import Layout
 from metabench.misuse import Misuse
 from metabench.problem import Address, Data, Layouts, Problem, Task
@@ -26,28 +25,12 @@ from metabench.problem import Address, Data, Layouts, Problem, Task
 Vector = NDArray[np.float64]
 
 
-class Truth(NamedTuple):
-    """Exact moments of one task's meta-gradient: E g `(dim,)` and tr Cov(g)."""
-
-    mean: Vector
-    variance: float
-
-    @property
-    def mean_norm_squared(self) -> float:
-        """|E g|^2."""
-        return float(self.mean @ self.mean)
-
-    @property
-    def noise_scale(self) -> float:
-        """Tr Cov(g) / |E g|^2, in tasks."""
-        return self.variance / self.mean_norm_squared
-
-
 @dataclass(frozen=True)
 class Quadratic(Family):
     """Quadratic bowls with random centres; every moment of MAML and FOMAML in closed form.
 
-    Task: c ~ N(0, spread^2). Example: a = h (1 +- jitter) with a fair sign in each coordinate,
+    Task: c ~ N(0, spread^2), times a Pareto number of index `tail` if that is finite.
+    Example: a = h (1 +- jitter) with a fair sign in each coordinate,
     e ~ N(0, noise^2), z = c + e / a, where h runs from 1 down to 1 / condition.
     The setting is that of (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400),
     with Lipschitz constants 1 + jitter (gradient) and 0 (Hessian).
@@ -61,6 +44,7 @@ class Quadratic(Family):
     offset: float = 0.5  # standard deviation of theta around the mean centre [parameter]
     shots: int = 10  # support examples of a task [examples]
     queries: int = 10  # query examples of a task [examples]
+    tail: float = np.inf  # tail index of a centre's distance; inf: Gaussian [1]
 
     def __post_init__(self) -> None:
         """Refuse settings under which a curvature or a variance would not be positive."""
@@ -69,6 +53,8 @@ class Quadratic(Family):
             raise Misuse(f"condition is {self.condition}; it must be at least 1.")
         if not 0 <= self.jitter < 1:
             raise Misuse(f"jitter is {self.jitter}; it must lie in [0, 1), or curvature vanishes.")
+        if not self.tail > 0:
+            raise Misuse(f"tail is {self.tail}; it must be positive (inf: Gaussian centres).")
         for name in ("spread", "noise", "offset"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
@@ -90,7 +76,9 @@ class Quadratic(Family):
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with curvatures and targets `(T, shots, dim)` and `(T, queries, dim)`."""
-        centre = self.spread * draws.normal(draws.uniform(seed, "task", address, self.dim))
+        numbers = draws.uniform(seed, "task", address, self.dim + 1)
+        centre = self.spread * draws.normal(numbers[:, :-1])
+        centre *= numbers[:, -1:] ** (-1 / self.tail)
 
         def examples(axis: str, count: int) -> tuple[Tensor, Tensor]:
             numbers = draws.uniform(seed, axis, address, 2 * count * self.dim)
@@ -103,48 +91,33 @@ class Quadratic(Family):
 
         return Task(examples("support", self.shots), examples("query", self.queries))
 
-    def truth(self, theta: Tensor, steps: int, rate: float, first_order: bool = False) -> Truth:
-        r"""Give the exact moments of the meta-gradient for `steps` plain gradient steps.
+    @property
+    def bowl(self) -> Bowl:
+        """What the exact moments depend on."""
+        heavier = self.tail / (self.tail - 2) if 2 < self.tail < np.inf else 1.0
+        spread = self.spread**2 * (np.inf if self.tail <= 2 else heavier)
+        return Bowl(self.curvatures, self.jitter, self.noise, spread, self.shots, self.queries)
 
-        With mean support curvature A, :math:`r = (1 - \alpha A)^K` and
-        :math:`s = \alpha \sum_{j<K} (1 - \alpha A)^j`, adaptation ends at
-        :math:`\phi_K - c = r (\theta - c) + s \bar e`, and the meta-gradient is
-        :math:`r [\bar a_Q (\phi_K - c) - \bar e_Q]`, without the leading r to first order.
-        Expectations over A sum its binomial distribution.
+    def truth(
+        self, theta: Tensor, steps: int, rate: float, first_order: bool = False, batch: int = 0
+    ) -> Truth:
+        r"""Give the exact moments of the meta-gradient for `steps` plain gradient steps.
 
         Args:
             theta: where the moments are wanted, `(dim,)`.
             steps: K.
             rate: alpha.
             first_order: FOMAML's moments instead of MAML's.
+            batch: examples in an inner mini-batch, 0 for all; for one step only.
 
         Returns:
-            The moments over task, support and query together.
+            The moments over all sources together, and what each source contributes.
         """
-        u = theta.double().cpu().numpy()
-        h, signs, weights = self.curvatures, *self._binomial()
-        shrink = 1 - rate * h[:, None] * (1 + self.jitter * signs)  # 1 - alpha A, (dim, values)
-        r = shrink**steps
-        s = rate * sum((shrink**j for j in range(steps)), start=np.zeros_like(shrink))
-        lead = np.ones_like(r) if first_order else r
+        return self.bowl.truth(theta.double().cpu().numpy(), steps, rate, first_order, batch)
 
-        def expected(values: Vector) -> Vector:
-            mean: Vector = values @ weights
-            return mean
-
-        query_square = h**2 * (1 + self.jitter**2 / self.queries)
-        adapted = expected(lead**2 * r**2) * (u**2 + self.spread**2)
-        noisy = expected(lead**2 * s**2) * self.noise**2 / self.shots
-        square = query_square * (adapted + noisy)
-        square += expected(lead**2) * self.noise**2 / self.queries
-        mean = h * expected(lead * r) * u
-        return Truth(mean, float(square.sum() - mean @ mean))
-
-    def _binomial(self) -> tuple[Vector, Vector]:
-        """Give the values and probabilities of the mean of `shots` fair signs."""
-        heads = np.arange(self.shots + 1)
-        weights = np.asarray(comb(self.shots, heads) / 2.0**self.shots, np.float64)
-        return 2 * heads / self.shots - 1, weights
+    def many_shot(self, theta: Tensor, steps: int, rate: float) -> Vector:
+        """Give MAML's expected meta-gradient with endless support sets, `(dim,)`."""
+        return self.bowl.many_shot(theta.double().cpu().numpy(), steps, rate)
 
 
 def _identity(theta: Tensor) -> Tensor:

@@ -149,7 +149,9 @@ def _print_cells(result: Tables) -> None:
         (i, name): row
         for name in names
         for i, row in zip(
-            rows["cell"][rows["quantity"] == name], from_table(rows, name), strict=True
+            rows["cell"][rows["quantity"] == name],
+            from_table(rows, name, of=None, layer=None),
+            strict=True,
         )
     }
     settings = varying(result.cells)

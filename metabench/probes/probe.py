@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from metabench.rows import Finding, Row
 
@@ -19,6 +19,14 @@ Progress = Callable[[int, int], None]  # (tasks done, tasks in all)
 
 def silent(done: int, total: int) -> None:
     """Report progress to nobody."""
+
+
+class Drawing(NamedTuple):
+    """One figure: what it asks, how to read it, and what draws it."""
+
+    title: str
+    caption: str
+    draw: Callable[[Axes], None]
 
 
 class Probe(ABC):
@@ -45,3 +53,7 @@ class Probe(ABC):
     @abstractmethod
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw one measured table."""
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Give every figure of the page; the first is what `draw` draws."""
+        return [Drawing(self.question, self.caption, lambda axes: self.draw(table, axes))]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metabench.report.figure import render
-from metabench.report.text import by_axis, cell, overall
+from metabench.report.text import cell, details, tables
 from metabench.rows import Finding, flatten
 
 if TYPE_CHECKING:
@@ -44,13 +44,15 @@ def page(
         lstrip_blocks=True,
     )
     name = type(probe).__name__.lower()
-    figure = render(name, probe.question, probe.caption, lambda axes: probe.draw(table, axes))
+    drawn = probe.drawings(table)
+    names = [name, *(f"{name}-{i}" for i in range(2, len(drawn) + 1))]
+    figures = [render(name, *drawing) for name, drawing in zip(names, drawn, strict=True)]
     return environment.get_template("page.html").render(
         title=_title(name, spec or {}),
         question=probe.question,
         findings=[(finding, [(r, cell(r)) for r in finding.evidence]) for finding in findings],
-        figures=[figure],
-        tables=[text for text in (by_axis(table, probe.axis), overall(table)) if text.lines],
+        figures=figures,
+        tables=[*tables(table, probe.axis), *details(table)],
         spec=list(flatten(spec or {})),
         provenance=list(flatten(provenance or {})),
     )

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-SAID = ("changed", "unavailable", "fused_norm")  # facts that findings speak of, no numbers
+SAID = ("changed", "unavailable", "fused_norm", "zero")  # facts that findings speak of, no numbers
+REASONS = {
+    "zero": "0 by construction",
+    "fixed": "withheld, because a redraw changes nothing",
+    "coupled": "withheld, because a redraw changes more than this",
+}
 
 
 class TextTable(NamedTuple):
@@ -20,9 +25,20 @@ class TextTable(NamedTuple):
     lines: tuple[tuple[str, ...], ...]
 
 
+def tables(table: pd.DataFrame, axis: str) -> list[TextTable]:
+    """Lay out what stands for all parameters, as a person at a terminal reads it."""
+    made = [by_axis(table, axis), by_source(table), overall(table)]
+    return [text for text in made if text.lines]
+
+
+def details(table: pd.DataFrame) -> list[TextTable]:
+    """Lay out the rest: what is compared at several places, and each layer on its own."""
+    return [text for text in (by_name(table), by_layer(table)) if text.lines]
+
+
 def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
     """Lay out the quantities measured at several places of the axis, a place a line."""
-    part = table[table["at"].notna()]
+    part = table[table["at"].notna() & (table["of"] == "") & (table["layer"] == "")]
     # A quantity that is fine everywhere and says so only by being zero would be a column of noise.
     quantities = [
         name
@@ -35,22 +51,53 @@ def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
     return TextTable((axis, *map(words, quantities)), tuple(lines))
 
 
+def by_source(table: pd.DataFrame) -> TextTable:
+    """Lay out the components, a source a line, with their shares."""
+    shares = {r.of: r for r in from_table(table, "share", of=None)}
+    lines = [(r.of, cell(r), cell(shares.get(r.of))) for r in from_table(table, "component", None)]
+    return TextTable(("source", "variance", "share"), tuple(lines))
+
+
 def overall(table: pd.DataFrame) -> TextTable:
     """Lay out the quantities that stand for the whole, one a line."""
-    part = table[table["at"].isna()]
-    names = dict.fromkeys(part["quantity"])
-    part = part[~part["quantity"].isin(SAID)]
-    lines = [(label(r), cell(r)) for name in names for r in from_table(part, name)]
+    part = table[table["at"].isna() & (table["layer"] == "")]
+    lines = [
+        (_named(r), cell(r))
+        for name in dict.fromkeys(part["quantity"])
+        if name not in (*SAID, "component", "share")
+        for r in from_table(part, name, of=None)
+    ]
     return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
 
 
-def label(row: Row) -> str:
-    """Name what a row measured, and of what.
+def by_name(table: pd.DataFrame) -> TextTable:
+    """Lay out what is measured for several estimators or objectives at several places."""
+    part = table[table["at"].notna() & (table["of"] != "") & (table["layer"] == "")]
+    columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    rows = {(r.quantity, r.of, r.at): r for name, of in columns for r in from_table(part, name, of)}
+    lines = [
+        (number(at), *(cell(rows.get((*column, at))) for column in columns))
+        for at in sorted(set(part["at"]))
+    ]
+    header = ("at", *(f"{words(name)}, {of}" for name, of in columns))
+    return TextTable(header, tuple(lines))
 
-    >>> label(Row("check", of="Hessian symmetry"))
-    'check: Hessian symmetry'
-    """
-    return words(row.quantity) + (f": {row.of}" if row.of else "")
+
+def by_layer(table: pd.DataFrame) -> TextTable:
+    """Lay out every quantity of each layer, a layer a line."""
+    part = table[table["layer"] != ""]
+    columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    rows = {
+        (r.quantity, r.of, r.layer): r
+        for name, of in columns
+        for r in from_table(part, name, of, layer=None)
+    }
+    lines = [
+        (layer, *(cell(rows.get((*column, layer))) for column in columns))
+        for layer in dict.fromkeys(part["layer"])
+    ]
+    header = ("layer", *(f"{words(name)}, {of}" if of else words(name) for name, of in columns))
+    return TextTable(header, tuple(lines))
 
 
 def cell(row: Row | None) -> str:
@@ -63,6 +110,8 @@ def cell(row: Row | None) -> str:
     """
     if row is None:
         return ""
+    if row.status in REASONS:
+        return REASONS[row.status]
     if row.value is None and row.low is None:
         return row.status
     text = "unbounded" if row.value is None else number(row.value)
@@ -80,6 +129,10 @@ def number(value: float) -> str:
     ('4096', '0.0123', '5.61')
     """
     return f"{value:.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _named(row: Row) -> str:
+    return f"{words(row.quantity)}, {row.of}" if row.of else words(row.quantity)
 
 
 def words(name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from metabench.memory import parse
 from metabench.misuse import Misuse
-from metabench.probes.probe import Probe, Progress, silent
+from metabench.probes.probe import Drawing, Probe, Progress, silent
 from metabench.rows import Finding, Row
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Variance(Probe):
     batches: int = 128  # most batches at each B above 1 [batches]
     sizes: tuple[int, ...] = ()  # values of B; empty: 1, 2, 4, .. tasks / 16, at most 64 [tasks]
     batch: int = 25  # the B you train with, which the first finding speaks of [tasks]
+    redrawn: int = 512  # most tasks drawn again for components and biases, 0: none [tasks]
+    ladder: int = 16  # most shots, times the task's own, for the many-shot limit; 0: none [1]
+    memory: str = "half"  # what may be held: 4GiB, or half of what is free [bytes]
 
     axis: ClassVar[str] = "B"
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
@@ -48,6 +52,11 @@ class Variance(Probe):
             raise Misuse(f"B is {given}; a task batch holds at least 1 task.")
         if self.batches < FEWEST:
             raise Misuse(f"batches is {self.batches}; intervals need at least {FEWEST}.")
+        if self.redrawn and not self.redrawn >= FEWEST:
+            raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
+        if self.ladder and self.ladder < 4:
+            raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
+        parse(self.memory)
         largest = max(self.sizes, default=2)
         if self.tasks < FEWEST * largest:
             raise Misuse(
@@ -63,6 +72,11 @@ class Variance(Probe):
         sizes = sorted({1, *(self.sizes or powers)})
         return {B: self.tasks if B == 1 else min(self.tasks // B, self.batches) for B in sizes}
 
+    @property
+    def again(self) -> int:
+        """Tasks that are drawn again: at most half of all, since each is drawn many times."""
+        return min(self.redrawn, self.tasks // 2) if self.redrawn else 0
+
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
         """Measure `variance`, `snr` and `seconds` at each B, and what follows from them."""
         from metabench.probes.variance.measure import measure
@@ -73,10 +87,17 @@ class Variance(Probe):
         """Say whether tasks are independent, the signal is heard, and which B balances noise."""
         from metabench.probes.variance.diagnose import diagnose
 
-        return diagnose(table, self.batch)
+        return diagnose(table, self.batch, self.tasks)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw variance against B with the 1/B line and the noise scale."""
         from metabench.probes.variance.draw import draw
 
         draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add the sources of the variance, stacked, where they were told apart."""
+        from metabench.probes.variance.stack import CAPTION, QUESTION, draw, drawable
+
+        stacked = [Drawing(QUESTION, CAPTION, lambda axes: draw(table, axes))]
+        return super().drawings(table) + (stacked if drawable(table) else [])

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.probes.variance.findings import tails
+from metabench.probes.variance.findings.bias import bias
+from metabench.probes.variance.findings.sources import sources
+from metabench.probes.variance.findings.words import interval, number, percent
 from metabench.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def diagnose(table: pd.DataFrame, batch: int) -> list[Finding]:
+def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
     """Make findings of one variance table for training at B = `batch`, the weightiest first."""
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
+    where_from = sources(table)
+    dominant = [finding for finding in where_from if finding.level == "warning"]
     findings = [
         *_divergence(table, batch),
+        *tails.pool(table, tasks),
+        *tails.heavy(table),
+        *dominant,
         *_noise(table, batch),
         *_independence(table, largest),
+        *(finding for finding in where_from if finding not in dominant),
+        *bias(table, batch),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
@@ -29,7 +40,7 @@ def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
     where = from_table(table, "first_diverged")
     first = f" (the first is task {where[0].value:.0f})" if where else ""
     claim = (
-        f"{_percent(alone)} of {_batches(alone.at)} give a meta-gradient that is not finite{first},"
+        f"{percent(alone)} of {_batches(alone.at)} give a meta-gradient that is not finite{first},"
         " so at these settings the variance, and what follows from it, does not exist."
     )
     if alone.at == 1 and alone.value is not None:
@@ -46,7 +57,7 @@ def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
     (slope,) = from_table(table, "slope")
     if slope.value is None:
         return []
-    law = f"Variance falls as B^{slope.value:.2f} {_interval(slope)} from B = 1 to {largest}"
+    law = f"Variance falls as B^{slope.value:.2f} {interval(slope)} from B = 1 to {largest}"
     if slope.status == "refuted":
         slower = slope.value > -1
         claim = (
@@ -79,9 +90,9 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
     if scale.value is None or scale.low is None or scale.high is None:
         return []
     text = (
-        f"Noise equals signal at {_number(scale.value)} tasks {_interval(scale)}; at B = {batch} "
-        f"the signal-to-noise ratio is {_number(batch / scale.value)} "
-        f"[{_number(batch / scale.high)}, {_number(batch / scale.low)}]."
+        f"Noise equals signal at {number(scale.value)} tasks {interval(scale)}; at B = {batch} "
+        f"the signal-to-noise ratio is {number(batch / scale.value)} "
+        f"[{number(batch / scale.high)}, {number(batch / scale.low)}]."
     )
     progress = 1 / (1 + scale.value / batch)
     gain = f" A step at B = {batch} makes about {progress:.0%} of a noiseless step's progress."
@@ -103,8 +114,8 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
 def _unresolved(table: pd.DataFrame, mean: Row) -> Finding:
     needed = from_table(table, "tasks_to_detect")
     claim = (
-        f"The mean meta-gradient can't be told from zero: |E g|^2 = {_number(mean.value)} "
-        f"{_interval(mean)}. No noise scale is claimed."
+        f"The mean meta-gradient can't be told from zero: |E g|^2 = {number(mean.value)} "
+        f"{interval(mean)}. No noise scale is claimed."
     )
     if needed and needed[0].value is not None:
         repair = f"Measure with about --tasks {_round_up(needed[0].value)} to resolve it."
@@ -120,17 +131,5 @@ def _round_up(tasks: float) -> int:
     return power
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
-
-
-def _percent(share: Row) -> str:
-    return "An unknown share" if share.value is None else f"{100 * share.value:.3g} %"
-
-
 def _batches(at: float | None) -> str:
     return "tasks" if at == 1 else f"batches of {at or 0:.0f} tasks"
-
-
-def _interval(line: Row) -> str:
-    return f"[{_number(line.low)}, {_number(line.high)}]"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from metabench import stats
+from metabench import memory, stats
 from metabench.probes.probe import Progress
+from metabench.probes.variance import bias, components, tails
+from metabench.probes.variance.gather import by_layer, gather, within
 from metabench.problem import Address
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments
@@ -25,43 +29,105 @@ TIMED_CALLS = 3
 REFUTED = 0.999
 # A spread below this many roundings of the mean is arithmetic, not noise.
 ROUNDINGS = 100
+BY_LAYER = ("task_variance", "mean_norm_squared", "noise_scale")
 
 
 def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Measure the variance at each B and, from the tasks of B = 1, the noise scale."""
-    plan = probe.plan
-    total = sum(B * batches for B, batches in plan.items())
-    samples: dict[int, Moments] = {}
+    """Measure the variance at each B and, from the tasks of B = 1, what follows from it."""
+    budget = memory.parse(probe.memory)
+    small = within(subject, budget)
+    plan, total, done = probe.plan, cost(probe, subject), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done = min(done + count, total)
+        progress(done, total)
+
+    samples: dict[int, dict[str, Moments]] = {}
     rows: list[Row] = []
     start = 0
     for B, batches in plan.items():
         address = Address.fresh(start, B * batches)
-        grads, done = [], start
-        for means in subject.estimates(address, seed, B):
-            grads.append(means.double().cpu().numpy())
-            done += B * len(means)
-            progress(done, total)
+        sample = gather(small, address, seed, B, budget, advance)
         start += B * batches
-        sample = np.concatenate(grads)
-        rows.append(_diverged(B, sample))
+        rows.append(_diverged(B, sample.finite))
         if B == 1 and rows[-1].value:
-            first = int(address.task[~np.isfinite(sample).all(1)][0])
+            first = int(address.task[~sample.finite][0])
             rows.append(Row("first_diverged", value=float(first)))
-        samples[B] = Moments.of(sample)
+        layout = subject.problem.layouts.theta
+        samples[B] = by_layer(layout, [sample], Moments.of, Moments.joined)
+        del sample
     eps = torch.finfo(subject.theta.dtype).eps
-    states = {B: _status(moments, eps) for B, moments in samples.items()}
-    rows += [_variance("variance", samples[B], states[B], at=float(B)) for B in plan]
-    slope = _slope(samples, states)
-    rows += [slope, *_signal(samples, states[1], refuted=slope.status == "refuted")]
-    rows += [_seconds(subject, seed, B, start) for B in plan]
+    states = {B: _status(layers[""], eps) for B, layers in samples.items()}
+    heavy = tails.measure(samples[1]) if states[1] == "ok" else []
+    if tails.refused(heavy):  # no second moment: whatever the sample's is, it isn't the tasks'
+        states = dict.fromkeys(plan, "withheld")
+    whole = {B: layers[""] for B, layers in samples.items()}
+    rows += [_variance("variance", whole[B], states[B], at=float(B)) for B in plan]
+    slope = _slope(whole, states)
+    refuted = slope.status == "refuted"
+    rows += [slope, *_signal(whole, states[1], refuted)]
+    rows += [_seconds(small, seed, B, start) for B in plan]
+    rows += [*_layers(samples, states[1], refuted, eps), *heavy]
+    rows += tails.repeated(subject, seed, probe.tasks)
+    if small.lift.chunk < subject.lift.chunk:
+        rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
+    if probe.again:
+        rows += _again(probe, small, seed, budget, advance, states[1], start)
+    progress(total, total)
     return rows
 
 
-def _diverged(B: int, sample: stats.Vector) -> Row:
+def cost(probe: Variance, subject: Subject) -> int:
+    """Count the tasks of a whole measurement, a redraw as one."""
+    total = sum(B * batches for B, batches in probe.plan.items())
+    return total + probe.again * (16 + bias.cost(subject.algorithm, probe.ladder))
+
+
+def _again(
+    probe: Variance,
+    subject: Subject,
+    seed: int,
+    budget: int,
+    advance: Callable[[int], None],
+    status: str,
+    start: int,
+) -> list[Row]:
+    """Draw the first tasks again: components, biases. Without a variance there are none of them."""
+    if subject.withheld:
+        status = "withheld"
+    if status not in ("ok", "degenerate"):
+        sources = [Row("component", of=source, status=status) for source in components.SOURCES]
+        return [*sources, *(Row("bias", of=of, status=status) for of in ("estimator", "objective"))]
+
+    def seconds(which: Subject) -> float:
+        return (_seconds(which, seed, probe.batch, start).value or math.nan) / probe.batch
+
+    rows = components.measure(subject, seed, probe.again, budget, advance)
+    sizes = tuple(sorted({*probe.plan, probe.batch}))
+    return rows + bias.measure(
+        subject, seed, probe.again, probe.ladder, budget, advance, sizes, seconds
+    )
+
+
+def _layers(
+    samples: dict[int, dict[str, Moments]], status: str, refuted: bool, eps: float
+) -> list[Row]:
+    """Give variance, squared mean and noise scale of each layer from the tasks of B = 1."""
+    layers = {name: moments for name, moments in samples[1].items() if name}
+    rows = []
+    for name, moments in layers.items():
+        state = _status(moments, eps) if status == "ok" else status
+        signal = _signal({1: moments}, state, refuted)
+        rows += [r._replace(layer=name) for r in signal if r.quantity in BY_LAYER]
+    return rows
+
+
+def _diverged(B: int, finite: NDArray[np.bool_]) -> Row:
     """Count the batches whose estimate has a NaN or an infinity."""
-    hits = int((~np.isfinite(sample).all(1)).sum())
+    hits = int((~finite).sum())
     status = "diverged" if hits else "ok"
-    return row("diverged", stats.share_interval(hits, len(sample)), status, at=float(B))
+    return row("diverged", stats.share_interval(hits, len(finite)), status, at=float(B))
 
 
 def _status(moments: Moments, eps: float) -> str:
@@ -73,6 +139,8 @@ def _status(moments: Moments, eps: float) -> str:
 
 
 def _variance(quantity: str, moments: Moments, status: str, **where: float) -> Row:
+    if status == "withheld":
+        return row(quantity, Interval(math.nan, math.nan, math.nan), status, **where)
     if status == "degenerate":
         return row(quantity, Interval(moments.variance, math.nan, math.nan), status, **where)
     return row(quantity, stats.variance_interval(moments), status, **where)

@@ -18,11 +18,13 @@ SAFE = (
 
 def diagnose(table: pd.DataFrame) -> list[Finding]:
     """Make findings of the check rows of a table, the weightiest first."""
-    checks = from_table(table, "check")
-    fused = from_table(table, "fused_norm")
+    checks = from_table(table, "check", of=None)
+    fused = from_table(table, "fused_norm", of=None)
     findings = [_wrong(row, fused) for row in checks if row.status in BAD]
-    findings += [_zero(row) for row in from_table(table, "zero")]
-    findings += [_saddle(row) for row in from_table(table, "curvature") if row.status != "ok"]
+    findings += [_zero(row) for row in from_table(table, "zero", of=None)]
+    findings += [
+        _saddle(row) for row in from_table(table, "curvature", of=None) if row.status != "ok"
+    ]
     findings += _unchecked(table, fused)
     findings += _said(table)
     if not findings or all(finding.level == "info" for finding in findings):
@@ -88,10 +90,10 @@ def _words(row: Row) -> tuple[str, str, str]:
 
 def _unchecked(table: pd.DataFrame, fused: list[Row]) -> list[Finding]:
     """Warn of a black box that can't be checked where torch is known to be wrong."""
-    hidden = [row for row in from_table(table, "unavailable") if "black box" in row.of]
+    hidden = [row for row in from_table(table, "unavailable", of=None) if "black box" in row.of]
     open_ = [
         row
-        for row in from_table(table, "check")
+        for row in from_table(table, "check", of=None)
         if row.of == "finite differences" and row.value is None
     ]
     if not (hidden and open_ and fused):
@@ -139,9 +141,9 @@ def _held(checks: list[Row]) -> list[Finding]:
 def _said(table: pd.DataFrame) -> list[Finding]:
     made = [
         Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
-        for row in from_table(table, "changed")
+        for row in from_table(table, "changed", of=None)
     ]
-    for row in from_table(table, "unavailable"):
+    for row in from_table(table, "unavailable", of=None):
         why, _, instead = row.of.partition("; ")
         repair = instead[:1].upper() + instead[1:] + "."
         made.append(Finding("withheld", "info", f"Withheld: {why}.", repair, (row,)))

@@ -19,7 +19,7 @@ FLOOR = 1e-17  # where an error of exactly 0 is drawn
 def draw(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the relative error of each check on a logarithmic axis."""
     blue, orange = sns.color_palette("colorblind", 2)
-    rows = from_table(table, "check")
+    rows = from_table(table, "check", of=None)
     axes.set_xscale("log")
     for place, row in enumerate(rows):
         if row.value is None:

@@ -1,0 +1,70 @@
+r"""Two estimators on the same tasks: angle, error and break-even (NumPy and SciPy only).
+
+With a and b the two vectors of one task, everything is in the moments of a, of b and of a - b,
+since :math:`2 \langle E a, E b \rangle = |E a|^2 + |E b|^2 - |E (a - b)|^2`. All three squared
+norms are unbiased; plug-in norms and cosines of noisy means are not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from metabench.stats import (
+    Estimate,
+    Interval,
+    Moments,
+    mean_norm_interval,
+    quantile,
+    ratio_interval,
+    spread,
+)
+
+
+def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
+    """Bracket the cosine of E a and E b by a jackknife of its inverse hyperbolic tangent.
+
+    NaN where a mean's norm can't be told from zero, since then it has no direction.
+    """
+    (_, a), (_, b), (_, d) = first.estimates(), second.estimates(), difference.estimates()
+    resolved = min(mean_norm_interval(each).low for each in (first, second)) > 0
+    if not resolved or min(a.left_out.min(), b.left_out.min()) <= 0:
+        return Interval(math.nan, math.nan, math.nan)
+    value = (a.value + b.value - d.value) / (2 * math.sqrt(a.value * b.value))
+    left_out = (a.left_out + b.left_out - d.left_out) / (2 * np.sqrt(a.left_out * b.left_out))
+    if max(abs(value), np.abs(left_out).max()) >= 1:
+        return Interval(min(max(value, -1.0), 1.0), math.nan, math.nan)
+    reach = quantile(first.n - 1) * spread(np.arctanh(left_out))
+    centre = math.atanh(value)
+    return Interval(value, math.tanh(centre - reach), math.tanh(centre + reach))
+
+
+def squared_error(moments: Moments, bias: Moments | None, B: float) -> Interval:
+    """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks."""
+    error = moments.estimates()[0].scaled(1 / B)
+    return (error if bias is None else error + bias.estimates()[1]).interval()
+
+
+def break_even(
+    exact: Moments, other: Moments, bias: Moments, cost: tuple[float, float] = (1.0, 1.0)
+) -> Interval:
+    r"""Bracket the budget beyond which the exact estimator has the smaller squared error.
+
+    With c the cost of one task, a budget b buys an error of :math:`c_e V_e / b`, against
+    :math:`|bias|^2 + c_o V_o / b`. Costs of 1 make the budget a task batch B*; seconds make it
+    seconds. It is zero where the exact one is better at any budget, unbounded where the bias can't
+    be told from zero.
+    """
+    excess = exact.estimates()[0].scaled(cost[0]) + other.estimates()[0].scaled(-cost[1])
+    return ratio_interval(excess, bias)
+
+
+def log_ratio(top: Moments, bottom: Moments) -> Interval:
+    """Bracket the ratio of two variances on the same tasks by a jackknife of its logarithm."""
+    above, below = top.estimates()[0], bottom.estimates()[0]
+    if not (0 < above.value < math.inf and 0 < below.value < math.inf):
+        return Interval(math.nan, math.nan, math.nan)
+    share: Estimate = above.share(below)
+    reach = quantile(top.n - 1) * spread(np.log(share.left_out))
+    return Interval(share.value, share.value * math.exp(-reach), share.value * math.exp(reach))

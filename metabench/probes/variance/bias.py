@@ -1,0 +1,183 @@
+"""What is the meta-gradient off by: the estimator's shortcut, and the few shots themselves?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench import pairs, plugins
+from metabench.algorithms.algorithm import Algorithm, Estimator
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.maml import MAML
+from metabench.probes.variance.gather import Array, Sample, by_layer, gather
+from metabench.problem import Address
+from metabench.rows import Row, row
+from metabench.stats import Interval, Moments, mean_norm_interval
+
+if TYPE_CHECKING:
+    from metabench.subject import Subject
+
+Collect = Callable[["Subject"], Sample]  # the same tasks through another subject
+Layers = dict[str, Moments]
+
+
+def counterpart(algorithm: Algorithm) -> Algorithm:
+    """Give what an algorithm is held against: the exact meta-gradient of its own inner loop.
+
+    For MAML, which is exact, the first-order shortcut that it could be replaced by.
+    """
+    cls = FOMAML if isinstance(algorithm, MAML) else MAML
+    return cls(algorithm.steps, algorithm.step, algorithm.batch)
+
+
+def cost(algorithm: Estimator, ladder: int) -> int:
+    """Count the meta-gradients of one task that the biases take."""
+    if not isinstance(algorithm, MAML | FOMAML):
+        return 0
+    return 2 + (algorithm.steps > 0) + len(_rungs(ladder))
+
+
+def measure(
+    subject: Subject,
+    seed: int,
+    tasks: int,
+    ladder: int,
+    memory: int,
+    advance: Callable[[int], None],
+    sizes: tuple[int, ...],
+    seconds: Callable[[Subject], float],
+) -> list[Row]:
+    """Give both biases, the error they leave at each B, and the amplification over K = 0."""
+    address = Address.fresh(0, tasks)
+
+    def collect(other: Subject) -> Sample:
+        return gather(other, address, seed, 1, memory, advance)
+
+    algorithm = subject.algorithm
+    if not isinstance(algorithm, MAML | FOMAML):  # whose objective is another than theirs
+        return [Row("bias", of=of, status="withheld") for of in ("estimator", "objective")]
+    rival = subject.with_algorithm(counterpart(algorithm))
+    own, other = collect(subject), collect(rival)
+    if not (own.finite.all() and other.finite.all()):
+        return [Row("bias", of=of, status="diverged") for of in ("estimator", "objective")]
+    exact = own if isinstance(algorithm, MAML) else other
+    rows = _estimator(subject, own, other)
+    rows += _errors(subject, rival, own, other, sizes, seconds)
+    exactly = subject if isinstance(algorithm, MAML) else rival
+    rows += _objective(exactly, algorithm, exact, _rungs(ladder), collect)
+    return rows + _amplification(subject, algorithm, own, collect)
+
+
+def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
+    """Hold the estimator against the exact meta-gradient of its own objective."""
+    if isinstance(subject.algorithm, MAML):
+        return [Row("bias", of="estimator", value=0.0, status="zero")]
+    first, second = _moments(subject, own), _moments(subject, other)
+    apart = _moments(subject, own, other, weights=(1.0, -1.0))
+    rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
+    for layer in apart:
+        angle = row("cosine", pairs.cosine(first[layer], second[layer], apart[layer]),
+                    of="estimator", layer=layer)  # fmt: skip
+        rows.append(angle._replace(status="unresolved") if angle.low is None else angle)
+    return rows
+
+
+def _errors(
+    subject: Subject,
+    rival: Subject,
+    own: Sample,
+    other: Sample,
+    sizes: tuple[int, ...],
+    seconds: Callable[[Subject], float],
+) -> list[Row]:
+    """Weigh variance against bias: mean squared error at each B, and where exactness pays."""
+    apart = _moments(subject, own, other, weights=(1.0, -1.0))[""]
+    found = (subject, _moments(subject, own)[""]), (rival, _moments(subject, other)[""])
+    exact, short = found if isinstance(subject.algorithm, MAML) else found[::-1]
+    rows, costs = [], []
+    for (which, moments), bias in ((exact, None), (short, apart)):
+        name = plugins.name_of("algorithms", type(which.algorithm))
+        for B in sizes:
+            rows.append(row("mse", pairs.squared_error(moments, bias, B), at=float(B), of=name))
+        costs.append(seconds(which))
+        rows.append(Row("seconds_per_task", of=name, value=costs[-1]))
+    same = not apart.deviations.any() and apart.mean_squared == 0
+    if same:
+        return rows
+    tasks = pairs.break_even(exact[1], short[1], apart)
+    timed = pairs.break_even(exact[1], short[1], apart, (costs[0], costs[1]))
+    ends = {"break_even": tasks, "break_even_seconds": timed}
+    return [
+        *rows,
+        *(
+            row(name, interval, "ok" if math.isfinite(interval.high) else "unbounded")
+            for name, interval in ends.items()
+        ),
+    ]
+
+
+def _objective(
+    subject: Subject, algorithm: Algorithm, exact: Sample, rungs: list[int], collect: Collect
+) -> list[Row]:  # fmt: skip
+    r"""Hold the objective's gradient against the many-shot one, extrapolated in 1/shots.
+
+    A smooth loss makes :math:`E g(m) = G + c / m + O(m^{-2})` at m times the shots, so that
+    :math:`2 E g(2m) - E g(m)` is G to second order.
+    """
+    if not rungs:
+        return []
+    if algorithm.steps == 0:
+        return [Row("bias", of="objective", value=0.0, status="zero")]
+    whole = subject.with_algorithm(MAML(algorithm.steps, algorithm.step, 0))
+    ladder = {1: exact, **{m: collect(whole.with_shots(m)) for m in rungs}}
+    if not all(sample.finite.all() for sample in ladder.values()):
+        return [Row("bias", of="objective", status="diverged")]
+    *_, half, top = ladder.values()
+    rows = []
+    for m, sample in ladder.items():
+        gap = _moments(subject, sample, half, top, weights=(1.0, 1.0, -2.0))
+        rows.append(_bias(gap[""], of="objective", at=float(m)))
+        if m == 1:
+            rows += [_bias(gap[layer], of="objective", layer=layer) for layer in gap]
+    return rows
+
+
+def _amplification(
+    subject: Subject, algorithm: Algorithm, own: Sample, collect: Collect
+) -> list[Row]:
+    """Compare the variance with that of the plain query gradient at theta."""
+    if algorithm.steps == 0:
+        return []
+    plain = collect(subject.with_algorithm(replace(algorithm, steps=0, batch=0)))
+    if not plain.finite.all():
+        return [Row("amplification", status="diverged")]
+    top, bottom = _moments(subject, own), _moments(subject, plain)
+    rows = (row("amplification", pairs.log_ratio(top[x], bottom[x]), layer=x) for x in top)
+    return [r if r.value is not None else r._replace(status="degenerate") for r in rows]
+
+
+def _moments(subject: Subject, *samples: Sample, weights: tuple[float, ...] = (1.0,)) -> Layers:
+    """Sum up a weighted sum of paired samples, for the whole and by layer."""
+
+    def mixed(*blocks: Array) -> Moments:
+        parts = zip(weights, blocks, strict=True)
+        total = sum(weight * block.astype(np.float64) for weight, block in parts)
+        return Moments.of(np.asarray(total))
+
+    return by_layer(subject.problem.layouts.theta, list(samples), mixed, Moments.joined)
+
+
+def _bias(moments: Moments, **where: object) -> Row:
+    if moments.mean_squared == 0 and not moments.deviations.any():
+        return row("bias", Interval(0.0, math.nan, math.nan), "zero", **where)
+    interval = mean_norm_interval(moments)
+    return row("bias", interval, "ok" if interval.low > 0 else "unresolved", **where)
+
+
+def _rungs(ladder: int) -> list[int]:
+    """Double the shots up to `ladder` times; an extrapolation takes two rungs."""
+    return [2**i for i in range(1, ladder.bit_length())] if ladder >= 4 else []

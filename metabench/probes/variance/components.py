@@ -1,0 +1,125 @@
+"""Draw tasks again, one source crossed with the other: where does the noise come from?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metabench.algorithms.algorithm import Algorithm
+from metabench.crossed import Design, Squares, components
+from metabench.probes.variance.gather import by_layer, gather
+from metabench.problem import Address, tree_map
+from metabench.rows import Row, row
+from metabench.samplers import as_task
+from metabench.stats import Estimate
+
+if TYPE_CHECKING:
+    from metabench.subject import Subject
+
+SOURCES = ("task", "support", "query", "support x query", "inner", "label")
+AXES = ("support", "query", "inner", "label")  # what an address can redraw
+LOOKED_AT = 4  # tasks that are drawn again to see what a redraw changes
+
+
+def redraws(subject: Subject, seed: int) -> dict[str, str]:
+    """Say how each redraw goes: `ok`, `zero` (never varies), `fixed` to its task, or `coupled`."""
+    address = Address.fresh(0, LOOKED_AT)
+    first = as_task(subject.sample(address, seed))
+
+    def moved(axis: str) -> tuple[bool, bool]:
+        redrawn = address._replace(**{axis: np.ones(LOOKED_AT, np.int64)})
+        again = as_task(subject.sample(redrawn, seed))
+        return not _equal(first.support, again.support), not _equal(first.query, again.query)
+
+    def state(data: Any, own: bool, other: bool) -> str:
+        if own:
+            return "coupled" if other else "ok"
+        return "zero" if _equal(data, tree_map(lambda leaf: leaf.roll(1, 0), data)) else "fixed"
+
+    algorithm = subject.algorithm
+    learns = not isinstance(algorithm, Algorithm) or algorithm.steps > 0
+    batched = isinstance(algorithm, Algorithm) and algorithm.batch > 0
+    return {
+        "support": state(first.support, *moved("support")) if learns else "zero",
+        "query": state(first.query, *reversed(moved("query"))),
+        "inner": "ok" if learns and batched else "zero",
+        "label": "ok" if any(moved("label")) else "zero",
+    }
+
+
+def measure(
+    subject: Subject, seed: int, tasks: int, memory: int, advance: Callable[[int], None]
+) -> list[Row]:
+    """Give the variance of each source and its share, for the whole and for each layer.
+
+    A set that is fixed to its task can't be told from it: their variance is one row's, and the
+    set's own is withheld.
+    """
+    states = redraws(subject, seed)
+    design = plan(tasks, states)
+    split = design.draws > design.tasks and "coupled" not in states.values()
+    if not split:
+        return [Row("component", of=x, status=_because(x, states) or "withheld") for x in SOURCES]
+    sample = gather(subject, crossed(design), seed, 1, memory, advance)
+    if not sample.finite.all():
+        return [Row("component", of=source, status="diverged") for source in SOURCES]
+    squares = by_layer(
+        subject.problem.layouts.theta,
+        [sample],
+        lambda block: Squares.of(block, design),
+        Squares.joined,
+    )
+    return [
+        line
+        for layer, part in squares.items()
+        for line in _rows(components(part, design), states, layer)
+    ]
+
+
+def plan(tasks: int, states: dict[str, str]) -> Design:
+    """Draw twice what there is to draw."""
+    twice = (2 if states[source] == "ok" else 1 for source in AXES)
+    return Design(tasks, *twice)
+
+
+def crossed(design: Design) -> Address:
+    """Address the draws of a design, the label index fastest and the task slowest.
+
+    Support and query redraws are shared across the cells of a task. An inner draw belongs to its
+    cell, and a label permutation to its inner draw: their addresses never come back in a task.
+    """
+    task, support, query, _, _ = (axis.ravel() for axis in np.indices(design))
+    own = np.arange(design.draws) % (design.draws // design.tasks)
+    return Address(task, support, query, own // design.labels, own)
+
+
+def _rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
+    total = found["total"]
+    fixed = [source for source in AXES if states[source] == "fixed"]
+    rows = []
+    for source in SOURCES:
+        name = " + ".join([source, *fixed]) if source == "task" else source
+        place = {"of": name, "layer": layer}
+        status = _because(source, states)
+        if status:
+            value = 0.0 if status == "zero" else None
+            rows.append(Row("component", of=name, layer=layer, value=value, status=status))
+            continue
+        rows.append(row("component", found[source].skewed(), **place))
+        if total.value > 0 and total.left_out.min() > 0:
+            rows.append(row("share", found[source].share(total).skewed(), **place))
+    return rows
+
+
+def _because(source: str, states: dict[str, str]) -> str:
+    """Say why a source has no component of its own, if it hasn't: `zero`, `fixed` or `coupled`."""
+    found = {states[part] for part in source.split(" x ") if part in states}
+    return next((state for state in ("zero", "coupled", "fixed") if state in found), "")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    same: list[bool] = []
+    tree_map(lambda a, b: same.append(bool(a.equal(b))), one, other)
+    return all(same)

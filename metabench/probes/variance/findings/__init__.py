@@ -1,0 +1,1 @@
+"""What the variance table says, a subject a file; nothing here needs torch."""

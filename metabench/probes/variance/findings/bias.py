@@ -1,0 +1,96 @@
+"""Findings about what the meta-gradient is off by, and what exactness costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.probes.variance.findings.words import interval, number
+from metabench.rows import Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a sentence
+
+
+def bias(table: pd.DataFrame, batch: int) -> list[Finding]:
+    """Say what the shortcut and the few shots cost, where the intervals support it."""
+    return [*_estimator(table, batch), *_objective(table), *_amplification(table)]
+
+
+def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
+    found = from_table(table, "bias", of="estimator")
+    if not found or found[0].value is None or found[0].status not in ("ok", "zero"):
+        return []
+    errors = [r for r in from_table(table, "mse", of=None) if r.at == batch]
+    if len(errors) != 2 or any(r.value is None for r in errors):
+        return []
+    exact, short = errors
+    said = (
+        f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} for "
+        f"{short.of} and {number(exact.value)} {interval(exact)} for {exact.of}."
+    )
+    evidence = (found[0], *errors, *_even(table))
+    if found[0].status == "zero":
+        claim = f"{exact.of} is unbiased for its own objective. {said} {_pays(table, exact)}"
+        return [Finding("estimator_bias", "info", claim, "Nothing to change.", evidence)]
+    cosine = from_table(table, "cosine", of="estimator")
+    angle = f", at a cosine of {number(cosine[0].value)} {interval(cosine[0])}" if cosine else ""
+    claim = (
+        f"{short.of} is biased: the squared bias is {number(found[0].value)} {interval(found[0])}"
+        f"{angle} to the exact mean. {said} {_pays(table, exact)}"
+    )
+    worse = short.low is not None and exact.high is not None and short.low > exact.high
+    repair = (
+        f"Use {exact.of}: it is closer to the truth at your batch."
+        if worse
+        else "The shortcut costs nothing at your batch; nothing to change."
+    )
+    return [Finding("estimator_bias", "warning" if worse else "info", claim, repair, evidence)]
+
+
+def _even(table: pd.DataFrame) -> list[Row]:
+    names = ("break_even", "break_even_seconds")
+    return [r for name in names for r in from_table(table, name)]
+
+
+def _pays(table: pd.DataFrame, exact: Row) -> str:
+    """Say from which budget on exactness has the smaller error."""
+    parts = []
+    for line, unit in zip(_even(table), ("tasks", "seconds"), strict=False):
+        if line.high == 0:
+            parts.append(f"at any number of {unit}")
+        elif line.value and line.high is not None:
+            parts.append(f"from {number(line.value)} {unit} {interval(line)} on")
+    return f"{exact.of} has the smaller error {', and '.join(parts)}." if parts else ""
+
+
+def _objective(table: pd.DataFrame) -> list[Finding]:
+    gap = [r for r in from_table(table, "bias", of="objective") if r.at is None]
+    mean = from_table(table, "mean_norm_squared")
+    if not gap or not mean or gap[0].status != "ok" or mean[0].status != "ok":
+        return []
+    if not gap[0].low or not mean[0].high or gap[0].low < NOTABLE * mean[0].high:
+        return []
+    share = (gap[0].value or 0) / (mean[0].value or 1)
+    claim = (
+        "So few shots make another objective than many would: the squared gap between the two "
+        f"expected gradients is {number(gap[0].value)} {interval(gap[0])}, {share:.0%} of |E g|^2."
+    )
+    repair = (
+        "If the model will meet more shots than it is trained with, train with more "
+        "(--set family.shots=...); no task batch removes this."
+    )
+    return [Finding("objective_gap", "info", claim, repair, (gap[0], mean[0]))]
+
+
+def _amplification(table: pd.DataFrame) -> list[Finding]:
+    found = from_table(table, "amplification")
+    if not found or found[0].low is None or found[0].low < 2:
+        return []
+    claim = (
+        f"The inner loop multiplies the variance by {number(found[0].value)} {interval(found[0])} "
+        "over the plain query gradient at theta."
+    )
+    repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+    return [Finding("amplification", "warning", claim, repair, (found[0],))]

@@ -1,0 +1,92 @@
+"""Is a sample in a file the sample in memory, and does a budget bound what is computed together?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metabench import memory
+from metabench.algorithms.maml import MAML
+from metabench.families.quadratic import Quadratic
+from metabench.families.sinusoid import Sinusoid
+from metabench.lift import Lift
+from metabench.misuse import Misuse
+from metabench.probes.variance import Variance, gather
+from metabench.problem import Address
+from metabench.stats import Moments
+from metabench.subject import Subject
+
+
+def subject(family, chunk=16) -> Subject:
+    theta = family.theta(0).float()
+    return Subject(family.problem(), family.sample, MAML(), theta, Lift(chunk=chunk))
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_does_not_fit_goes_through_a_file_unchanged(size, monkeypatch):
+    monkeypatch.setattr(gather, "BLOCK", 64 * 100)  # several blocks of columns a layer
+    of, address = subject(Sinusoid(hidden=(20, 20))), Address.fresh(0, 64)
+    layout = of.problem.layouts.theta
+
+    samples = [gather.gather(of, address, 0, size, m, lambda count: None) for m in (2**30, 2**10)]
+
+    assert [type(s).__name__ for s in samples] == ["InMemory", "OnDisk"]
+    held, filed = (gather.by_layer(layout, [s], Moments.of, Moments.joined) for s in samples)
+    for name, moments in held.items():
+        for one, other in zip(moments, filed[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_layers_and_blocks_add_up_to_the_whole():
+    of = subject(Sinusoid(hidden=(20, 20)))
+    address = Address.fresh(0, 32)
+    whole = Moments.of(of.meta_gradients(address, 0).grad.double().numpy())
+    sample = gather.gather(of, address, 0, 1, 2**30, lambda count: None)
+
+    found = gather.by_layer(of.problem.layouts.theta, [sample], Moments.of, Moments.joined)
+
+    assert list(found) == ["", *of.problem.layouts.theta.names]
+    assert found[""].variance == pytest.approx(whole.variance)
+    parts = [moments.variance for name, moments in found.items() if name]
+    assert sum(parts) == pytest.approx(whole.variance)
+
+
+def test_fewer_tasks_are_computed_together_where_memory_is_short():
+    of = subject(Quadratic(dim=1000), chunk=256)
+
+    assert gather.within(of, 2**30).lift.chunk == 256
+    assert 1 <= gather.within(of, 2**20).lift.chunk < 16
+    assert gather.within(of, 1).lift.chunk == 1
+
+
+def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
+    of = subject(Quadratic(dim=50, shots=2, queries=2))
+
+    def values(memory):
+        rows = Variance(tasks=32, redrawn=0, memory=memory).measure(of, 0)
+        chunk = [r for r in rows if r.quantity == "chunk"]
+        return chunk, {(r.quantity, r.at): r.value for r in rows if r.quantity == "variance"}
+
+    (full, first), (reduced, second) = values("1GiB"), values("20KiB")
+
+    assert full == []
+    assert (reduced[0].value, reduced[0].status) == (1.0, "reduced")
+    for key, value in first.items():
+        assert second[key] == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4GiB", 2**32), ("1.5 KiB", 1536), ("100", 100), ("2MiB", 2**21)]
+)
+def test_amounts_of_memory_are_read(text, expected):
+    assert memory.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["4GB", "", "0", "-1GiB", "much"])
+def test_amounts_that_are_none_are_refused(text):
+    with pytest.raises(Misuse, match="4GiB"):
+        Variance(memory=text)
+
+
+def test_half_of_what_is_free_is_something():
+    assert 0 < memory.parse("half") <= memory.free()

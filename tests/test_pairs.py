@@ -1,0 +1,85 @@
+"""Two estimators on shared tasks: are angle, error and break-even unbiased and covered?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from metabench import pairs
+from metabench.stats import Estimate, Moments, ratio_interval
+
+
+def paired(seed: int, n: int = 64, dim: int = 6) -> tuple[Moments, Moments, Moments]:
+    """a ~ N(e1 + e2, 1), b = 2 e1 + a shared noise of twice the size: cosine 1 / sqrt 2."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((n, dim))
+    a = np.eye(dim)[0] + np.eye(dim)[1] + noise
+    b = 2 * np.eye(dim)[0] + 2 * noise + 0.3 * rng.standard_normal((n, dim))
+    return Moments.of(a), Moments.of(b), Moments.of(a - b)
+
+
+def covers(intervals, truth):
+    hits = sum(each.low <= truth <= each.high for each in intervals)
+    return scipy_stats.binomtest(hits, len(intervals), 0.95).pvalue > 1e-3 or hits > 0.95 * len(
+        intervals
+    )
+
+
+def test_cosines_cover_the_truth():
+    assert covers([pairs.cosine(*paired(seed)) for seed in range(300)], 1 / math.sqrt(2))
+
+
+def test_shared_noise_alone_has_no_cosine():
+    """Where both means are zero, plug-in cosines read the noise's; here none is claimed."""
+    rng = np.random.default_rng(0)
+    claimed = 0
+    for _ in range(200):
+        noise = rng.standard_normal((16, 5))
+        found = pairs.cosine(Moments.of(noise), Moments.of(noise), Moments.of(0 * noise))
+        claimed += not math.isnan(found.low)
+
+    assert claimed <= 10
+
+
+def test_squared_errors_cover_bias_and_variance_together():
+    """b as an estimate of E a: bias (1, -1), variance 6 * 4.09 a task."""
+    truth = 2 + 6 * 4.09 / 8
+    found = [
+        pairs.squared_error(b, apart, B=8) for _, b, apart in (paired(s, 200) for s in range(300))
+    ]
+
+    assert covers(found, truth)
+
+
+def test_break_even_is_where_both_errors_meet():
+    a, b, apart = paired(0, 4000)
+
+    found = pairs.break_even(b, a, apart)
+
+    B = found.value
+    ours = pairs.squared_error(b, None, B).value
+    assert ours == pytest.approx(pairs.squared_error(a, apart, B).value)
+    assert found.low < (6 * 4.09 - 6) / 2 < found.high
+
+
+def test_the_better_estimator_is_better_at_any_budget():
+    a, b, apart = paired(0, 4000)
+
+    assert pairs.break_even(a, b, apart) == (0.0, 0.0, 0.0)
+
+
+def test_an_exact_ratio_has_no_width_and_none_is_negative():
+    same = Moments.of(np.ones((9, 4)))  # |E g|^2 = 4 without noise
+
+    for top, expected in ((8.0, 2.0), (-8.0, 0.0)):
+        found = ratio_interval(Estimate(top, np.full(9, top)), same)
+        assert tuple(found) == pytest.approx((expected,) * 3, abs=1e-6)
+
+
+def test_log_ratios_cover_the_ratio_of_variances():
+    found = [pairs.log_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))]
+
+    assert covers(found, 4.09)
