@@ -56,7 +56,7 @@ def measured(*args):
 
 
 def without_seconds(rows):
-    return [row for row in rows if row["quantity"] != "seconds"]
+    return [row for row in rows if "seconds" not in row["quantity"]]
 
 
 def numbers(rows):

@@ -74,10 +74,11 @@ def measure(
 
 def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
     """Hold the estimator against the exact meta-gradient of its own objective."""
-    if isinstance(subject.algorithm, MAML):
+    apart = _moments(subject, own, other, weights=(1.0, -1.0))
+    same = not apart[""].deviations.any() and apart[""].mean_squared == 0
+    if same or isinstance(subject.algorithm, MAML):
         return [Row("bias", of="estimator", value=0.0, status="zero")]
     first, second = _moments(subject, own), _moments(subject, other)
-    apart = _moments(subject, own, other, weights=(1.0, -1.0))
     rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
     for layer in apart:
         angle = row("cosine", pairs.cosine(first[layer], second[layer], apart[layer]),
