@@ -10,6 +10,7 @@ script, `pip install -c constraints.txt -e '.[test,bench]'`.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -25,7 +26,13 @@ def main() -> None:
 
     def asv(*words: str) -> int:
         command = [sys.executable, "-m", "asv", *words]
-        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        ended = subprocess.run(
+            command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+        )
+        print(ended.stdout, ended.stderr, sep="\n", flush=True)
+        # asv exits with 0 where a benchmark failed.
+        failed = re.search(r"\bfailed\s*$", ended.stdout + ended.stderr, re.MULTILINE)
+        return ended.returncode or int(failed is not None)
 
     asv("machine", "--yes")
     if len(sys.argv) < 2:
