@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,15 @@ def _next(probe: str, choices: dict[str, Any]) -> str:
 
 
 def _same(choices: dict[str, Any]) -> str:
+    """Write the rest of the command again, so that two results differ in one thing."""
+    words = []
     if choices["problem"] is not None:
-        return f" --problem {choices['problem']}"
-    return "" if choices["family"] == "sinusoid" else f" --family {choices['family']}"
+        words += ["--problem", choices["problem"]]
+    elif choices["family"] != "sinusoid":
+        words += ["--family", choices["family"]]
+    for name, default in (("theta", ""), ("tasks", None), ("seed", 0), ("dtype", "float32")):
+        if choices[name] != default:
+            words += [f"--{name}", str(choices[name])]
+    kept = (given for given in choices["assignments"] if not given.startswith("algo.trail"))
+    words += [word for given in kept for word in ("--set", given)]
+    return f" {shlex.join(words)}" if words else ""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 LEVEL = 0.95  # of every interval
+MOST = 300.0  # a logarithm's reach beyond which an interval says nothing, and exp overflows
 RESOLVED = 100  # tasks from which on a skewed estimate gets an interval
 
 
@@ -146,8 +147,11 @@ def variance_interval(moments: Moments) -> Interval:
     value = moments.variance
     if not (0 < value < math.inf):
         return Interval(value, math.nan, math.nan)
-    error = spread(np.log(moments.without_each()[0]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # one vector may carry all the variance
+        error = spread(np.log(moments.without_each()[0]))
     reach = quantile(moments.n - 1) * error
+    if not reach < MOST:
+        return Interval(value, 0.0, math.inf)
     return Interval(value, value * math.exp(-reach), value * math.exp(reach))
 
 
@@ -163,7 +167,8 @@ def mean_norm_interval(moments: Moments) -> Interval:
     slope, floor = _null_variance(moments)
     centre = value + t2 * slope / 2
     reach = math.sqrt(max(centre**2 - value**2 + t2 * floor, 0.0))
-    return Interval(value, centre - reach, centre + reach)
+    # An estimate far below zero, where |E g|^2 can't be, is still inside its own interval.
+    return Interval(value, min(centre - reach, value), centre + reach)
 
 
 def _null_variance(moments: Moments) -> tuple[float, float]:
@@ -221,7 +226,7 @@ def tasks_to_detect(moments: Moments) -> float:
     interval = mean_norm_interval(moments)
     reach = quantile(moments.n - 1) * math.sqrt(_null_variance(moments)[1])
     target = interval.value if interval.value > 0 else interval.high / 2
-    return math.inf if target <= 0 else moments.n * max(3 * reach / target, 1.0)
+    return math.inf if target <= 0 else moments.n * max(3 * reach / target, 2.0)
 
 
 class Line(NamedTuple):

@@ -283,3 +283,39 @@ def test_progress_reaches_its_end_and_never_goes_back():
 def test_settings_that_measure_nothing_are_refused(settings, words):
     with pytest.raises(Misuse, match=words):
         Variance(**settings)
+
+
+def test_finite_meta_gradients_whose_squares_overflow_are_said_so():
+    for rate, steps in ((1e40, 2), (1e20, 2), (1e20, 5)):
+        huge = MAML(steps=steps, step=SGD(rate=rate))
+
+        probe, table = measured(tasks=64, algorithm=huge, redrawn=0)
+
+        assert only(table, "task_variance").status in ("overflow", "diverged", "withheld")
+        assert probe.diagnose(table)[0].level == "critical"
+
+
+def test_a_noise_scale_that_could_be_zero_is_not_acted_on():
+    probe, table = measured(tasks=64, redrawn=0)
+    table.loc[table["quantity"] == "noise_scale", "low"] = 0.0
+
+    names = [finding.name for finding in probe.diagnose(table)]
+
+    assert "noise_unclear" in names
+    assert "noise_scale" not in names
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "name"),
+    [
+        (-1.1, -1.0, -0.9, "independent_tasks"),
+        (-1.6, -0.8, -0.2, "slope_unclear"),
+        (-1.16, -1.09, -1.02, "slope_unclear"),
+    ],
+)
+def test_independence_is_claimed_only_where_the_interval_supports_it(low, value, high, name):
+    probe, table = measured(tasks=64, redrawn=0)
+    slope = table["quantity"] == "slope"
+    table.loc[slope, ["low", "value", "high", "status"]] = [low, value, high, "ok"]
+
+    assert name in [finding.name for finding in probe.diagnose(table)]

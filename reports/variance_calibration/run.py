@@ -3,7 +3,9 @@
     python reports/variance_calibration/run.py --repetitions 600
 
 runs the probe on as many independent seeds, holds every interval it prints against the closed form,
-and writes `coverage.csv` and the page `coverage.md` beside this file, anew every few seeds.
+and writes `coverage.csv` and the page `coverage.md` beside this file, anew every few seeds. With
+`--signal` it leaves out the redraws, which take most of the time, and writes `signal.csv` and
+`signal.md`: variances, slope, noise scale and signal-to-noise alone.
 """
 
 from __future__ import annotations
@@ -182,7 +184,7 @@ def study(seeds: range, settings: tuple[Setting, ...] = SETTINGS) -> Iterator[pd
             yield pd.DataFrame([line for s in settings for line in summary(s, seen[s.name])])
 
 
-def page(table: pd.DataFrame) -> str:
+def page(table: pd.DataFrame, command: str) -> str:
     """Give the page: what holds, what doesn't, and the coverage of each kind of number."""
     outside = table[(table["coverage"] < REQUIRED[0]) | (table["coverage"] > REQUIRED[1])]
     grouped = table.groupby(["quantity", "of"], sort=False)["coverage"]
@@ -190,8 +192,8 @@ def page(table: pd.DataFrame) -> str:
     least, most = table["intervals"].min(), table["intervals"].max()
     return f"""# How often do the intervals of `metabench variance` hold the truth?
 
-Made by `python reports/variance_calibration/run.py --repetitions {most}` on quadratics, where the
-truth is a closed form. Every interval is a 95 % interval; it should cover within
+Made by `python reports/variance_calibration/run.py {command}` on quadratics,
+where the truth is a closed form. Every interval is a 95 % interval; it should cover within
 [{REQUIRED[0]:.0%}, {REQUIRED[1]:.0%}].
 
 {len(table) - len(outside)} of {len(table)} kinds of interval, over {least} to {most} repetitions
@@ -218,12 +220,18 @@ def _markdown(table: pd.DataFrame) -> str:
 @click.command()
 @click.option("--repetitions", default=600, show_default=True, help="Seeds a setting.")
 @click.option("--first", default=1, show_default=True, help="The first seed.")
-def main(repetitions: int, first: int) -> None:
+@click.option("--signal", is_flag=True, help="Without redraws: no components, no biases.")
+def main(repetitions: int, first: int, signal: bool) -> None:
     """Run the study and write its tables."""
+    settings: tuple[Setting, ...] = SETTINGS
+    name, command = "coverage", f"--repetitions {repetitions}"
+    if signal:
+        settings = tuple(s._replace(redrawn=0, ladder=0) for s in SETTINGS[:5])
+        name, command = "signal", f"{command} --signal"
     table = pd.DataFrame()
-    for table in study(range(first, first + repetitions)):
-        table.to_csv(HERE / "coverage.csv", index=False, float_format="%.4f")
-        (HERE / "coverage.md").write_text(page(table), encoding="utf-8")
+    for table in study(range(first, first + repetitions), settings):
+        table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4f")
+        (HERE / f"{name}.md").write_text(page(table, command), encoding="utf-8")
     outside = table[(table["coverage"] < REQUIRED[0]) | (table["coverage"] > REQUIRED[1])]
     sys.exit(1 if len(outside) else 0)
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# A slope's interval wider than this includes both independent tasks and tasks with one error in
+# common at most sizes: nothing is claimed of it.
+TELLING = 0.5
+
+
 def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
     """Make findings of one variance table for training at B = `batch`, the weightiest first."""
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
@@ -35,7 +40,7 @@ def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
 def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
     hit = [r for r in from_table(table, "diverged") if r.status == "diverged"]
     if not hit:
-        return []
+        return _overflow(table)
     alone = hit[0]
     where = from_table(table, "first_diverged")
     first = f" (the first is task {where[0].value:.0f})" if where else ""
@@ -51,6 +56,18 @@ def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
         "inner gradient (--set algo.step.clip_norm=10)."
     )
     return [Finding("diverged", "critical", claim, repair, tuple(hit))]
+
+
+def _overflow(table: pd.DataFrame) -> list[Finding]:
+    hit = [r for r in from_table(table, "variance") if r.status == "overflow"]
+    if not hit:
+        return []
+    claim = (
+        "Meta-gradients are finite, but so large that their squares overflow: no variance, and "
+        "nothing that follows from it, can be computed."
+    )
+    repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+    return [Finding("overflow", "critical", claim, repair, tuple(hit))]
 
 
 def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
@@ -73,7 +90,16 @@ def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
         )
         level = "critical" if slower else "info"
         return [Finding("dependent_tasks", level, claim, repair, (slope,))]
-    claim = f"{law}, as it must for independent tasks (B^-1)."
+    if slope.low is None or slope.high is None:
+        return []
+    if slope.high - slope.low > TELLING:
+        claim = f"{law}: too wide an interval to tell whether tasks are independent (B^-1)."
+        return [Finding("slope_unclear", "info", claim, "Measure with more --tasks.", (slope,))]
+    if not slope.low <= -1 <= slope.high:
+        claim = f"{law}, which is off B^-1 by more than one healthy run in twenty is."
+        repair = "Measure again with another --seed: chance won't repeat it, dependent tasks will."
+        return [Finding("slope_unclear", "info", claim, repair, (slope,))]
+    claim = f"{law}, consistent with independent tasks (B^-1)."
     return [Finding("independent_tasks", "info", claim, "Nothing to change.", (slope,))]
 
 
@@ -89,6 +115,9 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
         return [_unresolved(table, mean)]
     if scale.value is None or scale.low is None or scale.high is None:
         return []
+    if not scale.low > 0:
+        claim = f"Noise equals signal somewhere in {interval(scale)} tasks: too wide to act on."
+        return [Finding("noise_unclear", "warning", claim, "Measure with more --tasks.", (scale,))]
     text = (
         f"Noise equals signal at {number(scale.value)} tasks {interval(scale)}; at B = {batch} "
         f"the signal-to-noise ratio is {number(batch / scale.value)} "
@@ -106,7 +135,9 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
         f"B = {batch} is well above the noise scale: a larger batch would buy little, and a "
         "somewhat smaller one costs less a step."
         if batch > 4 * scale.high
-        else f"B = {batch} is large enough; nothing to change."
+        else f"B = {batch} is above the noise scale; nothing to change."
+        if batch > scale.high
+        else f"B = {batch} is about the noise scale: a larger batch still buys some progress."
     )
     return [Finding("noise_scale", "info", text + gain, repair, (scale, mean))]
 

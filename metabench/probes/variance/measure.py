@@ -29,6 +29,8 @@ TIMED_CALLS = 3
 REFUTED = 0.999
 # A spread below this many roundings of the mean is arithmetic, not noise.
 ROUNDINGS = 100
+# Squared norms from here on can't be squared again in float64, as every interval must.
+OVERFLOW = 1e150
 BY_LAYER = ("task_variance", "mean_norm_squared", "noise_scale")
 
 
@@ -132,14 +134,16 @@ def _diverged(B: int, finite: NDArray[np.bool_]) -> Row:
 
 def _status(moments: Moments, eps: float) -> str:
     """Say what keeps a sample from having a variance, if anything does."""
-    if not np.isfinite(moments.deviations).all():
+    if np.isnan(moments.deviations).any():
         return "diverged"
+    if not moments.deviations.max(initial=0.0) + moments.mean_squared < OVERFLOW:
+        return "overflow"
     round_off = (ROUNDINGS * eps) ** 2 * moments.mean_squared
     return "ok" if moments.variance > round_off else "degenerate"
 
 
 def _variance(quantity: str, moments: Moments, status: str, **where: float) -> Row:
-    if status == "withheld":
+    if status in ("withheld", "diverged", "overflow"):
         return row(quantity, Interval(math.nan, math.nan, math.nan), status, **where)
     if status == "degenerate":
         return row(quantity, Interval(moments.variance, math.nan, math.nan), status, **where)
@@ -163,8 +167,12 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
     """Give what the tasks of B = 1 say: variance, squared mean, noise scale, SNR at each B."""
     moments = samples[1]
     rows = [_variance("task_variance", moments, status)]
+    if status in ("diverged", "overflow"):
+        missing = ("mean_norm_squared", "noise_scale")
+        rows += [Row(quantity, status=status) for quantity in missing]
+        return rows + [Row("snr", at=float(B), status=status) for B in samples]
     mean = stats.mean_norm_interval(moments)
-    rows.append(row("mean_norm_squared", mean, "diverged" if status == "diverged" else "ok"))
+    rows.append(row("mean_norm_squared", mean))
     if status != "ok" or refuted:
         status = "withheld" if refuted else status
         return [
