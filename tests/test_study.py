@@ -155,7 +155,7 @@ def test_other_settings_and_another_order_give_no_other_addresses(read):
     """Defaults written out, and tables in another order, are the same cell."""
     short = plain(algo='name = "maml"')
     long = '[family]\nname = "quadratic"\ndim = 20\n[probe]\nname = "variance"\nbatch = 25\n'
-    long += '[algo]\nname = "maml"\nsteps = 1\nstep.rate = 0.01\n[lift]\nchunk = 256\n'
+    long += '[algo]\nname = "maml"\nsteps = 1\nstep.rate = 0.01\n[lift]\nchunk = 512\n'
 
     assert list(read(short).cells) == list(read(long).cells)
 

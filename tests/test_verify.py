@@ -40,7 +40,7 @@ from metabench.subject import Subject
 def verified(subject: Subject):
     probe = Verify()
     table = to_table(probe.measure(subject, seed=0))
-    return {row.of: row for row in from_table(table, "check")}, probe.diagnose(table)
+    return {row.of: row for row in from_table(table, "check", of=None)}, probe.diagnose(table)
 
 
 def of(family, algorithm, dtype=torch.float32, **lift) -> Subject:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from metabench.grid.table import OWN, Tables
+from metabench.grid.table import OWN, Tables, said
 from metabench.grid.work import FINAL
 from metabench.misuse import Misuse
 
@@ -69,7 +69,7 @@ def _keys(cells: pd.DataFrame, names: list[str]) -> pd.Series[Any]:
     for name in names:
         column = cells[name]
         plain = column.astype(float) if is_numeric_dtype(column) else column
-        keys = keys + f"{name}=" + plain.astype(str) + " "
+        keys = keys + f"{name}=" + plain.map(said) + " "
     return keys
 
 
@@ -82,8 +82,8 @@ def _numbers(found: Tables, names: list[str], keys: pd.Index[Any]) -> pd.DataFra
     """Lay out what was measured in these cells, times aside."""
     key = _keys(found.cells, names).take(found.rows["cell"].to_numpy()).to_numpy()
     table = found.rows.assign(key=key)
-    table = table[table["key"].isin(keys) & (table["quantity"] != "seconds")]
-    return table.astype({"quantity": str, "of": str, "layer": str, "status": str})
+    table = table.astype({"quantity": str, "of": str, "layer": str, "status": str})
+    return table[table["key"].isin(keys) & ~table["quantity"].str.contains("seconds")]
 
 
 def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

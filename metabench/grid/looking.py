@@ -207,8 +207,8 @@ def _print_comparison(result: Any) -> None:
     )
     click.echo(f"moved  {len(result.moved)} numbers beyond round-off")
     if len(result.moved):
-        lines = result.moved[:SHOWN].astype(str).itertuples(index=False)
-        print_table(TextTable(tuple(result.moved), tuple(tuple(line) for line in lines)))
+        lines = result.moved[:SHOWN].itertuples(index=False)
+        print_table(TextTable(tuple(result.moved), tuple(tuple(map(said, line)) for line in lines)))
 
 
 def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ class Variance(Probe):
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
     caption: ClassVar[str] = (
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
-        "Independent tasks follow the dashed 1/B line: for a per-task estimator with addressed tasks "
-        "the curve is a check of that, not news. The dotted line is the squared norm of the "
+        "Independent tasks follow the dashed 1/B line; for a per-task estimator on addressed tasks "
+        "the curve is a check of just that. The dotted line is the squared norm of the "
         "mean meta-gradient, the signal: right of where they cross (the noise scale) a batch holds "
         "more signal than noise. Signal-to-noise is B |E g|² / tr Cov(g), a ratio of powers."
     )
