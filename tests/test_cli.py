@@ -75,7 +75,9 @@ def test_the_command_prints_a_table_the_findings_and_where_everything_is():
     (table,) = re.findall(r"^table +(.+)$", found, re.M)
     assert Path(page).read_text().startswith("<!doctype html>")
     assert len(pd.read_csv(table)) > 20
-    assert re.search(r"^next +metabench variance --algo fomaml --family quadratic$", found, re.M)
+    assert re.search(
+        r"^next +metabench variance --algo fomaml --family quadratic --tasks 256$", found, re.M
+    )
 
 
 def test_the_command_that_is_named_next_works():

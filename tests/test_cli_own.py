@@ -125,7 +125,7 @@ def test_a_file_that_changes_is_another_cell(own, folder):
 def test_verify_alone_prints_its_checks(own):
     found = metabench("verify", "--problem", "my.py:problem").stdout
 
-    assert re.search(r"^check: finite differences +\d", found, re.M)
+    assert re.search(r"^check, finite differences +\d", found, re.M)
     assert re.search(
         r"^next +metabench variance --algo maml --problem my\.py:problem$", found, re.M
     )
