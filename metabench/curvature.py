@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value, vjp
+from torch.func import grad, grad_and_value, vjp, vmap
 
 from metabench.problem import Loss
 
@@ -50,3 +51,22 @@ def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     result: Any = vjp(function, *primals)
     value, pull = result
     return value, pull
+
+
+def fleet_hessian(loss: Loss, phis: Tensor, theta: Tensor, data: Any) -> Callable[[Tensor], Tensor]:
+    """Give the map of one vector a task `(T, P)` to the products with each task's Hessian.
+
+    One graph of the sum of all tasks' losses, kept: a product costs one reverse sweep over it.
+    Every derivative is taken outside the vmap, which is right through fused norms as well.
+    """
+    phis = phis.detach().requires_grad_()
+    total = vmap(loss, in_dims=(0, None, 0))(phis, theta, data).sum()
+    (slope,) = torch.autograd.grad(total, phis, create_graph=True)
+    if not slope.requires_grad:  # a loss that is linear in phi
+        return torch.zeros_like
+
+    def product(vectors: Tensor) -> Tensor:
+        (result,) = torch.autograd.grad(slope, phis, vectors, retain_graph=True)
+        return result
+
+    return product
