@@ -20,7 +20,7 @@ STOREYS = [
     {"plugins", "layout", "rows", "memory", "crossed", "pairs", "tails"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
-    {"samplers", "draws", "curvature", "differences", "steps", "weights", "listing"},
+    {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
     {"nets", "inner", "solvers"},
     {"algorithms", "families"},
     {"lift", "blackbox", "own"},
