@@ -17,7 +17,7 @@ HOME = Path(metabench.__file__).parent
 # From the ground up: a room may import from rooms of earlier lines, and from itself.
 STOREYS = [
     {"", "misuse", "stats"},
-    {"plugins", "layout", "rows", "memory", "crossed", "pairs", "tails"},
+    {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},

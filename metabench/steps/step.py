@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from metabench.clip import check_limits, clipped
 from metabench.misuse import Misuse
 
 Slots = tuple[Tensor, ...]
@@ -38,15 +38,11 @@ class Step(ABC):
         """Refuse a rate or limit that no inner loop can use."""
         if not (0 <= self.rate < math.inf):
             raise Misuse(f"The inner rate is {self.rate}; it must be finite and not negative.")
-        for name in ("clip_norm", "clip_value"):
-            if not getattr(self, name) > 0:
-                raise Misuse(
-                    f"{name} is {getattr(self, name)}; it must be positive (inf: no clipping)."
-                )
+        check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
 
     def __call__(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Clip the gradient `(P,)` and move phi `(P,)` at inner step k = 0, 1, .."""
-        return self.move(self._clipped(gradient), phi, slots, k)
+        return self.move(clipped(gradient, self.clip_norm, self.clip_value), phi, slots, k)
 
     def start(self, phi: Tensor) -> Slots:
         """Give the slots before the first step."""
@@ -55,14 +51,3 @@ class Step(ABC):
     @abstractmethod
     def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Apply the optimiser's own rule."""
-
-    def _clipped(self, gradient: Tensor) -> Tensor:
-        if self.clip_value < math.inf:
-            gradient = gradient.clamp(-self.clip_value, self.clip_value)
-        if self.clip_norm < math.inf:
-            square = (gradient * gradient).sum()
-            over = square > self.clip_norm**2
-            # The inner `where` keeps the derivative of 1/sqrt finite where nothing is clipped.
-            scale = self.clip_norm / torch.where(over, square, torch.ones_like(square)).sqrt()
-            gradient = torch.where(over, scale, torch.ones_like(scale)) * gradient
-        return gradient
