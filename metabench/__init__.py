@@ -45,6 +45,8 @@ _PUBLIC = {
     "Task": "metabench.problem",
     "Variance": "metabench.probes.variance",
     "Verify": "metabench.probes.verify",
+    "diagnose": "metabench.gate",
+    "measure": "metabench.gate",
     "page": "metabench.report.page",
     "safe_norms": "metabench.norms",
     "to_table": "metabench.rows",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metabench import plugins, spec
+from metabench import gate, plugins, spec
 from metabench.algorithms.algorithm import Estimator
 from metabench.draws import LARGEST_SEED
 from metabench.families.family import Family
@@ -20,9 +20,8 @@ from metabench.lift import Lift
 from metabench.misuse import Misuse, inside, unknown
 from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, silent
-from metabench.probes.verify import Verify
 from metabench.problem import Address
-from metabench.rows import LEVELS, Finding, Row
+from metabench.rows import Finding, Row
 from metabench.subject import Subject
 from metabench.weights import load_theta
 
@@ -127,18 +126,11 @@ class Cell:
 
     def measure(self, progress: Progress = silent) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
-        subject = self.subject()
-        if isinstance(self.probe, Verify):
-            return self.probe.measure(subject, self.seed, progress)
-        checks = Verify().measure(subject, self.seed)
-        return [*self.probe.measure(subject, self.seed, progress), *checks]
+        return gate.measure(self.probe, self.subject(), self.seed, progress)
 
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""
-        findings = self.probe.diagnose(table)
-        if not isinstance(self.probe, Verify):
-            findings = [*findings, *Verify().diagnose(table)]
-        return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+        return gate.diagnose(self.probe, table)
 
 
 def _fingerprint(path: str) -> str:

@@ -26,6 +26,7 @@ STOREYS = [
     {"lift", "blackbox", "own"},
     {"subject"},
     {"probes"},
+    {"gate"},
     {"cell", "testing", "report", "output", "provenance"},
     {"console", "contract"},
     {"command", "grid"},

@@ -172,7 +172,7 @@ def _print_cells(result: Tables) -> None:
 
 
 def _print_rows(record: Mapping[str, Any]) -> None:
-    from metabench import spec
+    from metabench import gate, spec
     from metabench.console import print_findings, print_table
     from metabench.report.text import by_axis, overall
     from metabench.rows import to_table
@@ -183,7 +183,7 @@ def _print_rows(record: Mapping[str, Any]) -> None:
     print_table(by_axis(table, probe.axis))
     click.echo()
     print_table(overall(table))
-    print_findings(probe.diagnose(table))
+    print_findings(gate.diagnose(probe, table))
 
 
 def _measured(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""No figure without a check: verify first, then measure; from the shell and from Python alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.probes.probe import Probe, Progress, silent
+from metabench.probes.verify import Verify
+from metabench.rows import LEVELS, Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.subject import Subject
+
+
+def measure(
+    probe: Probe, subject: Subject, seed: int = 0, progress: Progress = silent
+) -> list[Row]:
+    """Check that the meta-gradient is right, then run the probe; the checks' rows come last.
+
+    `probe.measure` is the second half alone, for loops that check once.
+
+    Raises:
+        Misuse: if the meta-gradient can't be computed at all, with the repair.
+    """
+    if isinstance(probe, Verify):
+        return probe.measure(subject, seed, progress)
+    checks = Verify().measure(subject, seed)
+    return [*probe.measure(subject, seed, progress), *checks]
+
+
+def diagnose(probe: Probe, table: pd.DataFrame) -> list[Finding]:
+    """Say what the table holds, checks included, the weightiest first."""
+    findings = probe.diagnose(table)
+    if not isinstance(probe, Verify):
+        findings = [*findings, *Verify().diagnose(table), *_unchecked(table)]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _unchecked(table: pd.DataFrame) -> list[Finding]:
+    """Warn of numbers that came without a check."""
+    if (table["quantity"] == "check").any():
+        return []
+    claim = "Whether the meta-gradient is right was not checked."
+    repair = "Measure with metabench.measure(probe, subject, seed), which checks first."
+    return [Finding("unchecked", "warning", claim, repair, ())]
