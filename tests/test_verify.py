@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.functional import mse_loss as mse
 
-from metabench import plugins
+from metabench import gate, plugins
 from metabench.algorithms.algorithm import Algorithm
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
@@ -27,6 +27,7 @@ from metabench.families.sinusoid import Sinusoid
 from metabench.lift import Lift
 from metabench.misuse import Misuse
 from metabench.norms import safe_norms
+from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.probes.verify.failures import explained
 from metabench.problem import Address, Problem
@@ -86,6 +87,30 @@ class Planted(MAML):
         size = found.grad.norm() / len(theta) ** 0.5
         wrong = torch.cos(torch.arange(len(theta)).to(theta)) * 2**0.5
         return found._replace(grad=found.grad + 5e-4 * size * wrong)
+
+
+def test_python_has_the_same_gate_as_the_shell():
+    probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), Planted(steps=2))
+
+    rows = gate.measure(probe, subject, seed=0)
+
+    checks = Verify().measure(subject, 0)
+    assert rows[-len(checks) :] == checks  # once, at the end
+    assert not [row for row in rows[: -len(checks)] if row.quantity == "check"]
+    first = gate.diagnose(probe, to_table(rows))[0]
+    assert (first.name, first.level) == ("check_finite_differences", "critical")
+    assert gate.measure(Verify(), subject, seed=0) == checks
+    assert gate.diagnose(Verify(), to_table(checks)) == Verify().diagnose(to_table(checks))
+
+
+def test_numbers_that_came_without_a_check_are_told():
+    probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), MAML(steps=2))
+
+    findings = gate.diagnose(probe, to_table(probe.measure(subject, seed=0)))
+
+    (unchecked,) = [finding for finding in findings if finding.name == "unchecked"]
+    assert (unchecked.level, unchecked.evidence) == ("warning", ())
+    assert "metabench.measure(probe, subject, seed)" in unchecked.repair
 
 
 def test_an_error_of_one_in_two_thousand_is_found():
@@ -381,12 +406,29 @@ REFUSED = {
     "two dtypes": (
         lambda x, w: x @ w @ torch.ones(2, 2),
         mse,
-        r"Tensors of two dtypes meet",
+        r"^Tensors of two dtypes meet: .*double != float\. Tasks and parameters follow theta; cast "
+        r"what else the loss uses with \.to\(prediction\)\. \(test_verify\.py, line \d+",
     ),
-    "two devices": (
+    "two dtypes in a fused norm": (
+        lambda x, w: functional.layer_norm(x @ w, (2,), torch.ones(2)),
+        mse,
+        r"^Tensors of two dtypes meet: mixed dtype",
+    ),
+    "labels that aren't whole numbers": (
+        lambda x, w: x @ w,
+        lambda p, y: functional.cross_entropy(p, y[:, 0]),
+        r"^The labels y have another dtype than this loss takes: expected target dtype to be Long",
+    ),
+    "two devices in the model": (  # `meta` is a device that every machine has
         lambda x, w: x @ w + torch.ones(2, device="meta"),
         mse,
-        r"Tensors on two devices meet|One task raised",
+        r"^Tensors on two devices meet: .* meta .* cpu!\. Tasks and parameters follow theta; move "
+        r"what else the loss uses with \.to\(prediction\.device\)\. \(test_verify\.py, line \d+",
+    ),
+    "two devices in the loss": (
+        lambda x, w: x @ w,
+        lambda p, y: ((p - y) * torch.ones(2, device="meta")).mean(),
+        r"^Tensors on two devices meet: .*\(test_verify\.py, line \d+",
     ),
     "shapes that don't fit": (
         lambda x, w: w @ x,
@@ -409,6 +451,24 @@ def test_an_operation_without_a_batching_rule_is_named():
 
     words = r"^lstm can't be computed for many .*lift\.how=loop"
     with pytest.raises(Misuse, match=words), explained("vmap"):
+        raise RuntimeError(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            "cuda:0 and cpu!",
+            "^Tensors on two devices meet: .*cuda:0 and cpu",
+        ),
+        ("expected scalar type Half but found Float", "^Tensors of two dtypes meet"),
+        ("expected dtype double for `end` but got dtype float", "^Tensors of two dtypes meet"),
+    ],
+)
+def test_what_torch_says_of_devices_and_dtypes_elsewhere_is_understood(said, words):
+    """Sentences of torch 2.13 on CUDA, and of kernels that say it otherwise."""
+    with pytest.raises(Misuse, match=words), explained("one task"):
         raise RuntimeError(said)
 
 

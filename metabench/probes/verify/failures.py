@@ -41,12 +41,14 @@ def _sentence(error: Exception, doing: str) -> str:
     if ".item()" in said or "data-dependent control flow" in said:
         name = "An `if` on a tensor or .item()"
         return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
-    if "same device" in said:
+    if re.search(r"same device|expected device", said):
         return (
             f"Tensors on two devices meet: {_first(said)}. Tasks and parameters follow theta; move "
             "what else the loss uses with .to(prediction.device)."
         )
-    if re.search(r"scalar type|same dtype|must have the same dtype", said):
+    if "target dtype" in said:
+        return f"The labels y have another dtype than this loss takes: {_first(said)}. Cast them."
+    if re.search(r"scalar type|same dtype|same datatype|mixed dtype|expected dtype", said):
         return (
             f"Tensors of two dtypes meet: {_first(said)}. Tasks and parameters follow theta; cast "
             "what else the loss uses with .to(prediction)."
