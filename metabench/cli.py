@@ -93,11 +93,12 @@ def verify(**options: Any) -> None:
 
 @main.command(epilog=EPILOG)
 @click.argument("member", metavar="MEMBER")
-def contract(member: str) -> None:
-    """Hold a member to its kind's contract: a listed name, my_pkg:MyThing or my.py:MyThing."""
+@click.option("--problem", metavar="FILE.py:NAME", help="Hold an algorithm or BlackBox on this.")
+def contract(member: str, problem: str | None) -> None:
+    """Hold a member to its kind's contract: a listed name, my_pkg:MyThing or my.py:mine."""
     from metabench.contract import hold
 
-    click.echo(hold(member))
+    click.echo(hold(member, problem))
 
 
 @main.command("list", epilog=EPILOG)

@@ -14,12 +14,15 @@ from torch import Tensor
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm
 from metabench.algorithms.maml import MAML
+from metabench.blackbox import BlackBox
 from metabench.families.family import Family
 from metabench.families.quadratic import Quadratic
 from metabench.lift import Lift, first_task
+from metabench.own import Own
 from metabench.probes.probe import Probe
-from metabench.problem import Address, Problem, Task, tree_map
+from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
 from metabench.rows import LEVELS, Row, to_table
+from metabench.samplers import as_task, check_drawn, withheld
 from metabench.solvers.solver import Solve, Solver
 from metabench.steps.step import Step
 from metabench.subject import Subject
@@ -34,8 +37,9 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     Shapes and dtype follow theta; vmap equals a loop over tasks; two calls give the same bits; the
     reported loss is the outer loss at the reported phi.
     """
-    problem, theta = algorithm.extend(family.problem(), family.theta(seed).double())
-    tasks = family.sample(Address.fresh(0, TASKS), seed)
+    subject = Subject(family.problem(), _sampler(family), algorithm, family.theta(seed).double())
+    problem, theta = subject.problem, subject.theta
+    tasks = subject.draw(Address.fresh(0, TASKS), seed)
 
     def run(how: str) -> Callable[[Tensor, Task], object]:
         return Lift(how).per_task(lambda at, task: algorithm(problem, at, task))
@@ -55,33 +59,84 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
 
 def check_family(family: Family, seed: int = 0) -> None:
     """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes."""
-    problem, theta = family.problem(), family.theta(seed)
     address = Address.fresh(5, TASKS)
     tasks = family.sample(address, seed)
-    Q = problem.layouts.theta.size
+    _check_theta(family, seed)
+    _check_tasks(family.sample, seed)
+    _check_redraws(family.sample, seed)
+    other = family.sample(address, seed + 1)
+    _expect(not _equal(tasks, other), "another seed gives the same tasks")
+    for leaves in (tasks.support, tasks.query):
+        tree_map(_check_leaf, leaves)
+    _check_losses(family, first_task(tasks), seed)
+
+
+def check_own(own: Own, seed: int = 0) -> None:
+    """Hold a problem of one's own to what its sampler can offer.
+
+    Shapes; the same task whatever is drawn with it; redraws, where there are any; scalar losses.
+    """
+    _check_theta(own, seed)
+    tasks = _check_tasks(own.draw, seed)
+    check_drawn(tasks, TASKS)
+    if not withheld(own.draw):
+        _check_redraws(own.draw, seed)
+    _check_losses(own, first_task(cast(tasks, own.theta(seed))), seed)
+
+
+def check_black_box(estimator: BlackBox, family: Family, seed: int = 0) -> None:
+    """Hold an estimator of one's own to its contract on its own problem, in float32.
+
+    Shapes; finite numbers; two calls give the same bits; of a batch, the mean over its tasks.
+    """
+    subject = Subject(family.problem(), _sampler(family), estimator, family.theta(seed).float())
+    address = Address.fresh(0, TASKS)
+    found, again = (subject.meta_gradients(address, seed) for _ in range(2))
+    _expect(bool(torch.isfinite(found.grad).all()), "its gradient is not finite")
+    _same(found.grad, again.grad, 0.0, "two calls differ")
+    (mean,) = subject.estimates(address, seed, TASKS)
+    _same(mean[0], found.grad.mean(0), 1e-4, "of a batch it gives no mean over tasks")
+
+
+def _sampler(family: Family) -> Sampler:
+    """Give the sampler, one's own as it is, so that it can say what it can't redraw."""
+    return family.draw if isinstance(family, Own) else family.sample
+
+
+def _check_theta(family: Family, seed: int) -> None:
+    theta, Q = family.theta(seed), family.problem().layouts.theta.size
     _expect(theta.shape == (Q,), f"theta has shape {tuple(theta.shape)}, its layout ({Q},)")
     _expect(theta.dtype == torch.float64, f"theta is {theta.dtype}, not float64")
     _expect(torch.equal(theta, family.theta(seed)), "theta(seed) differs between two calls")
-    _same(tasks, family.sample(address, seed), 0.0, "sample(address, seed) differs between calls")
-    _same(
-        tree_map(lambda leaf: leaf[1:2], tasks),
-        family.sample(address.part(1, 2), seed),
-        0.0,
-        "a task depends on which others are drawn with it",
-    )
-    other = family.sample(address, seed + 1)
-    _expect(not _equal(tasks, other), "another seed gives the same tasks")
-    redrawn = address._replace(support=address.support + 1)
-    moved = family.sample(redrawn, seed)
-    _expect(not _equal(tasks.support, moved.support), "a support redraw changes nothing")
-    _expect(_equal(tasks.query, moved.query), "a support redraw changes the query set")
-    moved = family.sample(address._replace(query=address.query + 1), seed)
-    _expect(not _equal(tasks.query, moved.query), "a query redraw changes nothing")
-    _expect(_equal(tasks.support, moved.support), "a query redraw changes the support set")
-    for leaves in (tasks.support, tasks.query):
-        tree_map(_check_leaf, leaves)
-    first = first_task(tasks)
-    for loss, data in ((problem.inner_loss, first.support), (problem.outer_loss, first.query)):
+
+
+def _check_tasks(sample: Sampler, seed: int) -> Task:
+    """Expect the same tasks twice, and each whichever others are drawn with it."""
+    address = Address.fresh(5, TASKS)
+    tasks = as_task(sample(address, seed))
+    again, alone = (as_task(sample(at, seed)) for at in (address, address.part(1, 2)))
+    _same(tasks, again, 0.0, "sample(address, seed) differs between calls")
+    one = tree_map(lambda leaf: leaf[1:2], tasks)
+    _same(one, alone, 0.0, "a task depends on which others are drawn with it")
+    return tasks
+
+
+def _check_redraws(sample: Sampler, seed: int) -> None:
+    """Expect support and query to be redrawn each without the other."""
+    address = Address.fresh(5, TASKS)
+    tasks = as_task(sample(address, seed))
+    for part, still in (("support", "query"), ("query", "support")):
+        redrawn = address._replace(**{part: getattr(address, part) + 1})
+        moved = as_task(sample(redrawn, seed))
+        changed = not _equal(getattr(tasks, part), getattr(moved, part))
+        _expect(changed, f"a {part} redraw changes nothing")
+        kept = _equal(getattr(tasks, still), getattr(moved, still))
+        _expect(kept, f"a {part} redraw changes the {still} set")
+
+
+def _check_losses(family: Family, task: Task, seed: int) -> None:
+    problem, theta = family.problem(), family.theta(seed)
+    for loss, data in ((problem.inner_loss, task.support), (problem.outer_loss, task.query)):
         value = loss(problem.init(theta), theta, data)
         _expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
 

@@ -213,3 +213,85 @@ def test_a_file_that_breaks_shows_its_own_lines_only(folder):
     assert "line 6, in <module>: f()" in said
     assert "line 4, in f: json.loads('{')" in said
     assert "decoder.py" not in said
+
+
+BY_HAND = """
+five = mb.MAML(steps=5, step=mb.SGD(rate=0.1))
+solver = mb.CG(steps=20)
+
+def summing(theta, task):
+    return gradient(theta, task)[1] if task.query[0].dim() == 2 else [
+        sum(parts) for parts in zip(*(gradient(theta, mb.Task(*((d[0][i], d[1][i]) for d in task[:2]
+        )))[1] for i in range(len(task.query[0]))))
+    ]
+
+summed = mb.BlackBox(lambda theta, task: summing(theta, task), batched=True)
+moody = mb.BlackBox(lambda theta, task: torch.randn(sum(v.numel() for v in theta.values())))
+calls = iter(range(1000))
+drifting = mb.Own(problem.of, mb.Indexed(lambda i, seed: sample(i + 1000 * next(calls), seed)))
+unequal = mb.Own(problem.of, mb.Indexed(lambda i, seed: sample(range(len(i)), seed)))
+bare, sampler, words = problem.of, problem.draw, "words"
+
+class Needs(mb.Quadratic):
+    def __init__(self, size):
+        pass
+"""
+KEPT = {
+    "problem": "problems of one's own",
+    "stream": "problems of one's own",
+    "head": "problems of one's own",
+    "five": "algorithms",
+    "solver": "solvers",
+}
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_made_by_hand_is_held_to_its_contract(folder, name):
+    (folder / "my.py").write_text(OWN + BY_HAND)
+
+    result = metabench("contract", f"my.py:{name}")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"my.py:{name} keeps the contract of {KEPT[name]}: ")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(("name", "kind"), [("five", "algorithms"), ("theirs", "black boxes")])
+def test_an_estimator_is_held_to_its_contract_on_its_own_problem(folder, name, kind):
+    (folder / "my.py").write_text(OWN + BY_HAND)
+
+    result = metabench("contract", f"my.py:{name}", "--problem", "my.py:problem")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"my.py:{name} keeps the contract of {kind}: ")
+
+
+BREAKS = {
+    "theirs": r"theirs is a BlackBox, which is made for a problem.* --problem my\.py:NAME, an Own",
+    "summed --problem my.py:problem": "of a batch it gives no mean over tasks",
+    "moody --problem my.py:problem": "two calls differ",
+    "theirs --problem my.py:words": "my.py:words is of a kind that has no contract",
+    "theirs --problem my.py:solver": "--problem takes a Family, or Own.*; my.py:solver is neither",
+    "solver --problem my.py:problem": "needs no --problem; leave it out",
+    "drifting": r"sample\(address, seed\) differs between calls",
+    "unequal": "a task depends on which others are drawn with it",
+    "bare": r"bare is a Problem, which has no contract.*Own\(problem, sample\)",
+    "sampler": "sampler is a Indexed, which has no contract; put it together with its problem",
+    "net": "net is a Sequential, which has no contract; make a problem of it",
+    "gradient": r"gradient is a function.*becomes BlackBox\(function\)",
+    "words": "words is of a kind that has no contract; it must derive from one of metabench.Algo",
+    "Needs": r"Needs can't be made without arguments.*Make one in the file",
+    "nothing": "my.py has no 'nothing'",
+}
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(("words", "said"), BREAKS.items(), ids=BREAKS.keys())
+def test_what_keeps_no_contract_is_told_why(folder, words, said):
+    (folder / "my.py").write_text(OWN + BY_HAND)
+
+    result = metabench("contract", *f"my.py:{words}".split())
+
+    assert result.exit_code == 2
+    assert re.search(said, " ".join(result.stderr.split()))
