@@ -113,6 +113,50 @@ def test_the_unroll_approaches_the_closed_form_of_ridge_regression():
     assert errors[2] < 1e-8
 
 
+def minimum(problem: Problem, theta: torch.Tensor, task: Task) -> torch.Tensor:
+    """The inner optimum by Newton's method, from a dense Hessian by torch.autograd."""
+    phi = problem.init(theta)
+    for _ in range(50):
+        loss = lambda p: problem.inner_loss(p, theta, task.support)  # ruff: ignore[lambda-assignment]
+        slope = torch.autograd.functional.jacobian(loss, phi)
+        phi = phi - torch.linalg.solve(torch.autograd.functional.hessian(loss, phi), slope)
+    assert slope.norm() < 1e-13
+    return phi
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.7])
+def test_it_agrees_with_finite_differences_of_the_loss_at_the_optimum(strength):
+    """F(phi*(theta), theta), phi* solved anew at every theta, with no path and no adjoint."""
+    problem, theta, task = mixed()
+    pulled = proximal(problem, strength)
+    imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=Dense())
+
+    found = imaml(problem, theta, task).grad
+
+    def loss(at):
+        return float(problem.outer_loss(minimum(pulled, at, task), at, task.query))
+
+    for entry, along in zip(found, torch.eye(6, dtype=torch.float64), strict=True):
+        difference = oracles.directional(loss, theta, along, h=1e-3)
+        assert float(entry) == pytest.approx(difference, rel=1e-8, abs=1e-10)
+
+
+def test_ridge_regression_agrees_with_finite_differences_of_its_closed_form_optimum():
+    family = Ridge()
+    problem, theta = family.problem(), family.theta(0)
+    task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), seed=1))
+    imaml = IMAML(steps=600, step=SGD(rate=0.5), strength=0.0, solver=CG(steps=8))
+
+    found = imaml(problem, theta, task).grad
+
+    def loss(at):
+        return float(problem.outer_loss(family.truth(at, task)[0], at, task.query))
+
+    for entry, along in zip(found, torch.eye(6, dtype=torch.float64), strict=True):
+        difference = oracles.directional(loss, theta, along, h=1e-3)
+        assert float(entry) == pytest.approx(difference, rel=1e-8, abs=1e-11)
+
+
 def test_more_solver_steps_come_closer():
     family = Quadratic(dim=12, condition=50.0, jitter=0.0)
     theta = family.theta(0)

@@ -54,6 +54,20 @@ def test_fomaml_is_maml_with_the_hessians_detached(kind, step):
     assert oracles.relative(found, expected) < 1e-14
 
 
+@pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
+def test_fomaml_agrees_with_finite_differences_of_the_query_loss_in_phi(step):
+    """phi_K moves, theta and the path to it don't: what the first order claims to be."""
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta, along = cases.theta(problem), cases.theta(problem, seed=1)
+
+    found = FOMAML(steps=3, step=step)(problem, theta, task)
+
+    difference = oracles.directional(
+        lambda phi: float(problem.outer_loss(phi, theta, task.query)), found.phi, along, h=1e-4
+    )
+    assert float(found.grad @ along) == pytest.approx(difference, rel=1e-8)
+
+
 def test_mini_batches_of_the_inner_loop_reach_the_adjoint():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     task = task._replace(noise=torch.tensor([[0, 3], [6, 1], [2, 2]]))

@@ -33,6 +33,25 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
     assert oracles.relative(found.phi, phi.detach()) < 1e-14
 
 
+def test_it_agrees_with_finite_differences_of_the_support_loss_along_the_path():
+    """The mean over k of the slopes of f at phi_k, each by differences, phi_k by a plain loop."""
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta, along = cases.theta(problem), cases.theta(problem, seed=1)
+
+    found = Reptile(steps=3, step=SGD(rate=0.1))(problem, theta, task).grad
+
+    def loss(at):
+        return float(problem.inner_loss(at, theta, task.support))
+
+    phi, slopes = theta, []
+    for _ in range(3):
+        slopes.append(oracles.directional(loss, phi, along, h=1e-4))
+        entries = torch.eye(len(phi), dtype=torch.float64)
+        gradient = [oracles.directional(loss, phi, entry, h=1e-4) for entry in entries]
+        phi = phi - 0.1 * torch.tensor(gradient)
+    assert float(found @ along) == pytest.approx(sum(slopes) / 3, rel=1e-7)
+
+
 def test_one_step_is_the_support_gradient():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
