@@ -24,8 +24,14 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
+def own_files() -> tuple[str, str]:
+    """The reader's my.py as the README begins it, and with the family below it."""
+    first, second = (text for text in blocks(README, "python") if "page(" not in text)
+    return first, first + second
+
+
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    _, example = blocks(README, "python")
+    (example,) = (text for text in blocks(README, "python") if "page(" in text)
     monkeypatch.chdir(tmp_path)
 
     exec(compile(example, "README.md", "exec"), {})
@@ -58,7 +64,7 @@ def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
 
 
 def test_the_file_of_ones_own_is_short_and_measured(tmp_path, monkeypatch):
-    text, _ = blocks(README, "python")
+    text, _ = own_files()
     assert len([line for line in text.splitlines() if line]) <= 15
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.py").write_text(text)
@@ -67,6 +73,21 @@ def test_the_file_of_ones_own_is_short_and_measured(tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [*words, "--problem", "my.py:problem"])
         assert result.exit_code == 0, result.output
         assert "Checked first, in float64" in result.stdout
+
+
+def test_the_family_of_ones_own_keeps_its_contract_and_has_redraws(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(own_files()[1])
+
+    held = CliRunner().invoke(main, ["contract", "my.py:Waves"])
+    words = ["variance", "--problem", "my.py:Waves", "--set", "family.shots=20", "--json"]
+    measured = CliRunner().invoke(main, [*words, "--tasks", "128"])
+
+    assert held.stdout.startswith("my.py:Waves keeps the contract of families")
+    found = json.loads(measured.stdout)
+    assert found["spec"]["family"]["shots"] == 20
+    sources = {row["of"]: row["status"] for row in found["rows"] if row["quantity"] == "component"}
+    assert (sources["support"], sources["query"]) == ("ok", "ok")
 
 
 def shell_commands() -> list[str]:
@@ -78,8 +99,7 @@ def shell_commands() -> list[str]:
 def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatch):
     """Each is built as far as its measurement, which other tests run at a smaller size."""
     monkeypatch.chdir(tmp_path)
-    text, _ = blocks(README, "python")
-    (tmp_path / "my.py").write_text(text)
+    (tmp_path / "my.py").write_text(own_files()[1])
     (tmp_path / "run.pt").touch()
     monkeypatch.setattr("metabench.command.run", lambda probe, **o: _build(probe, o))
     monkeypatch.setattr("metabench.grid.running.drive", lambda study, *_: Tally(0, 0))
