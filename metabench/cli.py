@@ -75,11 +75,23 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command(epilog=EPILOG)
 @measuring
-def variance(**options: Any) -> None:
+@click.option(
+    "--budget",
+    metavar="AMOUNT",
+    help="Advise on what one meta-gradient may take: 20ms, 30s or 200tasks.",
+)
+@click.option(
+    "--memory",
+    metavar="BYTES",
+    help="What may be held, e.g. 4GiB.  [default: half of what is free]",
+)
+def variance(budget: str | None, memory: str | None, **options: Any) -> None:
     """Measure how noisy the meta-gradient is, and at which batch size signal equals noise."""
     from metabench.command import run
 
-    run("variance", **options)
+    named = [f"probe.{key}={value}" for key, value in (("budget", budget), ("memory", memory))
+             if value is not None]  # fmt: skip
+    run("variance", **{**options, "assignments": (*named, *options["assignments"])})
 
 
 @main.command(epilog=EPILOG)

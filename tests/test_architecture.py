@@ -17,7 +17,7 @@ HOME = Path(metabench.__file__).parent
 # From the ground up: a room may import from rooms of earlier lines, and from itself.
 STOREYS = [
     {"", "misuse", "stats"},
-    {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails"},
+    {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails", "twostage"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
@@ -120,7 +120,7 @@ def test_families_know_nothing_of_algorithms(module):
     assert ours(module) <= {"layout", "problem", "draws", "nets", "misuse", "families", ""}
 
 
-@pytest.mark.parametrize("room", ["stats", "crossed", "pairs", "tails"])
+@pytest.mark.parametrize("room", ["stats", "crossed", "pairs", "tails", "twostage"])
 def test_statistics_need_numpy_and_scipy_only(room):
     assert ours(f"metabench.{room}") <= {"stats"}
     assert others(f"metabench.{room}") <= {"numpy", "scipy"}

@@ -603,3 +603,12 @@ def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
 
     assert result.exit_code == 4
     assert "allocate" in result.stderr
+
+
+def test_budget_and_memory_are_options_that_set_the_probes_fields(monkeypatch):
+    seen = {}
+    monkeypatch.setattr("metabench.command.run", lambda probe, **options: seen.update(options))
+
+    metabench("variance", "--budget", "20ms", "--memory", "4GiB", "--set", "algo.steps=2")
+
+    assert seen["assignments"] == ("probe.budget=20ms", "probe.memory=4GiB", "algo.steps=2")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from metabench.memory import parse
+from metabench import memory
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.probes.variance import budget
 from metabench.rows import Finding, Row
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Variance(Probe):
     redrawn: int = 512  # most tasks drawn again for components and biases, 0: none [tasks]
     ladder: int = 16  # most shots, times the task's own, for the many-shot limit; 0: none [1]
     memory: str = "half"  # what may be held: 4GiB, or half of what is free [bytes]
+    budget: str = ""  # what one meta-gradient may take, for advice: 30s or 200tasks; empty: none
 
     axis: ClassVar[str] = "B"
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
@@ -57,7 +59,11 @@ class Variance(Probe):
             raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
         if self.ladder and self.ladder < 4:
             raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
-        parse(self.memory)
+        memory.parse(self.memory)
+        if self.budget:
+            budget.parse(self.budget)
+            if not self.redrawn:
+                raise Misuse("Advice on a budget takes redraws; leave probe.redrawn above 0.")
         largest = max(self.sizes, default=2)
         if self.tasks < FEWEST * largest:
             raise Misuse(

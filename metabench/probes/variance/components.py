@@ -51,31 +51,32 @@ def redraws(subject: Subject, seed: int) -> dict[str, str]:
 
 def measure(
     subject: Subject, seed: int, tasks: int, memory: int, advance: Callable[[int], None]
-) -> list[Row]:
+) -> tuple[list[Row], dict[str, Estimate]]:
     """Give the variance of each source and its share, for the whole and for each layer.
 
-    A set that is fixed to its task can't be told from it: their variance is one row's, and the
-    set's own is withheld.
+    Besides the rows, the whole's estimates, none where they are withheld. A set that is fixed to
+    its task can't be told from it: their variance is one row's, and the set's own is withheld.
     """
     states = redraws(subject, seed)
     design = plan(tasks, states)
     split = design.draws > design.tasks and "coupled" not in states.values()
     if not split:
-        return [Row("component", of=x, status=_because(x, states) or "withheld") for x in SOURCES]
+        withheld = (_because(source, states) or "withheld" for source in SOURCES)
+        return [
+            Row("component", of=of, status=status)
+            for of, status in zip(SOURCES, withheld, strict=True)
+        ], {}
     sample = gather(subject, crossed(design), seed, 1, memory, advance)
     if not sample.finite.all():
-        return [Row("component", of=source, status="diverged") for source in SOURCES]
+        return [Row("component", of=source, status="diverged") for source in SOURCES], {}
     squares = by_layer(
         subject.problem.layouts.theta,
         [sample],
         lambda block: Squares.of(block, design),
         Squares.joined,
     )
-    return [
-        line
-        for layer, part in squares.items()
-        for line in _rows(components(part, design), states, layer)
-    ]
+    found = {layer: components(part, design) for layer, part in squares.items()}
+    return [line for layer in found for line in _rows(found[layer], states, layer)], found[""]
 
 
 def plan(tasks: int, states: dict[str, str]) -> Design:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.variance.findings import tails
+from metabench.probes.variance.findings.advice import advice
 from metabench.probes.variance.findings.bias import bias
 from metabench.probes.variance.findings.sources import sources
 from metabench.probes.variance.findings.words import interval, number, percent
@@ -32,6 +33,7 @@ def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
         *_noise(table, batch),
         *_independence(table, largest),
         *(finding for finding in where_from if finding not in dominant),
+        *advice(table),
         *bias(table, batch),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metabench import memory, stats
 from metabench.probes.probe import Progress
-from metabench.probes.variance import bias, components, tails
+from metabench.probes.variance import advice, bias, budget, components, tails
 from metabench.probes.variance.gather import by_layer, gather, within
 from metabench.problem import Address
 from metabench.rows import Row, row
@@ -36,8 +36,8 @@ BY_LAYER = ("task_variance", "mean_norm_squared", "noise_scale")
 
 def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) -> list[Row]:
     """Measure the variance at each B and, from the tasks of B = 1, what follows from it."""
-    budget = memory.parse(probe.memory)
-    small = within(subject, budget)
+    held = memory.parse(probe.memory)
+    small = within(subject, held)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:
@@ -50,7 +50,7 @@ def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) ->
     start = 0
     for B, batches in plan.items():
         address = Address.fresh(start, B * batches)
-        sample = gather(small, address, seed, B, budget, advance)
+        sample = gather(small, address, seed, B, held, advance)
         start += B * batches
         rows.append(_diverged(B, sample.finite))
         if B == 1 and rows[-1].value:
@@ -75,7 +75,7 @@ def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) ->
     if small.lift.chunk < subject.lift.chunk:
         rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
     if probe.again:
-        rows += _again(probe, small, seed, budget, advance, states[1], start)
+        rows += _again(probe, small, seed, held, advance, states[1], start)
     progress(total, total)
     return rows
 
@@ -83,14 +83,15 @@ def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) ->
 def cost(probe: Variance, subject: Subject) -> int:
     """Count the tasks of a whole measurement, a redraw as one."""
     total = sum(B * batches for B, batches in probe.plan.items())
-    return total + probe.again * (16 + bias.cost(subject.algorithm, probe.ladder))
+    again = probe.again * (16 + bias.cost(subject.algorithm, probe.ladder))
+    return total + again + (probe.tasks if probe.budget and probe.again else 0)
 
 
 def _again(
     probe: Variance,
     subject: Subject,
     seed: int,
-    budget: int,
+    held: int,
     advance: Callable[[int], None],
     status: str,
     start: int,
@@ -100,15 +101,22 @@ def _again(
         status = "withheld"
     if status not in ("ok", "degenerate"):
         sources = [Row("component", of=source, status=status) for source in components.SOURCES]
-        return [*sources, *(Row("bias", of=of, status=status) for of in ("estimator", "objective"))]
+        advised = [Row("advised", of="tasks", status=status)] if probe.budget else []
+        biases = [Row("bias", of=of, status=status) for of in ("estimator", "objective")]
+        return [*sources, *advised, *biases]
 
     def seconds(which: Subject) -> float:
         return (_seconds(which, seed, probe.batch, start).value or math.nan) / probe.batch
 
-    rows = components.measure(subject, seed, probe.again, budget, advance)
+    rows, found = components.measure(subject, seed, probe.again, held, advance)
+    if probe.budget:
+        rows += advice.measure(
+            subject, seed, budget.parse(probe.budget), found, start, probe.tasks, held, advance,
+            lambda which, address, size: _clock(which, address, seed, size),
+        )  # fmt: skip
     sizes = tuple(sorted({*probe.plan, probe.batch}))
     return rows + bias.measure(
-        subject, seed, probe.again, probe.ladder, budget, advance, sizes, seconds
+        subject, seed, probe.again, probe.ladder, held, advance, sizes, seconds
     )
 
 
@@ -195,16 +203,19 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
 
 def _seconds(subject: Subject, seed: int, B: int, start: int) -> Row:
     """Time one meta-gradient over B fresh tasks, sampling included: the median of a few calls."""
-    seconds = []
-    for call in range(TIMED_CALLS):
-        address = Address.fresh(start + call * B, B)
-        _synchronise(subject.theta)
-        begun = time.perf_counter()
-        for _ in subject.estimates(address, seed, B):
-            pass
-        _synchronise(subject.theta)
-        seconds.append(time.perf_counter() - begun)
+    fresh = (Address.fresh(start + call * B, B) for call in range(TIMED_CALLS))
+    seconds = [_clock(subject, address, seed, B) for address in fresh]
     return Row("seconds", at=float(B), value=float(np.median(seconds)))
+
+
+def _clock(subject: Subject, address: Address, seed: int, size: int) -> float:
+    """Give the seconds that the means over `size` of the addressed draws take."""
+    _synchronise(subject.theta)
+    begun = time.perf_counter()
+    for _ in subject.estimates(address, seed, size):
+        pass
+    _synchronise(subject.theta)
+    return time.perf_counter() - begun
 
 
 def _synchronise(theta: torch.Tensor) -> None:

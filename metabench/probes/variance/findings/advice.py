@@ -1,0 +1,81 @@
+"""The finding that says what to spend a budget on, and whether that held when measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.probes.variance.findings.words import interval, number
+from metabench.rows import Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def advice(table: pd.DataFrame) -> list[Finding]:
+    """Say which plan a budget buys, its variance as foretold and as measured."""
+    plan = {r.of: r for r in from_table(table, "advised", of=None)}
+    tasks = plan.get("tasks")
+    if tasks is None:
+        return []
+    if tasks.value is None:
+        claim = "No advice on the budget, because the variance within tasks couldn't be measured."
+        repair = "Give a sampler that redraws sets: sample(address, seed)."
+        return [Finding("advice", "info", claim, repair, (tasks,))]
+    (budget,) = from_table(table, "budget")
+    each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
+    paid = f"{_seconds(budget)} buy {_plan(plan)}"
+    if not tasks.value:
+        claim = f"{_seconds(budget)} buy no task: one takes {_seconds(each['draw'])} and more."
+        return [Finding("advice", "warning", claim, "Give a larger --budget.", (budget, tasks))]
+    found = {r.of: r for r in from_table(table, "advised_variance", of=None)}
+    foretold, fresh, measured = (found.get(of) for of in ("foretold", "fresh tasks", "measured"))
+    if foretold is None or fresh is None or measured is None or measured.value is None:
+        return []
+    evidence = (budget, *plan.values(), *each.values(), foretold, measured, fresh)
+    claim = (
+        f"{paid}, of all plans the one with the least variance: {number(foretold.value)} "
+        f"{interval(foretold)} foretold, {number(measured.value)} {interval(measured)} measured"
+        f"{_scaled(plan)}. {_why(each)}"
+    )
+    many = (plan["draws"].value or 1) > 1
+    if many:
+        claim += f" Fresh tasks alone would leave {number(fresh.value)} {interval(fresh)}."
+    if _disjoint(foretold, measured):
+        repair = "Don't rely on it: the two disagree, so tasks or draws aren't independent."
+        return [Finding("advice", "warning", claim, repair, evidence)]
+    repair = (
+        f"Average each task over {plan['draws'].value:.0f} independent draws of its support "
+        f"and query sets, and take {tasks.value:.0f} tasks a step."
+        if many
+        else f"Take {tasks.value:.0f} fresh tasks a step; redraw no task's sets."
+    )
+    return [Finding("advice", "info", claim, repair, evidence)]
+
+
+def _plan(plan: dict[str, Row]) -> str:
+    draws = plan["draws"].value or 1
+    each = "one draw" if draws == 1 else f"{draws:.0f} draws"
+    return f"{plan['tasks'].value:.0f} tasks with {each} of their sets each"
+
+
+def _scaled(plan: dict[str, Row]) -> str:
+    held = plan.get("tasks measured")
+    return f" (with {held.value:.0f} tasks, and scaled)" if held else ""
+
+
+def _why(each: dict[str, Row]) -> str:
+    task, draw = each["task"], each["draw"]
+    if task.status == "unresolved":
+        return "A new task costs no more than another draw of one at hand, as far as can be told."
+    return f"A new task costs {_seconds(task)} besides {_seconds(draw)} for each draw of its sets."
+
+
+def _seconds(line: Row) -> str:
+    value = line.value or 0.0
+    return f"{number(value)} s" if value >= 1 else f"{number(1000 * value)} ms"
+
+
+def _disjoint(one: Row, other: Row) -> bool:
+    if None in (one.low, one.high, other.low, other.high):
+        return False
+    return (one.low or 0) > (other.high or 0) or (other.low or 0) > (one.high or 0)
