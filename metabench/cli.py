@@ -13,6 +13,7 @@ import metabench
 from metabench import plugins
 from metabench.grid.cli import COMMANDS
 from metabench.misuse import Misuse
+from metabench.train.cli import COMMANDS as TRAINING
 
 ENVIRONMENT = 4  # exit code: the machine broke underneath (disk full, out of memory)
 
@@ -151,7 +152,7 @@ def _list_one(name: str) -> None:
             click.echo(line)
 
 
-for _command in COMMANDS:
+for _command in [*COMMANDS, *TRAINING]:
     main.add_command(_command)
 
 

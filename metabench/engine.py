@@ -58,7 +58,7 @@ def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., An
         leaves, spec = tree_flatten(args)
         key = spec, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
         shape = shapes.setdefault(key, _Shape(function))
-        wanted = _by_count(shape.applied) if engine == "auto" else engine
+        wanted = by_count(shape.applied) if engine == "auto" else engine
         if wanted != shape.word:
             shape.run, shape.word = _made(function, wanted, leaves, spec, shape.run), wanted
         shape.applied += 1
@@ -67,7 +67,8 @@ def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., An
     return apply
 
 
-def _by_count(applied: int) -> str:
+def by_count(applied: int) -> str:
+    """Name the engine that pays from so many applications on."""
     if applied < TRACE_AFTER:
         return "eager"
     return "trace" if applied < COMPILE_AFTER else "compile"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench import files
 from metabench.misuse import Misuse
 from metabench.rows import Finding, Row
 
@@ -81,15 +81,4 @@ def check_writable(path: Path) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old one or the new one, never half of one."""
-    path = path.resolve()  # through a link, rather than in its place
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
+    files.write(path, text.encode())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metabench.layout import Layout
 from metabench.misuse import Misuse
+from metabench.sealed import unseal
 
 # What torch's norms keep beside their parameters; a state dict holds it, theta doesn't.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -23,7 +25,7 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
         Misuse: if the file holds more than weights, doesn't fit the layout, or holds other values
             for what theta doesn't reach and `fixed` gives.
     """
-    held = _read(path)
+    held, about = _read(path)
     if isinstance(held, Tensor):
         held = held.detach().reshape(-1)
         if len(held) != layout.size:
@@ -42,7 +44,26 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
         for name, value in held.items()
         if name not in held_fixed and name.rpartition(".")[2] not in STATISTICS
     }
-    return layout.flatten(parameters).detach()
+    try:
+        return layout.flatten(parameters).detach()
+    except Misuse as error:
+        raise Misuse(f"{path.name}{_origin(about)} doesn't fit this problem. {error}") from error
+
+
+def trained_on(path: Path) -> dict[str, Any]:
+    """Give what a training of metabench's said of its theta: algorithm, family, step; or nothing.
+
+    Raises:
+        Misuse: if the file is cut off or was changed.
+    """
+    return unseal(path).about if path.suffix == ".safetensors" else {}
+
+
+def _origin(about: Mapping[str, Any]) -> str:
+    """Say where a theta comes from."""
+    if not about:
+        return ""
+    return f", trained by {about['algo']['name']} on {about['family']['name']},"
 
 
 def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str, Tensor]) -> None:
@@ -55,15 +76,11 @@ def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str,
             )
 
 
-def _read(path: Path) -> object:
+def _read(path: Path) -> tuple[object, dict[str, Any]]:
+    """Give what a file holds, and what is said about it."""
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise Misuse(f"{path.name} is not a safetensors file: {error}.") from error
+        sealed = unseal(path)
+        return sealed.tensors, sealed.about
     try:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -71,4 +88,4 @@ def _read(path: Path) -> object:
             f"{path.name} holds more than weights, or isn't a torch file; save it with "
             "torch.save(net.state_dict(), ...)."
         ) from error
-    return held
+    return held, {}

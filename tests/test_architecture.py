@@ -17,6 +17,8 @@ HOME = Path(metabench.__file__).parent
 # From the ground up: a room may import from rooms of earlier lines, and from itself.
 STOREYS = [
     {"", "misuse", "stats"},
+    {"files"},
+    {"sealed"},
     {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails", "twostage"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
@@ -25,11 +27,13 @@ STOREYS = [
     {"algorithms", "families"},
     {"lift", "blackbox", "own"},
     {"subject"},
+    {"outer"},
     {"probes"},
     {"gate"},
     {"cell", "testing", "report", "output", "provenance"},
     {"console", "contract"},
     {"command", "grid"},
+    {"train"},
     {"cli"},
 ]
 FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}

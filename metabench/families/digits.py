@@ -42,6 +42,7 @@ class Digits(Family):
     filters: int = 32  # channels of each convolution [channels]
 
     tasks: ClassVar[int] = 256
+    held_out: ClassVar[str] = "test"
 
     def __post_init__(self) -> None:
         """Refuse more classes than the split has, and more images than a class has."""

@@ -1,0 +1,27 @@
+"""How is a file written so that neither a kill nor a full disk harms the old one?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write beside the file, then rename: what is read later is the old file or the new one.
+
+    Raises:
+        OSError: if the disk is full or the folder gone; the old file is as it was.
+    """
+    path = path.resolve()  # through a link, rather than in its place
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise

@@ -1,0 +1,1 @@
+"""Meta-training from the shell: a command that goes on where it was killed."""

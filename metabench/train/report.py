@@ -1,0 +1,71 @@
+"""The files and words of a finished training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from metabench import output
+from metabench.console import print_table
+from metabench.outer.trainer import Trainer
+from metabench.probes.verify import Verify
+from metabench.provenance import provenance
+from metabench.report.page import page
+from metabench.report.text import tables
+from metabench.rows import LEVELS, Finding, Row, row, to_table
+from metabench.train.measure import logged
+from metabench.train.shown import Training
+
+SHOWN = 11  # most steps of the table that are printed
+
+
+def report(
+    shown: Training,
+    trainer: Trainer,
+    rows: list[Row],
+    settings: Mapping[str, Any],
+    *,
+    as_json: bool,
+    html: Path,
+    csv: Path,
+    record: Path,
+) -> list[Finding]:
+    """Write the page, the table and the record, print the table or the record; give findings."""
+    rows = [*logged(trainer, shown.every), *rows]
+    if trainer.failure:
+        failure = trainer.failure
+        rows.append(Row("stopped", value=float(failure.step), status=failure.kind))
+    else:
+        rows.append(row("gain", trainer.gain()))
+    table = to_table(rows, settings)
+    findings = [*shown.diagnose(table), *_checks(table)]
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    made = provenance(str(settings["device"]))
+    text = output.record(settings, rows, findings, made)
+    output.write(record, text + "\n")
+    output.write(csv, output.to_csv(table))
+    output.write(html, page(shown, table, findings, made, settings))
+    if as_json:
+        click.echo(text)
+    else:
+        for each in tables(_thinned(table), shown.axis):
+            print_table(each)
+            click.echo()
+    return findings
+
+
+def _checks(table: pd.DataFrame) -> list[Finding]:
+    """Say what is wrong with the meta-gradient itself, if anything is."""
+    return [finding for finding in Verify().diagnose(table) if finding.level != "info"]
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out checks, and keep a few of the steps at which theta was validated."""
+    table = table[table["quantity"] != "check"]
+    steps = sorted(table.loc[table["quantity"] == "validation", "at"])
+    chosen = steps[:: -(-len(steps) // SHOWN)] if steps else []
+    return table[table["at"].isna() | table["at"].isin([*chosen, *steps[-1:]])]
