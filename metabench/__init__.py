@@ -17,6 +17,7 @@ _PUBLIC = {
     "Dense": "metabench.solvers.dense",
     "Digits": "metabench.families.digits",
     "Estimator": "metabench.algorithms.algorithm",
+    "Explosion": "metabench.probes.explosion",
     "FOMAML": "metabench.algorithms.fomaml",
     "Family": "metabench.families.family",
     "Finding": "metabench.rows",

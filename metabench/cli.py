@@ -105,6 +105,15 @@ def verify(**options: Any) -> None:
 
 
 @main.command(epilog=EPILOG)
+@measuring
+def explosion(**options: Any) -> None:
+    """Walk long inner loops: does the meta-gradient explode or vanish, where, and why?"""
+    from metabench.command import run
+
+    run("explosion", **options)
+
+
+@main.command(epilog=EPILOG)
 @click.argument("member", metavar="MEMBER")
 @click.option("--problem", metavar="FILE.py:NAME", help="Hold an algorithm or BlackBox on this.")
 def contract(member: str, problem: str | None) -> None:

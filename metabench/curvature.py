@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vjp, vmap
 
-from metabench.problem import Loss
+from metabench.problem import Loss, tree_map
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
@@ -51,6 +51,24 @@ def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     result: Any = vjp(function, *primals)
     value, pull = result
     return value, pull
+
+
+def pushforward_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+    """Give the change of a function's value along `tangents`, one for each of its arguments.
+
+    The transposed map is linear in its cotangent, so that its own transpose is wanted: no forward
+    mode, which warns and fails for some of torch's operations.
+    """
+    value, pull = pullback_of(function, *primals)
+    blank = tree_map(torch.zeros_like, value)
+    _, push = pullback_of(pull, blank)
+    return push(tangents)[0]
+
+
+def side_by_side(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Turn a map of one vector into one of m vectors with a leading axis m, from the same graph."""
+    many: Callable[[Any], Any] = vmap(product)
+    return many
 
 
 def fleet_hessian(loss: Loss, phis: Tensor, theta: Tensor, data: Any) -> Callable[[Tensor], Tensor]:

@@ -31,6 +31,7 @@ class Path(NamedTuple):
     last: Tensor
     slots: Slots
     trail: tuple[Back, ...]
+    states: tuple[tuple[Tensor, Slots], ...]  # (phi_k, slots_k) for k = 0 .. K
 
 
 class Adjoint(NamedTuple):
@@ -55,7 +56,7 @@ def adapt(
     """Take K = `steps` inner steps on the support set from phi_0 = init(theta)."""
     phi = problem.init(theta)
     slots = step.start(phi)
-    stages = []
+    stages, states = [], [(phi, slots)]
     for k in range(steps):
         stage = _stage(step, problem, task, k)
         if trail == KEEP:
@@ -64,7 +65,8 @@ def adapt(
             back = _recomputed(stage, phi, slots, theta)
             phi, slots = stage(phi, slots, theta)
         stages.append(back)
-    return Path(phi, slots, tuple(stages))
+        states.append((phi, slots))
+    return Path(phi, slots, tuple(stages), tuple(states))
 
 
 def pullback(path: Path, theta: Tensor, cotangent: Tensor) -> Adjoint:
@@ -84,7 +86,7 @@ def _stage(step: Step, problem: Problem, task: Task, k: int) -> Stage:
     """Give inner step k as a function of all that a cotangent can reach through it."""
 
     def stage(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
-        slope = curvature.gradient(problem.inner_loss, phi, theta, _batch(task, k))
+        slope = curvature.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
         return step(slope, phi, slots, k)
 
     return stage
@@ -95,7 +97,7 @@ def _recomputed(stage: Stage, phi: Tensor, slots: Slots, theta: Tensor) -> Back:
     return lambda cotangent: curvature.pullback_of(stage, phi, slots, theta)[1](cotangent)
 
 
-def _batch(task: Task, k: int) -> Any:
+def inner_batch(task: Task, k: int) -> Any:
     """Give what inner step k sees: the addressed mini-batch, or the whole support set."""
     noise = task.noise
     if isinstance(noise, tuple):

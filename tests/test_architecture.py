@@ -19,13 +19,13 @@ STOREYS = [
     {"", "misuse", "stats"},
     {"files"},
     {"sealed"},
-    {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails", "twostage"},
+    {"plugins", "layout", "rows", "memory", "clip", "crossed", "pairs", "tails", "twostage", "orders"},
     {"modules", "spec", "engine", "work"},
     {"problem", "norms"},
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
     {"nets", "inner", "solvers"},
     {"algorithms", "families"},
-    {"lift", "blackbox", "own"},
+    {"lift", "blackbox", "own", "sweeps", "edges"},
     {"subject"},
     {"outer"},
     {"probes"},
@@ -124,7 +124,7 @@ def test_families_know_nothing_of_algorithms(module):
     assert ours(module) <= {"layout", "problem", "draws", "nets", "misuse", "families", ""}
 
 
-@pytest.mark.parametrize("room", ["stats", "crossed", "pairs", "tails", "twostage"])
+@pytest.mark.parametrize("room", ["stats", "crossed", "pairs", "tails", "twostage", "orders"])
 def test_statistics_need_numpy_and_scipy_only(room):
     assert ours(f"metabench.{room}") <= {"stats"}
     assert others(f"metabench.{room}") <= {"numpy", "scipy"}

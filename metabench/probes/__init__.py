@@ -1,6 +1,7 @@
 """The probes: name -> "module:Class". Add yours here, or as an entry point of this name."""
 
 MEMBERS = {
+    "explosion": "metabench.probes.explosion:Explosion",
     "variance": "metabench.probes.variance:Variance",
     "verify": "metabench.probes.verify:Verify",
 }

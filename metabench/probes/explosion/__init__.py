@@ -1,0 +1,83 @@
+"""Does the meta-gradient explode or vanish as the inner loop gets longer, and where on its way?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class Explosion(Probe):
+    """Norm of the exact meta-gradient over K inner steps, its growth, where it grows, and why.
+
+    One path a task; the reverse sweeps from all K share its Hessians. Quantiles over tasks with
+    order-statistic intervals; growth is the slope of log |g(K)| on K of each task, never pooled.
+    (Metz, Freeman, Schoenholz & Kachman, 2021, https://arxiv.org/abs/2111.05803).
+    """
+
+    steps: int = 200  # largest K that is looked at [steps]
+    tasks: int = 128  # tasks whose paths are walked, and as many held out [tasks]
+    at: tuple[int, ...] = ()  # values of K; empty: 0, 1, 2, 5, 10, 20, .. up to steps [steps]
+    directions: int = 3  # leading Lyapunov exponents, 0 for none [exponents]
+    rounds: int = 2  # ways back and forth that settle them, 1 or more [rounds]
+    precision: bool = True  # walk the paths in the other precision as well: float32 or float64
+
+    axis: ClassVar[str] = "K"
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "Does the meta-gradient explode or vanish with more inner steps?"
+    caption: ClassVar[str] = (
+        "Norm of one task's exact meta-gradient after K inner steps: median over tasks with its "
+        "95 % interval, and the range from the 5 % to the 95 % quantile. The dashed line is the "
+        "query gradient at phi_K, where the sweep back begins: above it the way back amplifies, "
+        "below it the gradient fades. A line that ends early has diverged."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to walk nowhere."""
+        for name, least in (("steps", 0), ("tasks", 1), ("directions", 0), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.at and not (min(self.at) >= 0 and max(self.at) <= self.steps):
+            raise Misuse(f"at holds K from 0 to steps = {self.steps}; given {list(self.at)}.")
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        """The values of K, ascending."""
+        ladder = self.at or (*(K for K in LADDER if self.steps > K), self.steps)
+        return tuple(sorted(set(ladder)))
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure `norm` at each K, its quantiles and its growth, and the way back along a path."""
+        from metabench.probes.explosion.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say whether it explodes or vanishes, from where, why, and which inner rate is stable."""
+        from metabench.probes.explosion.diagnose import diagnose
+
+        return diagnose(table)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw the norm against K, with its quantiles over tasks."""
+        from metabench.probes.explosion.draw import draw
+
+        draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add where on the path the cotangent grows, and which inner rates are stable."""
+        from metabench.probes.explosion.draw import more
+
+        return super().drawings(table) + more(table)

@@ -1,0 +1,110 @@
+"""The figures of the explosion probe: norm against K, the way back, and which rates are stable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+
+from metabench.probes.probe import Drawing
+from metabench.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+PATH = Drawing(
+    "Where on the way back does it grow?",
+    "|v_k| / |v_K| along the reverse sweep from the largest K, median over tasks with its 95 % "
+    "interval. Read it from right to left: it starts at 1 at phi_K and ends at phi_0. A straight "
+    "line is steady growth at every step; a jump is a step that amplifies much more than others.",
+    lambda axes: None,
+)
+RATES = Drawing(
+    "Which inner rates are stable?",
+    "Share of held-out tasks whose support loss ends above where it began, counted at each rate, "
+    "with 95 % intervals. Vertical lines are the rates below which curvature at phi_0 predicts 95 "
+    "% (left) and 50 % (right) of tasks to be stable, with their intervals shaded.",
+    lambda axes: None,
+)
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the median norm against K, its quantiles, and the query gradient it starts from."""
+    blue, orange = sns.color_palette("colorblind", 2)
+    axes.set(xlabel="inner steps, K", ylabel="norm of one task's meta-gradient")
+    middle = _drawable(from_table(table, "norm"))
+    if not middle:
+        _nothing(axes, "no finite norm to draw")
+        return
+    axes.set_yscale("log")
+    axes.set_xscale("symlog", linthresh=1)
+    low, high = ({r.at: r.value for r in from_table(table, f"norm_{end}")} for end in _ENDS)
+    K = [r.at or 0.0 for r in middle]
+    top = max(r.value or 0 for r in middle)
+    bottom = [low.get(r.at) or r.value or 0.0 for r in middle]
+    summit = [high.get(r.at) or 10 * top for r in middle]
+    label = "5 % to 95 % of tasks"
+    axes.fill_between(K, bottom, summit, color=blue, alpha=0.15, lw=0, label=label)
+    _line(axes, middle, blue, "median")
+    ends = _drawable(from_table(table, "query_gradient"))
+    axes.plot([r.at or 0 for r in ends], [r.value or 0 for r in ends], color=orange, ls="--",
+              label="query gradient at φ_K")  # fmt: skip
+    axes.set_xticks(K, [f"{x:.0f}" for x in K])
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+    sns.despine(ax=axes)
+
+
+_ENDS = ("low", "high")
+
+
+def more(table: pd.DataFrame) -> list[Drawing]:
+    """Give the further figures that the table has numbers for."""
+    made = []
+    if _drawable(from_table(table, "adjoint", of="k")):
+        made.append(PATH._replace(draw=lambda axes: _way_back(table, axes)))
+    if from_table(table, "unstable", of="rate"):
+        made.append(RATES._replace(draw=lambda axes: _rates(table, axes)))
+    return made
+
+
+def _way_back(table: pd.DataFrame, axes: Axes) -> None:
+    rows = _drawable(from_table(table, "adjoint", of="k"))
+    _line(axes, rows, sns.color_palette("colorblind")[0], "median")
+    axes.axhline(1, color="0.5", ls=":")
+    axes.set_yscale("log")
+    axes.set(xlabel="inner step, k", ylabel="|v_k| / |v_K|")
+    sns.despine(ax=axes)
+
+
+def _rates(table: pd.DataFrame, axes: Axes) -> None:
+    blue, orange = sns.color_palette("colorblind", 2)
+    _line(axes, from_table(table, "unstable", of="rate"), blue, "counted on held-out tasks")
+    for line in from_table(table, "stable_rate", of=None):
+        if line.value is not None:
+            axes.axvline(line.value, color=orange, ls="--")
+            axes.axvspan(line.low or line.value, line.high or line.value, color=orange, alpha=0.2)
+    axes.set_xscale("log")
+    axes.set(xlabel="inner rate", ylabel="share of tasks that get worse", ylim=(-0.03, 1.03))
+    axes.legend(frameon=False)
+    sns.despine(ax=axes)
+
+
+def _line(axes: Axes, rows: list[Row], colour: object, label: str) -> None:
+    x = np.array([r.at for r in rows], float)
+    value = np.array([r.value for r in rows], float)
+    low = np.array([r.value if r.low is None else r.low for r in rows], float)
+    high = np.array([r.value if r.high is None else r.high for r in rows], float)
+    axes.fill_between(x, low, high, color=colour, alpha=0.3, lw=0)
+    axes.plot(x, value, color=colour, marker="o", ms=3, label=label)
+
+
+def _drawable(rows: list[Row]) -> list[Row]:
+    return [r for r in rows if r.value is not None and r.value > 0]
+
+
+def _nothing(axes: Axes, why: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, why, ha="center", transform=axes.transAxes)

@@ -1,0 +1,134 @@
+"""From norms over K to quantiles over tasks and growth exponents, a slope a task."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench import stats
+from metabench.orders import quantile_interval
+from metabench.rows import Row, row
+from metabench.stats import Interval, Vector
+
+FEWEST = 3  # values of K that a slope takes
+THINNED = 40  # places of the way back that are told
+SHARES = {"norm_low": 0.05, "norm": 0.5, "norm_high": 0.95}
+Array = NDArray[np.float64]
+
+
+class Walk(NamedTuple):
+    """What the paths of T tasks gave, in float64."""
+
+    at: tuple[int, ...]  # the n values of K
+    norms: Array  # |g(K)|, (T, n)
+    layers: dict[str, Array]  # of each layer of theta, (T, n)
+    ends: Array  # |v_K|, (T, n)
+    starts: Array  # |v_0|, (T, n)
+    inner: Array  # support loss at phi_K, (T, n)
+    outer: Array  # query loss at phi_K, (T, n)
+    adjoint: Array  # |v_k| on the longest path, (T, K + 1)
+    forward: NDArray[np.bool_]  # whether each layer of phi_k is finite, (T, K + 1, layers)
+    backward: NDArray[np.bool_]  # of v_k
+
+
+def rows_of(walk: Walk, names: tuple[str, ...]) -> list[Row]:
+    """Give quantiles at each K, growth, the way back, and who was first to diverge."""
+    rows = []
+    for i, K in enumerate(walk.at):
+        for quantity, share in SHARES.items():
+            rows.append(quantile(quantity, walk.norms[:, i], share, at=float(K)))
+        rows.append(_diverged(walk.norms[:, i], K))
+        rows.append(quantile("query_gradient", walk.ends[:, i], at=float(K)))
+        if K:
+            with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0: nothing to pass on
+                ratio = walk.starts[:, i] / walk.ends[:, i]
+            rows.append(quantile("passed_back", ratio, at=float(K)))
+        rows.append(quantile("support_loss", walk.inner[:, i], at=float(K)))
+        rows.append(quantile("query_loss", walk.outer[:, i], at=float(K)))
+    rows += _growth(walk)
+    rows += _way_back(walk)
+    return rows + _first(walk, names)
+
+
+def quantile(
+    quantity: str, values: Array, share: float = 0.5, least: float = 0.0, **where: Any
+) -> Row:
+    """Give a quantile over tasks, NaN counting as infinite, with an interval from `least` up."""
+    held = np.where(np.isnan(values), np.inf, values)
+    found = quantile_interval(held, share)
+    if not math.isfinite(found.value):
+        return Row(quantity, status="diverged", **where)
+    return row(quantity, found._replace(low=max(found.low, least)), **where)
+
+
+def slopes(norms: Array, at: tuple[int, ...]) -> Vector:
+    """Give each task's slope of log |g(K)| on K >= 1, up to where it is first not finite, `(T,)`.
+
+    Infinite where fewer than three values are finite, minus infinite where they are zero.
+    """
+    K = np.array(at, np.float64)
+    keep = K >= 1
+    x, y = K[keep], norms[:, keep]
+    found = np.empty(len(norms))
+    for i, line in enumerate(y):
+        good = np.cumprod(np.isfinite(line)).astype(bool)
+        if good.sum() < FEWEST:
+            found[i] = np.inf
+        elif (line[good] == 0).any():
+            found[i] = -np.inf
+        else:
+            away = x[good] - x[good].mean()
+            found[i] = away @ np.log(line[good]) / (away @ away)
+    return found
+
+
+def _growth(walk: Walk) -> list[Row]:
+    if sum(K >= 1 for K in walk.at) < FEWEST:
+        return [Row("growth", status="withheld")]
+    each = slopes(walk.norms, walk.at)
+    rows = [quantile("growth", each, least=-math.inf)]
+    hits = int((each > 0).sum())
+    rows.append(row("growing", stats.share_interval(hits, len(each))))
+    for name, norms in walk.layers.items():
+        rows.append(quantile("growth", slopes(norms, walk.at), least=-math.inf, layer=name))
+    return rows
+
+
+def _way_back(walk: Walk) -> list[Row]:
+    """Give |v_k| / |v_K| along the longest path, at some forty k."""
+    K = walk.at[-1]
+    if K == 0:
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = walk.adjoint / walk.adjoint[:, -1:]
+    places = sorted({round(k) for k in np.linspace(0, K, min(K + 1, THINNED + 1))})
+    return [quantile("adjoint", relative[:, k], at=float(k), of="k") for k in places]
+
+
+def _diverged(norms: Array, K: int) -> Row:
+    hits = int((~np.isfinite(norms)).sum())
+    interval: Interval = stats.share_interval(hits, len(norms))
+    return row("diverged", interval, "diverged" if hits else "ok", at=float(K))
+
+
+def _first(walk: Walk, names: tuple[str, ...]) -> list[Row]:
+    """Name the task, inner step and layer that was first to have a number that isn't finite."""
+    for of, flags in (("phi", walk.forward), ("v", walk.backward)):
+        broken = np.asarray(~flags.all(2))  # (T, K + 1)
+        if not broken.any():
+            continue
+        steps = broken.argmax(1)
+        if of == "v":  # which is walked from the end
+            steps = broken[:, ::-1].argmax(1) - broken.shape[1] + 1
+        steps = np.where(broken.any(1), steps, np.iinfo(np.int64).max)
+        task = int(steps.argmin())
+        k = abs(int(steps[task]))
+        layer = names[int((~flags[task, k]).argmax())]
+        return [
+            Row("first_diverged", value=float(task), of="task"),
+            Row("first_diverged", value=float(k), of=f"step of {of}, in {layer}"),
+        ]
+    return []

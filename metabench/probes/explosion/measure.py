@@ -1,0 +1,153 @@
+"""Walk each task's path once, and sweep back from every K."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from metabench import sweeps
+from metabench.algorithms.algorithm import Algorithm
+from metabench.probes.explosion import growth
+from metabench.probes.explosion.growth import Array, Walk, quantile
+from metabench.probes.explosion.paths import chunks, eagerly, numpy, some, swept, walker
+from metabench.probes.explosion.rates import rates
+from metabench.probes.probe import Progress
+from metabench.problem import Address, Problem, Task, cast
+from metabench.rows import Row
+from metabench.steps.step import Step
+from metabench.subject import Subject
+from metabench.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from metabench.probes.explosion import Explosion
+
+DEPARTED = (0.01, 0.1)  # relative differences of two precisions that are told
+SETTLED = 0.05, 0.1  # largest change by the last way: of the exponent, relative, or of log sigma
+
+
+def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -> list[Row]:
+    """Measure the norms over K and, from the same tasks, exponents and stable rates."""
+    algorithm = subject.algorithm
+    if not isinstance(algorithm, Algorithm):
+        return [Row("norm", status="withheld")]
+    total, done = _cost(probe), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done = min(done + count, total)
+        progress(done, total)
+
+    step, subject = algorithm.step, walker(probe, subject, algorithm)
+    address = Address.fresh(0, probe.tasks)
+    parts, errors, phis = [], [], []
+    for tasks in chunks(probe, subject, address, seed):
+        found = swept(subject, step, probe.plan, tasks)
+        parts.append(_walk(found, probe.plan, subject.problem))
+        phis.append(found.phis)
+        advance(len(found.grads))
+        if probe.precision:
+            errors.append(_departure(subject, step, probe.plan, tasks, found))
+            advance(len(found.grads))
+        del found
+    walk = _joined(parts)
+    rows = growth.rows_of(walk, subject.problem.layouts.phi.names)
+    if errors:
+        rows += _departures(np.concatenate(errors), probe.plan)
+    if probe.directions and probe.steps:
+        rows += _exponents(probe, subject, step, address, seed, advance)
+    rows += rates(probe, subject, torch.cat(phis), seed, advance)
+    progress(total, total)
+    return rows
+
+
+def _cost(probe: Explosion) -> int:
+    walks = 2 if probe.precision else 1
+    exponents = probe.rounds * probe.directions > 0
+    return probe.tasks * walks + exponents * some(probe) + 6 * probe.tasks
+
+
+def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:
+    layout = problem.layouts.theta
+    norms = sweeps.layer_norms(layout, found.grads)
+    layers = {name: numpy(norms[..., i]) for i, name in enumerate(layout.names)}
+    return Walk(
+        at=at,
+        norms=numpy(sweeps.size(found.grads)),
+        layers=layers if len(layers) > 1 else {},
+        ends=numpy(found.ends),
+        starts=numpy(found.starts),
+        inner=numpy(found.inner),
+        outer=numpy(found.outer),
+        adjoint=numpy(found.adjoint),
+        forward=found.forward.cpu().numpy(),
+        backward=found.backward.cpu().numpy(),
+    )
+
+
+def _joined(parts: list[Walk]) -> Walk:
+    layers = {name: np.concatenate([p.layers[name] for p in parts]) for name in parts[0].layers}
+    rest = [np.concatenate(each) for each in zip(*(p[3:] for p in parts), strict=True)]
+    return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, *rest)
+
+
+def _departure(
+    subject: Subject, step: Step, at: tuple[int, ...], tasks: Task, found: Sweep
+) -> Array:
+    """Give the relative difference of each task's meta-gradient in float32 and float64, (T, n)."""
+    single = subject.theta.dtype != torch.float64
+    other = subject.at(subject.theta.to(torch.float64 if single else torch.float32))
+    again = swept(other, step, at, cast(tasks, other.theta))
+    exact, rough = (again, found) if single else (found, again)
+    gap = sweeps.size(exact.grads - rough.grads.double())
+    of = sweeps.size(exact.grads)
+    return numpy(torch.where(gap == 0, 0.0, gap / of))
+
+
+def _departures(errors: Array, at: tuple[int, ...]) -> list[Row]:
+    """Give the difference at each K, and the K from which it exceeds 1 % and 10 % in a task."""
+    rows = [quantile("float32_error", errors[:, i], at=float(K)) for i, K in enumerate(at)]
+    for limit in DEPARTED:
+        beyond = ~(errors <= limit)
+        first = np.where(beyond.any(1), np.array(at, float)[beyond.argmax(1)], math.inf)
+        found = quantile("departs", first, of=f"float32 by {100 * limit:.0f} %")
+        rows.append(found if found.value is not None else found._replace(status="never"))
+    return rows
+
+
+def _exponents(
+    probe: Explosion,
+    subject: Subject,
+    step: Step,
+    address: Address,
+    seed: int,
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """Give the leading finite-time exponents of a quarter of the tasks."""
+    problem = subject.problem
+    P = problem.layouts.phi.size
+    count = min(probe.directions, P)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(count, P, generator=generator, dtype=torch.float64).to(subject.theta)
+    run = eagerly(subject).per_task(
+        lambda theta, task: sweeps.exponents(
+            step, probe.steps, problem, theta, task, start, probe.rounds
+        )
+    )
+    last, before = [], []
+    for tasks in chunks(probe, subject, address.part(0, some(probe)), seed):
+        found = run(subject.theta, tasks)
+        last.append(numpy(found[0]))
+        before.append(numpy(found[1]))
+        advance(len(found[0]))
+    values, moved = np.concatenate(last), np.abs(np.concatenate(last) - np.concatenate(before))
+    rows = []
+    for i in range(count):
+        line = quantile("exponent", values[:, i], least=-math.inf, of=f"{i + 1}")
+        allowed = np.maximum(SETTLED[0] * np.abs(values[:, i]), SETTLED[1] / probe.steps)
+        loose = not np.mean(moved[:, i] <= allowed) > 0.5
+        rows.append(line._replace(status="unsettled") if loose and line.value is not None else line)
+    return rows

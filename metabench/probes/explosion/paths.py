@@ -1,0 +1,80 @@
+"""How the paths of many tasks are walked: in chunks that fit, eagerly, on the loss descended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from metabench import sweeps
+from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.maml import MAML
+from metabench.lift import Lift
+from metabench.probes.explosion.growth import Array
+from metabench.problem import Address, Task
+from metabench.steps.step import Step
+from metabench.subject import Subject
+from metabench.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metabench.probes.explosion import Explosion
+
+HELD = 2**29  # what the paths that are walked together may hold [bytes]
+
+
+def walker(probe: Explosion, subject: Subject, algorithm: Algorithm) -> Subject:
+    """Look at the exact meta-gradient of the algorithm's own inner loop, over all steps asked for.
+
+    An implicit algorithm's inner loop descends the loss with its pull.
+    """
+    problem = subject.problem
+    if isinstance(algorithm, IMAML):
+        problem = proximal(problem, algorithm.strength)
+    exact = MAML(probe.steps, algorithm.step, algorithm.batch)
+    return replace(subject, problem=problem, algorithm=exact)
+
+
+def chunks(probe: Explosion, subject: Subject, address: Address, seed: int) -> Iterator[Task]:
+    """Draw as many tasks at a time as their paths and meta-gradients leave room for."""
+    P, theta = subject.problem.layouts.phi.size, subject.theta
+    slots = len(step_of(subject).start(theta))
+    numbers = P * (1 + slots) * (probe.steps + 1) + (P + theta.numel()) * 3 * len(probe.plan)
+    size = max(min(subject.lift.chunk, HELD // (numbers * theta.element_size())), 1)
+    for start in range(0, len(address.task), size):
+        yield subject.draw(address.part(start, start + size), seed)
+
+
+def swept(subject: Subject, step: Step, at: tuple[int, ...], tasks: Task) -> Sweep:
+    """Sweep the exact meta-gradient of every K for each task, with a leading T."""
+    problem = subject.problem
+    run = eagerly(subject).per_task(
+        lambda theta, task: sweeps.sweep(step, at, problem, theta, task)
+    )
+    result: Sweep = run(subject.theta, tasks)
+    return result
+
+
+def eagerly(subject: Subject) -> Lift:
+    """Lift without tracing: a path of hundreds of steps is one long graph, used a few times."""
+    how = "loop" if subject.lift.how == "loop" else "vmap"
+    return replace(subject.lift, how=how, engine="eager")
+
+
+def step_of(subject: Subject) -> Step:
+    """Give the inner optimiser of a walker."""
+    assert isinstance(subject.algorithm, Algorithm)
+    return subject.algorithm.step
+
+
+def some(probe: Explosion) -> int:
+    """How many tasks what costs several paths is measured on: a quarter of them."""
+    return max(probe.tasks // 4, 1)
+
+
+def numpy(values: Tensor) -> Array:
+    """Take numbers to NumPy, in float64."""
+    found: Array = values.detach().double().cpu().numpy()
+    return found
