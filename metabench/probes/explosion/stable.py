@@ -22,6 +22,7 @@ def thresholds(largest: Array, edge: float, rate: float) -> list[Row]:
         quantile("stable_rate", each, 1 - share, of=f"{100 * share:.0f} % of tasks")
         for share in SHARES
     ]
+    rows = [r if r.value is not None else r._replace(status="unbounded") for r in rows]
     past = int((each < rate).sum())
     share = stats.share_interval(past, len(each))
     return [*rows, row("past_edge", share, at=rate, of="rate")]
