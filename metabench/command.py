@@ -85,14 +85,14 @@ def build(
 ) -> Cell:
     """Make a cell of command-line settings, typed and checked."""
     chosen = spec.parse(assignments, ROOTS)
-    made = _family(family, problem, chosen["family"])
+    made = family_of(family, problem, chosen["family"])
     if not plugins.load("probes", probe).own_tasks:
         chosen["probe"].setdefault("tasks", made.tasks)
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
     cell = Cell(
         probe=spec.build("probes", probe, chosen["probe"]),
-        algorithm=_algorithm(algo, chosen["algo"]),
+        algorithm=algorithm_of(algo, chosen["algo"]),
         family=made,
         lift=spec.make(Lift, chosen["lift"], "lift"),
         seed=seed,
@@ -104,7 +104,8 @@ def build(
     return cell
 
 
-def _family(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
+def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
+    """Make a family by name, or take the one that stands in a file."""
     if problem is None:
         made: Family = spec.build("families", name, settings)
         return made
@@ -123,7 +124,7 @@ def _family(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
     return dataclasses.replace(found, name=_address(problem)) if isinstance(found, Own) else found
 
 
-def _algorithm(name: str, settings: dict[str, Any]) -> Estimator:
+def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
     """Make an algorithm by name, or take a black box as it stands in a file."""
     found: Any = plugins.load("algorithms", name) if ":" in name else None
     if not isinstance(found, BlackBox):

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from metabench.blackbox import BlackBox
 from metabench.engine import by_count
 from metabench.lift import Lift
+from metabench.outer import autopsy
 from metabench.outer.feed import Feed, split
+from metabench.outer.recorder import Ring
 from metabench.outer.settings import Outer
-from metabench.problem import Address, Task
+from metabench.problem import Task
+from metabench.rows import Row
 from metabench.stats import Estimate, Interval
 from metabench.subject import Subject
 
@@ -44,9 +47,8 @@ class Failure(NamedTuple):
 
     step: int
     kind: str  # diverged (not finite) or exploded
-    address: Address
+    norm: float  # |g| of the mean meta-gradient
     tasks: Task
-    theta: Tensor
 
 
 class Trainer:
@@ -68,6 +70,7 @@ class Trainer:
         """Make the optimiser and its schedule; nothing is drawn yet."""
         self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
         self.log: list[Entry] = []
+        self.ring = Ring()
         self.failure: Failure | None = None
         first, self._held_out = split(subject, outer.held_out)
         self._validation = validation or subject
@@ -99,10 +102,10 @@ class Trainer:
             gradients = self.outer.clipped(gradients)
         gradient = gradients.mean(0)
         norm, loss = float(gradient.norm()), float(losses.mean())
-        if not math.isfinite(norm) or norm > self.outer.explode * self._usual():
-            kind = "exploded" if math.isfinite(norm) else "diverged"
-            address = self._feed.address(self.step)
-            self.failure = Failure(self.step, kind, address, tasks, self.theta.clone())
+        self.ring.add(self.step, self.theta, self._feed.address(self.step))
+        kind = autopsy.unusable(norm, self._usual(), self.outer.explode)
+        if kind:
+            self.failure = Failure(self.step, kind, norm, tasks)
             return False
         cut = gradient
         if self.outer.clips and not self.outer.clip_tasks:
@@ -115,6 +118,17 @@ class Trainer:
         clipped = float(cut is not gradient and not torch.equal(cut, gradient))
         self.log.append(Entry(loss, norm, clipped, rate, time.perf_counter() - begun))
         return True
+
+    def examine(self) -> list[Row]:
+        """Say at which step training stopped, and where in its batch that began."""
+        if self.failure is None:
+            return []
+        step, kind, _, tasks = self.failure
+        moment = self.ring.moments[-1]
+        problem, algorithm = self.subject.problem, self.subject.algorithm
+        cause = autopsy.examine(problem, algorithm, moment.theta, tasks, self.ring.healthy())
+        task = None if moment.address is None else int(moment.address.task[cause.task])
+        return [Row("stopped", value=float(step), status=kind), autopsy.row_of(cause, task)]
 
     def validate(self) -> Interval:
         """Give the mean loss after adaptation on held-out tasks, with its 95 % interval."""

@@ -51,4 +51,20 @@ def train(**options: Any) -> None:
     run(**options)
 
 
-COMMANDS = [train]
+@click.command(epilog=EPILOG)
+@click.argument("file", type=FILE)
+@click.option(
+    "--problem", metavar="FILE.py:NAME", help="Your own family, where it was recorded with one."
+)
+@click.option("--algo", default="", help="Algorithm.  [default: the recorded one]")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+              help="A field of algo, algo.step.rate=0.001: does it help?")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def autopsy(**options: Any) -> None:
+    """Replay the step at which a training stopped: task, inner step, layer, operation."""
+    from metabench.train.replay import replay
+
+    replay(**options)
+
+
+COMMANDS = [train, autopsy]

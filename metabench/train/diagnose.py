@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from metabench.rows import Finding
+from metabench.outer.autopsy import sentence
+from metabench.rows import Finding, from_table
 from metabench.train.points import Point, points
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def _stopped(table: pd.DataFrame) -> list[Finding]:
     claim = f"Training stopped at step {stop.value:.0f}: the meta-gradient of its tasks {what}."
     repair = "Lower the outer or the inner rate, or clip: --set outer.clip_norm=..."
     evidence = [stop.row]
+    for began in from_table(table, "began", of=None, layer=None):
+        claim += f" {sentence(began)}"
+        evidence.append(began)
     if losses:
         least = min(losses, key=lambda point: point.value)
         if losses[-1].value > ROSE * least.value > 0:

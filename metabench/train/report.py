@@ -36,10 +36,7 @@ def report(
 ) -> list[Finding]:
     """Write the page, the table and the record, print the table or the record; give findings."""
     rows = [*logged(trainer, shown.every), *rows]
-    if trainer.failure:
-        failure = trainer.failure
-        rows.append(Row("stopped", value=float(failure.step), status=failure.kind))
-    else:
+    if not trainer.failure:
         rows.append(row("gain", trainer.gain()))
     table = to_table(rows, settings)
     findings = [*shown.diagnose(table), *_checks(table)]

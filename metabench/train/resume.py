@@ -19,6 +19,11 @@ def state_path(save: Path) -> Path:
     return save.with_suffix(".state.safetensors")
 
 
+def autopsy_path(save: Path) -> Path:
+    """Give the file of what was recorded where training stopped."""
+    return save.with_suffix(".autopsy.safetensors")
+
+
 def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     """Write the state, then theta by name; a kill in between loses neither.
 

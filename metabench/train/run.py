@@ -68,6 +68,10 @@ def run(
         label += f", going on from step {trainer.step}"
     with progress(label, quiet) as say:
         train(trainer, probes, every, rows, say, lambda: resume.keep(save, trainer, settings, rows))
+    rows += trainer.examine()
+    if trainer.failure:
+        told = {"spec": settings, "kind": trainer.failure.kind, "norm": str(trainer.failure.norm)}
+        trainer.ring.save(resume.autopsy_path(save), trainer.failure.tasks, told)
     if tensorboard_to:
         tensorboard.write(tensorboard_to, rows)
     findings = report(
@@ -83,7 +87,7 @@ def run(
     if not as_json:
         print_findings(findings)
         click.echo(f"\ntheta  {save}\npage   {html or folder / 'page.html'}")
-        click.echo(f"table  {csv or folder / 'table.csv'}\nnext   {_next(save, choices)}")
+        click.echo(f"table  {csv or folder / 'table.csv'}\nnext   {_next(save, trainer, choices)}")
     if trainer.failure:
         click.get_current_context().exit(STOPPED)
 
@@ -162,7 +166,11 @@ def _check(save: Path, html: Path | None, csv: Path | None) -> None:
         raise Misuse("--save, --html and --csv name one file twice; give each one of its own.")
 
 
-def _next(save: Path, choices: dict[str, Any]) -> str:
+def _next(save: Path, trainer: Trainer, choices: dict[str, Any]) -> str:
     own = choices["problem"]
+    if trainer.failure:
+        return f"metabench autopsy {resume.autopsy_path(save)}" + (
+            (own and f" --problem {own}") or ""
+        )
     where = f"--problem {own}" if own else f"--family {choices['family']}"
     return f"metabench variance --algo {choices['algo']} {where} --theta {save}"
