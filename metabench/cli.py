@@ -114,6 +114,51 @@ def explosion(**options: Any) -> None:
 
 
 @main.command(epilog=EPILOG)
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    metavar="STUDY|TABLE|RUN...",
+    type=click.Path(path_type=Path),
+)
+@click.option(
+    "-o",
+    "--html",
+    default="page.html",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Write the page here.",
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Write all that the page shows as one tidy table: .csv or .parquet.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Folder of a study's results.  [default: metabench-runs/<study's name>]",
+)
+@click.option(
+    "--figures",
+    "most",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="Most figures on the page.",
+)
+def report(html: Path, **options: Any) -> None:
+    """Make one offline page of studies, tables (.csv, .parquet) and runs: findings first.
+
+    It needs no torch: a page can be made on a machine that has only the tables.
+    """
+    from metabench.reading import report
+
+    report(html=html, **options)
+    click.echo(f"page   {html}")
+
+
+@main.command(epilog=EPILOG)
 @click.argument("member", metavar="MEMBER")
 @click.option("--problem", metavar="FILE.py:NAME", help="Hold an algorithm or BlackBox on this.")
 def contract(member: str, problem: str | None) -> None:

@@ -44,7 +44,7 @@ STOREYS = [
     {"cell", "testing", "report", "output", "provenance"},
     {"console", "contract"},
     {"command", "grid"},
-    {"train"},
+    {"train", "reading"},
     {"cli"},
 ]
 FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
@@ -146,7 +146,7 @@ def test_within_probes_only_measure_imports_torch(module):
     assert ("torch" in others(module)) == module.endswith(".measure")
 
 
-@pytest.mark.parametrize("room", ["report", "rows", "output", "console"])
+@pytest.mark.parametrize("room", ["report", "reading", "rows", "output", "console"])
 def test_what_makes_a_page_imports_no_torch(room):
     modules = [module for module in MODULES if room_of(module) == room]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from metabench.rows import Finding, Row
@@ -22,23 +22,31 @@ def silent(done: int, total: int) -> None:
 
 
 class Drawing(NamedTuple):
-    """One figure: what it asks, how to read it, and what draws it."""
+    """One figure: what it asks, how to read it, what draws it, and which numbers it shows."""
 
     title: str
     caption: str
     draw: Callable[[Axes], None]
+    shows: tuple[str, ...] = ()  # quantities: a finding that rests on one is shown by this figure
+    data: pd.DataFrame | None = None  # what is drawn; None: the rows of `shows`, or all
 
 
 class Probe(ABC):
     """Settings are dataclass fields; only `measure` needs torch, so pages can be made without it.
 
     `question` is what the probe answers, in one sentence; `caption` says how to read its figure;
-    `axis` names what `at` counts in its rows.
+    `axis` names what `at` counts in its rows. A report over many cells needs no more, and takes
+    hints: `compared` names the quantities that its tables compare and the better end of each, low,
+    high or "" for neither; `curves` those that it draws against `axis`; `intervals` says in a
+    sentence or two how the intervals are made. A quantity of a source is named "bias, estimator".
     """
 
     question: ClassVar[str]
     caption: ClassVar[str]
     axis: ClassVar[str]
+    compared: ClassVar[Mapping[str, str]] = {}
+    curves: ClassVar[tuple[str, ...]] = ()
+    intervals: ClassVar[str] = ""
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 

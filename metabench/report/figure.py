@@ -8,8 +8,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 STYLE = {
     "svg.fonttype": "none",
@@ -19,7 +22,12 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
+    "savefig.dpi": 150,  # of what is rasterised
 }
+# Whoever plots several lines and says no more gets them told apart by colour and by dashes.
+COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
+DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
+DENSE = 2000  # points of one artist beyond which it becomes pixels
 
 
 class Figure(NamedTuple):
@@ -34,22 +42,46 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
     """Draw on fresh axes and give an SVG whose ids begin with `name`."""
     import matplotlib.figure
     import matplotlib.style
+    from cycler import cycler
 
-    with matplotlib.style.context([STYLE, {"svg.hashsalt": name}]):
+    cycle = cycler(color=COLOURS) + cycler(linestyle=DASHES)
+    style = [STYLE, {"svg.hashsalt": name, "axes.prop_cycle": cycle}]
+    with matplotlib.style.context(style):
         # A figure of its own, not pyplot's: nothing global is left behind.
         figure = matplotlib.figure.Figure(figsize=(5.0, 3.5), layout="constrained")
         draw(figure.subplots())
+        _rasterise(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return Figure(title, caption, _inlined(buffer.getvalue(), name, title, caption))
 
 
+def _rasterise(figure: Canvas) -> None:
+    """Turn what holds very many points into pixels; words and axes stay words and lines."""
+    for axes in figure.axes:
+        for line in axes.lines:
+            line.set_rasterized(np.size(line.get_xdata()) > DENSE)
+        for cloud in axes.collections:
+            colours = cloud.get_array()
+            points = max(
+                np.size(cloud.get_offsets()) // 2,
+                sum(np.size(path.vertices) // 2 for path in cloud.get_paths()),
+                0 if colours is None else np.size(colours),
+            )
+            cloud.set_rasterized(points > DENSE)
+
+
 def _inlined(svg: str, name: str, title: str, caption: str) -> str:
-    """Cut the XML prologue, prefix every id, and give the picture a title and a description."""
+    """Cut what a page needs not, prefix every id, and name and describe the picture."""
     svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    pointed = set(re.findall(r'xlink:href="#([^"]*)"|url\(#([^)]*)\)', svg))
+    used = {one or other for one, other in pointed}
+    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<[^>]*>", _shorter, svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
     # matplotlib leaves black fills unsaid: they inherit this one
     label = f'fill="currentColor" role="img" aria-labelledby="{name}-title {name}-desc"'
     words = (
@@ -59,3 +91,8 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
     # black text and lines follow the page's colour, so that a dark page needs no other figure
     svg = re.sub(r"#000000|\bblack\b", "currentColor", svg)
     return re.sub(r"<svg([^>]*)>", rf"<svg {label}\1>{words}", svg, count=1)
+
+
+def _shorter(tag: re.Match[str]) -> str:
+    """Round the numbers of a tag, never those of the text: a hundredth of a point is enough."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", tag[0])

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.report.figure import render
+from metabench.report import save
+from metabench.report.compare import HOW, Table
+from metabench.report.diagnosis import drawings
+from metabench.report.gallery import MOST, Gallery, Shown, data_of, showing
 from metabench.report.text import cell, details, tables
 from metabench.rows import Finding, flatten
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metabench.probes.probe import Probe
+    from metabench.probes.probe import Drawing, Probe
+
+
+class Said(NamedTuple):
+    """A finding as the page tells it."""
+
+    finding: Finding
+    where: str = ""  # the cell that speaks, where there are several
+    often: str = ""  # in how many cells
+    others: tuple[tuple[str, str], ...] = ()  # (cell, claim)
+    left: int = 0  # others that aren't listed
+    figure: Shown | None = None
+    new: bool = False  # the figure is shown here; else it was shown above, or will be below
+
+
+class Content(NamedTuple):
+    """Everything that the template lays out."""
+
+    title: str
+    question: str
+    summary: str = ""
+    notes: Sequence[str] = ()
+    said: Sequence[Said] = ()
+    comparisons: Sequence[Table] = ()
+    figures: Sequence[Shown] = ()
+    numbers: Sequence[Table] = ()
+    failed: Table | None = None
+    spec: Sequence[tuple[str, Any]] = ()
+    provenance: Sequence[tuple[str, Any]] = ()
+    intervals: Sequence[tuple[str, str]] = ()
+    study: str = ""
 
 
 def page(
@@ -25,15 +61,72 @@ def page(
     """Give the page of one measured table, as HTML text.
 
     Args:
-        probe: what measured it; it draws the figure.
+        probe: what measured it; it draws the figures.
         table: its tidy table.
         findings: what `probe.diagnose(table)` said.
         provenance: how the table was made (command, versions, commit), shown at the end.
         spec: the settings it was made with, shown at the end.
 
     Returns:
-        A complete document; it loads nothing and runs no script.
+        A complete document; it loads nothing, and all of it can be read without its script.
     """
+    name = type(probe).__name__.lower()
+    notes: list[str] = []
+    gallery = Gallery(MOST, notes)
+    drawn = drawings(probe, table, notes)
+    said = [telling(gallery, drawn, finding, (0, table), "") for finding in findings]
+    rest = hung(gallery, drawn, (0, table), "")
+    texts = [*tables(table, probe.axis), *details(table)]
+    content = Content(
+        title=_title(name, spec or {}),
+        question=probe.question,
+        notes=notes,
+        said=said,
+        figures=rest,
+        numbers=[Table(f"{name}-{i}", "", text) for i, text in enumerate(texts, 1)],
+        spec=list(flatten(spec or {})),
+        provenance=list(flatten(provenance or {})),
+        intervals=intervals([(name, probe)], seeds=False),
+    )
+    return rendered(content)
+
+
+def telling(
+    gallery: Gallery,
+    drawn: list[Drawing],
+    finding: Finding,
+    cell: tuple[int, pd.DataFrame],
+    of: str,
+) -> Said:
+    """Tell a finding with the figure that shows it, if one does."""
+    place = showing(drawn, finding)
+    if place is None:
+        return Said(finding)
+    number, table = cell
+    new = gallery.hang((number, place), drawn[place], of, data_of(drawn[place], table))
+    return Said(finding, figure=gallery.at((number, place)), new=new)
+
+
+def hung(
+    gallery: Gallery, drawn: list[Drawing], cell: tuple[int, pd.DataFrame], of: str
+) -> list[Shown]:
+    """Hang what no finding spoke of."""
+    number, table = cell
+    shown = []
+    for i, drawing in enumerate(drawn):
+        if gallery.hang((number, i), drawing, of, data_of(drawing, table)):
+            shown += [figure] if (figure := gallery.at((number, i))) else []
+    return shown
+
+
+def intervals(probes: Iterable[tuple[str, Probe]], seeds: bool) -> list[tuple[str, str]]:
+    """Say how the intervals are made, by each probe and between seeds."""
+    lines = [(name, probe.intervals) for name, probe in probes if probe.intervals]
+    return [*lines, *([("comparisons", HOW)] if seeds else [])]
+
+
+def rendered(content: Content) -> str:
+    """Fill the template; its policy names the one script by its hash, so that no other runs."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -43,19 +136,24 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    name = type(probe).__name__.lower()
-    drawn = probe.drawings(table)
-    names = [name, *(f"{name}-{i}" for i in range(2, len(drawn) + 1))]
-    figures = [render(name, *drawing) for name, drawing in zip(names, drawn, strict=True)]
-    return environment.get_template("page.html").render(
-        title=_title(name, spec or {}),
-        question=probe.question,
-        findings=[(finding, [(r, cell(r)) for r in finding.evidence]) for finding in findings],
-        figures=figures,
-        tables=[*tables(table, probe.axis), *details(table)],
-        spec=list(flatten(spec or {})),
-        provenance=list(flatten(provenance or {})),
+    environment.filters["latex"] = _latex
+    environment.filters["evidence"] = lambda finding: [(r, cell(r)) for r in finding.evidence]
+    style, script = (_text(name) for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
+    template = environment.get_template("page.html")
+    return template.render(page=content, policy=policy, style=style, script=script)
+
+
+def _latex(table: Table) -> str:
+    return save.link(save.latex(table.text, table.caption, table.best), "text/x-tex")
+
+
+def _text(name: str) -> str:
+    return resources.files("metabench.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _title(name: str, spec: Mapping[str, Any]) -> str:

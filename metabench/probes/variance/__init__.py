@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from metabench.subject import Subject
 
+SHOWN = ("variance", "slope", "mean_norm_squared", "noise_scale", "snr")  # by the first figure
 FEWEST = 16  # batches at each B: below this the intervals are too wide to say anything
 
 
@@ -39,6 +40,20 @@ class Variance(Probe):
     budget: str = ""  # what one meta-gradient may take, for advice: 30s or 200tasks; empty: none
 
     axis: ClassVar[str] = "B"
+    compared: ClassVar[dict[str, str]] = {
+        "noise_scale": "low",
+        "task_variance": "",
+        "mean_norm_squared": "",
+        "bias, estimator": "low",
+        "amplification": "low",
+    }
+    curves: ClassVar[tuple[str, ...]] = ("variance", "snr")
+    intervals: ClassVar[str] = (
+        "Variances: jackknife of the logarithm over tasks, t quantiles (over batches above B = 1); "
+        "noise scale and signal-to-noise: Fieller's method on jackknife errors; slope: weighted "
+        "least squares on jackknife errors; components, shares, biases: jackknife over tasks; "
+        "share that diverged: exact binomial. Coverage: reports/variance_calibration."
+    )
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
     caption: ClassVar[str] = (
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
@@ -106,5 +121,7 @@ class Variance(Probe):
         """Add the sources of the variance, stacked, where they were told apart."""
         from metabench.probes.variance.stack import CAPTION, QUESTION, draw, drawable
 
-        stacked = [Drawing(QUESTION, CAPTION, lambda axes: draw(table, axes))]
-        return super().drawings(table) + (stacked if drawable(table) else [])
+        (first,) = super().drawings(table)
+        first = first._replace(shows=SHOWN)
+        stacked = Drawing(QUESTION, CAPTION, lambda axes: draw(table, axes), ("component", "share"))
+        return [first, *([stacked] if drawable(table) else [])]

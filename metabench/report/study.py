@@ -1,0 +1,208 @@
+"""The page of many cells: a study, a table, or several of either."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import metabench
+from metabench.probes.probe import Probe
+from metabench.report.compare import Table, comparisons, failures
+from metabench.report.diagnosis import TOLD, Diagnosis, Told, diagnose, drawings
+from metabench.report.evidence import FINE, Evidence, missing
+from metabench.report.gallery import MOST, Gallery, Shown, data_of
+from metabench.report.labels import labels, said
+from metabench.report.overview import overviews
+from metabench.report.page import Content, Said, hung, intervals, rendered, telling
+from metabench.report.text import TextTable, cell, details, tables, words
+from metabench.rows import Row, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 300  # cells listed one by one
+
+
+class About(NamedTuple):
+    """Where the evidence comes from."""
+
+    title: str
+    sources: tuple[str, ...] = ()  # as they were given
+    commands: tuple[str, ...] = ()
+    study: str = ""  # the study file's text
+
+
+def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
+    """Give the page of evidence, as HTML text.
+
+    Args:
+        evidence: cells and their numbers; failed cells are among them.
+        about: title, sources and commands, shown at the end.
+        most: figures that are drawn at most; the page counts those left out.
+
+    Returns:
+        A complete document; it loads nothing, and all of it can be read without its script.
+    """
+    words_of = labels(evidence.cells, evidence.settings)
+    found = diagnose(evidence)
+    probes = {words_of["probe"][cell]: probe for cell, probe in found.probes.items()}
+    gallery = Gallery(most, found.notes)
+    lone = len(evidence.cells) == 1
+    compared = overviews(evidence, words_of, probes)
+    # the room that comparisons take is kept for them
+    gallery.most = most - min(len(compared), most // 2)
+    told = [_told(gallery, found, each, words_of["label"], lone) for each in found.told]
+    gallery.most = most
+    figures: list[Shown] = []
+    for i, drawing in enumerate(compared):
+        if gallery.hang((-1, i), drawing, "", data_of(drawing, None)):
+            figures += [shown] if (shown := gallery.at((-1, i))) else []
+    if len(found.tables) <= 2:
+        for number, table in found.tables.items():
+            drawn = drawings(found.probes[number], table, found.notes)
+            figures += hung(
+                gallery, drawn, (number, table), "" if lone else words_of["label"][number]
+            )
+    if gallery.left_out:
+        found.notes.append(
+            f"{gallery.left_out} more figures were left out; --figures "
+            f"{most + gallery.left_out} draws them all."
+        )
+    content = Content(
+        title=f"metabench: {about.title}",
+        question=_question(probes),
+        summary=summary(evidence, words_of),
+        notes=list(dict.fromkeys([*found.notes, *evidence.notes])),
+        said=told,
+        comparisons=comparisons(evidence, words_of, probes),
+        figures=figures,
+        failed=failures(evidence, words_of),
+        numbers=_numbers(evidence, words_of, found),
+        spec=_common(evidence),
+        provenance=_provenance(evidence, about),
+        intervals=intervals(probes.items(), seeds=not lone),
+        study=about.study,
+    )
+    return rendered(content)
+
+
+def summary(evidence: Evidence, words_of: pd.DataFrame) -> str:
+    """Say in a sentence what there is: cells, what they are of, and what became of them."""
+    cells = evidence.cells
+    parts = [f"{len(cells):,} cell{'s' if len(cells) != 1 else ''}"]
+    for name, many in (("probe", "probes"), ("algo", "algorithms"), ("family", "families")):
+        known = list(dict.fromkeys(said(v) for v in cells[name])) if name in cells else []
+        known = [text for text in known if text]
+        if len(known) > 3:
+            parts.append(f"{len(known)} {many}")
+        elif known:
+            parts.append(" and ".join(known))
+    seeds = words_of["seed"].nunique()
+    parts += [f"{seeds} seeds"] if seeds > 1 else []
+    counts = cells["outcome"].value_counts(sort=False)
+    order = [*FINE, *sorted(set(counts.index) - {*FINE})]
+    states = [f"{counts[state]:,} {state}" for state in order if state in counts]
+    return f"{', '.join(parts)}: {', '.join(states)}."
+
+
+def _question(probes: Mapping[str, Probe]) -> str:
+    questions = {probe.question for probe in probes.values()}
+    if len(questions) == 1:
+        return questions.pop()
+    return "What is wrong with this meta-gradient, and what should be changed?"
+
+
+def _told(
+    gallery: Gallery, found: Diagnosis, told: Told, label: pd.Series[str], lone: bool
+) -> Said:
+    table = found.tables[told.cell]
+    drawn = drawings(found.probes[told.cell], table, found.notes)
+    where = "" if lone else str(label[told.cell])
+    made = telling(gallery, drawn, told.finding, (told.cell, table), where)
+    others = tuple((str(label[cell]), claim) for cell, claim in told.others[:TOLD])
+    often = "" if lone else f"in {len(told.others) + 1} of {told.of} cells"
+    left = len(told.others) - len(others)
+    return made._replace(where=where, often=often, others=others, left=left)
+
+
+def _numbers(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> list[Table]:
+    """Lay out a lone cell in full, as its own page does; of many, what stands for the whole."""
+    if len(found.tables) == 1 == len(evidence.cells):
+        ((number, table),) = found.tables.items()
+        probe = found.probes[number]
+        texts = [*tables(table, probe.axis), *details(table)]
+        return [Table(f"numbers-{i}", "", text) for i, text in enumerate(texts, 1)]
+    made = []
+    for probe in dict.fromkeys(words_of["probe"]):
+        cells = words_of.index[words_of["probe"] == probe]
+        text = _cells(evidence, words_of, cells)
+        left = len(cells) - LISTED
+        more = f", the first {LISTED} of {len(cells):,}" if left > 0 else ""
+        made.append(Table(f"cells-{probe or 'all'}", f"Cells of {probe or 'all'}{more}", text))
+    return made
+
+
+def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> TextTable:
+    chosen = cells[:LISTED]
+    rows = evidence.rows
+    rows = rows[rows["at"].isna() & (rows["of"] == "") & (rows["layer"] == "")]
+    rows = rows[rows["cell"].isin(chosen) & rows["value"].notna()]
+    names = list(dict.fromkeys(rows["quantity"]))[:10]
+    rows = rows[rows["quantity"].isin(names)]
+    lines = rows_of(rows[list(Row._fields)].itertuples(index=False))
+    there = {
+        (number, row.quantity): cell(row) for number, row in zip(rows["cell"], lines, strict=True)
+    }
+    outcome = evidence.cells["outcome"]
+    body = tuple(
+        (
+            str(words_of["label"][i]),
+            str(outcome[i]),
+            *(there.get((i, name), "") for name in names),
+        )
+        for i in chosen
+    )
+    return TextTable(("cell", "outcome", *map(words, names)), body)
+
+
+def _common(evidence: Evidence) -> list[tuple[str, Any]]:
+    """List the settings that all cells share, and the values of those that they don't."""
+    lines = []
+    for name in evidence.settings:
+        values = list(dict.fromkeys(said(v) for v in evidence.cells[name]))
+        known = [value for value in values if value]
+        if not known:
+            continue
+        shown = ", ".join(known[:12]) + (f", .. ({len(known)} values)" if len(known) > 12 else "")
+        lines.append((name, shown))
+    return lines
+
+
+def _provenance(evidence: Evidence, about: About) -> list[tuple[str, Any]]:
+    cells = evidence.cells
+    lines: list[tuple[str, Any]] = [("sources", ", ".join(about.sources))] if about.sources else []
+    if about.study:
+        lines.append(("study digest", hashlib.sha256(about.study.encode()).hexdigest()[:12]))
+    known = sorted(str(d) for d in cells["digest"] if not missing(d) and d)
+    if known:
+        lines.append(("cells digest", hashlib.sha256(" ".join(known).encode()).hexdigest()[:12]))
+    own = [str(v) for v in dict.fromkeys(cells["command"]) if not missing(v) and v]
+    lines += [("commands", command) for command in dict.fromkeys([*own[:20], *about.commands])]
+    lines += [
+        (name.removeprefix("environment."), _values(cells[name]))
+        for name in map(str, cells)
+        if name.startswith("environment.") and _values(cells[name])
+    ]
+    seconds = cells["seconds"].map(lambda s: 0.0 if missing(s) or s == "" else float(s)).sum()
+    lines += [("seconds in all", f"{seconds:.0f}")] if seconds else []
+    return [*lines, ("page made by", f"metabench {metabench.__version__}")]
+
+
+def _values(column: pd.Series[Any]) -> str:
+    """List the values of a column, with how many cells have each where they differ."""
+    counts = column.map(said).value_counts(sort=False)
+    counts = counts[[value != "" for value in counts.index]]
+    if len(counts) == 1:
+        return str(counts.index[0])
+    return "; ".join(f"{value} ({count} cells)" for value, count in counts.items())
