@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 # Names are imported on first use, so that `metabench --help` needs no torch.
 _PUBLIC = {
+    "ANIL": "metabench.algorithms.anil",
     "Adam": "metabench.steps.adam",
     "Address": "metabench.problem",
     "Algorithm": "metabench.algorithms.algorithm",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "Lift": "metabench.lift",
     "MAML": "metabench.algorithms.maml",
     "MetaGrad": "metabench.algorithms.algorithm",
+    "MetaSGD": "metabench.algorithms.meta_sgd",
     "Misuse": "metabench.misuse",
     "Momentum": "metabench.steps.momentum",
     "Outer": "metabench.outer.settings",

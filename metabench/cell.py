@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from metabench import gate, plugins, spec
 from metabench.algorithms.algorithm import Estimator
@@ -20,7 +22,7 @@ from metabench.lift import Lift
 from metabench.misuse import Misuse, inside, unknown
 from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, silent
-from metabench.problem import Address
+from metabench.problem import Address, Problem
 from metabench.rows import Finding, Row
 from metabench.subject import Subject
 from metabench.weights import load_theta
@@ -108,15 +110,20 @@ class Cell:
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""
         problem = self.family.problem()
-        theta = (
-            load_theta(Path(self.theta), problem.layouts.theta, problem.fixed)
-            if self.theta
-            else self.family.theta(self.seed)
-        )
+        theta = self._trained(problem) if self.theta else self.family.theta(self.seed)
         theta = theta.to(self.device, DTYPES[self.dtype])
         # its own sampler says what it can't redraw
         sample = self.family.draw if isinstance(self.family, Own) else self.family.sample
         return Subject(problem, sample, self.algorithm, theta, self.lift)
+
+    def _trained(self, problem: Problem) -> Tensor:
+        """Read theta from its file, with what the algorithm learns besides if that is there."""
+        file, layout = Path(self.theta), problem.layouts.theta
+        longer, _ = self.algorithm.extend(problem, torch.zeros(layout.size))
+        if longer.layouts.theta != layout:
+            with contextlib.suppress(Misuse):
+                return load_theta(file, longer.layouts.theta, problem.fixed)
+        return load_theta(file, layout, problem.fixed)
 
     def settled(self) -> Cell:
         """Choose what is left to `auto`, so that the spec says what was done."""

@@ -150,6 +150,8 @@ def _next(probe: str, choices: dict[str, Any]) -> str:
         return f"metabench variance --algo {choices['algo']}" + _same(choices)
     if choices["algo"] == "maml":
         return "metabench variance --algo fomaml" + _same(choices)
+    if choices["problem"] is not None and ":" in choices["algo"]:
+        return f"metabench contract {choices['algo']} --problem {choices['problem']}"
     if choices["family"] != "digits" and choices["problem"] is None:
         return f"metabench variance --algo {choices['algo']} --family digits"
     return f"metabench list {choices['algo']}   (its fields, for --set algo.FIELD=VALUE)"

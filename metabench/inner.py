@@ -8,7 +8,7 @@ support loss at phi_k.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ KEEP, RECOMPUTE = "keep", "recompute"
 
 Stage = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # (phi, slots, theta) -> next
 Back = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
+Rates = Callable[[Tensor, int], Tensor]  # (theta, k) -> what a step's move is multiplied by, (P,)
 
 
 class Path(NamedTuple):
@@ -52,44 +53,66 @@ def adapt(
     theta: Tensor,
     task: Task,
     trail: str = RECOMPUTE,
+    rates: Rates | None = None,
 ) -> Path:
     """Take K = `steps` inner steps on the support set from phi_0 = init(theta)."""
-    phi = problem.init(theta)
+    stages = [stage(step, problem, task, k, rates) for k in range(steps)]
+    return walk(stages, step, problem.init(theta), theta, trail)
+
+
+def walk(
+    stages: Sequence[Stage], step: Step, phi: Tensor, theta: Tensor, trail: str = RECOMPUTE
+) -> Path:
+    """Go through inner steps from phi_0 `(P,)`, and keep the way back over each."""
     slots = step.start(phi)
-    stages, states = [], [(phi, slots)]
-    for k in range(steps):
-        stage = _stage(step, problem, task, k)
+    backs: list[Back] = []
+    states = [(phi, slots)]
+    for forward in stages:
         if trail == KEEP:
-            (phi, slots), back = curvature.pullback_of(stage, phi, slots, theta)
+            (phi, slots), back = curvature.pullback_of(forward, phi, slots, theta)
         else:
-            back = _recomputed(stage, phi, slots, theta)
-            phi, slots = stage(phi, slots, theta)
-        stages.append(back)
+            back = _recomputed(forward, phi, slots, theta)
+            phi, slots = forward(phi, slots, theta)
+        backs.append(back)
         states.append((phi, slots))
-    return Path(phi, slots, tuple(stages), tuple(states))
+    return Path(phi, slots, tuple(backs), tuple(states))
 
 
-def pullback(path: Path, theta: Tensor, cotangent: Tensor) -> Adjoint:
-    """Carry v_K = `cotangent` `(P,)` back along the path, exactly."""
-    v = cotangent
+def pullback(
+    path: Path, theta: Tensor, cotangent: Tensor, along: Mapping[int, Tensor] | None = None
+) -> Adjoint:
+    """Carry v_K = `cotangent` `(P,)` back along the path, exactly.
+
+    Args:
+        path: where the inner loop went.
+        theta: where it started from, `(Q,)`.
+        cotangent: of phi_K, `(P,)`.
+        along: cotangents that phi_k has besides, by k < K, each `(P,)`.
+
+    Returns:
+        The cotangents at the start of the path.
+    """
+    v, besides = cotangent, along or {}
     slots_bar = tree_map(torch.zeros_like, path.slots)
     theta_bar = torch.zeros_like(theta)
     norms = [v.norm()]
-    for back in reversed(path.trail):
+    for k, back in reversed(list(enumerate(path.trail))):
         v, slots_bar, through_theta = back((v, slots_bar))
+        v = v + besides[k] if k in besides else v
         theta_bar = theta_bar + through_theta
         norms.append(v.norm())
     return Adjoint(v, theta_bar, torch.stack(norms[::-1]))
 
 
-def _stage(step: Step, problem: Problem, task: Task, k: int) -> Stage:
+def stage(step: Step, problem: Problem, task: Task, k: int, rates: Rates | None = None) -> Stage:
     """Give inner step k as a function of all that a cotangent can reach through it."""
 
-    def stage(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
+    def forward(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
         slope = curvature.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
-        return step(slope, phi, slots, k)
+        moved, slots = step(slope, phi, slots, k)
+        return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
 
-    return stage
+    return forward
 
 
 def _recomputed(stage: Stage, phi: Tensor, slots: Slots, theta: Tensor) -> Back:

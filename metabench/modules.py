@@ -14,10 +14,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from metabench.misuse import Misuse, unknown
+from metabench.norms import PlainNorm
 
 # Their fused kernels have wrong third derivatives, and wrong second ones of a vmapped function
 # (https://github.com/pytorch/pytorch/issues/196699, https://github.com/pytorch/functorch/issues/534).
 FUSED = (_NormBase, nn.LayerNorm)
+NORMS = (*FUSED, nn.GroupNorm, nn.RMSNorm, PlainNorm)
 
 
 def snapshot(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
@@ -54,6 +56,12 @@ def fused_norms(net: nn.Module) -> tuple[str, ...]:
         for name, module in net.named_modules()
         if isinstance(module, FUSED) and module.weight is not None
     )
+
+
+def norm_parameters(net: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
+    """Name those parameters that scale and shift what a norm gives, group norm included."""
+    homes = {name for name, module in net.named_modules() if isinstance(module, NORMS)}
+    return tuple(name for name in names if name.rpartition(".")[0] in homes)
 
 
 def choose(parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str) -> tuple[str, ...]:

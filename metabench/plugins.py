@@ -117,7 +117,8 @@ def _from_file(path: Path) -> ModuleType:
         except Exception as error:
             del sys.modules[name]
             raise Misuse(
-                f"{path} raised {type(error).__name__} on import: {error}.{_lines(error, path)}"
+                f"{path} raised {type(error).__name__} on import: {str(error).rstrip('.')}."
+                f"{_lines(error, path)}"
             ) from error
     return sys.modules[name]
 

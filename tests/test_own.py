@@ -194,9 +194,10 @@ def test_torchs_own_losses_work_with_every_algorithm_under_vmap(loss):
     algorithms = [cases.algorithm(name) for name in cases.ALGORITHMS]
 
     for algorithm in (*algorithms, IMAML(solver=Dense())):
+        longer, theta = algorithm.extend(problem, problem.theta)
         both = [
-            Lift(how).per_task(lambda at, task, a=algorithm: a(problem, at, task).grad)(
-                problem.theta, many
+            Lift(how).per_task(lambda at, task, a=algorithm, p=longer: a(p, at, task).grad)(
+                theta, many
             )
             for how in ("vmap", "loop")
         ]

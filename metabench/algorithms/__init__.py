@@ -5,4 +5,6 @@ MEMBERS = {
     "fomaml": "metabench.algorithms.fomaml:FOMAML",
     "reptile": "metabench.algorithms.reptile:Reptile",
     "imaml": "metabench.algorithms.imaml:IMAML",
+    "meta_sgd": "metabench.algorithms.meta_sgd:MetaSGD",
+    "anil": "metabench.algorithms.anil:ANIL",
 }

@@ -28,14 +28,18 @@ class MetaGrad(NamedTuple):
 class Estimator(ABC):
     """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `lift` does the rest.
 
-    `exact` says that `grad` is the gradient in theta of the `loss` that is reported with it;
-    `loops` that tasks can only be taken one after another; `withheld` what it can't offer.
+    `exact` says that `grad` is the gradient in theta of the `objective`, the loss that is reported
+    with it; `loops` that tasks can only be taken one after another; `withheld` what it can't offer.
     """
 
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
-    exact: ClassVar[bool] = False
     loops: ClassVar[bool] = False
     withheld: ClassVar[str] = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether these settings give the gradient itself."""
+        return False
 
     @abstractmethod
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:

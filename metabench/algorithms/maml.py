@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import KEEP, RECOMPUTE, adapt, pullback
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.unrolled import unrolled
+from metabench.inner import KEEP, RECOMPUTE, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.work import ROOM, Work
@@ -26,28 +26,32 @@ class MAML(Algorithm):
     graphs of the inner steps is faster, recomputing them holds only phi and its slots for each;
     the bits are the same.
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
+    `truncate` = m stops the recursion m steps back, at v_{K-m}, as if adaptation had begun there:
+    biased, and FOMAML at m = 0
+    (Shaban, Cheng, Hatch & Boots, 2019, https://arxiv.org/abs/1810.10667).
     """
 
-    exact: ClassVar[bool] = True
-
     trail: str = "auto"  # of each inner step: keep its graph, recompute it, or auto
+    truncate: int = -1  # last inner steps that are differentiated through, -1: all [steps]
 
     def __post_init__(self) -> None:
         """Refuse an unknown trail."""
         super().__post_init__()
         if self.trail not in TRAILS:
             raise Misuse(f"trail is {self.trail!r}; it must be one of {', '.join(TRAILS)}.")
+        if self.truncate < -1:
+            raise Misuse(f"truncate is {self.truncate}; give the steps to go back, or -1 for all.")
+
+    @property
+    def exact(self) -> bool:
+        """Whether every inner step is differentiated through."""
+        return self.truncate == -1 or self.truncate >= self.steps
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        trail = RECOMPUTE if self.trail == RECOMPUTE else KEEP
-        path = adapt(self.step, self.steps, problem, theta, task, trail)
-        loss, v, direct = curvature.value_and_gradients(
-            problem.outer_loss, path.last, theta, task.query
-        )
-        adjoint = pullback(path, theta, v)
-        grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
-        return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
+        trail = RECOMPUTE if self.trail == RECOMPUTE or not self.exact else KEEP
+        back = None if self.exact else self.truncate
+        return unrolled(self, problem, theta, task, trail, back=back)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""

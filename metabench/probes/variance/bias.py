@@ -28,9 +28,9 @@ Layers = dict[str, Moments]
 def counterpart(algorithm: Algorithm) -> Algorithm:
     """Give what an algorithm is held against: the exact meta-gradient of its own inner loop.
 
-    For MAML, which is exact, the first-order shortcut that it could be replaced by.
+    For MAML, where it is exact, the first-order shortcut that it could be replaced by.
     """
-    cls = FOMAML if isinstance(algorithm, MAML) else MAML
+    cls = FOMAML if algorithm.exact else MAML
     return cls(algorithm.steps, algorithm.step, algorithm.batch)
 
 
@@ -64,10 +64,10 @@ def measure(
     own, other = collect(subject), collect(rival)
     if not (own.finite.all() and other.finite.all()):
         return [Row("bias", of=of, status="diverged") for of in ("estimator", "objective")]
-    exact = own if isinstance(algorithm, MAML) else other
+    exact = own if algorithm.exact else other
     rows = _estimator(subject, own, other)
     rows += _errors(subject, rival, own, other, sizes, seconds)
-    exactly = subject if isinstance(algorithm, MAML) else rival
+    exactly = subject if algorithm.exact else rival
     rows += _objective(exactly, algorithm, exact, _rungs(ladder), collect)
     return rows + _amplification(subject, algorithm, own, collect)
 
@@ -76,7 +76,7 @@ def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
     """Hold the estimator against the exact meta-gradient of its own objective."""
     apart = _moments(subject, own, other, weights=(1.0, -1.0))
     same = not apart[""].deviations.any() and apart[""].mean_squared == 0
-    if same or isinstance(subject.algorithm, MAML):
+    if same or subject.algorithm.exact:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
     first, second = _moments(subject, own), _moments(subject, other)
     rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
@@ -98,10 +98,10 @@ def _errors(
     """Weigh variance against bias: mean squared error at each B, and where exactness pays."""
     apart = _moments(subject, own, other, weights=(1.0, -1.0))[""]
     found = (subject, _moments(subject, own)[""]), (rival, _moments(subject, other)[""])
-    exact, short = found if isinstance(subject.algorithm, MAML) else found[::-1]
+    exact, short = found if subject.algorithm.exact else found[::-1]
     rows, costs = [], []
     for (which, moments), bias in ((exact, None), (short, apart)):
-        name = plugins.name_of("algorithms", type(which.algorithm))
+        name = _named(which.algorithm)
         for B in sizes:
             rows.append(row("mse", pairs.squared_error(moments, bias, B), at=float(B), of=name))
         costs.append(seconds(which))
@@ -119,6 +119,13 @@ def _errors(
             for name, interval in ends.items()
         ),
     ]
+
+
+def _named(algorithm: Estimator) -> str:
+    """Give an algorithm's name, and tell truncated MAML from MAML."""
+    name = plugins.name_of("algorithms", type(algorithm))
+    truncated = isinstance(algorithm, MAML) and not algorithm.exact
+    return f"truncated {name}" if truncated else name
 
 
 def _objective(

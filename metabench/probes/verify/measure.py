@@ -126,7 +126,7 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     """Hold the claimed slope along random directions against differences of the reported loss."""
     name = "finite differences"
     black_box = isinstance(subject.algorithm, BlackBox)
-    if not (subject.algorithm.exact or black_box) or (black_box and found.loss.isnan().all()):
+    if black_box and found.loss.isnan().all():
         return _withheld(name)
     if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
         return Row("check", of=name, status="diverged")
@@ -147,6 +147,8 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     settled = settled[~settled.isnan()]
     if not len(settled):
         return Row("check", of=name, status="kink")
+    if not (algorithm.exact or black_box):  # off by design: how far is told, not judged
+        return Row("check", of=name, value=float(settled.max()), status="approximate")
     return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
 
 

@@ -1,0 +1,86 @@
+"""ANIL: does the body of the network have to adapt at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabench import modules
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.unrolled import unrolled
+from metabench.inner import adapt
+from metabench.layout import Layout
+from metabench.problem import Data, Layouts, Loss, Problem, Task
+
+
+@dataclass(frozen=True)
+class ANIL(Algorithm):
+    r"""MAML whose inner loop moves the head alone; the body is learned outside.
+
+    As MAML with the body's inner rate at 0, for the price of the head: inner gradients, Hessians
+    and the path are those of the head. `head` names its parameters by shell patterns, by default
+    those of the last module.
+    (Raghu, Raghu, Bengio & Vinyals, 2020, https://arxiv.org/abs/1909.09157).
+    """
+
+    head: tuple[str, ...] = ()  # patterns of what adapts, "6.*"; empty: the last module [names]
+
+    @property
+    def exact(self) -> bool:
+        """Whether these settings give the gradient itself: of head and body alike."""
+        return True
+
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`; phi is head and body."""
+        found = unrolled(self, self.on_head(problem), theta, task)
+        whole = _whole(problem, self._head(problem))
+        return found._replace(phi=whole(found.phi, theta))
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after the head's adaptation."""
+        inner = self.on_head(problem)
+        phi = adapt(self.step, self.steps, inner, theta, task).last
+        return inner.outer_loss(phi, theta, task.query)
+
+    def on_head(self, problem: Problem) -> Problem:
+        """Give the problem in which phi is the head, and the body stands where theta puts it."""
+        layout, head = problem.layouts.phi, self._head(problem)
+        whole = _whole(problem, head)
+
+        def init(theta: Tensor) -> Tensor:
+            start = layout.unflatten(problem.init(theta))
+            return head.flatten({name: start[name] for name in head.names})
+
+        def of_head(loss: Loss) -> Loss:
+            def restricted(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+                return loss(whole(phi, theta), theta, data)
+
+            return restricted
+
+        return problem._replace(
+            init=init,
+            inner_loss=of_head(problem.inner_loss),
+            outer_loss=of_head(problem.outer_loss),
+            layouts=Layouts(head, problem.layouts.theta),
+        )
+
+    def _head(self, problem: Problem) -> Layout:
+        layout = problem.layouts.phi
+        last = layout.names[-1].rpartition(".")[0]
+        patterns = self.head or ((f"{last}.*",) if last else (layout.names[-1],))
+        held = layout.unflatten(torch.empty(layout.size))
+        names = modules.choose(held, patterns, "algo.head")
+        return Layout.of({name: held[name] for name in names})
+
+
+def _whole(problem: Problem, head: Layout) -> Callable[[Tensor, Tensor], Tensor]:
+    """Give the map of the head and theta to all of phi."""
+    layout = problem.layouts.phi
+
+    def whole(phi: Tensor, theta: Tensor) -> Tensor:
+        return layout.flatten({**layout.unflatten(problem.init(theta)), **head.unflatten(phi)})
+
+    return whole

@@ -1,0 +1,54 @@
+"""Meta-SGD: what if every parameter learned its own inner rate, sign included?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.unrolled import unrolled
+from metabench.inner import Rates, adapt
+from metabench.problem import Problem, Task
+
+
+@dataclass(frozen=True)
+class MetaSGD(Algorithm):
+    r"""MAML that learns an inner rate for each parameter beside the initialisation.
+
+    :math:`\phi_{k+1} = \phi_k - \alpha \circ \nabla f(\phi_k)`, the paper's with K = 1. theta is
+    followed by the rates, parts `rate.NAME`, which begin at `step.rate` everywhere, may become
+    negative, and multiply whatever the inner step would do at rate 1.
+    (Li, Zhou, Chen & Li, 2017, https://arxiv.org/abs/1707.09835).
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether these settings give the gradient itself: in the rates, too."""
+        return True
+
+    def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
+        """Append one rate a parameter."""
+        start = problem.layouts.phi.unflatten(
+            theta.new_full((problem.layouts.phi.size,), self.step.rate)
+        )
+        return problem.appended(theta, {f"rate.{name}": value for name, value in start.items()})
+
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`, rates included."""
+        return unrolled(self._unit(), problem, theta, task, rates=_rates(problem))
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation at the learned rates."""
+        unit, rates = self._unit(), _rates(problem)
+        path = adapt(unit.step, unit.steps, problem, theta, task, rates=rates)
+        return problem.outer_loss(path.last, theta, task.query)
+
+    def _unit(self) -> MetaSGD:
+        return replace(self, step=replace(self.step, rate=1.0))
+
+
+def _rates(problem: Problem) -> Rates:
+    P = problem.layouts.phi.size
+    return lambda theta, k: torch.split(theta, [len(theta) - P, P])[1]
