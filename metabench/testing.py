@@ -19,7 +19,7 @@ from metabench.families.family import Family
 from metabench.families.quadratic import Quadratic
 from metabench.lift import Lift, first_task
 from metabench.own import Own
-from metabench.probes.probe import Probe
+from metabench.probes.probe import Probe, Share
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
 from metabench.rows import LEVELS, Row, to_table
 from metabench.samplers import as_task, check_drawn, withheld
@@ -209,10 +209,31 @@ def check_probe(probe: Probe, seed: int = 0) -> None:
         _expect(finite, f"{row.quantity} is not finite; give None and a status")
     again = [row for row in probe.measure(subject, seed) if "seconds" not in row.quantity]
     _expect(again == [row for row in rows if "seconds" not in row.quantity], "two calls differ")
+    if probe.cuts:
+        _expect_merged(probe, subject, seed, rows)
     table = to_table(rows)
     for finding in probe.diagnose(table):
         _expect(finding.level in LEVELS, f"a finding's level is {finding.level!r}")
     probe.draw(table, Figure().subplots())
+
+
+def _expect_merged(probe: Probe, subject: Subject, seed: int, rows: list[Row]) -> None:
+    """Shares put together are the whole, to round-off."""
+    shards = [probe.shard(subject, seed, Share(i, 3)) for i in range(3)]
+    merged = probe.merge(subject, seed, shards)
+    _expect(len(merged) == len(rows), f"merged shards give {len(merged)} rows, not {len(rows)}")
+    for one, other in zip(rows, merged, strict=True):
+        if "seconds" in one.quantity:
+            continue
+        numbers = [(getattr(one, end), getattr(other, end)) for end in ("value", "low", "high")]
+        same = one._replace(value=None, low=None, high=None) == other._replace(
+            value=None, low=None, high=None
+        )
+        near = all(
+            a == b or (a is not None and b is not None and abs(a - b) <= 1e-8 * abs(a))
+            for a, b in numbers
+        )
+        _expect(same and near, f"merged shards give {other}, not {one}")
 
 
 def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> None:

@@ -15,8 +15,10 @@ from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.misuse import Misuse
+from metabench.probes.probe import silent
+from metabench.probes.variance import Variance
 from metabench.solvers.cg import CG
-from metabench.testing import check_algorithm, check_family, check_solver
+from metabench.testing import check_algorithm, check_family, check_probe, check_solver
 
 
 @pytest.mark.parametrize("family", [Quadratic(dim=4), Sinusoid(hidden=(5,))], ids=["quad", "sine"])
@@ -112,3 +114,18 @@ class Shifted(CG):
 def test_the_solver_contract_names_the_fault(cls, fault):
     with pytest.raises(AssertionError, match=fault):
         check_solver(cls(steps=2))
+
+
+@dataclass(frozen=True)
+class Forgetful(Variance):
+    """Merges all shares but the last."""
+
+    def merge(self, subject, seed, shards, progress=silent):
+        return super().merge(subject, seed, [*shards[:-1], shards[0]], progress)
+
+
+def test_the_probe_contract_holds_merged_shares_against_the_whole():
+    check_probe(Variance(tasks=32, redrawn=0))
+
+    with pytest.raises(AssertionError, match="merged shards give"):
+        check_probe(Forgetful(tasks=32, redrawn=0))

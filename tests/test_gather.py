@@ -11,15 +11,16 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.lift import Lift
 from metabench.misuse import Misuse
+from metabench.probes.probe import Share
 from metabench.probes.variance import Variance, gather
 from metabench.problem import Address
 from metabench.stats import Moments
 from metabench.subject import Subject
 
 
-def subject(family, chunk=16) -> Subject:
+def subject(family, chunk=16, engine="auto") -> Subject:
     theta = family.theta(0).float()
-    return Subject(family.problem(), family.sample, MAML(), theta, Lift(chunk=chunk))
+    return Subject(family.problem(), family.sample, MAML(), theta, Lift("auto", chunk, engine))
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -90,3 +91,28 @@ def test_amounts_that_are_none_are_refused(text):
 
 def test_half_of_what_is_free_is_something():
     assert 0 < memory.parse("half") <= memory.free()
+
+
+@pytest.mark.parametrize("memory", ["1GiB", "40KiB"])
+def test_shares_that_hold_whole_chunks_merge_to_the_same_bits(memory):
+    of = subject(Quadratic(dim=20), chunk=4, engine="eager")
+    probe = Variance(tasks=256, redrawn=16, ladder=0, memory=memory)
+
+    merged = probe.merge(of, 0, [probe.shard(of, 0, Share(i, 3)) for i in range(3)])
+
+    whole = probe.measure(of, 0)
+    one, other = ([r for r in rows if "seconds" not in r.quantity] for rows in (whole, merged))
+    assert one == other
+
+
+def test_more_shares_than_batches_leave_some_empty_and_nothing_out():
+    of = subject(Quadratic(dim=3))
+    probe = Variance(tasks=32, redrawn=0)
+    shards = [probe.shard(of, 0, Share(i, 40)) for i in range(40)]
+
+    assert sum(len(shard["1"]) for shard in shards) == 32
+    values = [
+        [r.value or 0.0 for r in rows if "seconds" not in r.quantity]
+        for rows in (probe.measure(of, 0), probe.merge(of, 0, shards))
+    ]
+    assert values[1] == pytest.approx(values[0], rel=1e-3, abs=1e-6)

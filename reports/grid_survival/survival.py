@@ -152,7 +152,8 @@ def _table(store: Store) -> pd.DataFrame:
     found = tables(store)
     assert not found.broken
     table = tidy(found).drop(columns=[*MEASURED_ANEW, "store"], errors="ignore")
-    return table[table["quantity"] != "seconds"].reset_index(drop=True)
+    table = tidy(found).drop(columns=[*MEASURED_ANEW, "store"], errors="ignore")
+    return table[~table["quantity"].astype(str).str.contains("seconds")].reset_index(drop=True)
 
 
 if __name__ == "__main__":

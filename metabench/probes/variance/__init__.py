@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench import memory
 from metabench.misuse import Misuse
-from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.probes.probe import Drawing, Probe, Progress, Share, silent
 from metabench.probes.variance import budget
 from metabench.rows import Finding, Row
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from metabench.subject import Subject
 
@@ -54,6 +56,7 @@ class Variance(Probe):
         "least squares on jackknife errors; components, shares, biases: jackknife over tasks; "
         "share that diverged: exact binomial. Coverage: reports/variance_calibration."
     )
+    cuts: ClassVar[bool] = True
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
     caption: ClassVar[str] = (
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
@@ -104,6 +107,24 @@ class Variance(Probe):
         from metabench.probes.variance.measure import measure
 
         return measure(self, subject, seed, progress)
+
+    def shard(self, subject: Subject, seed: int, share: Share) -> dict[str, NDArray[Any]]:
+        """Compute a share of the meta-gradients at each B, `(batches, Q)` under the name of B."""
+        from metabench.probes.variance.shards import shard
+
+        return shard(self, subject, seed, share)
+
+    def merge(
+        self,
+        subject: Subject,
+        seed: int,
+        shards: Sequence[Mapping[str, NDArray[Any]]],
+        progress: Progress = silent,
+    ) -> list[Row]:
+        """Sum up all shares as `measure` does; redraws, which are few, are measured here."""
+        from metabench.probes.variance.measure import measure
+
+        return measure(self, subject, seed, progress, shards)
 
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Say whether tasks are independent, the signal is heard, and which B balances noise."""

@@ -50,7 +50,8 @@ class InMemory:
 class OnDisk:
     """A sample as an unnamed file in the temporary folder, read a block of columns at a time.
 
-    Plain reads rather than a memory map, whose pages count as this process's memory.
+    Plain reads rather than a memory map, whose pages count as this process's memory. Each part is
+    written column after column, so that a block of columns is one read of every part.
     """
 
     def __init__(self, parts: Iterator[Array]) -> None:
@@ -58,19 +59,24 @@ class OnDisk:
         file = tempfile.TemporaryFile(prefix="metabench-")  # ruff: ignore[open-file-with-context-handler]
         weakref.finalize(self, file.close)  # the file lives as long as the sample
         self.file = file
+        self.heights: list[int] = []
         finite = []
         for part in parts:
-            part.tofile(self.file)
+            part.T.tofile(self.file)
             finite.append(np.isfinite(part).all(1))
+            self.heights.append(len(part))
             self.dtype, self.width = part.dtype, part.shape[1]
         self.finite = np.concatenate(finite)
 
     def columns(self, start: int, stop: int) -> Array:
         """Read the numbers `start .. stop - 1` of every vector."""
         block = np.empty((len(self.finite), stop - start), self.dtype)
-        for i, line in enumerate(block):
-            self.file.seek((i * self.width + start) * self.dtype.itemsize)
-            line[:] = np.fromfile(self.file, self.dtype, stop - start)
+        row = 0
+        for height in self.heights:
+            self.file.seek((row * self.width + start * height) * self.dtype.itemsize)
+            read = np.fromfile(self.file, self.dtype, (stop - start) * height)
+            block[row : row + height] = read.reshape(stop - start, height).T
+            row += height
         return block
 
 
@@ -89,11 +95,15 @@ def gather(
             yield means.detach().cpu().numpy()
             advance(size * len(means))
 
+    return keep(parts(), subject, len(address.task) // size, memory)
+
+
+def keep(parts: Iterator[Array], subject: Subject, count: int, memory: int) -> Sample:
+    """Hold `count` vectors that come in parts `(m, Q)` where they fit: in memory or in a file."""
     theta = subject.theta
-    held = len(address.task) // size * theta.numel() * theta.element_size()
-    if held > memory // HELD:
-        return OnDisk(parts())
-    return InMemory(np.concatenate(list(parts())))
+    if count * theta.numel() * theta.element_size() > memory // HELD:
+        return OnDisk(parts)
+    return InMemory(np.concatenate(list(parts)))
 
 
 def within(subject: Subject, memory: int) -> Subject:

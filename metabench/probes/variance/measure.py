@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metabench import memory, stats
 from metabench.probes.probe import Progress
 from metabench.probes.variance import advice, bias, budget, components, tails
-from metabench.probes.variance.gather import by_layer, gather, within
+from metabench.probes.variance.gather import Array, by_layer, gather, keep, within
 from metabench.problem import Address
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments
@@ -34,8 +34,17 @@ OVERFLOW = 1e150
 BY_LAYER = ("task_variance", "mean_norm_squared", "noise_scale")
 
 
-def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Measure the variance at each B and, from the tasks of B = 1, what follows from it."""
+def measure(
+    probe: Variance,
+    subject: Subject,
+    seed: int,
+    progress: Progress,
+    shards: Sequence[Mapping[str, Array]] = (),
+) -> list[Row]:
+    """Measure the variance at each B and, from the tasks of B = 1, what follows from it.
+
+    What `shards` hold, all batches at each B in order, isn't computed again.
+    """
     held = memory.parse(probe.memory)
     small = within(subject, held)
     plan, total, done = probe.plan, cost(probe, subject), 0
@@ -50,7 +59,11 @@ def measure(probe: Variance, subject: Subject, seed: int, progress: Progress) ->
     start = 0
     for B, batches in plan.items():
         address = Address.fresh(start, B * batches)
-        sample = gather(small, address, seed, B, held, advance)
+        if shards:
+            sample = keep((each[str(B)] for each in shards), subject, batches, held)
+            advance(B * batches)
+        else:
+            sample = gather(small, address, seed, B, held, advance)
         start += B * batches
         rows.append(_diverged(B, sample.finite))
         if B == 1 and rows[-1].value:
