@@ -91,15 +91,12 @@ def from_table(
 ) -> list[Row]:
     """Read the rows of one quantity back, in order: the whole, or one source; None reads all."""
     # arrays rather than frames: a report of a grid reads ten thousand quantities
-    keep = table["quantity"].to_numpy() == quantity
-    for column, wanted in (("of", of), ("layer", layer)):
-        if wanted is not None:
-            keep &= table[column].to_numpy() == wanted
-    (places,) = keep.nonzero()
+    (places,) = (table["quantity"].to_numpy() == quantity).nonzero()
     if not len(places):
         return []
     columns = (table[name].to_numpy()[places].tolist() for name in Row._fields)
-    return rows_of(zip(*columns, strict=True))
+    rows = rows_of(zip(*columns, strict=True))
+    return [row for row in rows if of in (None, row.of) and layer in (None, row.layer)]
 
 
 def rows_of(lines: Iterable[Sequence[Any]]) -> list[Row]:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from metabench.cli import main
-from metabench.report.evidence import joined, of_cells, split, wide
+from metabench.reading import write_table
+from metabench.report.evidence import joined, of_cells, split
 from metabench.report.study import About, study_page
 from metabench.rows import Row, flatten, to_table
 from tests.test_report import MARKUP, Page, diverged, healthy
@@ -125,8 +126,8 @@ def test_the_same_evidence_gives_the_same_bytes():
 
 def test_a_table_gives_the_page_of_its_store(tmp_path):
     found = grid(seeds=2)
-    wide(found).to_csv(tmp_path / "t.csv", index=False)
-    wide(found).to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        write_table(tmp_path / name, found)
     made = [str(tmp_path / name) for name in ("a.html", "b.html")]
 
     for name, page in zip(("t.csv", "t.parquet"), made, strict=True):

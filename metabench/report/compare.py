@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from scipy.special import stdtrit
 
 from metabench.probes.probe import Probe
@@ -69,9 +69,9 @@ def combined(rows: Sequence[Row | str]) -> Estimate:
         return Estimate(there[0].value, there[0].low, there[0].high, 1, lacking)
     if not there:
         return Estimate(lacking=lacking)
-    values = np.array([r.value for r in there], dtype=float)
-    mean = float(values.mean())
-    half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5)
+    values = [r.value for r in there if r.value is not None]
+    mean, spread = statistics.fmean(values), statistics.stdev(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * spread / len(values) ** 0.5
     return Estimate(mean, mean - half, mean + half, len(values), lacking)
 
 

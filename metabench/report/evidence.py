@@ -96,7 +96,9 @@ def split(table: pd.DataFrame, called: str) -> Evidence:
         codes, _ = pd.factorize(rest[name], use_na_sentinel=False)
         keys, _ = pd.factorize(keys * (codes.max(initial=0) + 1) + codes)
     _, first, cell = np.unique(keys, return_index=True, return_inverse=True)
-    cells = rest.take(first).reset_index(drop=True)
+    # labels are made of settings: a category would refuse words that no setting has
+    coded = dict.fromkeys(rest.select_dtypes("category"), object)
+    cells = rest.take(first).reset_index(drop=True).astype(coded)
     rows.insert(0, "cell", cell)
     failed = rows["quantity"] == "cell"  # how a tidy table tells of a cell without numbers
     outcome = pd.Series("ok", index=cells.index, dtype=object)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,7 +21,9 @@ class Shown(NamedTuple):
 
     name: str
     figure: Figure
-    of: str
+    heading: str
+    caption: str  # "" where an earlier figure is read alike
+    alike: str  # that figure
     svg: str
     csv: str
 
@@ -32,10 +35,12 @@ class Gallery:
         """Begin with none."""
         self.most, self.notes = most, notes
         self.left_out = 0
+        self._captions: dict[str, str] = {}  # caption -> the first figure that has it
         self._hung: dict[tuple[int, int], Shown | None] = {}  # (cell, drawing) -> figure
 
-    def hang(self, place: tuple[int, int], drawing: Drawing, of: str, data: pd.DataFrame) -> bool:
+    def hang(self, hook: Hook) -> bool:
         """Draw a figure unless it hangs already, and tell whether it is new."""
+        place, drawing, of, data = hook
         if place in self._hung:
             return False
         drawn = sum(shown is not None for shown in self._hung.values())
@@ -48,15 +53,28 @@ class Gallery:
         self._hung[place] = figure and Shown(
             name,
             figure,
-            of,
+            _heading(drawn + 1, drawing.title, of),
+            "" if drawing.caption in self._captions else drawing.caption,
+            self._captions.setdefault(drawing.caption, name),
             save.link(save.svg(figure.svg), "image/svg+xml"),
             save.link(save.csv(data), "text/csv"),
         )
         return figure is not None
 
-    def at(self, place: tuple[int, int]) -> Shown | None:
-        """Give the figure that hangs at a place, if one does."""
-        return self._hung.get(place)
+    def at(self, hook: Hook) -> Shown | None:
+        """Give the figure that hangs there, if one does."""
+        return self._hung.get(hook.place)
+
+    def rest(self, hooks: Sequence[Hook]) -> list[Shown]:
+        """Hang what no finding spoke of."""
+        new = [hook for hook in hooks if self.hang(hook)]
+        return [shown for hook in new if (shown := self.at(hook))]
+
+
+def _heading(number: int, title: str, of: str) -> str:
+    """Write "Figure 1. How noisy? Of maml on sinusoid."."""
+    stop = "" if title.endswith(("?", ".", "!")) else "."
+    return f"Figure {number}. {title}{stop}" + (f" Of {of}." if of else "")
 
 
 def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:
@@ -69,10 +87,24 @@ def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:
     return rows[rows["quantity"].isin(drawing.shows)] if drawing.shows else rows
 
 
-def showing(drawings: list[Drawing], finding: Finding) -> int | None:
-    """Find the drawing that shows what a finding rests on; one that names nothing shows all."""
+class Hook(NamedTuple):
+    """A drawing and where it hangs: (cell, its number there); cell -1 is all of them."""
+
+    place: tuple[int, int]
+    drawing: Drawing
+    of: str
+    data: pd.DataFrame
+
+
+def hooks(
+    cell: int, drawings: Sequence[Drawing], table: pd.DataFrame | None, of: str
+) -> list[Hook]:
+    """Give each drawing of a cell its place."""
+    return [Hook((cell, i), d, of, data_of(d, table)) for i, d in enumerate(drawings)]
+
+
+def showing(own: Sequence[Hook], all_cells: Sequence[Hook], finding: Finding) -> Hook | None:
+    """Find what shows the numbers a finding rests on: a drawing of its cell, of all, or any."""
     quantities = {row.quantity for row in finding.evidence}
-    for i, drawing in enumerate(drawings):
-        if quantities & set(drawing.shows):
-            return i
-    return next((i for i, drawing in enumerate(drawings) if not drawing.shows), None)
+    named = (hook for hook in (*own, *all_cells) if quantities & {*hook.drawing.shows})
+    return next(named, None) or next((hook for hook in own if not hook.drawing.shows), None)

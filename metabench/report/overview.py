@@ -91,11 +91,12 @@ def _against_settings(
 def numeric(evidence: Evidence, cells: pd.DataFrame) -> list[str]:
     """List the settings of algorithm and family that take several numbers, all else equal."""
     found = []
+    known = {*cells["algo"], *cells["family"]}
     for name in evidence.settings:
         if not name.startswith(("algo.", "family.")) or name.endswith(".version"):
             continue
         word = name.partition(".")[2]
-        if not cells[["algo", "family"]].agg(", ".join, axis=1).str.contains(f"{word}=").any():
+        if not any(f"{word}=" in label for label in known):
             continue  # it follows from others
         values = evidence.cells[name][cells.index].dropna()
         try:
@@ -232,10 +233,17 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
     for scale, values in setters:
         if len(values) and values.min() > 0 and values.max() > 10 * values.min():
             scale("log")
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axes.yaxis.set_minor_formatter(lambda y, _: "")
     places = np.unique(data["x"])
     if len(places) <= 8:
         axes.set_xticks(places, list(map(said, places)))
-        axes.minorticks_off()
+        axes.tick_params(axis="x", which="minor", length=0)
+        axes.xaxis.set_minor_formatter(lambda x, _: "")
+    elif axes.get_xscale() == "log":
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.xaxis.set_minor_formatter(lambda x, _: "")
 
 
 def _legend(axes: Axes, names: Sequence[str]) -> None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metabench.report import save
 from metabench.report.compare import HOW, Table
 from metabench.report.diagnosis import drawings
-from metabench.report.gallery import MOST, Gallery, Shown, data_of, showing
+from metabench.report.gallery import MOST, Gallery, Hook, Shown, hooks, showing
 from metabench.report.text import cell, details, tables
 from metabench.rows import Finding, flatten
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metabench.probes.probe import Drawing, Probe
+    from metabench.probes.probe import Probe
 
 
 class Said(NamedTuple):
@@ -73,16 +73,15 @@ def page(
     name = type(probe).__name__.lower()
     notes: list[str] = []
     gallery = Gallery(MOST, notes)
-    drawn = drawings(probe, table, notes)
-    said = [telling(gallery, drawn, finding, (0, table), "") for finding in findings]
-    rest = hung(gallery, drawn, (0, table), "")
+    drawn = hooks(0, drawings(probe, table, notes), table, "")
+    said = [telling(gallery, finding, drawn) for finding in findings]
     texts = [*tables(table, probe.axis), *details(table)]
     content = Content(
         title=_title(name, spec or {}),
         question=probe.question,
         notes=notes,
         said=said,
-        figures=rest,
+        figures=gallery.rest(drawn),
         numbers=[Table(f"{name}-{i}", "", text) for i, text in enumerate(texts, 1)],
         spec=list(flatten(spec or {})),
         provenance=list(flatten(provenance or {})),
@@ -92,31 +91,14 @@ def page(
 
 
 def telling(
-    gallery: Gallery,
-    drawn: list[Drawing],
-    finding: Finding,
-    cell: tuple[int, pd.DataFrame],
-    of: str,
+    gallery: Gallery, finding: Finding, own: Sequence[Hook], all_cells: Sequence[Hook] = ()
 ) -> Said:
     """Tell a finding with the figure that shows it, if one does."""
-    place = showing(drawn, finding)
-    if place is None:
+    hook = showing(own, all_cells, finding)
+    if hook is None:
         return Said(finding)
-    number, table = cell
-    new = gallery.hang((number, place), drawn[place], of, data_of(drawn[place], table))
-    return Said(finding, figure=gallery.at((number, place)), new=new)
-
-
-def hung(
-    gallery: Gallery, drawn: list[Drawing], cell: tuple[int, pd.DataFrame], of: str
-) -> list[Shown]:
-    """Hang what no finding spoke of."""
-    number, table = cell
-    shown = []
-    for i, drawing in enumerate(drawn):
-        if gallery.hang((number, i), drawing, of, data_of(drawing, table)):
-            shown += [figure] if (figure := gallery.at((number, i))) else []
-    return shown
+    new = gallery.hang(hook)
+    return Said(finding, figure=gallery.at(hook), new=new)
 
 
 def intervals(probes: Iterable[tuple[str, Probe]], seeds: bool) -> list[tuple[str, str]]:

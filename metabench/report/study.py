@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import metabench
@@ -11,10 +11,10 @@ from metabench.probes.probe import Probe
 from metabench.report.compare import Table, comparisons, failures
 from metabench.report.diagnosis import TOLD, Diagnosis, Told, diagnose, drawings
 from metabench.report.evidence import FINE, Evidence, missing
-from metabench.report.gallery import MOST, Gallery, Shown, data_of
+from metabench.report.gallery import MOST, Gallery, Hook, hooks
 from metabench.report.labels import labels, said
 from metabench.report.overview import overviews
-from metabench.report.page import Content, Said, hung, intervals, rendered, telling
+from metabench.report.page import Content, Said, intervals, rendered, telling
 from metabench.report.text import TextTable, cell, details, tables, words
 from metabench.rows import Row, rows_of
 
@@ -49,21 +49,16 @@ def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
     probes = {words_of["probe"][cell]: probe for cell, probe in found.probes.items()}
     gallery = Gallery(most, found.notes)
     lone = len(evidence.cells) == 1
-    compared = overviews(evidence, words_of, probes)
+    compared = hooks(-1, overviews(evidence, words_of, probes), None, "")
     # the room that comparisons take is kept for them
     gallery.most = most - min(len(compared), most // 2)
-    told = [_told(gallery, found, each, words_of["label"], lone) for each in found.told]
+    named = words_of["label"] if not lone else words_of["label"].map(lambda _: "")
+    own = {cell: _hooks(found, cell, named[cell]) for cell in _drawn(found)}
+    told = [_told(gallery, found, each, named, own, compared) for each in found.told]
     gallery.most = most
-    figures: list[Shown] = []
-    for i, drawing in enumerate(compared):
-        if gallery.hang((-1, i), drawing, "", data_of(drawing, None)):
-            figures += [shown] if (shown := gallery.at((-1, i))) else []
+    figures = gallery.rest(compared)
     if len(found.tables) <= 2:
-        for number, table in found.tables.items():
-            drawn = drawings(found.probes[number], table, found.notes)
-            figures += hung(
-                gallery, drawn, (number, table), "" if lone else words_of["label"][number]
-            )
+        figures += [shown for cell in own for shown in gallery.rest(own[cell])]
     if gallery.left_out:
         found.notes.append(
             f"{gallery.left_out} more figures were left out; --figures "
@@ -113,15 +108,30 @@ def _question(probes: Mapping[str, Probe]) -> str:
     return "What is wrong with this meta-gradient, and what should be changed?"
 
 
+def _drawn(found: Diagnosis) -> list[int]:
+    """List the cells with figures of their own: those that speak, or the few that there are."""
+    if len(found.tables) <= 2:
+        return list(found.tables)
+    return list(dict.fromkeys(told.cell for told in found.told))
+
+
+def _hooks(found: Diagnosis, cell: int, of: str) -> list[Hook]:
+    table = found.tables[cell]
+    return hooks(cell, drawings(found.probes[cell], table, found.notes), table, of)
+
+
 def _told(
-    gallery: Gallery, found: Diagnosis, told: Told, label: pd.Series[str], lone: bool
+    gallery: Gallery,
+    found: Diagnosis,
+    told: Told,
+    label: pd.Series[str],
+    own: Mapping[int, Sequence[Hook]],
+    compared: Sequence[Hook],
 ) -> Said:
-    table = found.tables[told.cell]
-    drawn = drawings(found.probes[told.cell], table, found.notes)
-    where = "" if lone else str(label[told.cell])
-    made = telling(gallery, drawn, told.finding, (told.cell, table), where)
+    where = str(label[told.cell])
+    made = telling(gallery, told.finding, own[told.cell], compared)
     others = tuple((str(label[cell]), claim) for cell, claim in told.others[:TOLD])
-    often = "" if lone else f"in {len(told.others) + 1} of {told.of} cells"
+    often = f"in {len(told.others) + 1} of {told.of} cells" if where else ""
     left = len(told.others) - len(others)
     return made._replace(where=where, often=often, others=others, left=left)
 
