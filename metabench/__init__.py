@@ -45,6 +45,7 @@ _PUBLIC = {
     "Sinusoid": "metabench.families.sinusoid",
     "Solve": "metabench.solvers.solver",
     "Solver": "metabench.solvers.solver",
+    "Spectrum": "metabench.probes.spectrum",
     "Step": "metabench.steps.step",
     "Stream": "metabench.samplers",
     "Subject": "metabench.subject",

@@ -159,6 +159,15 @@ def report(html: Path, **options: Any) -> None:
 
 
 @main.command(epilog=EPILOG)
+@measuring
+def spectrum(**options: Any) -> None:
+    """Measure the curvature of the losses, and whether the rates are past its edge."""
+    from metabench.command import run
+
+    run("spectrum", **options)
+
+
+@main.command(epilog=EPILOG)
 @click.argument("member", metavar="MEMBER")
 @click.option("--problem", metavar="FILE.py:NAME", help="Hold an algorithm or BlackBox on this.")
 def contract(member: str, problem: str | None) -> None:

@@ -63,7 +63,7 @@ def run(
         return
     # checks have a finding; among the numbers they stand where they were asked for
     numbers = table if probe == "verify" else table[table["quantity"] != "check"]
-    for text in tables(numbers, cell.probe.axis):
+    for text in tables(numbers, cell.probe):
         print_table(text)
         click.echo()
     print_findings(findings)

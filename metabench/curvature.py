@@ -79,12 +79,60 @@ def fleet_hessian(loss: Loss, phis: Tensor, theta: Tensor, data: Any) -> Callabl
     """
     phis = phis.detach().requires_grad_()
     total = vmap(loss, in_dims=(0, None, 0))(phis, theta, data).sum()
-    (slope,) = torch.autograd.grad(total, phis, create_graph=True)
+    return _second(total, phis)
+
+
+def mean_hessian(
+    value: Callable[[Tensor, Any], Tensor], theta: Tensor, tasks: Any
+) -> Callable[[Tensor], Tensor]:
+    """Give the map of `(n, Q)` to its products with the Hessian of the tasks' mean value.
+
+    For a `value` that takes derivatives itself, such as a loss after adaptation, this is a third
+    derivative of the loss, which torch's fused norms have wrong by every route
+    (https://github.com/pytorch/pytorch/issues/196699): give it a loss without them.
+    """
+    theta = theta.detach().requires_grad_()
+    total = vmap(value, in_dims=(None, 0))(theta, tasks).mean()
+    product = _second(total, theta)
+    return lambda vectors: torch.stack([product(vector) for vector in vectors])
+
+
+def fleet_jacobian(
+    function: Callable[[Tensor, Any], Tensor], theta: Tensor, tasks: Any, count: int
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    r"""Give the maps u -> J u and w -> J^T w, J the Jacobian of each of `count` tasks' function.
+
+    From `(T, Q)` to `(T, P)` and back. :math:`J^\top w` is linear in w, so that a sweep over its
+    own graph gives :math:`J u`, in reverse mode as well.
+    """
+    thetas = theta.detach().expand(count, -1).clone().requires_grad_()
+    found = vmap(function)(thetas, tasks)
+    if not found.requires_grad:  # it doesn't depend on theta
+        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(thetas))
+    blank = torch.zeros_like(found).requires_grad_()
+    back = _slope(found, thetas, blank)
+    if not back.requires_grad:
+        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(thetas))
+    return (
+        lambda u: _slope(back, blank, u, create_graph=False),
+        lambda w: _slope(found, thetas, w, create_graph=False),
+    )
+
+
+def _second(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:
+    """Give the products with the Hessian of a number, whose graph is kept."""
+    if not total.requires_grad:  # a loss that doesn't depend on phi
+        return torch.zeros_like
+    slope = _slope(total, at)
     if not slope.requires_grad:  # a loss that is linear in phi
         return torch.zeros_like
+    return lambda vectors: _slope(slope, at, vectors, create_graph=False)
 
-    def product(vectors: Tensor) -> Tensor:
-        (result,) = torch.autograd.grad(slope, phis, vectors, retain_graph=True)
-        return result
 
-    return product
+def _slope(
+    value: Tensor, at: Tensor, cotangent: Tensor | None = None, create_graph: bool = True
+) -> Tensor:
+    (result,) = torch.autograd.grad(
+        value, at, cotangent, retain_graph=True, create_graph=create_graph, materialize_grads=True
+    )
+    return result

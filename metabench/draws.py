@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metabench.misuse import Misuse
 from metabench.problem import Address
 
-AXES = ("theta", "task", "support", "query", "inner", "label")
+AXES = ("theta", "task", "support", "query", "inner", "label", "start")
 LARGEST_SEED = 2**60 - 1
 
 _WORD = np.uint64(0xFFFFFFFF)
@@ -30,7 +30,7 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
 
     Args:
         seed: 0 .. 2^60 - 1.
-        axis: one of `AXES`; "task" and "theta" have no redraws.
+        axis: one of `AXES`; "task", "theta" and "start" have no redraws.
         address: T addresses.
         count: numbers for each address.
 

@@ -30,6 +30,18 @@ class Ritz(NamedTuple):
     weights: Tensor  # (n, m)
 
 
+class Krylov(NamedTuple):
+    """Ritz values with what their vectors are made of: vector i is `coordinates[:, i] @ basis`."""
+
+    ritz: Ritz
+    basis: Tensor  # (n, m, P), orthonormal rows
+    coordinates: Tensor  # (n, m, m), a column for each Ritz value
+
+    def vector(self, i: int) -> Tensor:
+        """Give the Ritz vector of the i-th value of each operator, `(n, P)`."""
+        return torch.einsum("nm,nmp->np", self.coordinates[:, :, i], self.basis)
+
+
 class Extremes(NamedTuple):
     """The smallest and largest eigenvalue of each operator, `(n,)`, and whether they are settled.
 
@@ -48,6 +60,16 @@ def lanczos(
 ) -> Ritz:
     """Take up to `steps` steps, never more than P, from the start vectors `(n, P)`.
 
+    `krylov` says how; this gives its Ritz values alone.
+    """
+    return krylov(operator, start, steps, stop).ritz
+
+
+def krylov(
+    operator: Operator, start: Tensor, steps: int, stop: Callable[[Ritz], bool] | None = None
+) -> Krylov:
+    """Take up to `steps` steps, never more than P, from the start vectors `(n, P)`.
+
     Where a Krylov space is exhausted early (repeated eigenvalues, low rank), it goes on from a
     random direction outside it, whose Ritz values have weight zero.
 
@@ -58,7 +80,7 @@ def lanczos(
         stop: looked at every few steps; true ends the search.
 
     Returns:
-        The Ritz values with bounds and weights.
+        The Ritz values with bounds and weights, and the basis.
     """
     n, P = start.shape
     steps = min(steps, P)
@@ -80,10 +102,10 @@ def lanczos(
         off[:, k] = torch.where(ended, torch.zeros_like(scale), off[:, k])
         vector = rest / rest.norm(dim=1, keepdim=True).clamp_min(torch.finfo(start.dtype).tiny)
         if stop is not None and k % CHECK_EVERY == CHECK_EVERY - 1:
-            ritz = _ritz(diagonal[:, : k + 1], off[:, : k + 1])
-            if stop(ritz):
-                return ritz
-    return _ritz(diagonal, off)
+            found = _ritz(diagonal[:, : k + 1], off[:, : k + 1], basis[:, : k + 1])
+            if stop(found.ritz):
+                return found
+    return _ritz(diagonal, off, basis)
 
 
 def extremes(operator: Operator, start: Tensor, tolerance: float, steps: int) -> Extremes:
@@ -92,16 +114,17 @@ def extremes(operator: Operator, start: Tensor, tolerance: float, steps: int) ->
     A residual bound proves an eigenvalue where the Ritz value is, not that none lies beyond it, so
     callers compare two independent start vectors.
     """
-
-    def settled(ritz: Ritz) -> Tensor:
-        size = torch.maximum(ritz.values[:, 0].abs(), ritz.values[:, -1].abs())
-        worst = torch.maximum(ritz.bounds[:, 0], ritz.bounds[:, -1])
-        return worst <= tolerance * size
-
-    ritz = lanczos(operator, start, steps, lambda found: bool(settled(found).all()))
+    ritz = lanczos(operator, start, steps, lambda found: bool(settled(found, tolerance).all()))
     taken, whole = ritz.values.shape[1], ritz.values.shape[1] >= start.shape[1]
-    done = torch.ones_like(settled(ritz)) if whole else settled(ritz)
+    done = settled(ritz, tolerance) | whole
     return Extremes(ritz.values[:, 0], ritz.values[:, -1], done, taken)
+
+
+def settled(ritz: Ritz, tolerance: float) -> Tensor:
+    """Say of each start vector whether both of its ends are known to the tolerance, `(n,)`."""
+    size = torch.maximum(ritz.values[:, 0].abs(), ritz.values[:, -1].abs())
+    worst = torch.maximum(ritz.bounds[:, 0], ritz.bounds[:, -1])
+    return worst <= tolerance * size
 
 
 def cumulative(ritz: Ritz, at: Tensor) -> Tensor:
@@ -122,9 +145,11 @@ def _outside(basis: Tensor, vector: Tensor) -> Tensor:
     return vector
 
 
-def _ritz(diagonal: Tensor, off: Tensor) -> Ritz:
+def _ritz(diagonal: Tensor, off: Tensor, basis: Tensor) -> Krylov:
     between = off[:, :-1]
     matrix = torch.diag_embed(diagonal)
     matrix = matrix + torch.diag_embed(between, 1) + torch.diag_embed(between, -1)
-    values, vectors = torch.linalg.eigh(matrix)
-    return Ritz(values, (off[:, -1:] * vectors[:, -1]).abs(), vectors[:, 0] ** 2)
+    # float64, since LAPACK's float32 gives up on some graded matrices
+    values, vectors = (found.to(matrix) for found in torch.linalg.eigh(matrix.double()))
+    ritz = Ritz(values, (off[:, -1:] * vectors[:, -1]).abs(), vectors[:, 0] ** 2)
+    return Krylov(ritz, basis, vectors)

@@ -19,6 +19,7 @@ STOREYS = [
     {"", "misuse", "stats"},
     {"files"},
     {"sealed"},
+    {"means"},
     {
         "plugins",
         "layout",
@@ -35,8 +36,8 @@ STOREYS = [
     {"modules", "spec", "engine", "work"},
     {"problem"},
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
-    {"nets", "inner", "solvers"},
-    {"algorithms", "families"},
+    {"nets", "inner", "solvers", "trace"},
+    {"algorithms", "families", "spectra"},
     {"lift", "blackbox", "own", "sweeps", "edges"},
     {"subject"},
     {"outer"},
@@ -136,7 +137,9 @@ def test_families_know_nothing_of_algorithms(module):
     assert ours(module) <= {"layout", "problem", "draws", "nets", "misuse", "families", ""}
 
 
-@pytest.mark.parametrize("room", ["stats", "crossed", "pairs", "tails", "twostage", "orders"])
+@pytest.mark.parametrize(
+    "room", ["stats", "crossed", "pairs", "tails", "means", "twostage", "orders"]
+)
 def test_statistics_need_numpy_and_scipy_only(room):
     assert ours(f"metabench.{room}") <= {"stats"}
     assert others(f"metabench.{room}") <= {"numpy", "scipy"}

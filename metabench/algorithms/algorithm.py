@@ -79,6 +79,10 @@ class Algorithm(Estimator):
         if self.batch < 0:
             raise Misuse(f"batch is {self.batch}; give the examples per inner step, or 0 for all.")
 
+    def inner(self, problem: Problem) -> Problem:
+        """Give the problem whose inner loss the loop descends, pulls included."""
+        return problem
+
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
     """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""

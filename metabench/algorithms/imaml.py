@@ -42,7 +42,7 @@ class IMAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        problem = proximal(problem, self.strength)
+        problem = self.inner(problem)
         phi = adapt(self.step, self.steps, problem, theta, task).last
         loss, in_phi, direct = curvature.value_and_gradients(
             problem.outer_loss, phi, theta, task.query
@@ -59,9 +59,13 @@ class IMAML(Algorithm):
         }
         return MetaGrad(direct - products(solved.x)[1], loss, phi, notes)
 
+    def inner(self, problem: Problem) -> Problem:
+        """Add the pull to the inner loss."""
+        return proximal(problem, self.strength)
+
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
         """Refuse an inner objective whose minimum doesn't depend on theta."""
-        problem = proximal(problem, self.strength)
+        problem = self.inner(problem)
         start = problem.init(theta)
         generator = torch.Generator().manual_seed(0)
         away, along = torch.randn(2, len(start), generator=generator).to(start)

@@ -2,6 +2,7 @@
 
 MEMBERS = {
     "explosion": "metabench.probes.explosion:Explosion",
+    "spectrum": "metabench.probes.spectrum:Spectrum",
     "variance": "metabench.probes.variance:Variance",
     "verify": "metabench.probes.verify:Verify",
 }

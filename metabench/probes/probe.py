@@ -75,6 +75,8 @@ class Probe(ABC):
     compared: ClassVar[Mapping[str, str]] = {}
     curves: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""
+    across: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
+    unlisted: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     cuts: ClassVar[bool] = False  # it has `shard` and `merge`, so that many devices share a cell

@@ -75,7 +75,7 @@ def page(
     gallery = Gallery(MOST, notes)
     drawn = hooks(0, drawings(probe, table, notes), table, "")
     said = [telling(gallery, finding, drawn) for finding in findings]
-    texts = [*tables(table, probe.axis), *details(table)]
+    texts = [*tables(table, probe), *details(table, probe)]
     content = Content(
         title=_title(name, spec or {}),
         question=probe.question,

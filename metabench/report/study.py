@@ -141,7 +141,7 @@ def _numbers(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> li
     if len(found.tables) == 1 == len(evidence.cells):
         ((number, table),) = found.tables.items()
         probe = found.probes[number]
-        texts = [*tables(table, probe.axis), *details(table)]
+        texts = [*tables(table, probe), *details(table, probe)]
         return [Table(f"numbers-{i}", "", text) for i, text in enumerate(texts, 1)]
     made = []
     for probe in dict.fromkeys(words_of["probe"]):

@@ -9,6 +9,7 @@ from metabench.rows import Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.probe import Probe
 
 SAID = ("changed", "unavailable", "fused_norm", "zero")  # facts that findings speak of, no numbers
 REASONS = {
@@ -25,15 +26,31 @@ class TextTable(NamedTuple):
     lines: tuple[tuple[str, ...], ...]
 
 
-def tables(table: pd.DataFrame, axis: str) -> list[TextTable]:
+def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Lay out what stands for all parameters, as a person at a terminal reads it."""
-    made = [by_axis(table, axis), by_source(table), overall(table)]
-    return [text for text in made if text.lines]
+    table = table[~table["quantity"].isin(probe.unlisted)]
+    first = by_quantity(table, probe.axis) if probe.across else by_axis(table, probe.axis)
+    return [text for text in (first, by_source(table), overall(table)) if text.lines]
 
 
-def details(table: pd.DataFrame) -> list[TextTable]:
+def details(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Lay out the rest: what is compared at several places, and each layer on its own."""
-    return [text for text in (by_name(table), by_layer(table)) if text.lines]
+    table = table[~table["quantity"].isin(probe.unlisted)]
+    rest = [by_layer(table)] if probe.across else [by_name(table), by_layer(table)]
+    return [text for text in rest if text.lines]
+
+
+def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
+    """Lay out the quantities measured at several places of the axis, a column a place."""
+    part = table[table["at"].notna() & (table["layer"] == "")]
+    places = sorted(set(part["at"]))
+    names = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    lines = []
+    for name, of in names:
+        rows = {r.at: r for r in from_table(part, name, of)}
+        label = f"{words(name)}, {of}" if of else words(name)
+        lines.append((label, *(cell(rows.get(at)) for at in places)))
+    return TextTable((axis, *map(number, places)), tuple(lines))
 
 
 def by_axis(table: pd.DataFrame, axis: str) -> TextTable:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.misuse import Misuse
+from metabench.steps.momentum import heavy_ball
 from metabench.steps.step import Slots, Step
 
 
@@ -39,6 +42,22 @@ class Adam(Step):
     def start(self, phi: Tensor) -> Slots:
         """Begin with both running means at zero."""
         return torch.zeros_like(phi), torch.zeros_like(phi)
+
+    def edge(self) -> float:
+        """Give 2 (1 + beta1) / (1 - beta1), of the preconditioned Hessian.
+
+        That of a frozen preconditioner (Cohen et al., 2022, https://arxiv.org/abs/2207.14484).
+        """
+        return 2 * (1 + self.beta1) / (1 - self.beta1)
+
+    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give that of the heavy ball with momentum beta1 and rate (1 - beta1) alpha."""
+        return heavy_ball((1 - self.beta1) * np.asarray(product), self.beta1)
+
+    def preconditioner(self, slots: Slots, k: int) -> Tensor:
+        """Give one over the bias-corrected root mean square after k steps, k = 1, 2, .."""
+        square = slots[1] / (1 - self.beta2**k)
+        return 1 / ((square + self.eps_root).sqrt() + self.eps)
 
     def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Step along the bias-corrected mean over the bias-corrected root mean square."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.misuse import Misuse
@@ -32,7 +34,27 @@ class Momentum(Step):
         """Begin at rest."""
         return (torch.zeros_like(phi),)
 
+    def edge(self) -> float:
+        """Give 2 (1 + mu), where a root of the heavy ball's recursion reaches -1."""
+        return 2 * (1 + self.momentum)
+
+    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Give the larger root of :math:`z^2 - (1 + \mu - \alpha\lambda) z + \mu`, in size."""
+        return heavy_ball(product, self.momentum)
+
     def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Step along the running sum of gradients."""
         velocity = self.momentum * slots[0] + gradient
         return phi - self.rate * velocity, (velocity,)
+
+
+def heavy_ball(product: NDArray[np.float64], momentum: float) -> NDArray[np.float64]:
+    """Give the larger root in size of z^2 - (1 + momentum - product) z + momentum.
+
+    >>> heavy_ball(np.array([0.0, 4.0]), 0.5).round(3).tolist()
+    [1.0, 2.281]
+    """
+    half = (1 + momentum - np.asarray(product, np.float64)) / 2
+    root = np.sqrt(np.maximum(half**2 - momentum, 0.0))
+    inside = np.sqrt(momentum)  # both roots where they are complex
+    return np.where(half**2 < momentum, inside, np.abs(half) + root)

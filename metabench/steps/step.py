@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.clip import check_limits, clipped
@@ -47,6 +49,25 @@ class Step(ABC):
     def start(self, phi: Tensor) -> Slots:
         """Give the slots before the first step."""
         return ()
+
+    def edge(self) -> float | None:
+        """Give rate times eigenvalue beyond which the step grows on a quadratic; None: unknown.
+
+        The eigenvalue is that of the Hessian, or of the one that `preconditioner` scales. Clipping
+        bounds the growth, but doesn't move the edge.
+        """
+        return None
+
+    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Give the factor by which a step stretches, at the worst, at rate times eigenvalue.
+
+        The largest root in size of the step's recursion along one eigenvector; None: unknown.
+        """
+        return None
+
+    def preconditioner(self, slots: Slots, k: int) -> Tensor | None:
+        """Give the diagonal `(P,)` that scales the gradient of step k, or None where none does."""
+        return None
 
     @abstractmethod
     def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:

@@ -49,7 +49,7 @@ def report(
     if as_json:
         click.echo(text)
     else:
-        for each in tables(_thinned(table), shown.axis):
+        for each in tables(_thinned(table), shown):
             print_table(each)
             click.echo()
     return findings

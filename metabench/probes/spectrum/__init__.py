@@ -1,0 +1,105 @@
+"""How curved are the inner and outer losses, and are the rates past what that curvature allows?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+
+@dataclass(frozen=True)
+class Spectrum(Probe):
+    """Eigenvalues of every task's inner Hessian, where adaptation starts and where it ends.
+
+    Gradient descent with rate alpha grows along an eigenvector whose eigenvalue is above 2 / alpha
+    (momentum mu: 2 (1 + mu) / alpha) or below zero. Ends of the spectrum by Lanczos with residual
+    bounds, from two starts that must agree; densities by stochastic Lanczos quadrature.
+    (Ghorbani, Krishnan & Xiao, 2019, https://arxiv.org/abs/1901.10159).
+    """
+
+    tasks: int = 128  # fresh tasks whose spectra are taken [tasks]
+    tolerance: float = 1e-2  # residual bound of extreme eigenvalues, relative to the larger [1]
+    steps: int = 100  # most Hessian products from one start vector of a task [products]
+    nodes: int = 40  # fewest quadrature nodes of a density [products]
+    vectors: int = 8  # random vectors of a task's trace [vectors]
+    exact: int = 128  # parameters up to which all eigenvalues are taken, exactly [parameters]
+    layers: int = 12  # most layers with a spectrum of their own, the largest; 0: none [layers]
+
+    axis: ClassVar[str] = "share of tasks"
+    across: ClassVar[bool] = True
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {"largest_over_tasks", "smallest_over_tasks", "cumulative_density"}
+    )
+    compared: ClassVar[Mapping[str, str]] = {
+        "past_edge, start": "low",
+        "past_edge, adapted": "low",
+        "negative_mass, start": "",
+        "effective_rank, start": "",
+    }
+    intervals: ClassVar[str] = (
+        "Quantiles over tasks lie between order statistics, which assumes nothing of their "
+        "distribution; shares have exact binomial limits, means Student's t, ratios of means a "
+        "jackknife of their logarithm. The upper end of a largest eigenvalue adds its residual "
+        "bound. Densities have a band of the interval over tasks and start vectors and of what the "
+        "quadrature leaves open."
+    )
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "How curved are the inner losses, and is the inner rate too large?"
+    caption: ClassVar[str] = (
+        "The largest and the smallest eigenvalue of each task's inner Hessian: at 30 % of tasks "
+        "stands the value that 30 % of tasks lie below, with its 95 % interval. Where the largest "
+        "is above the dotted line, the step's edge over the inner rate, a step overshoots and "
+        "grows; where the smallest is below zero it grows as well, slowly."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse samples and budgets from which nothing follows."""
+        if self.tasks < 1:
+            raise Misuse(f"tasks is {self.tasks}; a spectrum takes at least 1 task.")
+        if not 0 < self.tolerance < 1:
+            raise Misuse(f"tolerance is {self.tolerance}; it must lie between 0 and 1.")
+        for name in ("steps", "nodes", "vectors"):
+            if getattr(self, name) < 2:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 2.")
+        for name in ("exact", "layers"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure extreme eigenvalues, what they allow, and densities, at both ends of the loop."""
+        from metabench.probes.spectrum.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say which share of tasks is past the edge, and which rate would be stable."""
+        from metabench.probes.spectrum.diagnose import diagnose
+
+        return diagnose(table)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw the extreme eigenvalues over tasks with the edge."""
+        from metabench.probes.spectrum.draw import draw
+
+        draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add the densities, where there are any."""
+        from metabench.probes.spectrum.draw import CAPTION, QUESTION, draw_density, drawable
+
+        ends = ("largest_over_tasks", "smallest_over_tasks", "past_edge", "negative_curvature")
+        first = super().drawings(table)[0]._replace(shows=ends)
+        shows = ("cumulative_density", "effective_rank")
+        second = Drawing(QUESTION, CAPTION, lambda axes: draw_density(table, axes), shows)
+        return [first, second] if drawable(table) else [first]

@@ -1,0 +1,109 @@
+"""The spectrum figures: the ends over tasks with the edge, and the densities with their bands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+
+from metabench.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+QUESTION = "How are the eigenvalues spread?"
+CAPTION = (
+    "Share of the inner Hessian's eigenvalues below each value, mean over tasks, with a band that "
+    "holds the interval over tasks and start vectors and what the quadrature leaves open; where "
+    "many eigenvalues are close to zero, that is much of the step there."
+)
+STYLES = {"start": "-", "adapted": "--", "preconditioned": "-."}
+WORDS = {
+    "start": "at the start of the inner loop",
+    "adapted": "at its end",
+    "preconditioned": "at its end, as the step scales it",
+}
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the largest and the smallest eigenvalue against the share of tasks below."""
+    blue, orange = sns.color_palette("colorblind", 2)
+    axes.set(xlabel="share of tasks below", ylabel="extreme eigenvalues of the inner Hessian")
+    drawn = []
+    for end, colour in (("largest", orange), ("smallest", blue)):
+        for place, style in STYLES.items():
+            rows = _rows(table, f"{end}_over_tasks", place)
+            label = f"{end} {WORDS[place]}"
+            drawn += _band(axes, rows, colour, style, label)
+    if not drawn:
+        _nothing(axes)
+        return
+    limit = _limit(table)
+    if limit:
+        axes.axhline(limit, color="gray", linestyle=":", label=f"edge / rate = {limit:.3g}")
+    axes.set_yscale("symlog", linthresh=_threshold(drawn))
+    axes.legend(frameon=False, fontsize="small")
+    sns.despine(ax=axes)
+
+
+def draw_density(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the cumulative density of each place with its band."""
+    blue, orange = sns.color_palette("colorblind", 2)
+    axes.set(xlabel="eigenvalue of the inner Hessian", ylabel="share of eigenvalues below")
+    drawn = []
+    for place, colour in (("start", blue), ("adapted", orange)):
+        rows = _rows(table, "cumulative_density", place)
+        drawn += _band(axes, rows, colour, STYLES[place], WORDS[place])
+    if not drawn:
+        _nothing(axes)
+        return
+    limit = _limit(table)
+    if limit and not _rows(table, "largest_eigenvalue", "preconditioned"):
+        axes.axvline(limit, color="gray", linestyle=":", label=f"edge / rate = {limit:.3g}")
+    size = max(abs(row.at or 0.0) for row in drawn)
+    axes.set_xscale("symlog", linthresh=max(1e-3 * size, 1e-300))
+    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    sns.despine(ax=axes)
+
+
+def drawable(table: pd.DataFrame) -> bool:
+    """Whether there is a density to draw."""
+    return bool(from_table(table, "cumulative_density", of=None))
+
+
+def _band(axes: Axes, rows: list[Row], colour: object, style: str, label: str) -> list[Row]:
+    rows = [row for row in rows if row.value is not None]
+    if not rows:
+        return []
+    at = np.array([row.at for row in rows], float)
+    value = np.array([row.value for row in rows], float)
+    low = np.array([row.value if row.low is None else row.low for row in rows], float)
+    high = np.array([row.value if row.high is None else row.high for row in rows], float)
+    axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(at, value, color=colour, linestyle=style, label=label)
+    return rows
+
+
+def _rows(table: pd.DataFrame, quantity: str, place: str) -> list[Row]:
+    return from_table(table, quantity, of=place)
+
+
+def _limit(table: pd.DataFrame) -> float | None:
+    """Give the eigenvalue beyond which the step grows, if the step has an edge and a rate."""
+    values = [row.value for name in ("edge", "rate") for row in from_table(table, name)]
+    if len(values) < 2 or values[0] is None or not values[1]:
+        return None
+    return values[0] / values[1]
+
+
+def _threshold(rows: list[Row]) -> float:
+    """Be linear below the usual size of a smallest eigenvalue."""
+    sizes = [abs(row.value) for row in rows if row.value]
+    return max(float(np.quantile(sizes, 0.1)) if sizes else 1.0, 1e-300)
+
+
+def _nothing(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no finite spectrum to draw", ha="center", transform=axes.transAxes)

@@ -1,0 +1,138 @@
+"""Take the spectra of many tasks at once, where the inner loop starts and where it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench import curvature, draws
+from metabench.algorithms.algorithm import Algorithm
+from metabench.inner import adapt
+from metabench.lanczos import Operator
+from metabench.probes.probe import Progress
+from metabench.probes.spectrum.found import Found, Inside, Outer, joined
+from metabench.probes.spectrum.summary import summary
+from metabench.problem import Address, Problem, Task
+from metabench.rows import Row
+from metabench.spectra import Effort, Ends, block, ends, spectra
+from metabench.stats import Vector
+from metabench.steps.step import Slots
+from metabench.work import ROOM
+
+if TYPE_CHECKING:
+    from metabench.layout import Layout
+    from metabench.probes.spectrum import Spectrum
+    from metabench.subject import Subject
+
+
+class Loop(NamedTuple):
+    """Where the inner loop of T tasks ended."""
+
+    phi: Tensor  # (T, P)
+    slots: Slots  # each (T, P)
+
+
+def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) -> list[Row]:
+    """Measure the spectra of `probe.tasks` fresh tasks, a chunk at a time."""
+    algorithm = subject.algorithm
+    looped = algorithm if isinstance(algorithm, Algorithm) else None
+    problem = looped.inner(subject.problem) if looped else subject.problem
+    effort = Effort(probe.tolerance, probe.steps, probe.nodes, probe.exact)
+    parts: dict[str, list[Found]] = {}
+    address, chunk = Address.fresh(0, probe.tasks), together(probe, subject)
+    subject = replace(subject, lift=replace(subject.lift, chunk=chunk))
+    for start in range(0, probe.tasks, chunk):
+        part = address.part(start, start + chunk)
+        tasks = subject.draw(part, seed)
+        phi = problem.init(subject.theta).expand(len(part.task), -1)
+        signs = signs_of(part, phi, seed, probe.vectors)
+
+        def hessian(phi: Tensor, problem: Problem = problem, tasks: Task = tasks) -> Operator:
+            return curvature.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support)
+
+        places = {"start": _found(probe, effort, hessian(phi), signs, problem.layouts.phi)}
+        if looped and looped.steps:
+            end = _ended(subject, looped, part, seed, tasks)
+            finite = torch.isfinite(end.phi).all(1)
+            there = hessian(torch.where(finite[:, None], end.phi, 0))
+            found = _found(probe, effort, there, signs, problem.layouts.phi)
+            places["adapted"] = found.only(_numbers(finite))
+            scale = looped.step.preconditioner(end.slots, looped.steps)
+            if scale is not None:
+                found = _scaled(there, torch.where(finite[:, None], scale, 0), signs, effort)
+                places["preconditioned"] = found.only(_numbers(finite))
+        for place, found in places.items():
+            parts.setdefault(place, []).append(found)
+        progress(min(start + chunk, probe.tasks), probe.tasks)
+    return summary(probe, looped, {place: joined(found) for place, found in parts.items()})
+
+
+def together(probe: Spectrum, subject: Subject) -> int:
+    """Take as many tasks together as their Lanczos vectors have room for."""
+    P = subject.problem.layouts.phi.size
+    vectors = max(probe.steps, probe.nodes, 4 * probe.vectors, min(P, probe.exact))
+    held = vectors * P * subject.theta.element_size()
+    return max(1, min(probe.tasks, subject.lift.chunk, ROOM // 2 // held))
+
+
+def signs_of(address: Address, like: Tensor, seed: int, count: int) -> Tensor:
+    """Draw vectors of signs for each task, `(count, T, P)`, from the tasks' addresses."""
+    numbers = draws.uniform(seed, "start", address, count * like.shape[1])
+    signs = np.where(numbers < 0.5, -1.0, 1.0).reshape(len(like), count, -1).transpose(1, 0, 2)
+    return torch.from_numpy(signs.copy()).to(like)
+
+
+def _ended(subject: Subject, algorithm: Algorithm, part: Address, seed: int, tasks: Task) -> Loop:
+    """Give what the algorithm reports as phi_K, and its slots where they scale the step."""
+    phi = subject.meta_gradients(part, seed).phi
+    slots = algorithm.step.start(phi)
+    if algorithm.step.preconditioner(slots, 1) is None:
+        return Loop(phi, slots)
+    problem = algorithm.inner(subject.problem)
+
+    def loop(theta: Tensor, task: Task) -> Loop:
+        path = adapt(algorithm.step, algorithm.steps, problem, theta, task)
+        return Loop(path.last, path.slots)
+
+    end: Loop = subject.lift.per_task(loop)(subject.theta, tasks)
+    return end
+
+
+def _found(
+    probe: Spectrum, effort: Effort, hessian: Operator, signs: Tensor, layout: Layout
+) -> Found:
+    """Take the spectra of a chunk, and those of the blocks of its largest layers."""
+    whole = spectra(hessian, signs, effort)
+    layers = {}
+    if probe.layers and len(layout.names) > 1:
+        products = torch.stack([hessian(sign) for sign in signs])
+        segments = dict(layout.segments())
+        largest = sorted(segments, key=lambda name: segments[name].start - segments[name].stop)
+        for name in (name for name in segments if name in largest[: probe.layers]):
+            segment = segments[name]
+            part = signs[:, :, segment]
+            found = ends(block(hessian, segment, layout.size), part, effort)
+            trace = (part * products[:, :, segment]).sum(2).mean(0)
+            layers[name] = _outer(found), _numbers(trace)
+    parts = whole.trace, whole.trace_error, whole.values, whole.weights
+    inside = Inside(*map(_numbers, parts))
+    return Found(_outer(whole.ends), inside, whole.exact, layout.size, layers)
+
+
+def _scaled(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> Found:
+    """Find the ends of the Hessian scaled from both sides by the root of a diagonal `(T, P)`."""
+    root = scale.sqrt()
+    return Found(_outer(ends(lambda v: root * hessian(root * v), signs, effort)))
+
+
+def _outer(found: Ends) -> Outer:
+    return Outer(*map(_numbers, found))
+
+
+def _numbers(values: Tensor) -> Vector:
+    result: Vector = values.detach().double().cpu().numpy()
+    return result
