@@ -104,11 +104,22 @@ def pullback(
     return Adjoint(v, theta_bar, torch.stack(norms[::-1]))
 
 
-def stage(step: Step, problem: Problem, task: Task, k: int, rates: Rates | None = None) -> Stage:
-    """Give inner step k as a function of all that a cotangent can reach through it."""
+def stage(
+    step: Step,
+    problem: Problem,
+    task: Task,
+    k: int,
+    rates: Rates | None = None,
+    second: bool = True,
+) -> Stage:
+    """Give inner step k as a function of all that a cotangent can reach through it.
+
+    Without `second` derivatives the inner gradient is a constant to it.
+    """
 
     def forward(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
         slope = curvature.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
+        slope = slope if second else slope.detach()
         moved, slots = step(slope, phi, slots, k)
         return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
 

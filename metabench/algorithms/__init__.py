@@ -6,5 +6,7 @@ MEMBERS = {
     "reptile": "metabench.algorithms.reptile:Reptile",
     "imaml": "metabench.algorithms.imaml:IMAML",
     "meta_sgd": "metabench.algorithms.meta_sgd:MetaSGD",
+    "hf_maml": "metabench.algorithms.hf_maml:HFMAML",
+    "mamlpp": "metabench.algorithms.mamlpp:MAMLPP",
     "anil": "metabench.algorithms.anil:ANIL",
 }

@@ -28,8 +28,9 @@ class MetaGrad(NamedTuple):
 class Estimator(ABC):
     """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `lift` does the rest.
 
-    `exact` says that `grad` is the gradient in theta of the `objective`, the loss that is reported
-    with it; `loops` that tasks can only be taken one after another; `withheld` what it can't offer.
+    `exact` says that `grad` is the gradient in theta of what is `differentiated`, by default the
+    loss that is reported with it; `loops` that tasks can only be taken one after another;
+    `withheld` what it can't offer.
     """
 
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
@@ -52,6 +53,10 @@ class Estimator(ABC):
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the loss `()` that is reported for one task, without its gradient if it can."""
         return self(problem, theta, task).loss
+
+    def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the loss `()` whose gradient in theta is meant, where it isn't the reported one."""
+        return self.objective(problem, theta, task)
 
     def settled(self, work: Work, together: int) -> Self:
         """Choose what is left to `auto`, by one task's work and how many are in memory at once."""

@@ -12,6 +12,7 @@ import numpy as np
 from metabench import pairs, plugins
 from metabench.algorithms.algorithm import Algorithm, Estimator
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.hf_maml import HFMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.variance.gather import Array, Sample, by_layer, gather
 from metabench.problem import Address
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Collect = Callable[["Subject"], Sample]  # the same tasks through another subject
 Layers = dict[str, Moments]
+SAME = MAML | FOMAML | HFMAML  # estimators of one objective
 
 
 def counterpart(algorithm: Algorithm) -> Algorithm:
@@ -36,7 +38,7 @@ def counterpart(algorithm: Algorithm) -> Algorithm:
 
 def cost(algorithm: Estimator, ladder: int) -> int:
     """Count the meta-gradients of one task that the biases take."""
-    if not isinstance(algorithm, MAML | FOMAML):
+    if not isinstance(algorithm, SAME):
         return 0
     return 2 + (algorithm.steps > 0) + len(_rungs(ladder))
 
@@ -58,7 +60,7 @@ def measure(
         return gather(other, address, seed, 1, memory, advance)
 
     algorithm = subject.algorithm
-    if not isinstance(algorithm, MAML | FOMAML):  # whose objective is another than theirs
+    if not isinstance(algorithm, SAME):  # whose objective is another than theirs
         return [Row("bias", of=of, status="withheld") for of in ("estimator", "objective")]
     rival = subject.with_algorithm(counterpart(algorithm))
     own, other = collect(subject), collect(rival)

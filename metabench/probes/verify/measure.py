@@ -133,7 +133,7 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     if not found.grad.any():
         return _withheld(name)
     algorithm, problem = subject.algorithm, subject.problem
-    loss = Lift("loop").per_task(lambda theta, task: algorithm.objective(problem, theta, task))
+    loss = Lift("loop").per_task(lambda theta, task: algorithm.differentiated(problem, theta, task))
     generator = torch.Generator().manual_seed(0)
     size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
     size = torch.where(size > 0, size, 1)

@@ -1,0 +1,183 @@
+"""Is MAML++ its paper's, each piece alone and all together, and MAML with every piece off?"""
+
+from __future__ import annotations
+
+import itertools
+
+import cases
+import oracles
+import pytest
+import torch
+
+from metabench.algorithms.maml import MAML
+from metabench.algorithms.mamlpp import MAMLPP
+from metabench.misuse import Misuse
+from metabench.steps.sgd import SGD
+
+K, RATE = 3, 0.1
+
+
+def setting(kind="batch norm"):
+    problem = cases.problem(kind)
+    return problem, cases.theta(problem), cases.one(cases.tasks(1), 0)
+
+
+def trained(algorithm, problem, theta, seed=7):
+    """The longer problem, with learned parts away from where they start, some rates negative."""
+    longer, started = algorithm.extend(problem, theta)
+    generator = torch.Generator().manual_seed(seed)
+    away = 0.2 * torch.randn(len(started), generator=generator, dtype=torch.float64)
+    away[: len(theta)] = 0
+    return longer, started + away
+
+
+def by_hand(algorithm, problem, longer, theta, task, weights, second=True):
+    """By parameter name, with torch.autograd through a plain loop over the paper's equations."""
+    leaf = theta.clone().requires_grad_()
+    parts = longer.layouts.theta.unflatten(leaf)
+    layout, norms = problem.layouts.phi, problem.norms if algorithm.per_step_norms else ()
+    phi = {name: parts[name] for name in layout.names}
+
+    def loss(of, phi, k, data):
+        at_step = {n: v + parts[f"norm.{n}"][k] if n in norms else v for n, v in phi.items()}
+        return of(layout.flatten(at_step), leaf[: problem.layouts.theta.size], data)
+
+    total = torch.zeros((), dtype=torch.float64)
+    for k in range(K):
+        slopes = torch.autograd.grad(
+            loss(problem.inner_loss, phi, k, task.support), list(phi.values()), create_graph=second,
+            retain_graph=True,
+        )  # fmt: skip
+        moving = {}
+        for (name, value), slope in zip(phi.items(), slopes, strict=True):
+            rate = parts[f"rate.{name}"][k] if algorithm.learned_rates else RATE
+            moving[name] = value if name in norms else value - rate * slope
+        phi = moving
+        total = total + weights[k] * loss(problem.outer_loss, phi, k, task.query)
+    (gradient,) = torch.autograd.grad(total, leaf, materialize_grads=True, allow_unused=True)
+    last = loss(problem.outer_loss, phi, K - 1, task.query)
+    return gradient, float(last.detach()), float(total.detach())
+
+
+PIECES = list(itertools.product([False, True], repeat=4))
+
+
+@pytest.mark.parametrize(("rates", "norms", "multi", "second"), PIECES)
+def test_every_combination_of_pieces_is_the_papers_equations_by_autograd(
+    rates, norms, multi, second
+):
+    problem, theta, task = setting()
+    algorithm = MAMLPP(
+        steps=K, step=SGD(rate=RATE), learned_rates=rates, per_step_norms=norms,
+        loss_epochs=4 if multi else 0, epoch=1, first_order_epochs=0 if second else 9,
+    )  # fmt: skip
+    longer, at = trained(algorithm, problem, theta)
+    weights = (1 / 4, 1 / 4, 1 / 2) if multi else (0, 0, 1)
+
+    found = algorithm(longer, at, task)
+
+    expected, last, total = by_hand(algorithm, problem, longer, at, task, weights, second)
+    assert oracles.relative(found.grad, expected) < 1e-12
+    assert float(found.loss) == pytest.approx(last, rel=1e-13)
+    assert float(algorithm.objective(longer, at, task)) == pytest.approx(last, rel=1e-13)
+    assert float(algorithm.differentiated(longer, at, task)) == pytest.approx(total, rel=1e-13)
+    assert algorithm.exact is second
+
+
+@pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+def test_every_piece_off_is_maml_to_the_bit(kind, step):
+    problem, theta, task = setting(kind)
+    off = MAMLPP(steps=K, step=step, loss_epochs=0, learned_rates=False, per_step_norms=False)
+
+    longer, at = off.extend(problem, theta)
+    found = off(longer, at, task)
+
+    expected = MAML(steps=K, step=step)(problem, theta, task)
+    assert longer is problem
+    assert torch.equal(found.grad, expected.grad)
+    assert torch.equal(found.loss, expected.loss)
+
+
+@pytest.mark.parametrize(
+    "on", ["loss_epochs", "learned_rates", "per_step_norms", "first_order_epochs"]
+)
+def test_each_piece_alone_changes_the_meta_gradient(on):
+    problem, theta, task = setting()
+    off = {"loss_epochs": 0, "learned_rates": False, "per_step_norms": False}
+    alone = MAMLPP(steps=K, step=SGD(rate=RATE), **{**off, on: 5 if "epochs" in on else True})
+
+    found = alone(*alone.extend(problem, theta), task).grad[: len(theta)]
+
+    maml = MAML(steps=K, step=SGD(rate=RATE))(problem, theta, task).grad
+    same = oracles.relative(found, maml)
+    # rates that are learned begin where maml's are
+    assert (same < 1e-12) if on == "learned_rates" else (same > 1e-3)
+
+
+@pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
+def test_finite_differences_agree_with_any_inner_step(step):
+    problem, theta, task = setting()
+    algorithm = MAMLPP(steps=2, step=step)
+    longer, at = algorithm.extend(problem, theta)
+    generator = torch.Generator().manual_seed(3)
+    along = torch.randn(len(at), generator=generator, dtype=torch.float64)
+
+    found = float(algorithm(longer, at, task).grad @ along)
+
+    difference = oracles.directional(
+        lambda x: float(algorithm.differentiated(longer, x, task)), at, along, h=1e-4
+    )
+    assert found == pytest.approx(difference, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "weights"),
+    [
+        (0, (0.2,) * 5),  # 1 / K
+        (5, (0.1, 0.1, 0.1, 0.1, 0.6)),  # half of E: (1 - 1/2) / K
+        (9, (0.02, 0.02, 0.02, 0.02, 0.92)),  # 1 / (K E) less each epoch
+        (10, (0.0, 0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_the_weights_fall_as_the_paper_anneals_them(epoch, weights):
+    found = MAMLPP(steps=5, loss_epochs=10, epoch=epoch).weights
+
+    assert found == pytest.approx(weights, abs=1e-15)
+
+
+def test_earlier_weights_stop_at_the_floor():
+    found = MAMLPP(steps=5, loss_epochs=1000, epoch=999, floor=0.03).weights
+
+    assert found == pytest.approx((0.006,) * 4 + (0.976,), abs=1e-15)
+
+
+def test_the_parts_that_are_learned_have_names_and_a_step_axis():
+    problem, theta, _ = setting()
+
+    longer, _ = MAMLPP(steps=K).extend(problem, theta)
+
+    layout = longer.layouts.theta
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    assert shapes["rate.0.weight"] == (K,)
+    assert shapes["norm.1.weight"] == shapes["norm.1.bias"] == (K, 6)
+    assert longer.base is problem
+
+
+def test_without_inner_steps_it_is_the_query_gradient():
+    problem, theta, task = setting()
+    algorithm = MAMLPP(steps=0)
+    longer, at = algorithm.extend(problem, theta)
+
+    found = algorithm(longer, at, task)
+
+    expected = MAML(steps=0)(problem, theta, task)
+    torch.testing.assert_close(found.grad[: len(theta)], expected.grad, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"epoch": -1}, "epoch is -1"), ({"floor": 2.0}, "floor is 2")]
+)
+def test_epochs_that_cannot_be_are_refused(settings, words):
+    with pytest.raises(Misuse, match=words):
+        MAMLPP(**settings)
