@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metabench.misuse import Misuse
+from metabench.misuse import check_limits as check_limits
 
 
 def clipped(gradient: Tensor, norm: float = math.inf, value: float = math.inf) -> Tensor:
@@ -28,14 +28,3 @@ def clipped(gradient: Tensor, norm: float = math.inf, value: float = math.inf) -
         scale = norm / torch.where(over, square, torch.ones_like(square)).sqrt()
         gradient = torch.where(over, scale, torch.ones_like(scale)) * gradient
     return gradient
-
-
-def check_limits(**limits: float) -> None:
-    """Refuse a limit under which no gradient is left.
-
-    Raises:
-        Misuse: for a limit that isn't positive, by its name.
-    """
-    for name, limit in limits.items():
-        if not limit > 0:
-            raise Misuse(f"{name} is {limit}; it must be positive (inf: no clipping).")

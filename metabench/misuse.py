@@ -34,3 +34,14 @@ def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Mis
     guess = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
     listing = f" Known: {', '.join(names)}." if names else ""
     return Misuse(f"There is no {kind} {given!r}{where}{guess}{listing}")
+
+
+def check_limits(**limits: float) -> None:
+    """Refuse a limit under which no gradient is left.
+
+    Raises:
+        Misuse: for a limit that isn't positive, by its name.
+    """
+    for name, limit in limits.items():
+        if not limit > 0:
+            raise Misuse(f"{name} is {limit}; it must be positive (inf: no clipping).")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from metabench.clip import check_limits, clipped
-from metabench.misuse import Misuse
+from metabench.clip import clipped
+from metabench.misuse import Misuse, check_limits
 
 
 def gradients() -> torch.Tensor:

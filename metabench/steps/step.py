@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.clip import check_limits, clipped
-from metabench.misuse import Misuse
+from metabench.clip import clipped
+from metabench.misuse import Misuse, check_limits
 
 Slots = tuple[Tensor, ...]
 

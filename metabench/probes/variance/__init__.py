@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench import memory
-from metabench.misuse import Misuse
+from metabench.misuse import Misuse, check_limits, unknown
 from metabench.probes.probe import Drawing, Probe, Progress, Share, silent
 from metabench.probes.variance import budget
 from metabench.rows import Finding, Row
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from metabench.subject import Subject
 
 SHOWN = ("variance", "slope", "mean_norm_squared", "noise_scale", "snr")  # by the first figure
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
 FEWEST = 16  # batches at each B: below this the intervals are too wide to say anything
 
 
@@ -40,6 +42,9 @@ class Variance(Probe):
     ladder: int = 16  # most shots, times the task's own, for the many-shot limit; 0: none [1]
     memory: str = "half"  # what may be held: 4GiB, or half of what is free [bytes]
     budget: str = ""  # what one meta-gradient may take, for advice: 30s or 200tasks; empty: none
+    clip_norm: float = math.inf  # largest norm of a batch's mean, in the outer loop [gradient norm]
+    clip_value: float = math.inf  # largest entry of that mean [gradient entry]
+    optimizer: str = ""  # of theta, whose updates are measured too: adam, ..; empty: none
 
     axis: ClassVar[str] = "B"
     compared: ClassVar[dict[str, str]] = {
@@ -78,6 +83,9 @@ class Variance(Probe):
         if self.ladder and self.ladder < 4:
             raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
         memory.parse(self.memory)
+        check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
+        if self.optimizer and self.optimizer not in OPTIMIZERS:
+            raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
         if self.budget:
             budget.parse(self.budget)
             if not self.redrawn:
@@ -89,6 +97,11 @@ class Variance(Probe):
                 f"{FEWEST} disjoint batches, so give --tasks {FEWEST * largest} or more"
                 + (", or smaller probe.sizes." if self.sizes else ".")
             )
+
+    @property
+    def clips(self) -> bool:
+        """Whether the outer loop clips."""
+        return min(self.clip_norm, self.clip_value) < math.inf
 
     @property
     def plan(self) -> dict[int, int]:

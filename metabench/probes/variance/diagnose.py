@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from metabench.probes.variance.findings import tails
 from metabench.probes.variance.findings.advice import advice
 from metabench.probes.variance.findings.bias import bias
+from metabench.probes.variance.findings.outer import outer
 from metabench.probes.variance.findings.sources import sources
 from metabench.probes.variance.findings.words import interval, number, percent
 from metabench.rows import LEVELS, Finding, Row, from_table
@@ -33,6 +34,7 @@ def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
         *_noise(table, batch),
         *_independence(table, largest),
         *(finding for finding in where_from if finding not in dominant),
+        *outer(table, batch),
         *advice(table),
         *bias(table, batch),
     ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metabench import memory, stats
 from metabench.probes.probe import Progress
-from metabench.probes.variance import advice, bias, budget, components, tails
+from metabench.probes.variance import advice, bias, budget, components, outer, tails
 from metabench.probes.variance.gather import Array, by_layer, gather, keep, within
 from metabench.problem import Address
 from metabench.rows import Row, row
@@ -55,6 +55,7 @@ def measure(
         progress(done, total)
 
     samples: dict[int, dict[str, Moments]] = {}
+    handed: dict[int, outer.Passed] = {}
     rows: list[Row] = []
     start = 0
     for B, batches in plan.items():
@@ -71,6 +72,7 @@ def measure(
             rows.append(Row("first_diverged", value=float(first)))
         layout = subject.problem.layouts.theta
         samples[B] = by_layer(layout, [sample], Moments.of, Moments.joined)
+        handed[B] = outer.passed(probe, sample, layout)
         del sample
     eps = torch.finfo(subject.theta.dtype).eps
     states = {B: _status(layers[""], eps) for B, layers in samples.items()}
@@ -84,6 +86,7 @@ def measure(
     rows += [slope, *_signal(whole, states[1], refuted)]
     rows += [_seconds(small, seed, B, start) for B in plan]
     rows += [*_layers(samples, states[1], refuted, eps), *heavy]
+    rows += outer.rows(probe, handed, states[1] == "ok")
     rows += tails.repeated(subject, seed, probe.tasks)
     if small.lift.chunk < subject.lift.chunk:
         rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
