@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ LINES = 6  # curves in one figure: beyond it neither colours nor dashes are told
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 MARKERS = "osD^vX"
 FAMILIES = 2  # families with a figure of their own
+ALGORITHMS = 2  # algorithms with a map of their own, the worst first
 STEPS = 3  # values that make a setting an axis
 INTERVALS = "Bars and bands are 95 % intervals, over seeds where there are several."
 
@@ -118,9 +118,12 @@ def _maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) 
     for i, x in enumerate(axes):
         for y in axes[i + 1 :]:
             names = cells["algo"].str.partition(", ")[0]
-            for algo in list(dict.fromkeys(names))[:1]:
+            worst = (
+                share.groupby(names, sort=False).mean().sort_values(ascending=False, kind="stable")
+            )
+            for algo in worst.index[worst > 0][:ALGORITHMS]:
                 part = cells.index[names == algo]
-                made.append(_map(evidence, share[part], (x, y), f" of {algo}{on}"))
+                made.append(_map(evidence, share[part], (x, y), f"{algo}{on}"))
     return made
 
 
@@ -144,12 +147,12 @@ def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of:
 
         annotated = wide.size <= 100
         sns.heatmap(wide, ax=axes, vmin=0, vmax=1, cmap="cividis", annot=annotated, fmt=".2g",
-                    linewidths=0.5, cbar_kws={"label": "share that diverged"})  # fmt: skip
+                    linewidths=0.5, cbar=not annotated)  # fmt: skip
         axes.set_xticks(np.arange(wide.shape[1]) + 0.5, list(map(said, wide.columns)), rotation=0)
         axes.set_yticks(np.arange(wide.shape[0]) + 0.5, list(map(said, wide.index)), rotation=0)
         axes.set(xlabel=words(names[0]), ylabel=words(names[1]))
 
-    title = f"Where does it diverge{of}?"
+    title = f"Where does {of} diverge?"
     caption = (
         f"Share of single-task meta-gradients that are not finite, over {words(names[0])} and "
         f"{words(names[1])}, mean over all else. Light cells diverge."
@@ -248,7 +251,7 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
 
 def _legend(axes: Axes, names: Sequence[str]) -> None:
     """Put the legend above the axes, where it hides nothing; long names one below the other."""
-    columns = 1 if max(map(len, names)) > 24 else min(3, len(names))
+    columns = max(1, min(len(names), 64 // (max(map(len, names)) + 8)))
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns,
                 fontsize=8)  # fmt: skip
 
@@ -266,8 +269,17 @@ def _who(cells: pd.DataFrame) -> pd.Series[str]:
 def _without(cells: pd.DataFrame, axis: str) -> pd.Series[str]:
     """Name each cell by all of its words but one setting."""
     word = axis.partition(".")[2]
-    pattern = rf"(?:(?<=; )|, |^){re.escape(word)}=[^,;]*(?:, )?"
-    return _who(cells).str.replace(pattern, "", regex=True).str.strip("; ")
+    return _who(cells).map(lambda label: _left_out(label, f"{word}="))
+
+
+def _left_out(label: str, start: str) -> str:
+    """Drop a word of a label.
+
+    >>> _left_out("maml, steps=5, step.rate=0.1; dtype=float64", "steps=")
+    'maml, step.rate=0.1; dtype=float64'
+    """
+    parts = [[w for w in part.split(", ") if not w.startswith(start)] for part in label.split("; ")]
+    return "; ".join(", ".join(part) for part in parts if part)
 
 
 def _plain(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,7 +45,7 @@ def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
     Returns:
         A complete document; it loads nothing, and all of it can be read without its script.
     """
-    words_of = labels(evidence.cells, evidence.settings)
+    evidence, words_of = _in_order(evidence)
     found = diagnose(evidence)
     probes = {words_of["probe"][cell]: probe for cell, probe in found.probes.items()}
     gallery = Gallery(most, found.notes)
@@ -80,6 +81,23 @@ def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
         study=about.study,
     )
     return rendered(content)
+
+
+def _in_order(evidence: Evidence) -> tuple[Evidence, pd.DataFrame]:
+    """Put cells in the order of their labels, numbers as numbers; a store knows only digests."""
+    found = labels(evidence.cells, evidence.settings)
+    keys = [_natural(str(label)) for label in found["label"]]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    place = {old: new for new, old in enumerate(order)}
+    cells, found = (table.take(order).reset_index(drop=True) for table in (evidence.cells, found))
+    rows = evidence.rows.assign(cell=evidence.rows["cell"].map(place))
+    return evidence._replace(cells=cells, rows=rows), found
+
+
+def _natural(text: str) -> list[tuple[bool, float, str]]:
+    """Split text so that 5 comes before 10."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", text)
+    return [(i % 2 == 0, float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts)]
 
 
 def summary(evidence: Evidence, words_of: pd.DataFrame) -> str:
