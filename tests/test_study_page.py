@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,8 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from metabench.cli import main
+from metabench.grid.store import Store
 from metabench.reading import write_table
 from metabench.report.evidence import joined, of_cells, split
+from metabench.report.figure import render
 from metabench.report.study import About, study_page
 from metabench.rows import Row, flatten, to_table
 from tests.test_report import MARKUP, Page, diverged, healthy
@@ -65,6 +70,11 @@ def grid(seeds=1):
     )
 
 
+def made(found, figures=1):
+    """A page with few figures: most of its time goes into drawing."""
+    return study_page(found, ABOUT, figures)
+
+
 def words(page):
     return " ".join("".join(Page(page).words).split())
 
@@ -81,14 +91,14 @@ def test_findings_come_first_then_comparisons_figures_numbers_provenance():
 
 
 def test_alike_findings_are_told_once_and_counted():
-    page = study_page(grid(seeds=2), ABOUT)
+    page = made(grid(seeds=2))
 
     assert page.count("info: independent tasks, in 8 of 8 cells") == 1
     assert "The same of 7 other cells" in page
 
 
 def test_the_weightiest_finding_of_any_cell_comes_first():
-    page = study_page(evidence((settings(), healthy()), (settings("fomaml"), diverged())), ABOUT)
+    page = made(evidence((settings(), healthy()), (settings("fomaml"), diverged())))
 
     (first, *_) = re.findall(r"<h3>(.*?)</h3>", page)
     assert first == "critical: diverged, in 1 of 2 cells"
@@ -97,7 +107,7 @@ def test_the_weightiest_finding_of_any_cell_comes_first():
 
 def test_best_is_marked_where_intervals_lie_apart_and_only_there():
     apart, close = (
-        study_page(evidence((settings(), scaled(1.0)), (settings("fomaml"), scaled(by))), ABOUT)
+        made(evidence((settings(), scaled(1.0)), (settings("fomaml"), scaled(by))))
         for by in (3.0, 1.1)
     )
 
@@ -106,11 +116,11 @@ def test_best_is_marked_where_intervals_lie_apart_and_only_there():
 
 
 def test_failed_cells_are_told_with_their_reasons():
-    page = study_page(evidence((settings(), healthy()), (settings("imaml"), None)), ABOUT)
+    page = made(evidence((settings(), healthy()), (settings("imaml"), None)))
 
     assert "ValueError: no" in words(page)
     assert "metabench cell 000000000001" in words(page)
-    assert "2 cells, variance, maml and imaml, sinusoid: 1 ok, 1 error." in words(page)
+    assert "2 cells, variance, imaml and maml, sinusoid: 1 ok, 1 error." in words(page)
 
 
 def test_a_study_that_only_failed_is_rendered():
@@ -154,7 +164,7 @@ def test_markup_from_users_is_text(where):
     if where == "claim":
         found.rows.loc[:, "quantity"] = MARKUP
 
-    page = study_page(found, ABOUT._replace(study=MARKUP if where == "study" else ""))
+    page = study_page(found, ABOUT._replace(study=MARKUP if where == "study" else ""), 1)
 
     assert MARKUP not in page
     assert "<script>alert" not in page
@@ -169,7 +179,7 @@ def test_what_isnt_finite_is_rendered():
     table.loc[table["quantity"] == "snr", "value"] = -np.inf
     found = split(pd.concat([pd.DataFrame(settings(), index=table.index), table], axis=1), "t")
 
-    page = study_page(joined([found]), ABOUT)
+    page = made(joined([found]))
 
     assert "[7, unbounded]" in words(page)
     assert "missing" in words(page)
@@ -185,7 +195,7 @@ def test_a_table_without_a_probe_shows_its_numbers():
 def test_a_probe_that_isnt_installed_and_another_version_show_their_numbers():
     strange, old = settings(), settings()
     strange["probe"], old["probe.version"] = "fortune", 99
-    page = study_page(evidence((strange, healthy()), (old, healthy())), ABOUT)
+    page = made(evidence((strange, healthy()), (old, healthy())))
 
     assert "There is no probe 'fortune'" in words(page)
     assert "variance is at version 1; these settings are of 99" in words(page)
@@ -196,7 +206,165 @@ def test_one_row_is_rendered():
     table = to_table([Row("slope", value=-1.0, low=-1.1, high=-0.9)])
     found = split(pd.concat([pd.DataFrame(settings(), index=table.index), table], axis=1), "t")
 
-    page = study_page(joined([found]), ABOUT)
+    page = made(joined([found]))
 
     assert "variance could not diagnose a table" in words(page)
     assert "-1 [-1.1, -0.9]" in words(page)
+
+
+def test_a_million_rows_are_one_small_page():
+    one = pd.concat([pd.DataFrame(settings(), index=healthy().index), healthy()], axis=1)
+    count = 1_000_000 // len(one)
+    table = one.loc[np.tile(one.index, count)].reset_index(drop=True)
+    table["algo.step.rate"] = np.repeat(np.arange(count), len(one)) / count
+    assert len(table) == 1_000_000
+
+    page = made(joined([split(table, "t")]))
+
+    assert "62,500 cells, variance, maml, sinusoid: 62,500 ok." in words(page)
+    assert "Findings and figures are of 400 cells, evenly chosen among 62,500." in page
+    assert len(page) < 1_000_000
+
+
+def test_twelve_figures_take_less_than_a_megabyte():
+    page = study_page(grid(seeds=2), ABOUT, 12)
+
+    figures = page.count("<figure")
+    assert figures >= 6
+    assert len(page.encode()) / figures < 1_000_000 / 12
+
+
+def test_dense_figures_become_pixels_and_keep_their_words():
+    def draw(axes):
+        axes.plot(np.sin(np.arange(100_000)))
+        axes.scatter(np.arange(5_000), np.cos(np.arange(5_000)))
+        axes.set_xlabel("steps")
+
+    svg = render("dense", "t", "c", draw).svg
+
+    assert "data:image/png;base64" in svg
+    assert ">steps</text>" in svg
+    assert len(svg) < 200_000
+
+
+def test_a_figures_rounding_leaves_its_words_alone():
+    svg = render("r", "t", "c", lambda axes: axes.set_xlabel("rate 0.000123456")).svg
+
+    assert ">rate 0.000123456</text>" in svg
+
+
+def test_a_strangers_probe_is_drawn_and_compared_without_touching_the_report(tmp_path):
+    """Its `drawings` and `draw` appear, its findings too; the report has never heard of it."""
+    (tmp_path / "fortune.py").write_text(FORTUNE, encoding="utf-8")
+    given = settings()
+    given = {key: v for key, v in given.items() if not key.startswith("probe")}
+    given |= {"probe": f"{tmp_path}/fortune.py:Fortune", "probe.version": 1}
+    rows = [Row("luck", at=float(k), value=k, low=k - 0.5, high=k + 0.5) for k in (1, 2, 3)]
+    table = to_table([*rows, Row("charm", value=7.0, low=6.0, high=8.0)])
+    other = table.assign(value=table["value"] * 9)
+
+    page = study_page(evidence((given, table), (given | {"algo": "fomaml"}, other)), ABOUT)
+
+    seen = words(page)
+    assert "Luck is 7." in seen
+    assert {"LUCK LINE", "CHARM LINE", "luck axis"} <= {word.strip() for word in Page(page).words}
+    assert "Which charm?" in seen
+    assert "Luck against K on sinusoid." in seen
+    assert "By counting." in seen
+
+
+FORTUNE = '''
+from dataclasses import dataclass
+from metabench.probes.probe import Drawing, Probe
+from metabench.rows import Finding, from_table
+
+
+@dataclass(frozen=True)
+class Fortune(Probe):
+    """Ask the stars (Nobody, 2020, https://example.org)."""
+
+    axis = "K"
+    question = "How lucky?"
+    caption = "Up is good."
+    curves = ("luck",)
+    intervals = "By counting."
+
+    def measure(self, subject, seed, progress=None):
+        return []
+
+    def diagnose(self, table):
+        (row,) = from_table(table, "charm")
+        return [Finding("luck", "warning", f"Luck is {row.value:.0f}.", "Wait.", (row,))]
+
+    def draw(self, table, axes):
+        axes.plot([1, 2, 3], label="LUCK LINE")
+        axes.set_ylabel("luck axis")
+        axes.legend()
+
+    def drawings(self, table):
+        def charm(axes):
+            axes.plot([3, 2, 1], label="CHARM LINE")
+            axes.legend()
+
+        return [*super().drawings(table), Drawing("Which charm?", "Down.", charm, ("charm",))]
+'''
+
+
+NO_TORCH = """
+import sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, NoTorch())
+from metabench.cli import main
+main(sys.argv[1:], standalone_mode=False)
+"""
+
+
+def test_a_report_is_made_where_there_is_no_torch(tmp_path):
+    """Of a table, a run folder, and a study with its store."""
+    found = grid()
+    write_table(tmp_path / "t.csv", found)
+    (tmp_path / "run").mkdir()
+    rows = [row._asdict() for row in rows_of(healthy())]
+    spec = {"probe": {"name": "variance"}, "algo": {"name": "maml"}, "family": {"name": "own"}}
+    record = {"spec": spec, "rows": rows, "provenance": {"command": "metabench x", "torch": "2"}}
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (tmp_path / "s.toml").write_text("seed = 0\n", encoding="utf-8")
+    store = Store(tmp_path / "metabench-runs" / "s").open()
+    name = store.keep_environment({"torch": "2.9", "device": "abacus"})
+    outcome = {"schema": 1, "seconds": 1.0, "attempts": [], "environment": name, "spec": spec}
+    done = {**outcome, "digest": "0" * 12, "status": "ok", "rows": rows}
+    lost = {**outcome, "digest": "1" * 12, "status": "oom", "rows": [], "error": "too big"}
+    store.save(done, failed=False)
+    store.save(lost, failed=True)
+
+    command = [sys.executable, "-c", NO_TORCH, "report", "t.csv", "run", "s.toml", "--figures", "1"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    seen = words((tmp_path / "page.html").read_text(encoding="utf-8"))
+    for text in ("metabench x", "too big", "abacus", "metabench grid s.toml", "2.9"):
+        assert text in seen
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.csv", "a,b\n1,2\n", "has no column 'quantity'"),
+        ("x.csv", "quantity,value\nslope,steep\n", "column 'value' must hold numbers"),
+        ("x.json", "[]", "is no record"),
+        ("x.txt", "", "is none of the known forms"),
+        ("x.toml", "", "nothing is measured yet; run metabench grid"),
+        ("x.csv", "quantity,value\n", "holds no cell yet"),
+    ],
+)
+def test_what_is_no_source_is_refused_in_words(name, text, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+
+    result = CliRunner().invoke(main, ["report", name])
+
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "page.html").exists()

@@ -17,6 +17,7 @@ from metabench.rows import Row, rows_of
 if TYPE_CHECKING:
     import pandas as pd
 
+LINES = 100  # algorithms with a line
 MOST = 6  # quantities that are compared where a probe names none
 HOW = (
     "Of one seed, a number and its interval are the probe's own. Of several, the mean over seeds "
@@ -83,10 +84,16 @@ def comparisons(
     for name, probe in probes.items():
         cells = labels[labels["probe"] == name]
         who = cells["algo"] + ("; " + cells["other"]).where(cells["other"] != "", "")
+        names = who.drop_duplicates()
+        if len(names) > LINES:
+            cells = cells[who.isin(names[:LINES])]
+            who = who[cells.index]
         if who.nunique() < 2 and cells["family"].nunique() < 2:
             continue
         found = _estimates(evidence, cells, who, compared(evidence, cells, probe))
-        made += _laid_out(name, found, compared(evidence, cells, probe))
+        cut = f", the first {LINES} of {len(names):,}" if len(names) > LINES else ""
+        tables = _laid_out(name, found, compared(evidence, cells, probe))
+        made += [table._replace(caption=table.caption + cut) for table in tables]
     return made
 
 

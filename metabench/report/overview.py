@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LINES = 6  # curves in one figure: beyond it neither colours nor dashes are told apart
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 MARKERS = "osD^vX"
+FEW = 8  # places on an axis that each get a tick and a bar; more are a band
+CELLS = 2000  # cells that are drawn together
 FAMILIES = 2  # families with a figure of their own
 ALGORITHMS = 2  # algorithms with a map of their own, the worst first
 STEPS = 3  # values that make a setting an axis
@@ -36,6 +38,8 @@ def overviews(
         cells = labels[labels["probe"] == name]
         if len(cells) < 2:
             continue
+        if len(cells) > CELLS:  # evenly chosen, as the cells that are diagnosed
+            cells = cells.iloc[[i * len(cells) // CELLS for i in range(CELLS)]]
         rows = evidence.rows[evidence.rows["cell"].isin(cells.index)]
         families = cells["family"].str.partition(", ")[0]
         for family in list(dict.fromkeys(families))[:FAMILIES]:
@@ -194,7 +198,10 @@ def _lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
             part = data[(data["algorithm"] == name) & data["value"].notna()].sort_values("x")
             style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colours[i]}
             low, high = (part[end].fillna(part["value"]) for end in ("low", "high"))
-            axes.fill_between(part["x"], low, high, color=colours[i], alpha=0.15, linewidth=0)
+            if len(part) > FEW:
+                axes.fill_between(part["x"], low, high, color=colours[i], alpha=0.15, linewidth=0)
+            else:
+                axes.vlines(part["x"], low, high, color=colours[i], alpha=0.5, linewidth=2.5)
             axes.plot(part["x"], part["value"], label=name, markersize=5, **style)
         _scaled(axes, data)
         axes.set(xlabel=words(axis), ylabel=words(quantity))
@@ -228,19 +235,23 @@ def _points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
 
 
 def _scaled(axes: Axes, data: pd.DataFrame) -> None:
-    """Choose logarithmic axes for what is positive and spans more than a decade."""
+    """Choose logarithmic axes for what is positive and spans more than half a decade."""
+    from matplotlib.ticker import LogLocator
+
     setters: list[tuple[Callable[[str], None], np.ndarray[Any, Any]]] = [
         (axes.set_xscale, data["x"].to_numpy()),
         (axes.set_yscale, data["value"].dropna().to_numpy()),
     ]
     for scale, values in setters:
-        if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+        if len(values) and values.min() > 0 and values.max() > 4 * values.min():
             scale("log")
     if axes.get_yscale() == "log":
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         axes.yaxis.set_minor_formatter(lambda y, _: "")
     places = np.unique(data["x"])
-    if len(places) <= 8:
+    if len(places) <= FEW:
         axes.set_xticks(places, list(map(said, places)))
         axes.tick_params(axis="x", which="minor", length=0)
         axes.xaxis.set_minor_formatter(lambda x, _: "")

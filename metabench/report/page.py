@@ -9,10 +9,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.report import save
-from metabench.report.compare import HOW, Table
+from metabench.report.compare import HOW, LINES, Table
 from metabench.report.diagnosis import drawings
 from metabench.report.gallery import MOST, Gallery, Hook, Shown, hooks, showing
-from metabench.report.text import cell, details, tables
+from metabench.report.text import TextTable, cell, details, tables
 from metabench.rows import Finding, flatten
 
 if TYPE_CHECKING:
@@ -82,12 +82,19 @@ def page(
         notes=notes,
         said=said,
         figures=gallery.rest(drawn),
-        numbers=[Table(f"{name}-{i}", "", text) for i, text in enumerate(texts, 1)],
+        numbers=[numbered(name, i, text) for i, text in enumerate(texts, 1)],
         spec=list(flatten(spec or {})),
         provenance=list(flatten(provenance or {})),
         intervals=intervals([(name, probe)], seeds=False),
     )
     return rendered(content)
+
+
+def numbered(name: str, i: int, text: TextTable) -> Table:
+    """Make a table of the page of text, cut where it is very long."""
+    count = len(text.lines)
+    caption = f"The first {LINES} of {count:,} lines" if count > LINES else ""
+    return Table(f"{name}-{i}", caption, text._replace(lines=text.lines[:LINES]))
 
 
 def telling(

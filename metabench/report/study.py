@@ -15,14 +15,14 @@ from metabench.report.evidence import FINE, Evidence, missing
 from metabench.report.gallery import MOST, Gallery, Hook, hooks
 from metabench.report.labels import labels, said
 from metabench.report.overview import overviews
-from metabench.report.page import Content, Said, intervals, rendered, telling
+from metabench.report.page import Content, Said, intervals, numbered, rendered, telling
 from metabench.report.text import TextTable, cell, details, tables, words
 from metabench.rows import Row, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LISTED = 300  # cells listed one by one
+LISTED = 150  # cells listed one by one
 
 
 class About(NamedTuple):
@@ -91,6 +91,7 @@ def _in_order(evidence: Evidence) -> tuple[Evidence, pd.DataFrame]:
     place = {old: new for new, old in enumerate(order)}
     cells, found = (table.take(order).reset_index(drop=True) for table in (evidence.cells, found))
     rows = evidence.rows.assign(cell=evidence.rows["cell"].map(place))
+    rows = rows.sort_values("cell", kind="stable", ignore_index=True)
     return evidence._replace(cells=cells, rows=rows), found
 
 
@@ -160,7 +161,7 @@ def _numbers(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> li
         ((number, table),) = found.tables.items()
         probe = found.probes[number]
         texts = [*tables(table, probe), *details(table, probe)]
-        return [Table(f"numbers-{i}", "", text) for i, text in enumerate(texts, 1)]
+        return [numbered("numbers", i, text) for i, text in enumerate(texts, 1)]
     made = []
     for probe in dict.fromkeys(words_of["probe"]):
         cells = words_of.index[words_of["probe"] == probe]
