@@ -64,12 +64,21 @@ def order(uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> tuple[Words, ...]:
     """Apply ten rounds of Philox-4x32 to four 32-bit counter words; arrays broadcast."""
-    c0, c1, c2, c3 = np.broadcast_arrays(*counter)
+    # In place, on copies: a draw of many tasks is bound by memory, not by arithmetic.
+    c0, c1, c2, c3 = (word.copy() for word in np.broadcast_arrays(*counter))
+    left, right = np.empty_like(c0), np.empty_like(c0)
     k0, k1 = key
     for _ in range(10):
-        left, right = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
-        c0, c2 = (right >> _HALF) ^ c1 ^ np.uint64(k0), (left >> _HALF) ^ c3 ^ np.uint64(k1)
-        c1, c3 = right & _WORD, left & _WORD
+        np.multiply(c0, _MULTIPLIERS[0], out=left)
+        np.multiply(c2, _MULTIPLIERS[1], out=right)
+        np.right_shift(right, _HALF, out=c0)
+        c0 ^= c1
+        c0 ^= np.uint64(k0)
+        np.right_shift(left, _HALF, out=c2)
+        c2 ^= c3
+        c2 ^= np.uint64(k1)
+        np.bitwise_and(right, _WORD, out=c1)
+        np.bitwise_and(left, _WORD, out=c3)
         k0, k1 = (k0 + _KEY_STEPS[0]) & 0xFFFFFFFF, (k1 + _KEY_STEPS[1]) & 0xFFFFFFFF
     return c0, c1, c2, c3
 

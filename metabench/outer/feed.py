@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
+# The pytrees that torch.func itself accepts; torch has no public name for these yet.
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
 from metabench.problem import Address, Task, tree_map
 from metabench.samplers import Indexed, Stream
 from metabench.subject import Subject
 
 HELD_OUT = 2**40  # where held-out tasks begin, beyond those of any training
-AHEAD = 2**25  # bytes of tasks that are drawn ahead
-MOST = 256  # steps that are drawn ahead: beyond this a draw costs its arithmetic alone
+AHEAD = 2**18  # bytes of tasks that are drawn together: more, and they leave a core's caches
+MOST = 256  # steps that are drawn together: beyond this a draw costs its arithmetic alone
 
 
 class Feed:
@@ -41,9 +44,9 @@ class Feed:
         address = Address.fresh(self._first + step * B, steps * B)
         tasks = self._subject.draw(address, self._seed)
         self._start, self._stop = step, step + steps
-        self._held = [
-            tree_map(lambda leaf, i=i: leaf[i * B : (i + 1) * B], tasks) for i in range(steps)
-        ]
+        leaves, tree = tree_flatten(tasks)
+        parts = zip(*(leaf.split(B) for leaf in leaves), strict=True)
+        self._held = [tree_unflatten(list(part), tree) for part in parts]
         self._ahead = max(1, min(MOST, AHEAD * steps // max(_bytes(tasks), 1)))
 
 

@@ -21,13 +21,20 @@ from torch.optim.lr_scheduler import (
 from metabench.clip import check_limits, clipped
 from metabench.misuse import Misuse, unknown
 
+# Fused: one kernel for a flat theta.
 OPTIMIZERS: dict[str, Callable[[list[Tensor], Outer], Optimizer]] = {
-    "sgd": lambda of, outer: torch.optim.SGD(of, outer.rate, weight_decay=outer.weight_decay),
-    "momentum": lambda of, outer: torch.optim.SGD(
-        of, outer.rate, momentum=outer.momentum, weight_decay=outer.weight_decay
+    "sgd": lambda of, outer: torch.optim.SGD(
+        of, outer.rate, weight_decay=outer.weight_decay, fused=True
     ),
-    "adam": lambda of, outer: torch.optim.Adam(of, outer.rate, weight_decay=outer.weight_decay),
-    "adamw": lambda of, outer: torch.optim.AdamW(of, outer.rate, weight_decay=outer.weight_decay),
+    "momentum": lambda of, outer: torch.optim.SGD(
+        of, outer.rate, momentum=outer.momentum, weight_decay=outer.weight_decay, fused=True
+    ),
+    "adam": lambda of, outer: torch.optim.Adam(
+        of, outer.rate, weight_decay=outer.weight_decay, fused=True
+    ),
+    "adamw": lambda of, outer: torch.optim.AdamW(
+        of, outer.rate, weight_decay=outer.weight_decay, fused=True
+    ),
     "rmsprop": lambda of, outer: torch.optim.RMSprop(
         of, outer.rate, weight_decay=outer.weight_decay
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import statistics
 import time
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metabench.blackbox import BlackBox
-from metabench.engine import by_count
+from metabench.engine import by_count, fast
 from metabench.lift import Lift
 from metabench.outer import autopsy
 from metabench.outer.feed import Feed, split
@@ -29,7 +31,8 @@ from metabench.subject import Subject
 WINDOW = 100  # steps whose median norm a meta-gradient is held against
 REFRESHED = 20  # steps after which that median is taken anew
 
-Means = Callable[[Tensor, Task], tuple[Tensor, Tensor]]  # theta, tasks -> gradients, losses
+# theta, tasks -> mean meta-gradient (Q,), mean loss (), |g| ()
+Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor]]
 
 
 class Entry(NamedTuple):
@@ -78,6 +81,11 @@ class Trainer:
         self._theta = nn.Parameter(subject.theta.detach().clone())
         self._optimiser = outer.optimiser(self._theta)
         self._scheduler = outer.scheduler(self._optimiser, steps)
+        self._move: Callable[[], Any] = self._optimiser.step
+        if self._scheduler is None:
+            # without torch's hooks for profilers, which cost more than a small step's arithmetic
+            bare = inspect.unwrap(type(self._optimiser).step)
+            self._move = torch.no_grad()(functools.partial(bare, self._optimiser))
         self._means: Means | None = None
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
@@ -96,13 +104,11 @@ class Trainer:
         begun = time.perf_counter()
         tasks = self._feed(self.step, self.steps)
         if self._means is None:
-            self._means = means_of(self.subject, tasks, self.steps)
-        gradients, losses = self._means(self.theta, tasks)
-        if self.outer.clip_tasks:
-            gradients = self.outer.clipped(gradients)
-        gradient = gradients.mean(0)
-        norm, loss = float(gradient.norm()), float(losses.mean())
-        self.ring.add(self.step, self.theta, self._feed.address(self.step))
+            self._means = means_of(self.subject, self.outer, tasks, self.steps)
+        theta = self.theta
+        gradient, lost, length = self._means(theta, tasks)
+        loss, norm = float(lost), float(length)
+        self.ring.add(self.step, theta, self._feed.address(self.step))
         kind = autopsy.unusable(norm, self._usual(), self.outer.explode)
         if kind:
             self.failure = Failure(self.step, kind, norm, tasks)
@@ -112,7 +118,7 @@ class Trainer:
             cut = self.outer.clipped(gradient)
         self._theta.grad = cut
         rate = self._optimiser.param_groups[0]["lr"]
-        self._optimiser.step()
+        self._move()
         if self._scheduler is not None:
             self._scheduler.step()
         clipped = float(cut is not gradient and not torch.equal(cut, gradient))
@@ -190,27 +196,38 @@ class Trainer:
     _median: tuple[int, float] = (0, math.inf)
 
 
-def means_of(subject: Subject, tasks: Task, steps: int) -> Means:
-    """Make the function that a training of so many steps applies: gradients and losses by task.
+def means_of(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Means:
+    """Make the function that a training of so many steps applies: mean gradient, mean loss, |g|.
 
     Which engine, is chosen once and by their number: a compiled function rounds otherwise, and a
     training that was killed must go on to the same numbers.
     """
     problem, algorithm = subject.problem, subject.algorithm
+
+    def mean(gradients: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gradient = (outer.clipped(gradients) if outer.clip_tasks else gradients).mean(0)
+        return gradient, losses.mean(), gradient.norm()
+
     if isinstance(algorithm, BlackBox) and algorithm.batched:
 
-        def means(theta: Tensor, tasks: Task) -> tuple[Tensor, Tensor]:
+        def estimated(theta: Tensor, tasks: Task) -> tuple[Tensor, Tensor, Tensor]:
             found = algorithm.estimate(problem, theta, tasks)
-            return found.grad[None], found.loss[None]
+            return mean(found.grad[None], found.loss[None])
 
-        return means
+        return estimated
     chosen, lift = subject.settled(tasks)
+    lift = pinned(lift, steps)
 
     def one(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         found = chosen(problem, theta, task)
         return found.grad, found.loss
 
-    return pinned(lift, steps).per_task(one)
+    if lift.how == "loop" or outer.batch > lift.chunk:
+        apart = lift.per_task(one)
+        return lambda theta, tasks: mean(*apart(theta, tasks))
+    together = replace(lift, engine="eager").per_task(one)
+    whole: Means = fast(lambda theta, tasks: mean(*together(theta, tasks)), lift.engine)
+    return whole
 
 
 def pinned(lift: Lift, steps: int, before: str = "") -> Lift:
