@@ -12,30 +12,36 @@ from metabench import draws
 from metabench.problem import Address
 
 
-def mlp(sizes: tuple[int, ...]) -> nn.Module:
+def mlp(sizes: tuple[int, ...], norm: bool = False) -> nn.Module:
     """Build a ReLU network with the given layer widths, input and output included.
 
     `(1, 40, 40, 1)` is the regression network of
-    (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
+    (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400), and `(784, 256, 128, 64, 64,
+    ways)` with `norm`, batch norm ahead of each ReLU, its Omniglot network without convolutions
+    (Santoro et al., 2016, https://arxiv.org/abs/1605.06065). Images are flattened.
     """
     layers: list[nn.Module] = []
     for wide, narrow in itertools.pairwise(sizes):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        middle = [nn.BatchNorm1d(narrow, track_running_stats=False)] if norm else []
+        layers += [nn.Linear(wide, narrow), *middle, nn.ReLU()]
+    return nn.Sequential(*layers[: -1 - norm])
 
 
-def conv(blocks: int, filters: int, outputs: int, side: int) -> nn.Module:
+def conv(
+    blocks: int, filters: int, outputs: int, side: int, channels: int = 1, norm: bool = True
+) -> nn.Module:
     """Build the few-shot convolutional network: blocks of 3x3, batch norm, ReLU, 2x2 pooling.
 
-    One input channel of `side` x `side` pixels. Batch norm always uses the statistics of the batch
-    at hand, as MAML's does (transductive); there are no running statistics.
+    `channels` input channels of `side` x `side` pixels. Batch norm always uses the statistics of
+    the batch at hand, as MAML's does (transductive); there are no running statistics, and without
+    `norm` no normalisation at all. Conv-4 is four blocks of 64 filters, or of 32 on mini-ImageNet.
     (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, 2016, https://arxiv.org/abs/1606.04080).
     """
     layers: list[nn.Module] = []
     for block in range(blocks):
         layers += [
-            nn.Conv2d(1 if block == 0 else filters, filters, 3, padding=1),
-            nn.BatchNorm2d(filters, track_running_stats=False),
+            nn.Conv2d(channels if block == 0 else filters, filters, 3, padding=1),
+            *([nn.BatchNorm2d(filters, track_running_stats=False)] if norm else []),
             nn.ReLU(),
             nn.MaxPool2d(2),
         ]

@@ -4,5 +4,7 @@ MEMBERS = {
     "quadratic": "metabench.families.quadratic:Quadratic",
     "sinusoid": "metabench.families.sinusoid:Sinusoid",
     "ridge": "metabench.families.ridge:Ridge",
+    "logcosh": "metabench.families.logcosh:LogCosh",
+    "blobs": "metabench.families.blobs:Blobs",
     "digits": "metabench.families.digits:Digits",
 }

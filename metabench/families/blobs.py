@@ -1,0 +1,104 @@
+r"""Gaussian classes: classification whose best possible answer is known.
+
+A class is N(mean, noise^2 I) with its mean from N(0, spread^2 I), so that given the means the
+posterior of N equally likely classes is the softmax of :math:`-|x - m_c|^2 / 2\sigma^2`, and two
+classes are told apart with error :math:`\Phi(-|m_1 - m_2| / 2\sigma)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import draws, nets
+from metabench.families.family import Family, at_least
+from metabench.misuse import Misuse
+from metabench.problem import Address, Problem, Task
+
+
+@dataclass(frozen=True)
+class Blobs(Family):
+    """Classify points of Gaussian classes; the Bayes classifier is known in closed form.
+
+    The network is linear unless `hidden` says otherwise, and the loss the cross-entropy. Labels are
+    dealt to the classes of a task at random.
+    (Fisher, 1936, https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): equal covariances.
+    """
+
+    ways: int = 5  # N, classes of a task [classes]
+    shots: int = 5  # support points of each class [examples]
+    queries: int = 10  # query points of each class [examples]
+    dim: int = 2  # coordinates of a point [coordinates]
+    spread: float = 2.0  # standard deviation of a class's mean [coordinate]
+    noise: float = 1.0  # standard deviation of a point around it [coordinate]
+    hidden: tuple[int, ...] = ()  # widths of hidden layers; none: linear [units]
+
+    tasks: ClassVar[int] = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse empty sets and spreads that aren't."""
+        at_least(1, shots=self.shots, queries=self.queries, dim=self.dim)
+        at_least(2, ways=self.ways)
+        at_least(1, hidden=min(self.hidden, default=1))
+        for name, least in (("spread", 0), ("noise", 0)):
+            if not least < getattr(self, name) < math.inf:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite and positive.")
+
+    def problem(self) -> Problem:
+        """Give the cross-entropy of the network."""
+        return Problem.from_module(self._net(), functional.cross_entropy)
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw the network's initial parameters, `(Q,)`."""
+        return nets.initial(self._net(), seed)
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks: points `(T, ways * n, dim)` and labels `(T, ways * n)`."""
+        means = self.means(address, seed)
+
+        def points(axis: str, each: int) -> tuple[Tensor, Tensor]:
+            drawn = draws.normal(draws.uniform(seed, axis, address, self.ways * each * self.dim))
+            x = means[:, :, None, :] + self.noise * drawn.reshape(-1, self.ways, each, self.dim)
+            y = np.repeat(np.arange(self.ways)[None, :], each, axis=1).repeat(len(x), axis=0)
+            return torch.from_numpy(x.reshape(len(x), -1, self.dim)), torch.from_numpy(y)
+
+        return Task(points("support", self.shots), points("query", self.queries))
+
+    def means(self, address: Address, seed: int) -> NDArray[np.float64]:
+        """Give the means of each task's classes by label, `(T, ways, dim)`."""
+        numbers = draws.uniform(seed, "task", address, self.ways * self.dim)
+        drawn = self.spread * draws.normal(numbers).reshape(-1, self.ways, self.dim)
+        dealt = draws.order(draws.uniform(seed, "label", address, self.ways))
+        return np.take_along_axis(drawn, dealt[:, :, None], axis=1)
+
+    def posterior(self, x: Tensor, means: Tensor) -> Tensor:
+        """Give the Bayes classifier's log probabilities `(T, n, ways)`, given the means."""
+        square = ((x[:, :, None, :] - means[:, None, :, :]) ** 2).sum(-1)
+        return torch.log_softmax(-square / (2 * self.noise**2), dim=-1)
+
+    @property
+    def bayes_error(self) -> float:
+        r"""The Bayes classifier's error over all tasks, for two classes.
+
+        With :math:`|m_1 - m_2| = \sqrt2\,` spread :math:`\chi_d` the mean of
+        :math:`\Phi(-|m_1 - m_2| / 2\sigma)` is Student's t distribution function with d degrees of
+        freedom at :math:`-\sqrt{d/2}` spread / noise.
+
+        Raises:
+            Misuse: for more than two classes, whose error has no closed form.
+        """
+        from scipy.special import stdtr
+
+        if self.ways != 2:
+            raise Misuse(f"ways is {self.ways}; the Bayes error has a closed form for 2 classes.")
+        return float(stdtr(self.dim, -math.sqrt(self.dim / 2) * self.spread / self.noise))
+
+    def _net(self) -> torch.nn.Module:
+        return nets.mlp((self.dim, *self.hidden, self.ways))

@@ -1,0 +1,94 @@
+r"""Log-cosh bowls: convex, with curvature that changes, and constants that are known.
+
+The loss of an example z is :math:`\sum_d h_d s^2 \log\cosh((\phi_d - z_d)/s)`. Its gradient
+:math:`h_d s \tanh` has the Lipschitz constant :math:`L = \max h = 1`, its Hessian
+:math:`h_d\,\mathrm{sech}^2` the constant :math:`\rho = 4 L / (3\sqrt3\, s)`, the largest value of
+:math:`|2\,\mathrm{sech}^2 \tanh| / s`; both are attained.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench import draws
+from metabench.families.family import Family, at_least
+from metabench.layout import Layout
+from metabench.misuse import Misuse
+from metabench.problem import Address, Data, Layouts, Problem, Task
+
+
+@dataclass(frozen=True)
+class LogCosh(Family):
+    """Bowls that flatten out: the smallest family whose Hessian changes, at a known rate rho.
+
+    A task's centre is N(0, spread^2), an example its centre plus N(0, noise^2); curvatures h run
+    from 1 down to 1 / condition. Quadratics have rho = 0, and with it no error of a Hessian-free
+    product; here it is known.
+    (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400), assumption 4.
+    """
+
+    dim: int = 10  # P, parameters [parameters]
+    condition: float = 10.0  # largest over smallest curvature at the bottom [1]
+    scale: float = 1.0  # s, the distance at which a bowl begins to flatten [parameter]
+    spread: float = 1.0  # standard deviation of a task's centre [parameter]
+    noise: float = 0.5  # standard deviation of an example around it [parameter]
+    shots: int = 10  # support examples of a task [examples]
+    queries: int = 10  # query examples of a task [examples]
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which a curvature or a scale would not be positive."""
+        at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
+        if not 1 <= self.condition < math.inf:
+            raise Misuse(f"condition is {self.condition}; it must be finite and at least 1.")
+        if not 0 < self.scale < math.inf:
+            raise Misuse(f"scale is {self.scale}; it must be finite and positive.")
+        for name in ("spread", "noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+
+    @property
+    def gradient_lipschitz(self) -> float:
+        """L: what the gradient of every task changes by, at most, a unit of phi."""
+        return 1.0
+
+    @property
+    def hessian_lipschitz(self) -> float:
+        """Rho: what the Hessian of an example changes by, at most, a unit of phi."""
+        return 4 / (3 * math.sqrt(3) * self.scale)
+
+    def problem(self) -> Problem:
+        """Give the mean log-cosh distance; theta is the initialisation."""
+        layout = Layout(("phi",), ((self.dim,),))
+        h = torch.logspace(0, -math.log10(self.condition), self.dim, dtype=torch.float64)
+        s = self.scale
+
+        def loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            (z,) = data
+            u = (phi - z) / s
+            # logaddexp: smooth at any distance, where softplus turns linear
+            each = torch.logaddexp(u, -u) - math.log(2)
+            value: Tensor = s**2 * (each @ h.to(phi)).mean()
+            return value
+
+        return Problem(lambda theta: theta, loss, loss, Layouts(layout, layout))
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw an initialisation among the centres, `(dim,)`."""
+        numbers = draws.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
+        return torch.from_numpy(self.spread * draws.normal(numbers))
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks whose examples z are `(T, n, dim)`."""
+        centre = self.spread * draws.normal(draws.uniform(seed, "task", address, self.dim))
+
+        def examples(axis: str, count: int) -> tuple[Tensor]:
+            drawn = draws.normal(draws.uniform(seed, axis, address, count * self.dim))
+            z = centre[:, None, :] + self.noise * drawn.reshape(-1, count, self.dim)
+            return (torch.from_numpy(np.ascontiguousarray(z)),)
+
+        return Task(examples("support", self.shots), examples("query", self.queries))
