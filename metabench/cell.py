@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from metabench.families.family import Family
 from metabench.lift import Lift
 from metabench.misuse import Misuse, inside, unknown
 from metabench.own import Own
-from metabench.probes.probe import Probe, Progress, silent
+from metabench.probes.probe import Probe, Progress, Share, silent
 from metabench.problem import Address, Problem
 from metabench.rows import Finding, Row
 from metabench.subject import Subject
@@ -29,6 +29,7 @@ from metabench.weights import load_theta
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 MEMBERS = {"probe": "probes", "algo": "algorithms", "family": "families"}  # part -> kind
@@ -131,9 +132,15 @@ class Cell:
         algorithm, lift = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
         return replace(self, algorithm=algorithm, lift=lift)
 
-    def measure(self, progress: Progress = silent) -> list[Row]:
+    def shard(self, share: Share) -> dict[str, NDArray[Any]]:
+        """Measure one share of the cell's tasks, as arrays that `measure` takes."""
+        return self.probe.shard(self.subject(), self.seed, share)
+
+    def measure(
+        self, progress: Progress = silent, shards: Sequence[Mapping[str, NDArray[Any]]] = ()
+    ) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
-        return gate.measure(self.probe, self.subject(), self.seed, progress)
+        return gate.measure(self.probe, self.subject(), self.seed, progress, shards)
 
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""

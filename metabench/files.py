@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write(path: Path, content: bytes) -> None:
@@ -13,11 +16,18 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         OSError: if the disk is full or the folder gone; the old file is as it was.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[IO[bytes]]:
+    """Open a file beside `path` that takes its place, whole, once all is written."""
     path = path.resolve()  # through a link, rather than in its place
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

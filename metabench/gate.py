@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from metabench.probes.probe import Probe, Progress, silent
 from metabench.probes.verify import Verify
@@ -10,16 +11,22 @@ from metabench.rows import LEVELS, Finding, Row
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from metabench.subject import Subject
 
 
 def measure(
-    probe: Probe, subject: Subject, seed: int = 0, progress: Progress = silent
+    probe: Probe,
+    subject: Subject,
+    seed: int = 0,
+    progress: Progress = silent,
+    shards: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> list[Row]:
     """Check that the meta-gradient is right, then run the probe; the checks' rows come last.
 
-    `probe.measure` is the second half alone, for loops that check once.
+    `probe.measure` is the second half alone, for loops that check once. What `shards`, if they are
+    given, hold isn't measured again; they are all that `probe.shard` gave, in order.
 
     Raises:
         Misuse: if the meta-gradient can't be computed at all, with the repair.
@@ -27,6 +34,8 @@ def measure(
     if isinstance(probe, Verify):
         return probe.measure(subject, seed, progress)
     checks = Verify().measure(subject, seed)
+    if shards:
+        return [*probe.merge(subject, seed, shards, progress), *checks]
     return [*probe.measure(subject, seed, progress), *checks]
 
 

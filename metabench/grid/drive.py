@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+from metabench.grid import shards
 from metabench.grid.engines.engine import Engine
 from metabench.grid.store import Store
-from metabench.grid.study import Study
+from metabench.grid.study import Planned, Study
 from metabench.grid.work import AGAIN, Job, Outcome
 from metabench.misuse import Misuse
+from metabench.probes.probe import Share
+
+WHOLE = -1  # the number of a unit that is no share
+U = TypeVar("U", bound="str | Unit")
 
 
 @dataclass
@@ -26,7 +32,8 @@ class Tally:
     to_go: int  # cells not yet measured
     failed: dict[str, Outcome] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
-    heard: int = 0  # cells that ended in this run
+    heard: int = 0  # cells, and shares of cells, that ended in this run
+    shares: int = 0  # shares of cells that are still to be measured
     interrupted: bool = False
 
     def hear(self, outcome: Outcome) -> None:
@@ -41,12 +48,19 @@ class Tally:
         else:
             self.done += 1
 
+    def hear_share(self) -> None:
+        """Count a share of a cell that was measured."""
+        self.heard += 1
+        self.shares -= 1
+
     def __str__(self) -> str:
         """Say it in one line: 9,812 done, 188 to go, 14 min left."""
         parts = [f"{self.done:,} done", f"{self.to_go:,} to go"]
+        if self.shares:
+            parts.append(f"{self.shares:,} shares of cells to go")
         if self.heard and self.to_go:
             rate = (time.monotonic() - self.begun) / self.heard
-            parts.append(f"{duration(rate * self.to_go)} left")
+            parts.append(f"{duration(rate * (self.to_go + self.shares))} left")
         if self.failed:
             parts.append(f"{len(self.failed):,} failed")
         return ", ".join(parts)
@@ -73,30 +87,61 @@ class Stop(AbstractContextManager["Stop"]):
         self.asked = True
 
 
+class Unit(NamedTuple):
+    """What one worker measures at a time: a cell, or one share of a cell that is cut."""
+
+    digest: str
+    number: int = WHOLE  # of the share; WHOLE: the cell, which its shares are merged to
+
+
 def drive(
     study: Study,
     store: Store,
     engine: Engine,
     todo: Iterable[str],
     watch: Callable[[Tally], None],
+    mine: Collection[Unit] | None = None,
 ) -> Tally:
     """Measure the cells in `todo`; every one is on record when its outcome is heard.
 
     They are taken in random order: the time left is forecast from a fair sample, and two parents
-    on one study seldom meet. What was killed or ran out of memory is tried once more, alone.
+    on one study seldom meet. What was killed or ran out of memory is tried once more, alone. Of
+    cells that are cut, the shares are measured first; whoever finds all of them merges them.
+    `mine`, if given, are the units that may be measured here.
     """
     todo = list(todo)
-    random.SystemRandom().shuffle(todo)
+    open_units = [unit for digest in todo for unit in _open_units(study.cells[digest], store)]
+    asked = [unit for unit in open_units if mine is None or unit in mine]
+    random.SystemRandom().shuffle(asked)
     standing = store.standing()
     done = sum(standing.get(digest) == "done" for digest in study.cells)
-    tally = Tally(done, len(todo))
+    tally = Tally(done, len(todo), shares=sum(unit.number != WHOLE for unit in asked))
     watch(tally)
     with Stop() as stop:
-        for outcome in _twice(engine, study, store, todo, stop):
+        run = _Run(study, store, engine, stop)
+        lost: dict[Unit, Outcome] = {}
+        for outcome in run.twice(asked):
+            if outcome.share is None:
+                tally.hear(outcome)
+            elif outcome.failed:
+                lost[Unit(outcome.digest, outcome.share.number)] = outcome
+            else:
+                lost.pop(Unit(outcome.digest, outcome.share.number), None)
+                tally.hear_share()
+            watch(tally)
+        failed = {outcome.digest: outcome._replace(share=None) for outcome in lost.values()}
+        for outcome in itertools.chain(failed.values(), run.twice(_whole(study, store, todo))):
             tally.hear(outcome)
             watch(tally)
     tally.interrupted = stop.asked
     return tally
+
+
+def units(study: Study) -> list[Unit]:
+    """List the units of a study, in the same order on every machine."""
+    cells = study.cells.values()
+    found = [Unit(cell.digest, number) for cell in cells for number in _numbers(cell)]
+    return sorted(found)
 
 
 def todo(study: Study, store: Store, retry: bool) -> list[str]:
@@ -122,7 +167,7 @@ def failure(store: Store, digest: str) -> dict[str, Any]:
         return {"digest": digest, "status": "broken", "error": str(error)}
 
 
-def shard(digests: Iterable[str], which: str) -> list[str]:
+def shard(units: Iterable[U], which: str) -> list[U]:
     """Take one of N equal shares, `i/N` with i from 0, the same on every machine.
 
     >>> shard("abcdef", "1/3")
@@ -131,7 +176,7 @@ def shard(digests: Iterable[str], which: str) -> list[str]:
     first, slash, count = which.partition("/")
     if not slash or not (first.isdigit() and count.isdigit() and int(first) < int(count)):
         raise Misuse(f"--shard takes i/N with 0 <= i < N, such as 0/64; given {which!r}.")
-    return sorted(digests)[int(first) :: int(count)]
+    return sorted(units)[int(first) :: int(count)]
 
 
 def duration(seconds: float) -> str:
@@ -145,21 +190,51 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _twice(
-    engine: Engine, study: Study, store: Store, todo: list[str], stop: Stop
-) -> Iterator[Outcome]:
-    again: list[str] = []
-    for outcome in engine.run(_jobs(study, store, todo, stop)):
-        if outcome.status in AGAIN:
-            again.append(outcome.digest)
-        yield outcome
-    if again and not stop.asked:
-        yield from engine.alone().run(_jobs(study, store, again, stop))
+class _Run(NamedTuple):
+    """What every job of a run has in common."""
+
+    study: Study
+    store: Store
+    engine: Engine
+    stop: Stop
+
+    def twice(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """Measure the units, and once more, alone, what may have been its neighbours' fault."""
+        again: list[Unit] = []
+        for outcome in self.engine.run(self._jobs(units)):
+            if outcome.status in AGAIN:
+                number = WHOLE if outcome.share is None else outcome.share.number
+                again.append(Unit(outcome.digest, number))
+            yield outcome
+        if again and not self.stop.asked:
+            yield from self.engine.alone().run(self._jobs(again))
+
+    def _jobs(self, units: Iterable[Unit]) -> Iterator[Job]:
+        for digest, number in units:
+            if self.stop.asked:
+                return
+            _, settings, spec, shards = self.study.cells[digest]
+            share = None if number == WHOLE else Share(number, shards)
+            yield Job(self.store, digest, settings, spec, self.study.timeout, share, shards)
 
 
-def _jobs(study: Study, store: Store, todo: list[str], stop: Stop) -> Iterator[Job]:
-    for digest in todo:
-        if stop.asked:
-            return
-        _, settings, spec = study.cells[digest]
-        yield Job(store, digest, settings, spec, study.timeout)
+def _numbers(cell: Planned) -> Iterable[int]:
+    return range(cell.shards) if cell.shards > 1 else (WHOLE,)
+
+
+def _open_units(cell: Planned, store: Store) -> list[Unit]:
+    """List what is to be measured of a cell; of one that is cut, its missing shares."""
+    if cell.shards == 1:
+        return [Unit(cell.digest)]
+    missing = shards.missing(store, cell.digest, cell.shards)
+    return [Unit(cell.digest, share.number) for share in missing]
+
+
+def _whole(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
+    """List the cells whose shares are all there, or that another parent has merged meanwhile."""
+    cut = [study.cells[digest] for digest in todo if study.cells[digest].shards > 1]
+    return [
+        Unit(cell.digest)
+        for cell in cut
+        if store.is_done(cell.digest) or not shards.missing(store, cell.digest, cell.shards)
+    ]

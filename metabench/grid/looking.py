@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench import output
+from metabench.grid import shards
 from metabench.grid import study as studies
 from metabench.grid.drive import todo
 from metabench.grid.running import failures, found, print_failures, store_of
@@ -39,6 +40,11 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
     click.echo(
         f"cells  {len(asked.cells):,}: {done:,} done, {left:,} to go, {len(failed):,} failed"
     )
+    cut = (c for d, c in asked.cells.items() if c.shards > 1 and standing.get(d) != "done")
+    for cell in cut:
+        there = cell.shards - len(shards.missing(kept, cell.digest, cell.shards))
+        if there:
+            click.echo(f"  {cell.digest}  shares {there} of {cell.shards} measured")
     print_failures(failed)
     click.echo(
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))

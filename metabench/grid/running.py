@@ -12,7 +12,7 @@ import click
 
 from metabench import output
 from metabench.grid import study as studies
-from metabench.grid.drive import Tally, drive, duration, shard, todo
+from metabench.grid.drive import Tally, drive, duration, shard, todo, units
 from metabench.grid.engines.engine import Engine
 from metabench.grid.engines.slots import cpu_slots, gpu_slots
 from metabench.grid.forecast import Forecast, forecast
@@ -69,11 +69,12 @@ def grid(
 ) -> None:
     """Measure the open cells of a share, and sum up; exit with 3 if cells of it failed."""
     asked, kept = studies.read(study), store_of(study, store).open()
-    mine = set(shard(asked.cells, share))
-    asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in mine})
+    mine = set(shard(units(asked), share))
+    held = {unit.digest for unit in mine}
+    asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in held})
     started = make_engine(engine, asked, workers, per_gpu, threads)
     with watching(f"{study}", quiet) as watch:
-        tally = drive(asked, kept, started, todo(asked, kept, retry), watch)
+        tally = drive(asked, kept, started, todo(asked, kept, retry), watch, mine)
     failed = failures(asked, kept)
     (_say_json if as_json else _say)(study, kept, tally, failed)
     if tally.interrupted:

@@ -4,6 +4,7 @@
     cells/ab/abcdef012345.json        a result (ok or diverged): never replaced
     cells/ab/abcdef012345.failed.json a failure, until a later attempt replaces it or succeeds
     environments/<hash>.json          versions and machine, once for all cells measured on it
+    shards/<digest>/3-of-8.npz        shares of a cell that is cut, until they are merged
 
 A record is written to a file beside its place and renamed, so that a kill at any moment leaves the
 old state or the new one. What is done is read off the names: no record is opened for it.
@@ -12,8 +13,10 @@ old state or the new one. What is done is read off the names: no record is opene
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,6 +128,7 @@ class Store:
         paths = [path for failed in (False, True) if (path := self.path(digest, failed)).exists()]
         for path in paths:
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "shards" / digest, ignore_errors=True)
         return bool(paths)
 
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
@@ -143,7 +147,8 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed writers left beside the records."""
-        for path in self.folder.glob("cells/*/.*.json-*"):
+        left = (self.folder.glob(f"{room}/*/.*-*") for room in ("cells", "shards"))
+        for path in itertools.chain(*left):
             if time.time() - path.stat().st_mtime > STALE:
                 path.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ from metabench.rows import flatten
 
 TABLES = (*MEMBERS, "lift")
 PLAIN = ("seed", "dtype", "device", "theta")
-KEYS = (*TABLES, *PLAIN, "zip", "exclude", "timeout")
+KEYS = (*TABLES, *PLAIN, "zip", "exclude", "timeout", "shards")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Plain:
     dtype: str = "float32"
     device: str = "cpu"
     theta: str = ""  # relative to the study file
-    timeout: float = math.inf  # the longest a cell may take [seconds]
+    timeout: float = math.inf  # the longest a cell, or a share of one, may take [seconds]
+    shards: int = 1  # shares that a cell is cut into, where its probe can be [1]
+
+    def __post_init__(self) -> None:
+        """Refuse to cut a cell into nothing."""
+        if self.shards < 1:
+            with inside("shards"):
+                raise Misuse(f"shards is {self.shards}; give 1, or how many devices share a cell.")
 
 
 class Planned(NamedTuple):
@@ -41,6 +48,7 @@ class Planned(NamedTuple):
     digest: str
     settings: dict[str, Any]  # as the study has them: what `Cell.of` takes, on any machine
     spec: dict[str, Any]  # what the digest is of
+    shards: int = 1  # shares that are measured apart and merged; no part of the address
 
 
 class Study(NamedTuple):
@@ -82,17 +90,20 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
     for part in MEMBERS:
         if part not in data:
             raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
-    timeout = spec.make(Plain, _only(data, "timeout"), "study").timeout
+    run = spec.make(Plain, _only(data, "timeout", "shards"), "study")
     data = _absolute(path.parent, data)
-    cells = {cell.digest: cell for cell in _cells(path.parent, data)}
+    cells = {cell.digest: cell for cell in _cells(path.parent, data, run.shards)}
     excluded = _excluded(cells, data["exclude"]) if "exclude" in data else set()
     left = {digest: cell for digest, cell in cells.items() if digest not in excluded}
     if not left:
         raise Misuse("No cell is left after the exclusions.")
-    return Study(path, left, timeout)
+    if run.shards > 1 and not any(cell.shards > 1 for cell in left.values()):
+        with inside("shards"):
+            raise Misuse("No probe of this study can be cut into shards; leave the key out.")
+    return Study(path, left, run.timeout)
 
 
-def _cells(home: Path, data: Mapping[str, Any]) -> Iterator[Planned]:
+def _cells(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned]:
     """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
     choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
     combinations = []
@@ -103,7 +114,7 @@ def _cells(home: Path, data: Mapping[str, Any]) -> Iterator[Planned]:
     for choice, found in zip(choices, combinations, strict=True):
         with _placed(choice):
             for settings in axes.points(found, zipped):
-                yield _planned(home, settings)
+                yield _planned(home, settings, shards)
 
 
 class Table(NamedTuple):
@@ -157,7 +168,7 @@ def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
     return groups
 
 
-def _planned(home: Path, point: Mapping[str, Any]) -> Planned:
+def _planned(home: Path, point: Mapping[str, Any], shards: int) -> Planned:
     plain = spec.make(Plain, _only(point, *PLAIN), "study")
     if ":" in plain.device:
         with inside("device"):
@@ -165,8 +176,9 @@ def _planned(home: Path, point: Mapping[str, Any]) -> Planned:
     theta = str((home / plain.theta).resolve()) if plain.theta else ""
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
-    settled = Cell.of(settings).spec()
-    return Planned(spec.digest(settled), settings, settled)
+    cell = Cell.of(settings)
+    asked = cell.spec()
+    return Planned(spec.digest(asked), settings, asked, shards if cell.probe.cuts else 1)
 
 
 def _absolute(home: Path, value: Any) -> Any:

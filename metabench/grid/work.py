@@ -8,10 +8,15 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metabench.grid import shards
 from metabench.grid.store import SCHEMA, Store
 from metabench.misuse import Misuse
+from metabench.probes.probe import Share
+
+if TYPE_CHECKING:
+    from metabench.cell import Cell
 
 FINAL = ("ok", "diverged")  # results; all other statuses are failures
 AGAIN = ("killed", "oom")  # failures that may be the neighbours' fault: tried once more, alone
@@ -25,6 +30,9 @@ class Job(NamedTuple):
     settings: dict[str, Any]
     spec: dict[str, Any]
     timeout: float = float("inf")  # seconds
+    share: Share | None = None  # the only part of it to measure
+    shards: int = 1  # shares that are to be merged
+    need: float = 0.0  # memory that cells like it took; 0 where none is known [bytes]
 
 
 class Outcome(NamedTuple):
@@ -34,6 +42,8 @@ class Outcome(NamedTuple):
     status: str
     seconds: float
     error: str = ""
+    share: Share | None = None
+    peak_bytes: float = 0.0
 
     @property
     def failed(self) -> bool:
@@ -44,29 +54,42 @@ class Outcome(NamedTuple):
 def work(job: Job) -> Outcome:
     """Measure one cell and keep its record; only a store that can't be written raises."""
     if job.store.is_done(job.digest):  # by another parent, meanwhile
-        return Outcome(job.digest, "ok", 0.0)
+        return Outcome(job.digest, "ok", 0.0, share=job.share)
     begun = time.perf_counter()
-    measured = _measured(job)
+    measured = _share(job, begun) if job.share else _measured(job)
     seconds = time.perf_counter() - begun
+    if job.share and measured["status"] == "ok":
+        peak = float(measured["peak_bytes"])
+        return Outcome(job.digest, "ok", seconds, share=job.share, peak_bytes=peak)
+    if measured["status"] not in FINAL and job.store.is_done(job.digest):
+        return Outcome(job.digest, "ok", seconds)  # another parent merged, and took the shards away
     environment = job.store.keep_environment(_environment(job.settings["device"]))
-    return keep(job, seconds, {**measured, "environment": environment})
+    seconds += measured.pop("seconds", 0.0)
+    outcome = keep(job, seconds, {**measured, "environment": environment})
+    if not outcome.failed:
+        shards.drop(job.store, job.digest)
+    return outcome
 
 
 def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
     """Write a cell's record, with the attempts before this one."""
     status, error = found["status"], found.get("error", "")
+    if job.share and error:
+        error = f"share {job.share}: {error}"
     attempt = {"status": status, "seconds": seconds, "at": time.time(), "error": error}
     record = {
         "schema": SCHEMA,
         "digest": job.digest,
         "seconds": seconds,
         **found,
+        "error": error,
         "attempts": [*_attempts_before(job), attempt],
         "spec": job.spec,
         "settings": job.settings,
     }
     job.store.save(record, failed=status not in FINAL)
-    return Outcome(job.digest, status, seconds, error)
+    peak = float(found.get("peak_bytes", 0.0))
+    return Outcome(job.digest, status, seconds, error, job.share, peak)
 
 
 def status_of(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -78,6 +101,8 @@ def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
     """Record a cell whose process did not live to do so, unless it died just after it had."""
     if job.store.is_done(job.digest):
         return Outcome(job.digest, "ok", seconds)
+    if job.share and shards.is_there(job.store, job.digest, job.share):
+        return Outcome(job.digest, "ok", seconds, share=job.share)
     return keep(job, seconds, {"status": status, "error": error, "rows": []})
 
 
@@ -91,21 +116,44 @@ def _attempts_before(job: Job) -> list[dict[str, Any]]:
 
 
 def _measured(job: Job) -> dict[str, Any]:
+    """Measure a cell, from its shares where they were measured apart."""
     try:
-        rows = _rows(job)
+        held, took = (
+            shards.read(job.store, job.digest, job.shards) if job.shards > 1 else ((), None)
+        )
+        rows = [row._asdict() for row in _cell(job).measure(shards=held)]
     except Exception as error:  # a failing cell is data: the grid goes on
-        status = "oom" if _is_out_of_memory(error) else "error"
-        told = f"{type(error).__name__}: {error}"
-        trace = traceback.format_exc()
-        return {"status": status, "error": told, "traceback": trace, "rows": []}
-    return {
-        "status": status_of(rows),
-        "rows": rows,
-        "peak_bytes": _peak_bytes(job.settings["device"]),
-    }
+        return _failure(error)
+    found = {"status": status_of(rows), "rows": rows}
+    peak = float(_peak_bytes(job.settings["device"]))
+    if took is None:
+        return {**found, "peak_bytes": peak}
+    peak = max(peak, took.peak_bytes)
+    return {**found, "peak_bytes": peak, "seconds": took.seconds, "shards": job.shards}
 
 
-def _rows(job: Job) -> list[dict[str, Any]]:
+def _share(job: Job, begun: float) -> dict[str, Any]:
+    """Measure one share of a cell, and keep its arrays."""
+    assert job.share is not None
+    if shards.is_there(job.store, job.digest, job.share):
+        return {"status": "ok", "peak_bytes": 0}
+    try:
+        arrays = _cell(job).shard(job.share)
+    except Exception as error:  # a failing cell is data: the grid goes on
+        return _failure(error)
+    peak = _peak_bytes(job.settings["device"])
+    took = shards.Took(time.perf_counter() - begun, peak)
+    shards.keep(job.store, job.digest, job.share, arrays, took)
+    return {"status": "ok", "peak_bytes": peak}
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    status = "oom" if _is_out_of_memory(error) else "error"
+    told = f"{type(error).__name__}: {error}"
+    return {"status": status, "error": told, "traceback": traceback.format_exc(), "rows": []}
+
+
+def _cell(job: Job) -> Cell:
     from metabench import spec
     from metabench.cell import Cell
 
@@ -116,7 +164,7 @@ def _rows(job: Job) -> list[dict[str, Any]]:
             "study names, is not the one that the study was read with."
         )
     cell.require_device()
-    return [row._asdict() for row in cell.measure()]
+    return cell
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -90,7 +90,7 @@ def _resume(folder: Path, cells: int) -> None:
     begun = time.perf_counter()
     study, store = _study(folder, cells), Store(folder / "resume").open()
     planned = time.perf_counter() - begun
-    for digest, settings, spec in study.cells.values():
+    for digest, settings, spec, _ in study.cells.values():
         keep(Job(store, digest, settings, spec), 0.1, {"status": "ok", "rows": []})
     begun, used = time.perf_counter(), time.process_time()
     assert todo(study, store, retry=False) == []

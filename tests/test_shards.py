@@ -1,0 +1,183 @@
+"""Is one cell that many devices share the cell that one device measures, whatever is killed?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from metabench.cli import main
+from metabench.grid import shards
+from metabench.grid.store import Store
+from metabench.grid.table import tables
+from metabench.probes.probe import Share
+
+STUDY = """
+{top}
+[probe]
+name = "variance"
+tasks = 256
+sizes = [1, 2]
+redrawn = 16
+ladder = 0
+[algo]
+name = "maml"
+[lift]
+chunk = 8
+engine = "eager"
+[family]
+name = "quadratic"
+dim = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cut.toml").write_text(STUDY.format(top="shards = 3"))
+    Path("whole.toml").write_text(STUDY.format(top=""))
+
+
+def metabench(*args, code=0):
+    result = CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def store(name):
+    return Store(Path("metabench-runs") / name)
+
+
+def measured(name):
+    """What was measured of the one cell, times aside."""
+    (digest,) = store(name).standing()
+    record = store(name).read(digest)
+    return digest, [row for row in record["rows"] if "seconds" not in row["quantity"]]
+
+
+@pytest.mark.parametrize("engine", ["inline", "pool"])
+def test_a_cell_in_shards_is_the_cell_with_the_same_address(engine):
+    metabench("grid", "whole.toml", "--engine", "inline")
+
+    said = metabench("grid", "cut.toml", "--engine", engine, "--workers", "2")
+
+    assert "cells  1 done, 0 to go" in said
+    assert measured("cut") == measured("whole")
+    digest, _ = measured("cut")
+    record = store("cut").read(digest)
+    assert record["shards"] == 3
+    assert record["peak_bytes"] > 0
+    assert not (store("cut").folder / "shards" / digest).exists()
+
+
+def test_workers_on_several_machines_share_one_cell():
+    metabench("grid", "whole.toml", "--engine", "inline")
+
+    said = [metabench("worker", "cut.toml", "--shard", f"{i}/2", "--engine", "inline", "--json")
+            for i in range(2)]  # fmt: skip
+
+    assert [json.loads(each)["done"] for each in said] == [0, 1]
+    assert measured("cut") == measured("whole")
+
+
+def test_what_was_measured_of_a_cell_is_kept_and_the_rest_is_measured():
+    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
+    before = {path: path.stat().st_mtime_ns for path in store("cut").folder.rglob("*.npz")}
+    assert sorted(path.name for path in before) == ["0-of-3.npz", "2-of-3.npz"]
+    assert "shares 2 of 3 measured" in metabench("status", "cut.toml")
+    spoilt = min(before)
+    spoilt.write_bytes(spoilt.read_bytes()[:-40])  # half a file is none
+
+    taken = []
+    keep = shards.keep
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
+        metabench("grid", "cut.toml", "--engine", "inline")
+
+    assert len(taken) == 2
+    assert "1 done, 0 to go" in metabench("status", "cut.toml").replace("cells  1: ", "")
+
+
+def test_a_share_that_fails_fails_its_cell_which_says_which(monkeypatch):
+    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
+
+    def broken(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metabench.probes.variance.Variance.shard", broken)
+        said = metabench("grid", "cut.toml", "--engine", "inline", code=3)
+
+    assert "share 1/3: MemoryError" in said
+    ((digest, state),) = store("cut").standing().items()
+    assert state == "failed"
+    tries = [attempt["status"] for attempt in store("cut").read(digest)["attempts"]]
+    assert tries == ["oom", "oom"]
+    metabench("grid", "cut.toml", "--engine", "inline", "--retry")
+    assert store("cut").standing() == {digest: "done"}
+
+
+def test_a_killed_worker_loses_its_own_share_alone(monkeypatch):
+    Path("fatal.py").write_text("""
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from metabench import Variance
+
+@dataclass(frozen=True)
+class Fatal(Variance):
+    def shard(self, subject, seed, share):
+        if share.number == 1 and not (mark := Path("died")).exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().shard(subject, seed, share)
+""")
+    for name in ("whole", "cut"):
+        text = Path(f"{name}.toml").read_text()
+        Path(f"{name}.toml").write_text(text.replace('"variance"', '"fatal.py:Fatal"'))
+    metabench("grid", "whole.toml", "--engine", "inline")
+
+    metabench("grid", "cut.toml", "--workers", "1")
+
+    assert measured("cut") == measured("whole")
+    (attempt, last) = store("cut").read(measured("cut")[0])["attempts"]
+    assert (attempt["status"], last["status"]) == ("killed", "ok")
+    assert "share 1/3: Its process was killed" in attempt["error"]
+
+
+def test_forgetting_a_cell_forgets_its_shares():
+    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
+    (digest,) = [path.name for path in (store("cut").folder / "shards").iterdir()]
+
+    store("cut").remove(digest)
+
+    assert not list((store("cut").folder / "shards").iterdir())
+
+
+def test_a_study_that_nothing_can_cut_says_so():
+    text = STUDY.format(top="shards = 2").replace('"variance"\ntasks = 256', '"verify"')
+    text = text.replace("sizes = [1, 2]\nredrawn = 16\nladder = 0\n", "")
+    Path("cut.toml").write_text(text)
+
+    result = CliRunner().invoke(main, ["plan", "cut.toml"])
+
+    assert result.exit_code == 2
+    assert "line 2, shards: No probe of this study can be cut" in result.stderr
+
+
+def test_arrays_are_kept_whole_with_what_they_took(tmp_path):
+    kept = Store(tmp_path / "store").open()
+    for i in range(2):
+        arrays = {"1": np.full((2, 3), i)}
+        shards.keep(kept, "abc", Share(i, 2), arrays, shards.Took(1.5, 10.0 * i))
+
+    found, took = shards.read(kept, "abc", 2)
+
+    assert [int(each["1"].sum()) for each in found] == [0, 6]
+    assert took == (3.0, 10.0)
+    assert shards.missing(kept, "abc", 2) == []
+    assert len(shards.missing(kept, "abc", 4)) == 4
+    assert len(tables(kept).cells) == 0
