@@ -52,6 +52,8 @@ class Odd(Probe):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.what == "sleep":
             time.sleep(60)
+        if self.what == "slow":
+            time.sleep(0.3)
         if self.what == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
         if self.what == "mask":
@@ -314,6 +316,26 @@ def test_the_slurm_script_runs_as_one_job_of_its_array():
     subprocess.run(["bash", "-c", text], env={**os.environ, "SLURM_ARRAY_TASK_ID": "1"}, check=True)
 
     assert len(store("small").standing()) == 2
+
+
+def test_near_the_limit_the_batch_shell_is_told_and_finishes_the_cell_in_hand():
+    """Slurm's warning goes to the batch shell's process alone, which is the worker by then."""
+    write("slow", seeds=50)
+    metabench("slurm", "odd.toml", "--array", "1", "--grace", "120")
+    text = Path("odd.sbatch").read_text()
+    assert "#SBATCH --signal=B:TERM@120" in text
+    text = text.replace("--shard", "--engine inline --shard")
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "0"}
+    batch = subprocess.Popen(["bash", "-c", text], env=environment, stdout=-1, text=True)
+    _until(lambda: len(store().standing()) >= 1)
+
+    batch.send_signal(signal.SIGTERM)
+    said, _ = batch.communicate()
+
+    assert batch.returncode == 130
+    assert "Interrupted; nothing is lost. Go on with: metabench grid odd.toml" in said
+    assert 1 <= len(store().standing()) < 50
+    assert set(store().standing().values()) == {"done"}
 
 
 def test_a_cell_is_measured_again_in_the_foreground():

@@ -87,6 +87,13 @@ def worker(**options: Any) -> None:
 @click.option("--time", "limit", default="04:00:00", show_default=True, help="Limit of one job.")
 @click.option("--gpus", type=click.IntRange(0), default=0, show_default=True, help="GPUs a job.")
 @click.option("--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores a job.")
+@click.option(
+    "--grace",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    help="Seconds before the limit from which no further cell is begun.",
+)
 @click.option("--output", type=FILE, help="Write here.  [default: <study's name>.sbatch]")
 @STORE
 @JSON

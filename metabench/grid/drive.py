@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from metabench.grid import shards
 from metabench.grid.engines.engine import Engine
+from metabench.grid.needs import Needs
 from metabench.grid.store import Store
 from metabench.grid.study import Planned, Study
 from metabench.grid.work import AGAIN, Job, Outcome
@@ -118,7 +119,7 @@ def drive(
     tally = Tally(done, len(todo), shares=sum(unit.number != WHOLE for unit in asked))
     watch(tally)
     with Stop() as stop:
-        run = _Run(study, store, engine, stop)
+        run = _Run(study, store, engine, stop, _needs(study, store))
         lost: dict[Unit, Outcome] = {}
         for outcome in run.twice(asked):
             if outcome.share is None:
@@ -197,17 +198,23 @@ class _Run(NamedTuple):
     store: Store
     engine: Engine
     stop: Stop
+    needs: Needs
 
     def twice(self, units: Iterable[Unit]) -> Iterator[Outcome]:
         """Measure the units, and once more, alone, what may have been its neighbours' fault."""
         again: list[Unit] = []
-        for outcome in self.engine.run(self._jobs(units)):
+        for outcome in self._run(self.engine, units):
             if outcome.status in AGAIN:
                 number = WHOLE if outcome.share is None else outcome.share.number
                 again.append(Unit(outcome.digest, number))
             yield outcome
         if again and not self.stop.asked:
-            yield from self.engine.alone().run(self._jobs(again))
+            yield from self._run(self.engine.alone(), again)
+
+    def _run(self, engine: Engine, units: Iterable[Unit]) -> Iterator[Outcome]:
+        for outcome in engine.run(self._jobs(units), lambda: self.stop.asked):
+            self.needs.learn(self.study.cells[outcome.digest].spec, outcome)
+            yield outcome
 
     def _jobs(self, units: Iterable[Unit]) -> Iterator[Job]:
         for digest, number in units:
@@ -215,7 +222,14 @@ class _Run(NamedTuple):
                 return
             _, settings, spec, shards = self.study.cells[digest]
             share = None if number == WHOLE else Share(number, shards)
-            yield Job(self.store, digest, settings, spec, self.study.timeout, share, shards)
+            need = self.needs.of(spec) if settings["device"] == "cuda" else 0.0
+            yield Job(self.store, digest, settings, spec, self.study.timeout, share, shards, need)
+
+
+def _needs(study: Study, store: Store) -> Needs:
+    """Learn what GPU cells take; of a CPU's, only the process as a whole is known."""
+    on_gpus = [d for d, cell in study.cells.items() if cell.settings["device"] == "cuda"]
+    return Needs.on_record(store, on_gpus)
 
 
 def _numbers(cell: Planned) -> Iterable[int]:

@@ -89,6 +89,7 @@ def slurm(
     limit: str,
     gpus: int,
     cores: int,
+    grace: int,
     output: Path | None,
     store: Path | None,
     as_json: bool,
@@ -100,7 +101,7 @@ def slurm(
     place = output or Path(f"{study.stem}.sbatch")
     check_writable(place)
     kept = store_of(study, store).folder
-    write(place, script(study, kept, Request(array, limit, gpus, cores)))
+    write(place, script(study, kept, Request(array, limit, gpus, cores, grace)))
     if as_json:
         _echo({"script": str(place), "cells": len(asked.cells), "jobs": array})
     else:

@@ -15,6 +15,7 @@ class Request(NamedTuple):
     limit: str  # HH:MM:SS
     gpus: int
     cores: int
+    grace: int  # from the warning to the limit [seconds]
 
 
 def script(study: Path, store: Path, request: Request) -> str:
@@ -22,7 +23,8 @@ def script(study: Path, store: Path, request: Request) -> str:
 
     Slurm's own mask of GPUs stands, and the worker takes every one that it names. Near the time
     limit Slurm sends SIGTERM: the cells in hand are finished and recorded, the next submission goes
-    on from there.
+    on from there. `B:` sends it to the batch shell, which is left out otherwise, and to it alone
+    (https://slurm.schedmd.com/sbatch.html#OPT_signal); `exec` makes the worker that very process.
     """
     python = Path(sys.executable)
     gpus = [f"#SBATCH --gpus-per-task={request.gpus}"] if request.gpus else []
@@ -35,7 +37,7 @@ def script(study: Path, store: Path, request: Request) -> str:
         f"#SBATCH --cpus-per-task={request.cores}",
         *gpus,
         f"#SBATCH --time={request.limit}",
-        "#SBATCH --signal=TERM@300",
+        f"#SBATCH --signal=B:TERM@{request.grace}",
         f"#SBATCH --chdir={Path.cwd()}",
         "# Written by metabench slurm. Submit it again to go on: what is done is skipped.",
         f'exec {shlex.join(worker)} --shard "$SLURM_ARRAY_TASK_ID/{request.array}"',

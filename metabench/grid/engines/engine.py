@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from metabench.grid.work import Job, Outcome
 
@@ -20,8 +20,13 @@ class Engine(ABC):
     """
 
     @abstractmethod
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Measure every job, and yield what became of each as it ends."""
+    def run(
+        self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
+        """Measure every job, and yield what became of each as it ends.
+
+        What was taken but not begun is dropped once `stopped` says so.
+        """
 
     @abstractmethod
     def alone(self) -> Engine:

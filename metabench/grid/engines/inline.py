@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from metabench.grid.engines.engine import Engine
@@ -15,7 +15,9 @@ class Inline(Engine):
 
     threads: int = 1  # torch threads [threads]
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def run(
+        self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
         """Measure the jobs in order."""
         import torch
 

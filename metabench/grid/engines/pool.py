@@ -13,13 +13,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metabench.grid.engines.engine import Broken, Engine
+from metabench.grid.engines.queue import Queue
 from metabench.grid.engines.slots import Slot
 from metabench.grid.work import Job, Outcome, fail, work
 
@@ -31,19 +32,19 @@ STARTS = 3  # times that a slot's worker may die before it begins, until nothing
 
 @dataclass(frozen=True)
 class Pool(Engine):
-    """A worker for each slot; a job waits for a slot of its own kind of device."""
+    """A worker for each slot; a job waits for one of its kind whose device has memory for it."""
 
     slots: tuple[Slot, ...]
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def run(
+        self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
         """Measure the jobs, yielding each as it ends; workers are stopped at the end."""
-        waiting = _Queue(iter(jobs))
+        queue = Queue(iter(jobs), self.slots, stopped)
         workers = [_Worker(slot) for slot in self.slots]
-        running: dict[Future[Outcome], tuple[_Worker, Job]] = {}
+        running: Running = {}
         try:
-            for worker in workers:
-                _give(worker, waiting, running)
-            while running:
+            while _give(workers, queue, running):
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     worker, job = running.pop(future)
@@ -51,15 +52,16 @@ class Pool(Engine):
                     if outcome is None:  # the worker died before it began
                         running[worker.take(job)] = worker, job
                         continue
-                    _give(worker, waiting, running)
+                    # its own worker is given the next job before the outcome is looked at
+                    _give([worker], queue, running)
                     yield outcome
         finally:
             for worker in workers:
                 worker.stop()
 
     def alone(self) -> Pool:
-        """One slot of each kind of device."""
-        kinds = {slot.device: slot for slot in reversed(self.slots)}
+        """One slot of each kind of device, on the one with the most memory."""
+        kinds = {slot.device: slot for slot in sorted(self.slots, key=lambda slot: slot.bytes)}
         return replace(self, slots=tuple(kinds.values()))
 
     @property
@@ -68,30 +70,21 @@ class Pool(Engine):
         return len(self.slots)
 
 
-def _give(
-    worker: _Worker, waiting: _Queue, running: dict[Future[Outcome], tuple[_Worker, Job]]
-) -> None:
-    job = waiting.take(worker.slot.device)
-    if job is not None:
-        running[worker.take(job)] = worker, job
+Running = dict[Future[Outcome], tuple["_Worker", Job]]
 
 
-@dataclass
-class _Queue:
-    """Jobs not yet begun, asked for by kind of device; those of the other kind are kept aside."""
-
-    jobs: Iterator[Job]
-    aside: dict[str, list[Job]] = field(default_factory=dict)
-
-    def take(self, device: str) -> Job | None:
-        held = self.aside.get(device)
-        if held:
-            return held.pop()
-        for job in self.jobs:
-            if job.settings["device"] == device:
-                return job
-            self.aside.setdefault(job.settings["device"], []).append(job)
-        return None
+def _give(workers: Iterable[_Worker], queue: Queue, running: Running) -> bool:
+    """Give each worker that has nothing to do a job; tell whether anything is being measured."""
+    busy = {id(worker) for worker, _ in running.values()}
+    for worker in workers:
+        if id(worker) in busy:
+            continue
+        place = worker.slot.place
+        beside = (job for other, job in running.values() if other.slot.place == place)
+        job = queue.take(worker.slot, beside)
+        if job is not None:
+            running[worker.take(job)] = worker, job
+    return bool(running)
 
 
 class _Worker:

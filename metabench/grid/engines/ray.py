@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -35,7 +35,9 @@ class Ray(Engine):
     threads: int = 1  # cores a cell [cores]
     limit: int = 0  # most cells at once, 0: as many as fit
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def run(
+        self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
         """Hand out as many jobs as fit, the next when one ends; the store decides on retries."""
         ray = _connected()
         self._require(ray.cluster_resources())

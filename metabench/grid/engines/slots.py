@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +18,12 @@ class Slot:
 
     device: str  # cpu or cuda
     environment: Mapping[str, str] = field(default_factory=dict)
+    bytes: float = math.inf  # memory of the device, which its slots share
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Name the device that the slot shares with others."""
+        return self.device, self.environment.get(MASK, "")
 
 
 def cpu_slots(workers: int, threads: int) -> list[Slot]:
@@ -29,8 +37,11 @@ def cpu_slots(workers: int, threads: int) -> list[Slot]:
 def gpu_slots(per_gpu: int, threads: int) -> list[Slot]:
     """Give room on every GPU that this process may use, `per_gpu` workers each."""
     environment = dict.fromkeys(THREADS, str(threads))
+    held = memory_of_gpus()
     return [
-        Slot("cuda", {MASK: name, **environment}) for _ in range(per_gpu) for name in visible_gpus()
+        Slot("cuda", {MASK: name, **environment}, held.get(name, math.inf))
+        for _ in range(per_gpu)
+        for name in visible_gpus()
     ]
 
 
@@ -42,3 +53,21 @@ def visible_gpus() -> list[str]:
     mask = os.environ.get(MASK)
     names = [str(i) for i in range(count)] if mask is None else mask.split(",")
     return names[:count]
+
+
+def memory_of_gpus() -> dict[str, float]:
+    """Map each GPU, by number and by UUID, to its bytes; nothing where the driver doesn't say.
+
+    The driver's own tool is asked, since torch would take memory on every GPU to answer.
+    """
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    found = {}
+    for line in said.stdout.splitlines():
+        number, uuid, mebibytes = (part.strip() for part in line.split(","))
+        if mebibytes.isdigit():
+            found[number] = found[uuid] = float(mebibytes) * 2**20
+    return found
