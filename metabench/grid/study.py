@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
 
 def _cells(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned]:
     """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
+    known = _Known()
     choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
     combinations = []
     for choice in choices:
@@ -114,7 +116,7 @@ def _cells(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned
     for choice, found in zip(choices, combinations, strict=True):
         with _placed(choice):
             for settings in axes.points(found, zipped):
-                yield _planned(home, settings, shards)
+                yield _planned(home, settings, shards, known)
 
 
 class Table(NamedTuple):
@@ -168,7 +170,22 @@ def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
     return groups
 
 
-def _planned(home: Path, point: Mapping[str, Any], shards: int) -> Planned:
+class _Known(dict[str, tuple[Cell, dict[str, Any]]]):
+    """The first cell of each kind, with its spec; most cells of a study differ in their seed."""
+
+    def cell(self, settings: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
+        """Make the cell of these settings, checked, and give its spec."""
+        kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
+        if kind not in self:
+            cell = Cell.of(settings)
+            self[kind] = cell, cell.spec()
+            return self[kind]
+        cell, spec = self[kind]
+        seed = settings["seed"]
+        return replace(cell, seed=seed), {**spec, "seed": seed}
+
+
+def _planned(home: Path, point: Mapping[str, Any], shards: int, known: _Known) -> Planned:
     plain = spec.make(Plain, _only(point, *PLAIN), "study")
     if ":" in plain.device:
         with inside("device"):
@@ -176,8 +193,7 @@ def _planned(home: Path, point: Mapping[str, Any], shards: int) -> Planned:
     theta = str((home / plain.theta).resolve()) if plain.theta else ""
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
-    cell = Cell.of(settings)
-    asked = cell.spec()
+    cell, asked = known.cell(settings)
     return Planned(spec.digest(asked), settings, asked, shards if cell.probe.cuts else 1)
 
 
