@@ -43,9 +43,9 @@ def run(
         output.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
         raise Misuse(f"--html and --csv both name {html}; give each a file of its own.")
+    folder = output.run_folder(probe, spec.digest(cell.spec()))  # as asked: a grid's address too
     cell = cell.settled()
     settings = cell.spec()
-    folder = output.run_folder(probe, spec.digest(settings))
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:
         rows = cell.measure(report)

@@ -87,15 +87,20 @@ def _numbers(found: Tables, names: list[str], keys: pd.Index[Any]) -> pd.DataFra
 
 
 def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Give a line for each setting and quantity that differs beyond round-off."""
+    """Give a line for each setting and quantity that differs beyond round-off in any seed.
+
+    Seeds in which it stayed are part of the difference too: leaving them out would enlarge it.
+    """
     import pandas as pd
 
     pairs = first.merge(second, on=["key", *PLACE], how="outer", suffixes=("_a", "_b"))
     gap = (pairs["value_b"] - pairs["value_a"]).abs()
     scale = pairs[["value_a", "value_b"]].abs().max(axis=1)
-    differs = (gap > ROUND_OFF * scale) | (pairs["value_a"].isna() != pairs["value_b"].isna())
-    hit = pairs[differs].copy()
-    hit["settings"] = hit["key"].str.replace(r"seed=\S+ ", "", regex=True)
+    one_lacks = pairs["value_a"].isna() != pairs["value_b"].isna()
+    pairs["differs"] = (gap > ROUND_OFF * scale) | one_lacks
+    pairs["settings"] = pairs["key"].str.replace(r"seed=\S+ ", "", regex=True)
+    seeds = pairs.groupby(["settings", *PLACE], dropna=False)
+    hit = pairs[seeds["differs"].transform("any")]
     lines = [
         {"settings": key[0], **dict(zip(PLACE, key[1:], strict=True)), **_difference(group)}
         for key, group in hit.groupby(["settings", *PLACE], dropna=False)

@@ -121,10 +121,11 @@ def _measured(job: Job) -> dict[str, Any]:
         held, took = (
             shards.read(job.store, job.digest, job.shards) if job.shards > 1 else ((), None)
         )
-        rows = [row._asdict() for row in _cell(job).measure(shards=held)]
+        cell = _cell(job)
+        rows = [row._asdict() for row in cell.measure(shards=held)]
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
-    found = {"status": status_of(rows), "rows": rows}
+    found = {"status": status_of(rows), "rows": rows, "settled": cell.spec()}
     peak = float(_peak_bytes(job.settings["device"]))
     if took is None:
         return {**found, "peak_bytes": peak}
@@ -154,6 +155,7 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _cell(job: Job) -> Cell:
+    """Make the cell, and choose what was left to `auto`: that needs the device, an address not."""
     from metabench import spec
     from metabench.cell import Cell
 
@@ -164,7 +166,7 @@ def _cell(job: Job) -> Cell:
             "study names, is not the one that the study was read with."
         )
     cell.require_device()
-    return cell
+    return cell.settled()
 
 
 def _is_out_of_memory(error: Exception) -> bool:
