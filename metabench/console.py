@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -72,3 +74,8 @@ def _lines() -> Callable[[int, int], None]:
             print(f"  {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return say
+
+
+def print_json(result: object) -> None:
+    """Print one strict JSON object; NumPy's whole numbers are numbers."""
+    click.echo(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False, default=int))

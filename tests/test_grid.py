@@ -492,7 +492,7 @@ def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
     rooms = tuple(
         slots.Slot("cpu", slot.environment) for slot in slots.gpu_slots(per_gpu=1, threads=1)
     )
-    monkeypatch.setattr("metabench.grid.running.cpu_slots", lambda workers, threads: rooms)
+    monkeypatch.setattr("metabench.grid.engines.choose.cpu_slots", lambda workers, threads: rooms)
 
     metabench("grid", "odd.toml")
 

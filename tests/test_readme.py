@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from metabench.cli import main
 from metabench.grid import study
-from metabench.grid.drive import Tally
+from metabench.grid.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -55,7 +55,7 @@ def running(command: Callable[..., None]) -> Callable[..., None]:
 @JSON
 def plan(**options: Any) -> None:
     """List a study's cells, those already done, and a forecast of time and memory."""
-    from metabench.grid.running import plan
+    from metabench.grid.planning import plan
 
     plan(**options)
 
@@ -99,7 +99,7 @@ def worker(**options: Any) -> None:
 @JSON
 def slurm(**options: Any) -> None:
     """Write a job array of `metabench worker`; submit it with sbatch, again to go on."""
-    from metabench.grid.running import slurm
+    from metabench.grid.planning import slurm
 
     slurm(**options)
 
@@ -123,7 +123,7 @@ def status(**options: Any) -> None:
 @JSON
 def show(**options: Any) -> None:
     """Show a study's results, a cell a line; with a DIGEST, one cell in full."""
-    from metabench.grid.looking import show
+    from metabench.grid.showing import show
 
     show(**options)
 
@@ -148,9 +148,9 @@ def compare(**options: Any) -> None:
 
     Worse is a cell that fails now, a number that moved beyond round-off, or more time a cell.
     """
-    from metabench.grid.looking import compare
+    from metabench.grid.comparing import compare_stores
 
-    compare(**options)
+    compare_stores(**options)
 
 
 @click.command(epilog=EPILOG)

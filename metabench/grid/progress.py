@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from metabench.grid.drive import Tally
+from metabench.grid.tally import Tally
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from metabench import spec
 from metabench.cell import MEMBERS, Cell
 from metabench.grid import axes
+from metabench.grid.exclude import excluded
 from metabench.grid.lines import Place, line_of
 from metabench.lift import Lift
 from metabench.misuse import Misuse, inside, unknown
-from metabench.rows import flatten
 
 TABLES = (*MEMBERS, "lift")
 PLAIN = ("seed", "dtype", "device", "theta")
@@ -94,8 +94,9 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
     run = spec.make(Plain, _only(data, "timeout", "shards"), "study")
     data = _absolute(path.parent, data)
     cells = {cell.digest: cell for cell in _cells(path.parent, data, run.shards)}
-    excluded = _excluded(cells, data["exclude"]) if "exclude" in data else set()
-    left = {digest: cell for digest, cell in cells.items() if digest not in excluded}
+    specs = {digest: cell.spec for digest, cell in cells.items()}
+    out = excluded(specs, data["exclude"]) if "exclude" in data else set()
+    left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
         raise Misuse("No cell is left after the exclusions.")
     if run.shards > 1 and not any(cell.shards > 1 for cell in left.values()):
@@ -206,39 +207,6 @@ def _absolute(home: Path, value: Any) -> Any:
     if isinstance(value, str) and ".py:" in value:
         return str((home / value).resolve())
     return value
-
-
-def _excluded(cells: Mapping[str, Planned], patterns: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Find the cells that an exclusion names; one that names none is a slip of the pen."""
-    flat = {digest: dict(flatten(cell.spec)) for digest, cell in cells.items()}
-    known = {column for columns in flat.values() for column in columns}
-    found: set[str] = set()
-    for i, pattern in enumerate(patterns):
-        with inside("exclude"), inside(str(i)):
-            hit = {d for d, columns in flat.items() if _matches(columns, pattern, known)}
-            if not hit:
-                raise Misuse(f"The exclusion {dict(pattern)} fits no cell.")
-            found |= hit
-    return found
-
-
-def _matches(columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[str]) -> bool:
-    for name, wanted in _wanted(pattern, ""):
-        if name not in known:
-            raise unknown("setting", name, known, " to exclude by")
-        if columns.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
-            return False
-    return True
-
-
-def _wanted(pattern: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield dotted settings as `flatten` names them, lists (any of these) left whole."""
-    for key, value in pattern.items():
-        path = prefix if key == "name" and prefix else f"{prefix}.{key}".lstrip(".")
-        if isinstance(value, Mapping):
-            yield from _wanted(value, path)
-        else:
-            yield path, value
 
 
 def _only(table: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 from metabench.grid import study as studies
-from metabench.grid.drive import drive, todo
+from metabench.grid.drive import drive
 from metabench.grid.engines.pool import Pool
 from metabench.grid.engines.slots import cpu_slots
 from metabench.grid.snapshot import write_snapshot
 from metabench.grid.store import Store
 from metabench.grid.study import Study
 from metabench.grid.table import tables, tidy
+from metabench.grid.units import todo
 from metabench.grid.work import Job, keep
 from metabench.rows import Row
 

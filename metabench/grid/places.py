@@ -1,0 +1,36 @@
+"""Which store, which record does a command mean?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metabench import output
+from metabench.grid.store import Store
+from metabench.misuse import Misuse
+
+
+def store_of(study: Path, given: Path | None) -> Store:
+    """Give the store of a study: where told, or under its name among the runs."""
+    return Store(given or output.RUNS / study.stem)
+
+
+def found(digest: str, folder: Path | None) -> dict[str, Any]:
+    """Read the one record whose digest begins like this, in a store or in all of the runs.
+
+    Raises:
+        Misuse: if there is none, or more than one.
+    """
+    folders = (
+        [folder] if folder else sorted(mark.parent for mark in output.RUNS.glob("*/store.json"))
+    )
+    hits = [(Store(place), hit) for place in folders for hit in Store(place).find(digest)]
+    if not hits:
+        places = ", ".join(map(str, folders)) or output.RUNS
+        raise Misuse(f"No cell on record begins with {digest!r} in {places}; give --store FOLDER.")
+    if len({hit for _, hit in hits}) > 1:
+        raise Misuse(f"{len(hits)} cells begin with {digest!r}; give more digits.")
+    (kept, whole), *_ = hits
+    record = kept.require_readable().read(whole)
+    assert record is not None
+    return record
