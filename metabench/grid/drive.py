@@ -34,8 +34,12 @@ def drive(
     `mine`, if given, are the units that may be measured here.
     """
     todo = list(todo)
-    open_units = [unit for digest in todo for unit in open_units(study.cells[digest], store)]
-    asked = [unit for unit in open_units if mine is None or unit in mine]
+    asked = [
+        unit
+        for digest in todo
+        for unit in open_units(study.cells[digest], store)
+        if mine is None or unit in mine
+    ]
     random.SystemRandom().shuffle(asked)
     standing = store.standing()
     done = sum(standing.get(digest) == "done" for digest in study.cells)

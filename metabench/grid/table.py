@@ -58,9 +58,12 @@ def tidy(found: Tables) -> pd.DataFrame:
 
 
 def varying(cells: pd.DataFrame) -> list[str]:
-    """List the settings in which cells differ."""
+    """List the settings in which cells differ, beyond some of them not having it.
+
+    A setting that only some members have, at one value, says no more than the member's name.
+    """
     settings = [str(name) for name in cells if name not in OWN]
-    return [name for name in settings if cells[name].nunique(dropna=False) > 1]
+    return [name for name in settings if cells[name].nunique() > 1]
 
 
 def said(setting: object) -> str:
