@@ -86,3 +86,16 @@ def test_cells_pair_though_a_class_has_a_new_version():
     other.cells["digest"] = "another"
 
     assert compare(store([1.0]), other).pairs == 1
+
+
+def test_a_compacted_store_pairs_with_its_records():
+    records, compacted = store([1.0, 2.0]), store([1.0, 2.0])
+    texts = {"algo": "category", "outcome": "category"}
+    compacted = Tables(
+        compacted.cells.astype(texts),
+        compacted.rows.astype(dict.fromkeys(("quantity", "of", "layer", "status"), "category")),
+    )
+
+    for first, second in ((records, compacted), (compacted, compacted)):
+        result = compare(first, second)
+        assert (result.pairs, result.only, len(result.moved)) == (2, (0, 0), 0)

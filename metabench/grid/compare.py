@@ -68,7 +68,7 @@ def _keys(cells: pd.DataFrame, names: list[str]) -> pd.Series[Any]:
     keys = cells["digest"].astype(str).str[:0]
     for name in names:
         column = cells[name]
-        plain = column.astype(float) if is_numeric_dtype(column) else column
+        plain = column.astype(float if is_numeric_dtype(column) else object)  # no categories
         keys = keys + f"{name}=" + plain.map(said) + " "
     return keys
 
