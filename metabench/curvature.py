@@ -71,52 +71,60 @@ def side_by_side(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return many
 
 
-def fleet_hessian(loss: Loss, phis: Tensor, theta: Tensor, data: Any) -> Callable[[Tensor], Tensor]:
+def fleet_hessian(
+    loss: Loss, phis: Tensor, theta: Tensor, data: Any, how: str = "vmap"
+) -> Callable[[Tensor], Tensor]:
     """Give the map of one vector a task `(T, P)` to the products with each task's Hessian.
 
     One graph of the sum of all tasks' losses, kept: a product costs one reverse sweep over it.
-    Every derivative is taken outside the vmap, which is right through fused norms as well.
+    Every derivative is taken outside the vmap, which is right through fused norms as well. `how`
+    is "loop" for a loss that can't be vmapped.
     """
-    phis = phis.detach().requires_grad_()
-    total = vmap(loss, in_dims=(0, None, 0))(phis, theta, data).sum()
-    return _second(total, phis)
+    return fleet_of_hessians(lambda phi, part: loss(phi, theta, part), phis, data, how)
 
 
-def mean_hessian(
-    value: Callable[[Tensor, Any], Tensor], theta: Tensor, tasks: Any
+def fleet_of_hessians(
+    value: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> Callable[[Tensor], Tensor]:
-    """Give the map of `(n, Q)` to its products with the Hessian of the tasks' mean value.
+    """Give the map of one vector a task `(T, P)` to its product with the Hessian of its value.
 
     For a `value` that takes derivatives itself, such as a loss after adaptation, this is a third
     derivative of the loss, which torch's fused norms have wrong by every route
-    (https://github.com/pytorch/pytorch/issues/196699): give it a loss without them.
+    (https://github.com/pytorch/pytorch/issues/196699): give it a problem without them.
     """
-    theta = theta.detach().requires_grad_()
-    total = vmap(value, in_dims=(None, 0))(theta, tasks).mean()
-    product = _second(total, theta)
-    return lambda vectors: torch.stack([product(vector) for vector in vectors])
+    points = points.detach().clone().requires_grad_()
+    total = _each(value, points, tasks, how).sum()
+    return _second(total, points)
 
 
 def fleet_jacobian(
-    function: Callable[[Tensor, Any], Tensor], theta: Tensor, tasks: Any, count: int
+    function: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    r"""Give the maps u -> J u and w -> J^T w, J the Jacobian of each of `count` tasks' function.
+    r"""Give the maps u -> J u and w -> J^T w, J the Jacobian of each task's function.
 
     From `(T, Q)` to `(T, P)` and back. :math:`J^\top w` is linear in w, so that a sweep over its
-    own graph gives :math:`J u`, in reverse mode as well.
+    own graph gives :math:`J u`, in reverse mode as well. What holds of fused norms in
+    `fleet_of_hessians` holds here, for a function that takes derivatives.
     """
-    thetas = theta.detach().expand(count, -1).clone().requires_grad_()
-    found = vmap(function)(thetas, tasks)
-    if not found.requires_grad:  # it doesn't depend on theta
-        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(thetas))
+    points = points.detach().clone().requires_grad_()
+    found = _each(function, points, tasks, how)
     blank = torch.zeros_like(found).requires_grad_()
-    back = _slope(found, thetas, blank)
-    if not back.requires_grad:
-        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(thetas))
+    back = _slope(found, points, blank) if found.requires_grad else None
+    if back is None or not back.requires_grad:  # it doesn't depend on theta
+        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(points))
     return (
         lambda u: _slope(back, blank, u, create_graph=False),
-        lambda w: _slope(found, thetas, w, create_graph=False),
+        lambda w: _slope(found, points, w, create_graph=False),
     )
+
+
+def _each(function: Callable[..., Tensor], points: Tensor, tasks: Any, how: str) -> Tensor:
+    """Apply a function to each task's point, at once or one after another."""
+    if how != "loop":
+        return vmap(function)(points, tasks)
+    every = range(len(points))
+    parts = [tree_map(lambda leaf, i=i: leaf[i], tasks) for i in every]
+    return torch.stack([function(points[i], parts[i]) for i in every])
 
 
 def _second(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:

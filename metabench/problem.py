@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from metabench import modules
 from metabench.layout import Layout
+from metabench.norms import safe_norms
 
 __all__ = ["Address", "Layouts", "Loss", "Problem", "Sampler", "Task", "tree_map"]
 
@@ -80,6 +81,7 @@ class Problem(NamedTuple):
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
     base: Problem | None = None  # the problem before an algorithm appended to its theta
+    unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
         """Lay what an algorithm learns besides after theta `(Q,)`, by name; give both, longer."""
@@ -155,7 +157,11 @@ class Problem(NamedTuple):
         fused = modules.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
         norms = modules.norm_parameters(net, in_phi)
-        return cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
+        made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
+        if not fused:
+            return made
+        plain, names = safe_norms(net), (in_phi, in_theta)
+        return made._replace(unfused=lambda: cls.from_module(plain, loss, *names))
 
 
 def _identity(theta: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
 
     The first two start Lanczos, all estimate the traces.
     """
-    s, T, P = signs.shape
+    _, T, P = signs.shape
     safe = _Finite(operator, T, signs)
     if effort.exact >= P:
         values = torch.linalg.eigvalsh(dense(safe, signs[0]).double()).to(signs)
@@ -76,7 +76,7 @@ def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
         uniform = torch.full_like(values, 1 / P)[:, None]
         return Spectra(ends, values.sum(1), none, values[:, None], uniform, True)
     found = [_ritz(safe, start, effort) for start in signs[:2]]
-    trace, error = xtrace(safe, signs[: max(2, min(s, P))])
+    trace, error = xtrace(safe, signs)
     m = max(ritz.values.shape[1] for ritz in found)
     values = torch.stack([_padded(ritz.values, m, torch.inf) for ritz in found], 1)
     weights = torch.stack([_padded(ritz.weights, m, 0.0) for ritz in found], 1)

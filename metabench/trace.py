@@ -25,13 +25,17 @@ class Trace(NamedTuple):
 
 
 def xtrace(operator: Operator, signs: Tensor) -> Trace:
-    r"""Estimate traces from m vectors of random signs `(m, n, P)`, by 2 m products, 2 <= m <= P.
+    r"""Estimate traces from m vectors of random signs `(m, n, P)`, m of 2 or more, by 2 m products.
 
     With Q an orthonormal basis of the products :math:`A \Omega` of all vectors but the i-th,
     estimate i is :math:`\operatorname{tr} Q^\top A Q + \omega^\top A \omega` with omega the i-th
-    vector less its part in Q. Where m - 1 vectors find the whole range, the trace is exact.
+    vector less its part in Q. Where m - 1 vectors find the whole range, the trace is exact, and
+    so it is with no more than m parameters, whose diagonal is read instead.
     """
-    m = len(signs)
+    m, n, P = signs.shape
+    if m >= P:
+        each = [operator(row.expand(n, -1))[:, i] for i, row in enumerate(torch.eye(P).to(signs))]
+        return Trace(torch.stack(each).sum(0), signs.new_zeros(n))
     products = torch.stack([operator(sign) for sign in signs], 2)  # (n, P, m)
     basis, triangle = torch.linalg.qr(products)
     images = torch.stack([operator(column) for column in basis.unbind(2)], 2)

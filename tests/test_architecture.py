@@ -38,6 +38,7 @@ STOREYS = [
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
     {"nets", "inner", "solvers", "trace"},
     {"algorithms", "families", "spectra"},
+    {"expected"},
     {"lift", "blackbox", "own", "sweeps", "edges"},
     {"subject"},
     {"outer"},

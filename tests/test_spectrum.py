@@ -18,7 +18,7 @@ from metabench.families.sinusoid import Sinusoid
 from metabench.layout import Layout
 from metabench.lift import Lift
 from metabench.probes.spectrum import Spectrum
-from metabench.problem import Address, Layouts, Problem
+from metabench.problem import Address, Layouts, Problem, tree_map
 from metabench.rows import from_table, to_table
 from metabench.samplers import Indexed
 from metabench.steps.adam import Adam
@@ -264,7 +264,11 @@ def test_dead_units_leave_zeros_and_nothing_breaks():
         net[0].bias.fill_(-100.0)
     problem = Problem.from_module(net, lambda p, y: ((p - y) ** 2).mean())
     data = cases.tasks(80)
-    subject = Subject(problem, lambda address, seed: data, MAML(2), problem.theta)
+
+    def sample(address, seed):
+        return tree_map(lambda leaf: leaf[torch.from_numpy(address.task)], data)
+
+    subject = Subject(problem, sample, MAML(2), problem.theta)
 
     table, _ = looked(subject, tasks=80)
 

@@ -46,6 +46,15 @@ def test_a_low_rank_is_found_whole():
     assert float(found.error.max()) < 1e-10
 
 
+def test_no_more_parameters_than_vectors_are_read_off_exactly():
+    matrix = symmetric(SPECTRA["indefinite"], seed=3)
+
+    for m in (60, 61):
+        found = xtrace(lambda v: v @ matrix, signs(m, 2))
+        torch.testing.assert_close(found.value, matrix.trace().expand(2), rtol=0, atol=1e-10)
+    assert xtrace(lambda v: 3 * v, signs(2, 4, P=1)).value.tolist() == [3.0] * 4
+
+
 def test_nothing_has_no_trace():
     nothing = xtrace(torch.zeros_like, signs(4, 2))
 

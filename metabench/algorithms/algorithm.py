@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 from torch import Tensor
 
 from metabench import curvature
+from metabench.inner import adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.steps.sgd import SGD
@@ -85,8 +86,16 @@ class Algorithm(Estimator):
             raise Misuse(f"batch is {self.batch}; give the examples per inner step, or 0 for all.")
 
     def inner(self, problem: Problem) -> Problem:
-        """Give the problem whose inner loss the loop descends, pulls included."""
+        """Give the problem whose inner loss the loop descends: pulls, and what adapts at all."""
         return problem
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give where the inner loop ends, in the parameters of `inner(problem)`."""
+        return adapt(self.step, self.steps, self.inner(problem), theta, task).last
+
+    def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
+        """Give learned rates `(P,)` that multiply the step's own, None where it has none."""
+        return None
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:

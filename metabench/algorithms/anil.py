@@ -45,6 +45,10 @@ class ANIL(Algorithm):
         phi = adapt(self.step, self.steps, inner, theta, task).last
         return inner.outer_loss(phi, theta, task.query)
 
+    def inner(self, problem: Problem) -> Problem:
+        """Give the problem of the head."""
+        return self.on_head(problem)
+
     def on_head(self, problem: Problem) -> Problem:
         """Give the problem in which phi is the head, and the body stands where theta puts it."""
         layout, head = problem.layouts.phi, self._head(problem)

@@ -41,9 +41,16 @@ class MetaSGD(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation at the learned rates."""
+        return problem.outer_loss(self.adapted(problem, theta, task), theta, task.query)
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give where the inner loop ends at the learned rates, `(P,)`."""
         unit, rates = self._unit(), _rates(problem)
-        path = adapt(unit.step, unit.steps, problem, theta, task, rates=rates)
-        return problem.outer_loss(path.last, theta, task.query)
+        return adapt(unit.step, unit.steps, problem, theta, task, rates=rates).last
+
+    def rates(self, problem: Problem, theta: Tensor) -> Tensor:
+        """Give the learned rates, `(P,)`."""
+        return _rates(problem)(theta, 0)
 
     def _unit(self) -> MetaSGD:
         return replace(self, step=replace(self.step, rate=1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from metabench.misuse import Misuse
@@ -34,12 +35,14 @@ class Spectrum(Probe):
     nodes: int = 40  # fewest quadrature nodes of a density [products]
     vectors: int = 8  # random vectors of a task's trace [vectors]
     exact: int = 128  # parameters up to which all eigenvalues are taken, exactly [parameters]
+    meta: int = 96  # most tasks of expected Hessians and of the adaptation map; 0: none [tasks]
+    outer_rate: float = 0.0  # beta of plain outer descent, if you want it judged [1/curvature]
     layers: int = 12  # most layers with a spectrum of their own, the largest; 0: none [layers]
 
     axis: ClassVar[str] = "share of tasks"
     across: ClassVar[bool] = True
     unlisted: ClassVar[frozenset[str]] = frozenset(
-        {"largest_over_tasks", "smallest_over_tasks", "cumulative_density"}
+        {"largest_over_tasks", "smallest_over_tasks", "cumulative_density", "cg_residual"}
     )
     compared: ClassVar[Mapping[str, str]] = {
         "past_edge, start": "low",
@@ -72,7 +75,7 @@ class Spectrum(Probe):
         for name in ("steps", "nodes", "vectors"):
             if getattr(self, name) < 2:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 2.")
-        for name in ("exact", "layers"):
+        for name in ("exact", "layers", "meta", "outer_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more.")
 
@@ -95,11 +98,17 @@ class Spectrum(Probe):
         draw(table, axes)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add the densities, where there are any."""
-        from metabench.probes.spectrum.draw import CAPTION, QUESTION, draw_density, drawable
+        """Add the densities and the convergence of conjugate gradients, where there are any."""
+        from metabench.probes.spectrum import draw
 
         ends = ("largest_over_tasks", "smallest_over_tasks", "past_edge", "negative_curvature")
-        first = super().drawings(table)[0]._replace(shows=ends)
-        shows = ("cumulative_density", "effective_rank")
-        second = Drawing(QUESTION, CAPTION, lambda axes: draw_density(table, axes), shows)
-        return [first, second] if drawable(table) else [first]
+        made = [super().drawings(table)[0]._replace(shows=ends)]
+        further = (
+            (draw.QUESTION, draw.CAPTION, draw.draw_density, "cumulative_density"),
+            (draw.SOLVE, draw.SOLVE_CAPTION, draw.draw_solve, "cg_residual"),
+        )
+        for question, caption, sketch, quantity in further:
+            if (table["quantity"] == quantity).any():
+                sketched = partial(sketch, table)
+                made.append(Drawing(question, caption, sketched, (quantity,)))
+        return made

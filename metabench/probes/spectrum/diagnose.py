@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from metabench.probes.spectrum.beyond import beyond
 from metabench.probes.spectrum.shape import shape
 from metabench.probes.spectrum.words import number, percents, rows_at
 from metabench.rows import LEVELS, Finding, Row, from_table
@@ -28,7 +29,7 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     # where no place is past its edge, the one that allows the least says enough
     findings += past or sorted(edges, key=_room)[:1]
     findings += [finding for place in PLACES for finding in _negative(table, place)][:1]
-    findings += [*_unsettled(table), *_no_steps(table), *shape(table)]
+    findings += [*_unsettled(table), *_no_steps(table), *beyond(table), *shape(table)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

@@ -19,6 +19,12 @@ CAPTION = (
     "holds the interval over tasks and start vectors and what the quadrature leaves open; where "
     "many eigenvalues are close to zero, that is much of the step there."
 )
+SOLVE = "How fast do conjugate gradients converge?"
+SOLVE_CAPTION = (
+    "Relative residual of the implicit system after each step, median over tasks with its 95 % "
+    "interval, and the bound that follows from the condition number of the inner objective's "
+    "Hessian at phi_K; 1 where a task's Hessian is not positive definite."
+)
 STYLES = {"start": "-", "adapted": "--", "preconditioned": "-."}
 WORDS = {
     "start": "at the start of the inner loop",
@@ -68,9 +74,16 @@ def draw_density(table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def drawable(table: pd.DataFrame) -> bool:
-    """Whether there is a density to draw."""
-    return bool(from_table(table, "cumulative_density", of=None))
+def draw_solve(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the residual of conjugate gradients against steps, measured and bounded."""
+    blue, orange = sns.color_palette("colorblind", 2)
+    axes.set(xlabel="steps of conjugate gradients", ylabel="relative residual, median task")
+    for of, colour, style in (("measured", blue, "-"), ("bound", orange, "--")):
+        rows = [row for row in from_table(table, "cg_residual", of=of) if row.value]
+        _band(axes, rows, colour, style, of)
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+    sns.despine(ax=axes)
 
 
 def _band(axes: Axes, rows: list[Row], colour: object, style: str, label: str) -> list[Row]:

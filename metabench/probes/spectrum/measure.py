@@ -15,6 +15,8 @@ from metabench.inner import adapt
 from metabench.lanczos import Operator
 from metabench.probes.probe import Progress
 from metabench.probes.spectrum.found import Found, Inside, Outer, joined
+from metabench.probes.spectrum.implicit import measure as implicit
+from metabench.probes.spectrum.outer import measure as outer
 from metabench.probes.spectrum.summary import summary
 from metabench.problem import Address, Problem, Task
 from metabench.rows import Row
@@ -52,7 +54,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
         signs = signs_of(part, phi, seed, probe.vectors)
 
         def hessian(phi: Tensor, problem: Problem = problem, tasks: Task = tasks) -> Operator:
-            return curvature.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support)
+            return fleet(problem, phi, subject, tasks)
 
         places = {"start": _found(probe, effort, hessian(phi), signs, problem.layouts.phi)}
         if looped and looped.steps:
@@ -61,14 +63,30 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
             there = hessian(torch.where(finite[:, None], end.phi, 0))
             found = _found(probe, effort, there, signs, problem.layouts.phi)
             places["adapted"] = found.only(_numbers(finite))
-            scale = looped.step.preconditioner(end.slots, looped.steps)
+            scale = _scale(looped, subject, end)
             if scale is not None:
                 found = _scaled(there, torch.where(finite[:, None], scale, 0), signs, effort)
                 places["preconditioned"] = found.only(_numbers(finite))
         for place, found in places.items():
             parts.setdefault(place, []).append(found)
         progress(min(start + chunk, probe.tasks), probe.tasks)
-    return summary(probe, looped, {place: joined(found) for place, found in parts.items()})
+    ends = {place: joined(found) for place, found in parts.items()}
+    rows = summary(probe, looped, ends)
+    rates = looped.rates(subject.problem, subject.theta) if looped else None
+    if rates is not None and bool((rates < 0).any()):
+        why = "some learned inner rates are negative, and the edge takes them for 0; "
+        why += "read the largest singular value of the adaptation map, which takes all as they are"
+        rows.append(Row("unavailable", of=why, status="withheld"))
+
+    def draw(vectors: int, count: int, size: int) -> Tensor:
+        like = subject.theta.new_zeros(count, size)
+        return signs_of(Address.fresh(0, count), like, seed, vectors)
+
+    if looped and probe.meta:
+        rows += outer.measure(probe, subject, draw, seed)
+    if "adapted" in ends:
+        rows += implicit.measure(probe, subject, seed, ends["adapted"])
+    return rows
 
 
 def together(probe: Spectrum, subject: Subject) -> int:
@@ -86,20 +104,42 @@ def signs_of(address: Address, like: Tensor, seed: int, count: int) -> Tensor:
     return torch.from_numpy(signs.copy()).to(like)
 
 
+def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
+    """Give the products with the Hessians of all tasks' inner losses at phi `(T, P)`."""
+    how = subject.lift.how
+    return curvature.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support, how)
+
+
+def _scale(algorithm: Algorithm, subject: Subject, end: Loop) -> Tensor | None:
+    """Give what multiplies the rate of each parameter `(T, P)`, if anything does."""
+    scale = algorithm.step.preconditioner(end.slots, algorithm.steps)
+    rates = algorithm.rates(subject.problem, subject.theta)
+    if rates is None:
+        return scale
+    rates = (rates.clamp_min(0) / algorithm.step.rate).expand_as(end.phi)
+    return rates if scale is None else rates * scale
+
+
 def _ended(subject: Subject, algorithm: Algorithm, part: Address, seed: int, tasks: Task) -> Loop:
     """Give what the algorithm reports as phi_K, and its slots where they scale the step."""
+    problem = algorithm.inner(subject.problem)
     phi = subject.meta_gradients(part, seed).phi
+    if phi.shape[1] != problem.layouts.phi.size:  # it reports more than what adapts
+
+        def end(theta: Tensor, task: Task) -> Tensor:
+            return algorithm.adapted(subject.problem, theta, task)
+
+        phi = subject.lift.per_task(end)(subject.theta, tasks)
     slots = algorithm.step.start(phi)
     if algorithm.step.preconditioner(slots, 1) is None:
         return Loop(phi, slots)
-    problem = algorithm.inner(subject.problem)
 
     def loop(theta: Tensor, task: Task) -> Loop:
         path = adapt(algorithm.step, algorithm.steps, problem, theta, task)
         return Loop(path.last, path.slots)
 
-    end: Loop = subject.lift.per_task(loop)(subject.theta, tasks)
-    return end
+    last: Loop = subject.lift.per_task(loop)(subject.theta, tasks)
+    return last
 
 
 def _found(

@@ -1,0 +1,1 @@
+"""How fast conjugate gradients converge on the inner Hessian, predicted and measured."""

@@ -1,0 +1,1 @@
+"""The curvature of what is meta-learned: expected Hessians, and the map that adaptation is."""
