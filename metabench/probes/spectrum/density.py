@@ -7,8 +7,9 @@ import numpy as np
 from metabench.means import mean_interval
 from metabench.probes.spectrum.found import Inside
 from metabench.rows import Row, row
-from metabench.stats import Interval, Vector
+from metabench.stats import Interval, Vector, share_interval
 
+EPS = 1e-6  # weights add up to 1 to no more than the model's precision
 GRID = 60  # places at which the density is evaluated
 
 
@@ -38,7 +39,12 @@ def _share(inside: Inside, x: float, exact: bool) -> Interval:
 
     middle = up_to(count)
     open_ = 0 if exact else 1
-    low, high = mean_interval(up_to(count - open_)).low, mean_interval(up_to(count + open_)).high
+    under, over = up_to(count - open_), up_to(count + open_)
+    low, high = mean_interval(under).low, mean_interval(over).high
+    # Where all tasks agree that there is nothing, or everything, another task may not.
+    unseen = share_interval(0, len(middle)).high
+    low = low if (under < 1 - EPS).any() else 1 - unseen
+    high = high if (over > EPS).any() else unseen
     return Interval(float(middle.mean()), low, high)
 
 

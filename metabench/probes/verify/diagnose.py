@@ -9,7 +9,7 @@ from metabench.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-BAD = ("wrong", "mismatch", "random", "imprecise", "sum", "coupled")
+BAD = ("wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite")
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); or write "
     "the norms out: net = metabench.safe_norms(net)."
@@ -59,6 +59,20 @@ def _words(row: Row) -> tuple[str, str, str]:
         return (
             f"Two calls on the same tasks differ by {off}.",
             "Fix what draws random numbers: dropout (net.eval()), a generator, the data's order.",
+            "critical",
+        )
+    if row.status == "coarse":
+        return (
+            f"The loss doesn't notice a change of theta that moves it by {off} of itself, so some "
+            "of it is computed in float16 or bfloat16, and small meta-gradients are lost.",
+            "Look for .half(), .bfloat16() and autocast; keep the inner loop in float32.",
+            "critical",
+        )
+    if row.status == "not finite":
+        return (
+            "The loss is finite and the estimator's meta-gradient isn't.",
+            "Look for a division by zero: a linear solver without a guard for a right-hand side of "
+            "0, a square root or norm at 0; or lower the inner rate, if it overflows.",
             "critical",
         )
     if row.status == "imprecise":

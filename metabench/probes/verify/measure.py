@@ -13,7 +13,7 @@ from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.blackbox import BlackBox
 from metabench.differences import settled_slopes
-from metabench.lift import Lift
+from metabench.lift import Lift, first_task
 from metabench.probes.probe import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
@@ -23,6 +23,8 @@ from metabench.rows import Row
 if TYPE_CHECKING:
     from metabench.probes.verify import Verify
     from metabench.subject import Subject
+
+RESOLVED = 1e-6  # relative change that float32 shows and float16 and bfloat16 don't
 
 
 def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -104,6 +106,7 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
         together = _estimates(exact, tasks, "vmap")
         rows.append(_check("vmap against a loop", _worst(together.grad, double.grad)))
     rows.append(_differences(probe, exact, tasks, double))
+    rows.append(_resolution(exact, tasks, double))
     if isinstance(subject.algorithm, Algorithm):
         rows.append(_symmetry(exact, tasks, how))
     return rows
@@ -128,6 +131,8 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     black_box = isinstance(subject.algorithm, BlackBox)
     if black_box and found.loss.isnan().all():
         return _withheld(name)
+    if black_box and torch.isfinite(found.loss).all() and not torch.isfinite(found.grad).all():
+        return Row("check", of=name, status="not finite")
     if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
         return Row("check", of=name, status="diverged")
     if not found.grad.any():
@@ -150,6 +155,22 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     if not (algorithm.exact or black_box):  # off by design: how far is told, not judged
         return Row("check", of=name, value=float(settled.max()), status="approximate")
     return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
+
+
+def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
+    """Say so if the loss in float64 doesn't notice a change of theta that moves it by 1e-6."""
+    algorithm, problem = subject.algorithm, subject.problem
+    loss, slope = found.loss[0], found.grad[0]
+    if not (torch.isfinite(slope).all() and slope.any() and torch.isfinite(loss) and loss):
+        return None
+    task = first_task(tasks)
+    before, after = (
+        algorithm.differentiated(problem, subject.theta + times * slope, task)
+        for times in (0.0, RESOLVED * float(loss.abs() / (slope @ slope)))
+    )
+    if after != before:
+        return None
+    return Row("check", of="resolution", value=RESOLVED, status="coarse")
 
 
 def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
