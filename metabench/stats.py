@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 LEVEL = 0.95  # of every interval
 MOST = 300.0  # a logarithm's reach beyond which an interval says nothing, and exp overflows
+TINY = 1e-6  # skewness below which its correction is round-off
 RESOLVED = 100  # tasks from which on a skewed estimate gets an interval
 
 
@@ -62,17 +63,34 @@ class Estimate(NamedTuple):
         return Interval(self.value, self.value - reach, self.value + reach)
 
     def skewed(self) -> Interval:
-        """Bracket what can't be negative but for noise: on the logarithm once 4 errors from zero.
+        """Bracket what is skewed to the right: by the wider end of two intervals, on either side.
 
+        One is the logarithm's, once 4 errors from zero; it misses from below where tasks are few
+        and a few of them large (92 % at 128 tasks). The other takes that skewness out of Student's
+        t (Hall, 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54).
         NaN below a hundred tasks, where such intervals cover less than 92 %.
         """
-        error = spread(self.left_out)
-        if len(self.left_out) < RESOLVED:
+        n, error = len(self.left_out), spread(self.left_out)
+        if n < RESOLVED:
             return Interval(self.value, math.nan, math.nan)
-        if not self.value > 4 * error:
-            return self.interval()
-        reach = quantile(len(self.left_out) - 1) * error / self.value
-        return Interval(self.value, self.value * math.exp(-reach), self.value * math.exp(reach))
+        low, high = self.interval()[1:]
+        reach = quantile(n - 1)
+        if self.value > 4 * error:
+            factor = math.exp(reach * error / self.value)
+            low, high = self.value / factor, self.value * factor
+        bottom, top = (self.value - error * self._straight(t) for t in (reach, -reach))
+        return Interval(self.value, min(low, bottom), max(high, top))
+
+    def _straight(self, t: float) -> float:
+        """Give the t of a skewed mean whose probability is that of `t` where nothing is skewed."""
+        away = self.left_out.mean() - self.left_out  # as far as each task is from the mean
+        scale = math.sqrt(float((away**2).mean()))
+        if scale == 0:
+            return t
+        skew = float((away**3).mean()) / scale**3 / math.sqrt(len(away))
+        if abs(skew) < TINY:
+            return t
+        return 3 / skew * float(np.cbrt(1 + skew * (t - skew / 6)) - 1)
 
 
 class Moments(NamedTuple):

@@ -177,3 +177,34 @@ def test_the_variance_interval_of_normals_is_near_the_exact_one(seed):
 
     assert found.low == pytest.approx(moments.variance * 3999 / low, rel=0.01)
     assert found.high == pytest.approx(moments.variance * 3999 / high, rel=0.01)
+
+
+def test_a_skewed_interval_has_halls_upper_end_where_a_few_tasks_are_large():
+    """Against Hall's transformation solved by bisection for the mean of exponential numbers."""
+    each = np.random.default_rng(0).exponential(size=200)
+    estimate = stats.Estimate.mean(each)
+
+    found = estimate.skewed()
+
+    error = each.std(ddof=1) / np.sqrt(200)
+    skew = ((each - each.mean()) ** 3).mean() / each.std() ** 3 / np.sqrt(200)
+    low, high = -50.0, 50.0
+    for _ in range(100):
+        t = (low + high) / 2
+        straight = t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+        low, high = (t, high) if straight < -stats.quantile(199) else (low, t)
+    assert found.high == pytest.approx(each.mean() - error * t, rel=1e-6)
+    assert found.low <= estimate.interval().low or found.low < found.value
+
+
+def test_skewed_intervals_cover_where_the_logarithms_do_not():
+    """Means of 128 squares of a product: the setting in which 92 % were covered before."""
+    rng, hits, repetitions = np.random.default_rng(1), 0, 1000
+
+    for _ in range(repetitions):
+        each = (rng.standard_normal((128, 2)) * rng.standard_normal((128, 1))) ** 2
+        interval = stats.Estimate.mean(each.sum(1)).skewed()
+        hits += interval.low <= 2.0 <= interval.high
+
+    # at a true coverage of 95 %, 928 hits or fewer have a probability of 0.1 %
+    assert hits > 928

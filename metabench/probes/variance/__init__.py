@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench import memory
+from metabench import memory, plugins
 from metabench.misuse import Misuse, check_limits, unknown
 from metabench.probes.probe import Drawing, Probe, Progress, Share, silent
 from metabench.probes.variance import budget
@@ -45,6 +45,7 @@ class Variance(Probe):
     clip_norm: float = math.inf  # largest norm of a batch's mean, in the outer loop [gradient norm]
     clip_value: float = math.inf  # largest entry of that mean [gradient entry]
     optimizer: str = ""  # of theta, whose updates are measured too: adam, ..; empty: none
+    against: tuple[str, ...] = ()  # compared besides, with the same inner loop [algorithms]
 
     axis: ClassVar[str] = "B"
     compared: ClassVar[dict[str, str]] = {
@@ -86,6 +87,9 @@ class Variance(Probe):
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if self.optimizer and self.optimizer not in OPTIMIZERS:
             raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
+        for name in self.against:
+            if name not in plugins.members("algorithms") and ":" not in name:
+                raise unknown("algorithm", name, plugins.members("algorithms"))
         if self.budget:
             budget.parse(self.budget)
             if not self.redrawn:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import pairs, plugins
+from metabench import pairs
 from metabench.algorithms.algorithm import Algorithm, Estimator
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.hf_maml import HFMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.variance.gather import Array, Sample, by_layer, gather
+from metabench.probes.variance.rivals import Rival, named, weigh
 from metabench.problem import Address
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments, mean_norm_interval
@@ -36,11 +37,11 @@ def counterpart(algorithm: Algorithm) -> Algorithm:
     return cls(algorithm.steps, algorithm.step, algorithm.batch)
 
 
-def cost(algorithm: Estimator, ladder: int) -> int:
+def cost(algorithm: Estimator, ladder: int, others: int = 0) -> int:
     """Count the meta-gradients of one task that the biases take."""
     if not isinstance(algorithm, SAME):
         return 0
-    return 2 + (algorithm.steps > 0) + len(_rungs(ladder))
+    return 2 + (algorithm.steps > 0) + len(_rungs(ladder)) + others
 
 
 def measure(
@@ -52,6 +53,7 @@ def measure(
     advance: Callable[[int], None],
     sizes: tuple[int, ...],
     seconds: Callable[[Subject], float],
+    others: list[Subject],
 ) -> list[Row]:
     """Give both biases, the error they leave at each B, and the amplification over K = 0."""
     address = Address.fresh(0, tasks)
@@ -68,8 +70,17 @@ def measure(
         return [Row("bias", of=of, status="diverged") for of in ("estimator", "objective")]
     exact = own if algorithm.exact else other
     rows = _estimator(subject, own, other)
-    rows += _errors(subject, rival, own, other, sizes, seconds)
-    exactly = subject if algorithm.exact else rival
+    exactly, shorter = (subject, rival) if algorithm.exact else (rival, subject)
+    short = other if algorithm.exact else own
+    found = [Rival(exactly, _moments(subject, exact)[""], None), _errors(shorter, exact, short)]
+    for each in others:
+        sample, name = collect(each), named(each.algorithm)
+        if not sample.finite.all():
+            rows.append(Row("bias", of=name, status="diverged"))
+        elif name not in [named(held.subject.algorithm) for held in found]:
+            found.append(_errors(each, exact, sample, name))
+            rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
+    rows += weigh(found, sizes, seconds)
     rows += _objective(exactly, algorithm, exact, _rungs(ladder), collect)
     return rows + _amplification(subject, algorithm, own, collect)
 
@@ -89,45 +100,10 @@ def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
     return rows
 
 
-def _errors(
-    subject: Subject,
-    rival: Subject,
-    own: Sample,
-    other: Sample,
-    sizes: tuple[int, ...],
-    seconds: Callable[[Subject], float],
-) -> list[Row]:
-    """Weigh variance against bias: mean squared error at each B, and where exactness pays."""
-    apart = _moments(subject, own, other, weights=(1.0, -1.0))[""]
-    found = (subject, _moments(subject, own)[""]), (rival, _moments(subject, other)[""])
-    exact, short = found if subject.algorithm.exact else found[::-1]
-    rows, costs = [], []
-    for (which, moments), bias in ((exact, None), (short, apart)):
-        name = _named(which.algorithm)
-        for B in sizes:
-            rows.append(row("mse", pairs.squared_error(moments, bias, B), at=float(B), of=name))
-        costs.append(seconds(which))
-        rows.append(Row("seconds_per_task", of=name, value=costs[-1]))
-    same = not apart.deviations.any() and apart.mean_squared == 0
-    if same:
-        return rows
-    tasks = pairs.break_even(exact[1], short[1], apart)
-    timed = pairs.break_even(exact[1], short[1], apart, (costs[0], costs[1]))
-    ends = {"break_even": tasks, "break_even_seconds": timed}
-    return [
-        *rows,
-        *(
-            row(name, interval, "ok" if math.isfinite(interval.high) else "unbounded")
-            for name, interval in ends.items()
-        ),
-    ]
-
-
-def _named(algorithm: Estimator) -> str:
-    """Give an algorithm's name, and tell truncated MAML from MAML."""
-    name = plugins.name_of("algorithms", type(algorithm))
-    truncated = isinstance(algorithm, MAML) and not algorithm.exact
-    return f"truncated {name}" if truncated else name
+def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> Rival:
+    """Hold an estimator's meta-gradients against the exact ones, for the whole."""
+    apart = _moments(subject, sample, exact, weights=(1.0, -1.0))[""]
+    return Rival(subject, _moments(subject, sample)[""], apart, of)
 
 
 def _objective(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metabench import memory, stats
 from metabench.probes.probe import Progress
-from metabench.probes.variance import advice, bias, budget, components, outer, tails
+from metabench.probes.variance import advice, bias, budget, components, outer, rivals, tails
 from metabench.probes.variance.gather import Array, by_layer, gather, keep, within
 from metabench.problem import Address
 from metabench.rows import Row, row
@@ -47,6 +47,7 @@ def measure(
     """
     held = memory.parse(probe.memory)
     small = within(subject, held)
+    others = rivals.made(probe.against, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:
@@ -91,7 +92,7 @@ def measure(
     if small.lift.chunk < subject.lift.chunk:
         rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
     if probe.again:
-        rows += _again(probe, small, seed, held, advance, states[1], start)
+        rows += _again(probe, small, seed, held, advance, states[1], start, others)
     progress(total, total)
     return rows
 
@@ -99,7 +100,7 @@ def measure(
 def cost(probe: Variance, subject: Subject) -> int:
     """Count the tasks of a whole measurement, a redraw as one."""
     total = sum(B * batches for B, batches in probe.plan.items())
-    again = probe.again * (16 + bias.cost(subject.algorithm, probe.ladder))
+    again = probe.again * (16 + bias.cost(subject.algorithm, probe.ladder, len(probe.against)))
     return total + again + (probe.tasks if probe.budget and probe.again else 0)
 
 
@@ -111,6 +112,7 @@ def _again(
     advance: Callable[[int], None],
     status: str,
     start: int,
+    others: list[Subject],
 ) -> list[Row]:
     """Draw the first tasks again: components, biases. Without a variance there are none of them."""
     if subject.withheld:
@@ -132,7 +134,7 @@ def _again(
         )  # fmt: skip
     sizes = tuple(sorted({*probe.plan, probe.batch}))
     return rows + bias.measure(
-        subject, seed, probe.again, probe.ladder, held, advance, sizes, seconds
+        subject, seed, probe.again, probe.ladder, held, advance, sizes, seconds, others
     )
 
 

@@ -15,7 +15,12 @@ NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a senten
 
 def bias(table: pd.DataFrame, batch: int) -> list[Finding]:
     """Say what the shortcut and the few shots cost, where the intervals support it."""
-    return [*_estimator(table, batch), *_objective(table), *_amplification(table)]
+    return [
+        *_estimator(table, batch),
+        *_rivals(table, batch),
+        *_objective(table),
+        *_amplification(table),
+    ]
 
 
 def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
@@ -23,14 +28,14 @@ def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
     if not found or found[0].value is None or found[0].status not in ("ok", "zero"):
         return []
     errors = [r for r in from_table(table, "mse", of=None) if r.at == batch]
-    if len(errors) != 2 or any(r.value is None for r in errors):
+    if len(errors) < 2 or any(r.value is None for r in errors[:2]):
         return []
-    exact, short = errors
+    exact, short = errors[:2]
     said = (
         f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} for "
         f"{short.of} and {number(exact.value)} {interval(exact)} for {exact.of}."
     )
-    evidence = (found[0], *errors, *_even(table))
+    evidence = (found[0], exact, short, *_even(table))
     if found[0].status == "zero":
         claim = f"{exact.of} is unbiased for its own objective. {said} {_pays(table, exact)}"
         return [Finding("estimator_bias", "info", claim, "Nothing to change.", evidence)]
@@ -47,6 +52,24 @@ def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
         else "The shortcut costs nothing at your batch; nothing to change."
     )
     return [Finding("estimator_bias", "warning" if worse else "info", claim, repair, evidence)]
+
+
+def _rivals(table: pd.DataFrame, batch: int) -> list[Finding]:
+    """Rank what was compared besides, for the seconds that the exact estimator takes."""
+    errors = [r for r in from_table(table, "mse_same_seconds", of=None) if r.at == batch]
+    if len(errors) < 3 or any(r.value is None for r in errors):
+        return []
+    exact = errors[0].of
+    best, *rest = sorted(errors, key=lambda r: r.value or 0.0)
+    said = ", ".join(f"{number(r.value)} {interval(r)} for {r.of}" for r in (best, *rest))
+    claim = f"In the seconds of {batch} tasks of {exact}, the mean squared error is {said}."
+    level = [r.of for r in rest if not (r.low or 0.0) > (best.high or 0.0)]
+    repair = (
+        f"Use {best.of} at this budget."
+        if not level
+        else f"{best.of} can't be told from {' and '.join(level)} at this budget: take either."
+    )
+    return [Finding("rivals", "info", claim, repair, (best, *rest))]
 
 
 def _even(table: pd.DataFrame) -> list[Row]:
