@@ -20,9 +20,17 @@ from metabench.misuse import Misuse
 from metabench.problem import Address, Layouts, Problem, Task, tree_map
 from metabench.solvers.cg import CG
 from metabench.solvers.dense import Dense
+from metabench.solvers.minres import MINRES
+from metabench.solvers.neumann import Neumann
+from metabench.solvers.nystrom import Nystrom
 from metabench.steps.sgd import SGD
 
-SOLVERS = {"cg": CG(steps=60), "dense": Dense()}
+SOLVERS = {
+    "cg": CG(steps=60),
+    "dense": Dense(),
+    "minres": MINRES(steps=60),
+    "nystrom": Nystrom(rank=6, steps=60),
+}
 
 
 def mixed() -> tuple[Problem, torch.Tensor, Task]:
@@ -80,6 +88,17 @@ def test_a_network_pulled_to_its_initialisation_agrees_with_the_dense_formula(so
     expected = oracles.implicit(proximal(problem, 20.0), found.phi, theta, task)
     assert oracles.relative(found.grad, expected) < 1e-10
     assert float(found.notes["residual"]) < 1e-10
+
+
+def test_the_neumann_series_is_enough_under_a_strong_pull():
+    """Eigenvalues lie around 20, so that each term takes an order of magnitude off the residual."""
+    problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
+    theta, series = cases.theta(problem), Neumann(steps=60, scale=0.045)
+
+    found = IMAML(steps=3, step=SGD(rate=0.05), strength=20.0, solver=series)(problem, theta, task)
+
+    expected = oracles.implicit(proximal(problem, 20.0), found.phi, theta, task)
+    assert oracles.relative(found.grad, expected) < 1e-10
 
 
 def test_the_regulariser_of_ridge_regression_has_its_closed_form():

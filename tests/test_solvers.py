@@ -7,12 +7,16 @@ import oracles
 import pytest
 import torch
 from scipy.sparse.linalg import cg as scipy_cg
+from scipy.sparse.linalg import minres as scipy_minres
 from torch.func import vmap
 
 from metabench import plugins
 from metabench.misuse import Misuse
-from metabench.solvers.cg import CG
+from metabench.solvers.cg import CG, conjugate_gradients
 from metabench.solvers.dense import Dense
+from metabench.solvers.minres import MINRES
+from metabench.solvers.neumann import Neumann
+from metabench.solvers.nystrom import Nystrom
 
 SPECTRA = {
     "identity": [1.0] * 6,
@@ -22,27 +26,41 @@ SPECTRA = {
 }
 
 
+# Enough steps for the spectra above; the series can't reach a condition number of 1e3.
+ENOUGH = {
+    "cg": {"steps": 30},
+    "minres": {"steps": 30},
+    "nystrom": {"rank": 3, "steps": 30},
+    "dense": {},
+}
+
+
+def test_every_solver_is_tested():
+    assert set(cases.SOLVERS) == {*ENOUGH, "neumann"}
+
+
 def vector(P=6, seed=1, dtype=torch.float64):
     return torch.randn(P, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA.values(), ids=SPECTRA.keys())
-@pytest.mark.parametrize("name", cases.SOLVERS)
+@pytest.mark.parametrize("name", ENOUGH)
 def test_every_solver_solves_to_the_condition_numbers_round_off(name, spectrum):
     A, b = oracles.symmetric(spectrum), vector()
-    settings = {"steps": 30} if name == "cg" else {}
 
-    found = plugins.load("solvers", name)(**settings)(lambda v: A @ v, b)
+    found = plugins.load("solvers", name)(**ENOUGH[name])(lambda v: A @ v, b)
 
     expected = torch.linalg.solve(A, b)
     assert oracles.relative(found.x, expected) < 1e-13 * max(spectrum) / min(spectrum) + 1e-12
-    assert min(spectrum) * (1 - 1e-9) <= float(found.curvature) <= max(spectrum) * (1 + 1e-9)
+    # curvatures are good to the round-off of the largest
+    assert min(spectrum) - 1e-13 * max(spectrum) <= float(found.curvature)
+    assert float(found.curvature) <= max(spectrum) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
 def test_the_residual_is_that_of_the_answer(name):
     A, b = oracles.symmetric([1.0, 2.0, 5.0, 10.0, 20.0, 50.0]), vector()
-    settings = {"steps": 3} if name == "cg" else {}
+    settings = {} if name == "dense" else {"steps": 3}
 
     found = plugins.load("solvers", name)(**settings)(lambda v: A @ v, b)
 
@@ -155,23 +173,165 @@ def test_negative_curvature_is_flagged(name):
     assert float(plugins.load("solvers", name)()(lambda v: A @ v, b).curvature) < 0
 
 
-def test_the_dense_solver_solves_a_saddle_where_cg_stops():
+def test_dense_and_minres_solve_a_saddle_where_cg_stops():
     A, b = oracles.symmetric([-4.0, 1.0, 2.0, 3.0]), vector(4)
 
-    dense, cg = (solver(lambda v: A @ v, b) for solver in (Dense(), CG()))
+    dense, minres, cg = (solver(lambda v: A @ v, b) for solver in (Dense(), MINRES(), CG()))
 
-    assert oracles.relative(dense.x, torch.linalg.solve(A, b)) < 1e-13
-    assert float(dense.curvature) == pytest.approx(-4.0, rel=1e-12)
+    for found in (dense, minres):
+        assert oracles.relative(found.x, torch.linalg.solve(A, b)) < 1e-13
+        assert float(found.curvature) == pytest.approx(-4.0, rel=1e-12)
     assert float(cg.residual) > 1e-3
 
 
 def test_float32_reaches_its_own_round_off():
     A, b = oracles.symmetric([1.0, 2.0, 5.0, 10.0]), vector(4)
 
-    for solver in (CG(), Dense()):
+    for solver in (CG(), Dense(), MINRES(), Nystrom(rank=2)):
         found = solver(lambda v: A.float() @ v, b.float())
         assert found.x.dtype == torch.float32
         assert oracles.relative(found.x.double(), torch.linalg.solve(A, b)) < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "spectrum",
+    [[1.0, 1.5, 2.0, 2.5, 3.0, 3.5], [-3.0, -1.0, 0.5, 2.0, 3.0, 4.0], [-2.0, 1.0, 1e-3, 5, 8, 9]],
+)
+def test_minres_takes_scipys_steps(spectrum, steps):
+    A, b = oracles.symmetric(spectrum), vector()
+
+    found = MINRES(steps=steps)(lambda v: A @ v, b)
+
+    expected, _ = scipy_minres(A.numpy(), b.numpy(), maxiter=steps, rtol=1e-15)
+    torch.testing.assert_close(found.x, torch.from_numpy(expected), rtol=1e-9, atol=1e-11)
+    assert found.history.shape == (steps + 1,)
+    assert float(found.history[-1]) == pytest.approx(float(found.residual), rel=1e-8)
+    assert found.history.diff().max() <= 1e-15  # it never rises
+
+
+def test_the_residual_of_minres_is_the_least_of_the_krylov_space():
+    A, b = oracles.symmetric([-4.0, -1.0, 0.5, 2.0, 7.0, 9.0]), vector()
+    powers = [b]
+    for steps in range(1, 6):
+        powers.append(A @ powers[-1])
+        space = torch.linalg.qr(torch.stack(powers[:-1], -1))[0]
+        best = space @ torch.linalg.lstsq(A @ space, b[:, None]).solution[:, 0]
+
+        found = MINRES(steps=steps)(lambda v: A @ v, b)
+
+        assert float(found.residual) == pytest.approx(float((A @ best - b).norm() / b.norm()))
+
+
+def test_minres_finds_the_shortest_answer_of_a_singular_system_and_the_least_residual_of_none():
+    A = oracles.symmetric([0.0, 0.0, 1.0, -2.0, 3.0])
+    b = vector(5)
+
+    can, cannot = (MINRES(steps=10)(lambda v: A @ v, rhs) for rhs in (A @ b, b))
+
+    assert oracles.relative(can.x, torch.linalg.pinv(A, hermitian=True) @ A @ b) < 1e-12
+    nearest = (A @ torch.linalg.pinv(A, hermitian=True) @ b - b).norm() / b.norm()
+    assert float(cannot.residual) == pytest.approx(float(nearest), rel=1e-6)
+    assert float(cannot.curvature) < 0
+
+
+@pytest.mark.parametrize("terms", [1, 4, 30])
+def test_neumann_is_the_sum_of_its_powers(terms):
+    A, b, scale = oracles.symmetric([0.5, 1.0, 2.0, 3.0]), vector(4), 0.3
+    expected, power = torch.zeros_like(b), b
+    for _ in range(terms):
+        expected, power = expected + scale * power, power - scale * A @ power
+
+    found = Neumann(steps=terms, scale=scale)(lambda v: A @ v, b)
+
+    assert oracles.relative(found.x, expected) < 1e-13
+    assert float(found.history[-1]) == pytest.approx(float(found.residual), rel=1e-9)
+
+
+def test_neumann_takes_its_factor_off_the_residual_and_says_where_it_diverges():
+    A, b = oracles.symmetric([1.0, 4.0]), vector(2)
+
+    slow, edge, past = (
+        Neumann(steps=40, scale=scale)(lambda v: A @ v, b) for scale in (0.1, 0.5, 0.6)
+    )
+
+    assert float(slow.history[-1] / slow.history[-2]) == pytest.approx(0.9, rel=1e-6)
+    assert 0 < float(edge.residual) < 1  # |1 - 0.5 * 4| = 1: what lies there stays
+    assert float(edge.history[-1]) == pytest.approx(float(edge.history[-2]), rel=1e-6)
+    assert float(past.residual) > 1
+    assert float(past.history[-1] / past.history[-2]) == pytest.approx(1.4, rel=1e-6)
+
+
+def low_rank(P=40, damping=0.5):
+    """A few large eigenvalues above a floor: what a Hessian plus a pull looks like."""
+    return oracles.symmetric([damping] * (P - 4) + [damping + top for top in (1, 10, 1e2, 1e4)])
+
+
+def test_a_sketch_of_the_rank_of_the_matrix_inverts_it_at_once():
+    A, b = low_rank(), vector(40)
+
+    exact, short, unknown = (
+        Nystrom(rank=rank, damping=damping, steps=0)(lambda v: A @ v, b)
+        for rank, damping in ((4, 0.5), (2, 0.5), (4, 0.0))
+    )
+
+    assert oracles.relative(exact.x, torch.linalg.solve(A, b)) < 1e-9
+    assert int(exact.steps) == 4
+    assert float(short.residual) > 1e-3
+    assert float(unknown.residual) > 1e-3
+
+
+def test_a_sketch_spares_conjugate_gradients_steps_where_the_spectrum_is_ill_conditioned():
+    """Four outliers above a decade of small eigenvalues, condition number 1e6."""
+    small = [0.01 + 0.09 * i / 59 for i in range(60)]
+    A, b = oracles.symmetric([*small, 10.0, 1e2, 1e3, 1e4]), vector(64)
+
+    plain = CG(steps=300, tol=1e-8)(lambda v: A @ v, b)
+    sketched = Nystrom(rank=12, steps=300, tol=1e-8)(lambda v: A @ v, b)
+
+    assert float(plain.residual) < 1e-7
+    assert float(sketched.residual) < 1e-7
+    assert int(sketched.steps) < 0.8 * int(plain.steps)  # its 12 products included
+
+
+def test_a_preconditioner_of_one_changes_nothing():
+    A, b = oracles.symmetric([1.0, 2.0, 5.0, 10.0, 20.0, 50.0]), vector()
+
+    one = conjugate_gradients(lambda v: A @ v, b, 4, 0.0, lambda r: r)
+
+    assert torch.equal(one.x, CG(steps=4, tol=0.0)(lambda v: A @ v, b).x)
+
+
+@pytest.mark.parametrize(
+    "spectrum", [[2.0] * 3 + [3.0] * 3, [1e-4, 1.0, 1.0, 1.0, 1.0, 1.0]], ids=["clusters", "gap"]
+)
+@pytest.mark.parametrize("solver", [CG(), MINRES(), Nystrom(rank=1)])
+def test_clusters_cost_as_many_steps_as_there_are(solver, spectrum):
+    A, b = oracles.symmetric(spectrum), vector()
+
+    found = solver(lambda v: A @ v, b)
+
+    assert oracles.relative(found.x, torch.linalg.solve(A, b)) < 1e-9
+    assert int(found.steps) <= 4
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MINRES(steps=0), "MINRES needs at least 1 step"),
+        (lambda: MINRES(tol=-1.0), "tol is -1"),
+        (lambda: Neumann(steps=0), "at least 1 term"),
+        (lambda: Neumann(scale=0.0), "scale is 0"),
+        (lambda: Neumann(tol=2.0), "tol is 2"),
+        (lambda: Nystrom(rank=0), "at least 1 direction"),
+        (lambda: Nystrom(steps=-1), "steps is -1"),
+        (lambda: Nystrom(damping=-1.0), "damping is -1"),
+        (lambda: Nystrom(tol=1.0), "tol is 1"),
+    ],
+)
+def test_settings_of_the_other_solvers_are_refused(make, words):
+    with pytest.raises(Misuse, match=words):
+        make()
 
 
 def test_settings_that_solve_nothing_are_refused():

@@ -9,4 +9,7 @@ MEMBERS = {
     "hf_maml": "metabench.algorithms.hf_maml:HFMAML",
     "mamlpp": "metabench.algorithms.mamlpp:MAMLPP",
     "anil": "metabench.algorithms.anil:ANIL",
+    "alpha_maml": "metabench.algorithms.alpha_maml:AlphaMAML",
+    "bmaml": "metabench.algorithms.bmaml:BMAML",
+    "pretrain": "metabench.algorithms.pretrain:Pretrain",
 }

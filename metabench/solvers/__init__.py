@@ -2,5 +2,8 @@
 
 MEMBERS = {
     "cg": "metabench.solvers.cg:CG",
+    "minres": "metabench.solvers.minres:MINRES",
+    "neumann": "metabench.solvers.neumann:Neumann",
+    "nystrom": "metabench.solvers.nystrom:Nystrom",
     "dense": "metabench.solvers.dense:Dense",
 }

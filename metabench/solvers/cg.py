@@ -35,19 +35,27 @@ class CG(Solver):
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
         """Solve A x = b, `(P,)`, in a loop of fixed length."""
-        size = b.abs().max()
-        unit = b / torch.where(size > 0, size, 1)  # squares of b itself may under- or overflow
-        state = _start(unit)
-        first = state.square
-        history = [first]
-        for _ in range(self.steps):
-            state = _advance(state, matvec, self.tol**2 * first)
-            history.append(state.square)
-        relative = (torch.stack(history) / torch.where(first > 0, first, 1)).sqrt()
-        residual = relative_residual(matvec, state.best, unit)
-        # a matrix or b that isn't finite must not pass for the answer 0
-        x = torch.where(torch.isfinite(residual), size * state.best, torch.nan)
-        return Solve(x, residual, state.steps, relative, state.curvature)
+        return conjugate_gradients(matvec, b, self.steps, self.tol)
+
+
+def conjugate_gradients(
+    matvec: Matvec, b: Tensor, steps: int, tol: float, precondition: Matvec | None = None
+) -> Solve:
+    """Solve A x = b, `(P,)`, by steps that are conjugate after a symmetric map close to A^-1."""
+    near = precondition or (lambda r: r)
+    size = b.abs().max()
+    unit = b / torch.where(size > 0, size, 1)  # squares of b itself may under- or overflow
+    state = _start(unit, near)
+    first = state.square
+    history = [first]
+    for _ in range(steps):
+        state = _advance(state, matvec, tol**2 * first, near)
+        history.append(state.square)
+    relative = (torch.stack(history) / torch.where(first > 0, first, 1)).sqrt()
+    residual = relative_residual(matvec, state.best, unit)
+    # a matrix or b that isn't finite must not pass for the answer 0
+    x = torch.where(torch.isfinite(residual), size * state.best, torch.nan)
+    return Solve(x, residual, state.steps, relative, state.curvature)
 
 
 class _State(NamedTuple):
@@ -55,6 +63,7 @@ class _State(NamedTuple):
     r: Tensor  # b - A x, by recursion
     p: Tensor  # search direction
     square: Tensor  # |r|^2
+    along: Tensor  # r^T M r, M the preconditioner
     best: Tensor  # x of least |r|
     least: Tensor  # its |r|^2
     going: Tensor  # False: stands still
@@ -62,25 +71,25 @@ class _State(NamedTuple):
     curvature: Tensor
 
 
-def _start(b: Tensor) -> _State:
-    zero, square = torch.zeros_like(b), b @ b
+def _start(b: Tensor, near: Matvec) -> _State:
+    zero, square, z = torch.zeros_like(b), b @ b, near(b)
     none, unseen = torch.zeros_like(square), torch.full_like(square, math.inf)
-    return _State(zero, b, b, square, zero, square, square > 0, none, unseen)
+    return _State(zero, b, z, square, b @ z, zero, square, square > 0, none, unseen)
 
 
-def _advance(at: _State, matvec: Matvec, enough: Tensor) -> _State:
+def _advance(at: _State, matvec: Matvec, enough: Tensor, near: Matvec) -> _State:
     """Take one step, or stand still: where x has converged, and from a direction A bends down."""
     Ap = matvec(at.p)
     bend = at.p @ Ap
     rayleigh = torch.minimum(at.curvature, bend / (at.p @ at.p))
     curvature = torch.where(at.going, rayleigh, at.curvature)
     going = at.going & (bend > 0)
-    length = torch.where(going, at.square / bend, 0)
+    length = torch.where(going, at.along / bend, 0)
     x, r = at.x + length * at.p, torch.where(going, at.r - length * Ap, at.r)
-    square = r @ r
-    p = torch.where(going, r + square / at.square * at.p, at.p)
+    square, z = r @ r, near(r)
+    along = r @ z
+    p = torch.where(going, z + along / at.along * at.p, at.p)
     better = square < at.least
     best, least = torch.where(better, x, at.best), torch.minimum(square, at.least)
-    return _State(
-        x, r, p, square, best, least, going & (square > enough), at.steps + at.going, curvature
-    )
+    going, steps = going & (square > enough), at.steps + at.going
+    return _State(x, r, p, square, along, best, least, going, steps, curvature)

@@ -1,0 +1,65 @@
+"""Alpha MAML: can both learning rates be adapted online instead of tuned?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.unrolled import unrolled
+from metabench.inner import Rates, adapt
+from metabench.problem import Problem, Task
+
+
+@dataclass(frozen=True)
+class AlphaMAML(Algorithm):
+    r"""MAML whose inner rate is learned by its hypergradient, and whose outer rate can be.
+
+    theta is followed by alpha, part `rate`, from `step.rate` on; its entry of the meta-gradient is
+    :math:`\partial F(\phi_K) / \partial \alpha`, :math:`-\sum_k v_{k+1}^\top \nabla f(\phi_k)` for
+    plain descent, so that any outer optimiser moves it. The outer rate beta is the outer loop's;
+    `outer_hypergradient` is what it descends along.
+    (Behl, Baydin & Torr, 2019, https://arxiv.org/abs/1905.07435).
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether these settings give the gradient itself: in alpha, too."""
+        return True
+
+    def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
+        """Append the inner rate, one number."""
+        return problem.appended(theta, {"rate": theta.new_full((1,), self.step.rate)})
+
+    def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
+        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`, alpha's entry last."""
+        return unrolled(self._unit(), problem, theta, task, rates=_alpha(problem))
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation at the learned rate."""
+        unit = self._unit()
+        path = adapt(unit.step, unit.steps, problem, theta, task, rates=_alpha(problem))
+        return problem.outer_loss(path.last, theta, task.query)
+
+    def _unit(self) -> AlphaMAML:
+        return replace(self, step=replace(self.step, rate=1.0))
+
+
+def outer_hypergradient(grad: Tensor, before: Tensor) -> Tensor:
+    r"""Give :math:`\partial L_t / \partial \beta = -g_t^\top g_{t-1}`, `()`.
+
+    L_t is the outer loss of the batch at hand at :math:`\theta_t = \theta_{t-1} - \beta g_{t-1}`,
+    `grad` its meta-gradient there and `before` the one that was stepped along, both `(Q,)`.
+    (Baydin, Cornish, Rubio, Schmidt & Wood, 2018, https://arxiv.org/abs/1703.04782).
+
+    >>> outer_hypergradient(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 1.0]))
+    tensor(-5.)
+    """
+    return -(grad @ before)
+
+
+def _alpha(problem: Problem) -> Rates:
+    P = problem.layouts.phi.size
+    return lambda theta, k: torch.split(theta, [len(theta) - 1, 1])[1].expand(P)
