@@ -75,8 +75,10 @@ def test_every_algorithm_passes(name):
 
     checks, findings = verified(of(Sinusoid(hidden=(5,)), algorithm))
 
-    assert {row.status for row in checks.values()} <= {"ok", "approximate"}
-    assert checks["finite differences"].status == ("ok" if algorithm.exact else "approximate")
+    assert {row.status for row in checks.values()} <= {"ok", "approximate", "withheld"}
+    chasing = name == "bmaml"  # after a leader that is held fixed: the gradient of no function
+    told = "withheld" if chasing else "ok" if algorithm.exact else "approximate"
+    assert checks["finite differences"].status == told
     assert {finding.level for finding in findings if finding.name != "saddle"} <= {"info"}
 
 

@@ -56,7 +56,7 @@ class Estimator(ABC):
         return self(problem, theta, task).loss
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give the loss `()` whose gradient in theta is meant, where it isn't the reported one."""
+        """Give the loss `()` whose gradient is meant, reported or not; NaN if there is none."""
         return self.objective(problem, theta, task)
 
     def settled(self, work: Work, together: int) -> Self:

@@ -32,7 +32,7 @@ class BMAML(Algorithm):
     (Kim, Yoon, Dia, Kim, Bengio & Ahn, 2018, https://arxiv.org/abs/1806.03836).
     """
 
-    particles: int = 5  # M [particles]
+    particles: int = 5  # M, how many adapt together [particles]
     lead: int = 1  # further steps of the leader [steps]
     temperature: float = 1.0  # tau, scale of the loss as a negative log posterior [loss]
     spread: float = 0.01  # how far further particles start from the first, entrywise [parameter]
@@ -92,6 +92,10 @@ class BMAML(Algorithm):
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
+
+    def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give NaN: with the leader held fixed, no function of theta has this gradient."""
+        return theta.new_full((), math.nan)
 
     def _stage(self, problem: Problem, data: Data, k: int) -> Stage:
         """Give one Stein step of all particles."""

@@ -32,7 +32,7 @@ class IMAML(Algorithm):
     """
 
     strength: float = 2.0  # lambda, pull of phi towards init(theta), 0 for none [curvature]
-    solver: Solver = field(default_factory=CG)  # of the linear system: cg, minres, neumann, nystrom or dense
+    solver: Solver = field(default_factory=CG)  # of the system: cg, minres, neumann, nystrom, dense
 
     def __post_init__(self) -> None:
         """Refuse a pull that pushes."""
