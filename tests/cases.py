@@ -13,7 +13,9 @@ from metabench.steps.momentum import Momentum
 from metabench.steps.sgd import SGD
 
 ALGORITHMS = sorted(plugins.members("algorithms"))
-FAMILIES = sorted(plugins.members("families"))
+FAMILIES = sorted(
+    name for name in plugins.members("families") if not plugins.load("families", name).needs
+)
 SOLVERS = sorted(plugins.members("solvers"))
 
 STEPS = {

@@ -7,4 +7,6 @@ MEMBERS = {
     "logcosh": "metabench.families.logcosh:LogCosh",
     "blobs": "metabench.families.blobs:Blobs",
     "digits": "metabench.families.digits:Digits",
+    "omniglot": "metabench.families.omniglot:Omniglot",
+    "folder": "metabench.families.folder:Folder",
 }

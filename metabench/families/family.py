@@ -17,6 +17,7 @@ class Family(ABC):
     # Tasks a probe draws unless told otherwise: what fits in about a minute on two CPU cores.
     tasks: ClassVar[int] = 4096
     held_out: ClassVar[str] = ""  # the split that a training validates on, where there are splits
+    needs: ClassVar[str] = ""  # what it can't be made without: a path, a download
     version: ClassVar[int] = 1  # part of the address: raise it when the same seed gives other tasks
 
     @abstractmethod

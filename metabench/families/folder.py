@@ -1,0 +1,109 @@
+"""Class directories of images: mini-ImageNet, CUB, or your own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import draws, nets
+from metabench.families import archives, deal, pictures
+from metabench.families.family import Family, at_least
+from metabench.misuse import Misuse
+from metabench.problem import Address, Problem, Task
+
+SPLITS = ("train", "val", "test")
+SHARES = 0.64, 0.80  # of the classes, where a split is made: mini-ImageNet's 64, 16 and 20
+
+
+@dataclass(frozen=True)
+class Folder(Family):
+    """Classify images of class directories, N ways and k shots, with the four-block network.
+
+    `path` is a folder, or a .zip or .tar of one. Its split is `path/<split>/<class>/`, or the list
+    `path/<split>.csv` of images in `path/images` (columns filename and label), as mini-ImageNet
+    comes; or else every folder of images is a class, of which 64, 16 and 20 % train, validate and
+    test, drawn by name and not by seed. Images are scaled to `side` pixels.
+    (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, 2016, https://arxiv.org/abs/1606.04080).
+    """
+
+    path: str = ""  # folder of class directories, or an archive of one
+    ways: int = 5  # N, classes of a task [classes]
+    shots: int = 1  # support images of each class [examples]
+    queries: int = 15  # query images of each class [examples]
+    split: str = "train"  # train, val or test
+    side: int = 84  # width and height that images are scaled to [pixels]
+    channels: int = 3  # 3: colour, 1: grey [channels]
+    filters: int = 32  # channels of each convolution [channels]
+    norm: bool = True  # batch norm, on the statistics of the batch at hand
+
+    tasks: ClassVar[int] = 256
+    held_out: ClassVar[str] = "val"
+    needs: ClassVar[str] = "path"
+
+    def __post_init__(self) -> None:
+        """Refuse a path that isn't there, and more than the split has; this reads the images."""
+        at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
+        at_least(2, ways=self.ways)
+        at_least(16, side=self.side)
+        if self.split not in SPLITS:
+            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        if self.channels not in (1, 3):
+            raise Misuse(f"channels is {self.channels}; it must be 3 for colour or 1 for grey.")
+        if not self.path:
+            raise Misuse("folder needs a path of class directories: --set family.path=FOLDER.")
+        self._pool().check(self.ways, self.shots, self.queries)
+
+    def problem(self) -> Problem:
+        """Give the cross-entropy of the network."""
+        return Problem.from_module(self._net(), functional.cross_entropy)
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw the network's initial parameters, `(Q,)`."""
+        return nets.initial(self._net(), seed)
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`."""
+        return deal.deal(self._pool(), address, seed, self.ways, self.shots, self.queries)
+
+    def _net(self) -> torch.nn.Module:
+        return nets.conv(4, self.filters, self.ways, self.side, self.channels, self.norm)
+
+    def _pool(self) -> deal.Pool:
+        return _pool(self.path, self.split, self.side, self.channels)
+
+
+@cache
+def _pool(path: str, split: str, side: int, channels: int) -> deal.Pool:
+    """Read a split once for all who ask."""
+    root = Path(path)
+    if root.is_file():
+        root = archives.unpacked(root, root.with_name(f"{root.name}.unpacked"))
+    if not root.is_dir():
+        raise Misuse(f"There is no folder {path!r}; give one of class directories.")
+    below = [child for child in root.iterdir() if not child.name.startswith(".")]
+    if len(below) == 1 and below[0].is_dir() and below[0].name not in SPLITS:
+        root = below[0]  # an archive of one folder
+    return pictures.read(_classes(root, split), side, channels)
+
+
+def _classes(root: Path, split: str) -> dict[str, list[Path]]:
+    """Find the classes of a split, by its folder, its list, or a share of all classes."""
+    if (root / split).is_dir():
+        return pictures.classes_below(root / split)
+    if (root / f"{split}.csv").is_file():
+        return pictures.classes_listed(root / f"{split}.csv", root / "images")
+    found = pictures.classes_below(root)
+    names = np.array(list(found))
+    chance = draws.uniform(0, "theta", Address.fresh(0, 1), len(names))[0]
+    first, second = (round(share * len(names)) for share in SHARES)
+    parts = dict(zip(SPLITS, np.split(names[draws.order(chance)], [first, second]), strict=True))
+    if not len(parts[split]):
+        raise Misuse(f"{root} has {len(names)} classes, too few for a {split} split.")
+    return {name: found[name] for name in sorted(map(str, parts[split]))}

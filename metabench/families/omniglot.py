@@ -1,0 +1,109 @@
+"""Omniglot: 1,623 handwritten characters, twenty drawings each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import draws, nets
+from metabench.families import archives, deal, pictures
+from metabench.families.family import Family, at_least
+from metabench.misuse import Misuse
+from metabench.problem import Address, Problem, Task
+
+HOME = "https://github.com/brendenlake/omniglot/raw/master/python"
+# Digests as published by torchvision's loader of the same files.
+PARTS = {
+    "images_background": "md5:68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation": "md5:6b91aef0f799c5bb55b94e3f2daec811",
+}
+TRAIN, VAL = 1100, 100  # characters; the other 423 test
+SPLITS = ("train", "val", "test")
+SIDE = 28
+
+
+@dataclass(frozen=True)
+class Omniglot(Family):
+    """Classify handwritten characters of 50 alphabets, N ways and k shots, as 28x28 images.
+
+    Characters are split before they are turned: 1,100 train, 100 validate, 423 test, drawn
+    irrespective of alphabet and seed; a class is a character and a rotation by quarter turns. Ink
+    is 1, paper 0. Downloaded once (METABENCH_CACHE, or the platform's cache folder).
+    (Lake, Salakhutdinov & Tenenbaum, 2015, https://doi.org/10.1126/science.aab3050).
+    """
+
+    ways: int = 5  # N, classes of a task [classes]
+    shots: int = 1  # support images of each class, of the ten there are [examples]
+    queries: int = 10  # query images of each class, of the other ten [examples]
+    split: str = "train"  # train, val or test
+    rotations: bool = True  # quarter turns of a character are classes of their own
+    filters: int = 64  # channels of each convolution [channels]
+    norm: bool = True  # batch norm, on the statistics of the batch at hand
+
+    tasks: ClassVar[int] = 256
+    held_out: ClassVar[str] = "val"
+    needs: ClassVar[str] = "download"
+
+    def __post_init__(self) -> None:
+        """Refuse more classes or images than the split has."""
+        at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
+        at_least(2, ways=self.ways)
+        if self.split not in SPLITS:
+            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        _pool(self.split).check(self.ways, self.shots, self.queries, self._turns)
+
+    def problem(self) -> Problem:
+        """Give the cross-entropy of the network."""
+        return Problem.from_module(self._net(), functional.cross_entropy)
+
+    def theta(self, seed: int) -> Tensor:
+        """Draw the network's initial parameters, `(Q,)`."""
+        return nets.initial(self._net(), seed)
+
+    def sample(self, address: Address, seed: int) -> Task:
+        """Draw tasks: images `(T, ways * n, 1, 28, 28)` in [0, 1], labels `(T, ways * n)`."""
+        sizes = self.ways, self.shots, self.queries
+        return deal.deal(_pool(self.split), address, seed, *sizes, self._turns)
+
+    @property
+    def _turns(self) -> int:
+        return 4 if self.rotations else 1
+
+    def _net(self) -> torch.nn.Module:
+        return nets.conv(4, self.filters, self.ways, SIDE, 1, self.norm)
+
+
+@cache
+def _pool(split: str) -> deal.Pool:
+    """Give the characters of a split."""
+    everything = _characters(archives.cache())
+    count = len(everything.counts)
+    chance = draws.uniform(0, "theta", Address.fresh(0, 1), count)[0]
+    parts = np.split(draws.order(chance), [TRAIN, TRAIN + VAL])
+    chosen = np.sort(dict(zip(SPLITS, parts, strict=True))[split])
+    firsts = np.concatenate([[0], np.cumsum(everything.counts)])
+    rows = [np.arange(firsts[c], firsts[c + 1]) for c in chosen]
+    names = tuple(everything.names[c] for c in chosen)
+    if not names:
+        raise Misuse(f"Omniglot has {count} characters here, too few for a {split} split.")
+    return deal.Pool(everything.images[np.concatenate(rows)], everything.counts[chosen], names)
+
+
+@cache
+def _characters(kept: Path) -> deal.Pool:
+    """Read every character, ink 255; once from PNGs, then from one file beside them."""
+    found: dict[str, list[Path]] = {}
+    for part, digest in PARTS.items():
+        target = kept / part
+        if not target.is_dir():
+            archives.unpacked(archives.fetch(f"{HOME}/{part}.zip", digest), target)
+        found |= pictures.classes_below(target)
+    pool = pictures.read(found, SIDE, 1)
+    return pool._replace(images=255 - pool.images)
