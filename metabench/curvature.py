@@ -2,6 +2,9 @@
 
 Reverse over reverse throughout: it worked for every loss tried, while forward over reverse fails
 for some of torch's fused losses (`F.mse_loss`: https://github.com/pytorch/pytorch/issues/123996).
+
+Inside a vmap or any other transform derivatives are torch.func's. Where there is none (tasks one
+after another) they are autograd's own, the same kernels without the transforms' cost per operation.
 """
 
 from __future__ import annotations
@@ -13,21 +16,31 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vjp, vmap
 
-from metabench.problem import Loss, tree_map
+# The pytrees that torch.func itself accepts; torch has no public name for these yet.
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+from metabench.problem import Loss
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     """Give the gradient of the loss in phi, `(P,)`."""
-    result: Tensor = grad(loss)(phi, theta, data)
-    return result
+    if _transformed():
+        result: Tensor = grad(loss)(phi, theta, data)
+        return result
+    return _value_and_slopes(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
 
 
 def value_and_gradients(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the loss `()` with its gradients in phi `(P,)` and directly in theta `(Q,)`."""
-    result: Any = grad_and_value(loss, argnums=(0, 1))(phi, theta, data)
-    (in_phi, in_theta), value = result
+    if _transformed():
+        result: Any = grad_and_value(loss, argnums=(0, 1))(phi, theta, data)
+        (in_phi, in_theta), value = result
+    else:
+        value, (in_phi, in_theta) = _value_and_slopes(
+            lambda p, t: loss(p, t, data), [phi, theta], data
+        )
     return value, in_phi, in_theta
 
 
@@ -40,17 +53,40 @@ def gradient_with_products(
     :math:`C^\top v` with :math:`C = \nabla^2_{\phi\theta} f`, `(Q,)`. The gradient's graph is
     kept, so each further product costs about one reverse sweep over it.
     """
-    return pullback_of(lambda p, t: grad(loss)(p, t, data), phi, theta)
+    return pullback_of(lambda p, t: gradient(loss, p, t, data), phi, theta)
 
 
 def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """Give a function's value, and the map of its cotangent to those of its arguments.
 
-    torch.func.vjp, whose annotations leave no room for its two-value form.
+    The value and the cotangents that come back carry no graph of their own, unless the arguments
+    did.
     """
-    result: Any = vjp(function, *primals)
-    value, pull = result
-    return value, pull
+    if _transformed() or _tracked(primals):
+        result: Any = vjp(function, *primals)
+        value, pull = result
+        return value, pull
+    leaves, spec = tree_flatten(primals)
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    with torch.enable_grad():
+        value = function(*tree_unflatten(leaves, spec))
+
+    def pull_back(cotangent: Any) -> Any:
+        pairs = zip(tree_leaves(value), tree_leaves(cotangent), strict=True)
+        ends = [(end, bar) for end, bar in pairs if end.requires_grad]
+        if not ends:
+            return tree_unflatten([torch.zeros_like(leaf) for leaf in leaves], spec)
+        found = torch.autograd.grad(
+            [end for end, _ in ends],
+            leaves,
+            [bar for _, bar in ends],
+            retain_graph=True,
+            create_graph=_tracked(cotangent),
+            materialize_grads=True,
+        )
+        return tree_unflatten(found, spec)
+
+    return tree_map(torch.Tensor.detach, value), pull_back
 
 
 def pushforward_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
@@ -144,3 +180,29 @@ def _slope(
         value, at, cotangent, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )
     return result
+
+
+def _transformed() -> bool:
+    """Say whether a transform of torch.func, which autograd can't see through, is under way."""
+    # torch has no public name for this.
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _tracked(*given: Any) -> bool:
+    """Say whether autograd keeps a graph of any of these."""
+    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(given))
+
+
+def _value_and_slopes(
+    function: Callable[..., Tensor], at: list[Tensor], *others: Any
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Give a scalar function's value and gradients, with a graph if an argument or other has."""
+    tracked = _tracked(at, others)
+    # views, so that phi_0 isn't theta to autograd even where it is the same tensor
+    at = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in at]
+    with torch.enable_grad():
+        value = function(*at)
+        if not value.requires_grad:
+            return value, tuple(torch.zeros_like(x) for x in at)
+        slopes = torch.autograd.grad(value, at, create_graph=tracked, materialize_grads=True)
+    return value if tracked else value.detach(), slopes
