@@ -103,7 +103,10 @@ def _made(
         return otherwise
 
     def run(*args: Any) -> Any:
-        return tree_unflatten(list(made(*tree_flatten(args)[0])), shape_of_result[0])
+        with torch.inference_mode():  # nothing of autograd's at each operation
+            results = made(*tree_flatten(args)[0])
+        # clones, because autograd refuses what was made in that mode
+        return tree_unflatten([result.clone() for result in results], shape_of_result[0])
 
     return run
 
@@ -125,9 +128,10 @@ def traced(flat: Flat, leaves: Sequence[Tensor]) -> GraphModule:
 
 def compiled(graph: GraphModule, leaves: Sequence[Tensor]) -> Flat:
     """Fuse a recorded function with inductor, whose caches on disk outlive the process."""
-    from torch._inductor import compile as inductor
+    from torch._inductor import standalone_compile  # plain `compile` bypasses the caches
 
-    made: Flat = inductor(graph, [leaf.clone() for leaf in leaves])
+    examples: list[Any] = [leaf.clone() for leaf in leaves]
+    made: Flat = standalone_compile(graph, examples, dynamic_shapes="from_example_inputs")
     return made
 
 

@@ -50,6 +50,35 @@ def test_a_compiled_meta_gradient_is_the_eager_one_to_round_off(tmp_path, monkey
     torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
 
 
+def test_what_was_compiled_once_comes_from_the_cache(tmp_path, monkeypatch):
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    found = []
+
+    for _ in range(2):  # what inductor keeps is on disk, for other processes too
+        torch._dynamo.reset()
+        counters.clear()
+        engine.fast(lambda x: (x.sin() @ x).cos().sum(), "compile")(torch.ones(7, 7))
+        found.append(
+            (counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
+        )
+
+    assert found == [[0, 1], [1, 0]]
+
+
+def test_what_a_trace_gives_can_be_differentiated_and_changed():
+    run = engine.fast(lambda x: 2 * x, "trace")
+    x = torch.ones(3)
+
+    run(x)
+    weight = torch.ones(3, requires_grad=True)
+    (weight * run(x)).sum().backward()
+
+    assert torch.equal(weight.grad, torch.full((3,), 2.0))
+    assert torch.equal(run(x).add_(1), torch.full((3,), 3.0))
+
+
 def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
     """make_fx alone takes x - 2y, traced at (a, a), for a function of one argument."""
     a = torch.ones(3)
