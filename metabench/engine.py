@@ -8,10 +8,11 @@ eagerly until tracing it would have paid, then traced until compiling it would h
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,10 +23,20 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 ENGINES = ("auto", "eager", "trace", "compile")
 
-# Applications at one shape after which the next engine pays: its set-up over what it saves each
-# time (`python benchmarks/engines.py`). Counts, not clocks: a repeated command gives the same bits.
-TRACE_AFTER = 100
-COMPILE_AFTER = 1800
+
+class Patience(NamedTuple):
+    """Applications at one shape after which tracing and compiling have paid for their set-up.
+
+    That is cold set-up over what each later application saves (`python benchmarks/engines.py`).
+    Counts, not clocks: a repeated command makes the same choice, and gives the same bits.
+    """
+
+    trace: float  # [applications]
+    compile: float  # [applications]
+
+
+MANY = Patience(trace=140, compile=1_100)  # vmapped tasks: Python costs more than the arithmetic
+ONE = Patience(trace=math.inf, compile=13_000)  # one task by autograd, which has little Python
 
 # Views that often ask for the shape and strides their argument has.
 VIEWS = {
@@ -46,7 +57,9 @@ class _Shape:
     applied: int = 0
 
 
-def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., Any]:
+def fast(
+    function: Callable[..., Any], engine: str = "auto", patience: Patience = MANY
+) -> Callable[..., Any]:
     """Make a function of tensors (any pytree) fast; `engine` is one of `ENGINES`.
 
     The function must depend on nothing but its arguments. What can't be traced or compiled, or
@@ -58,7 +71,7 @@ def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., An
         leaves, spec = tree_flatten(args)
         key = spec, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
         shape = shapes.setdefault(key, _Shape(function))
-        wanted = by_count(shape.applied) if engine == "auto" else engine
+        wanted = by_count(shape.applied, patience) if engine == "auto" else engine
         if wanted != shape.word:
             shape.run, shape.word = _made(function, wanted, leaves, spec, shape.run), wanted
         shape.applied += 1
@@ -67,11 +80,11 @@ def fast(function: Callable[..., Any], engine: str = "auto") -> Callable[..., An
     return apply
 
 
-def by_count(applied: int) -> str:
+def by_count(applied: int, patience: Patience = MANY) -> str:
     """Name the engine that pays from so many applications on."""
-    if applied < TRACE_AFTER:
-        return "eager"
-    return "trace" if applied < COMPILE_AFTER else "compile"
+    if applied >= patience.compile:
+        return "compile"
+    return "trace" if applied >= patience.trace else "eager"
 
 
 def _made(

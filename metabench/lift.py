@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from metabench.engine import ENGINES, fast
+from metabench.engine import ENGINES, ONE, fast
 from metabench.misuse import Misuse
 from metabench.problem import Task, tree_map
 from metabench.work import ROOM, Work, work_of
@@ -68,7 +68,7 @@ class Lift:
         if self.how == "auto":
             return self._later(function)
         if self.how == "loop":
-            apply = _looped(fast(function, self.engine))
+            apply = _looped(fast(function, self.engine, ONE))
         else:
             apply = fast(vmap(function, in_dims=(None, 0)), self.engine)
 

@@ -104,17 +104,15 @@ def test_the_last_chunk_is_padded_rather_than_traced_anew():
     torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
 
 
-def test_auto_rents_before_it_buys(monkeypatch):
+def test_auto_rents_before_it_buys():
     """Eager calls count in Python; traced ones don't come by."""
-    monkeypatch.setattr(engine, "TRACE_AFTER", 4)
-    monkeypatch.setattr(engine, "COMPILE_AFTER", 10_000)
     seen = []
 
     def function(x):
         seen.append(len(x))
         return 2 * x
 
-    run = engine.fast(function, "auto")
+    run = engine.fast(function, "auto", engine.Patience(trace=4, compile=10_000))
     for _ in range(10):
         run(torch.ones(3))
     run(torch.ones(5))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metabench.blackbox import BlackBox
-from metabench.engine import by_count, fast
+from metabench.engine import MANY, ONE, by_count, fast
 from metabench.lift import Lift
 from metabench.outer import autopsy
 from metabench.outer.feed import Feed, split
@@ -234,7 +234,7 @@ def pinned(lift: Lift, steps: int, before: str = "") -> Lift:
     """Choose the engine, if that is left to `auto`: as before, or by the number of outer steps."""
     if lift.engine != "auto":
         return lift
-    return replace(lift, engine=before or by_count(steps))
+    return replace(lift, engine=before or by_count(steps, ONE if lift.how == "loop" else MANY))
 
 
 def log_of(trainer: Trainer) -> NDArray[np.float64]:

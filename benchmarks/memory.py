@@ -1,0 +1,116 @@
+"""What does the exact meta-gradient hold in memory, and what do per-task gradients cost?
+
+    python benchmarks/memory.py
+    python benchmarks/memory.py --problem conv4 --how loop --tasks 1
+
+Bytes are counted: the most that lived at once of what one call made, as torch's kernels saw it. The
+plain unroll is autograd through all K steps, under the same lift. The path is what the adjoint
+must keep of it, phi and the optimiser's slots at each inner step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from problems import INNER_RATE, PROBLEMS, Case
+from torch import Tensor
+from torch.func import grad, vmap
+
+import metabench as mb
+from metabench.work import work_of
+
+SHORT, LONG = 1, 50  # K
+STEPS = {"sgd": mb.SGD(INNER_RATE), "adam": mb.Adam(INNER_RATE)}
+MiB = 2**20
+
+
+def main() -> None:
+    """Print bytes at both K, their growth over the path's, and the price of per-task gradients."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", choices=PROBLEMS, default="sinusoid")
+    parser.add_argument("--how", choices=("vmap", "loop"), default="vmap")
+    parser.add_argument("--tasks", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=5, help="K of the times")
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    case = PROBLEMS[options.problem](options.tasks)
+    print(f"{case.name}, {options.tasks} tasks, {options.how}; MiB that live at once")
+    print(f"  step  trail          K={SHORT}    K={LONG}  growth / path  unroll / this at K={LONG}")
+    for name, step in STEPS.items():
+        for trail in ("recompute", "keep"):
+            short, long = (held(case, k, step, trail, options.how) for k in (SHORT, LONG))
+            growth = (long - short) / path(case, step, options.how)
+            apart = held_by_unroll(case, options.how) / long if name == "sgd" else None
+            print(
+                f"  {name:<5} {trail:<10} {short / MiB:8.2f} {long / MiB:8.2f} {growth:14.2f}"
+                + (f" {apart:14.1f}" if apart else "")
+            )
+    if options.how == "vmap":
+        print(f"load {os.getloadavg()[0]:.1f}; K = {options.steps}, {options.rounds} rounds")
+        for trail in ("keep", "recompute"):
+            ratio = statistics.median(price(case, options.steps, trail, options.rounds))
+            print(f"  per-task gradients, {trail}: {ratio:.2f} of the averaged one's time")
+
+
+def held(case: Case, steps: int, step: mb.Step, trail: str, how: str) -> int:
+    """Count the bytes of the tasks' meta-gradients `(T, Q)`."""
+    return work_of(per_task(case, mb.MAML(steps, step, trail=trail), how)).bytes
+
+
+def held_by_unroll(case: Case, how: str) -> int:
+    """Count the bytes of the same gradients by autograd through the unrolled loop."""
+    differentiated = grad(lambda theta, task: unrolled(case, LONG, theta, task))
+    if how == "vmap":
+        return work_of(vmap(differentiated, in_dims=(None, 0)), case.theta, case.tasks).bytes
+    return work_of(differentiated, case.theta, mb.lift.first_task(case.tasks)).bytes
+
+
+def path(case: Case, step: mb.Step, how: str) -> int:
+    """Count the bytes of phi and slots over the steps between the short and the long loop."""
+    numbers = (1 + len(step.start(case.theta))) * case.theta.numel()
+    together = len(case.tasks.query[0]) if how == "vmap" else 1
+    return (LONG - SHORT) * numbers * case.theta.element_size() * together
+
+
+def price(case: Case, steps: int, trail: str, rounds: int) -> list[float]:
+    """Time all tasks' gradients over the gradient of their mean loss, in turns."""
+
+    def averaged() -> Tensor:
+        theta = case.theta.clone().requires_grad_()
+        losses = vmap(lambda at, task: unrolled(case, steps, at, task), in_dims=(None, 0))
+        return torch.autograd.grad(losses(theta, case.tasks).mean(), theta)[0]
+
+    each = per_task(case, mb.MAML(steps, mb.SGD(INNER_RATE), trail=trail), "vmap")
+    torch.testing.assert_close(each().mean(0), averaged(), rtol=1e-4, atol=1e-6)
+    return [_seconds(each) / _seconds(averaged) for _ in range(rounds)]
+
+
+def per_task(case: Case, maml: mb.MAML, how: str) -> Callable[[], Tensor]:
+    """Lift the meta-gradient, eagerly."""
+    lift = mb.Lift(how, len(case.tasks.query[0]), "eager")
+    many = lift.per_task(lambda theta, task: maml(case.problem, theta, task).grad)
+    return lambda: many(case.theta, case.tasks)
+
+
+def unrolled(case: Case, steps: int, theta: Tensor, task: mb.Task) -> Tensor:
+    """Give the query loss after K steps, as autograd can differentiate it."""
+    phi = theta
+    for _ in range(steps):
+        phi = phi - INNER_RATE * grad(case.problem.inner_loss)(phi, theta, task.support)
+    return case.problem.outer_loss(phi, theta, task.query)
+
+
+def _seconds(run: Callable[[], Tensor]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
