@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from scipy.stats import binom
 
 from metabench import MAML, SGD, Lift, Quadratic, Spectrum, Subject
 from metabench.rows import Row
-from metabench.stats import share_interval
+from metabench.stats import Vector, share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
@@ -36,9 +37,10 @@ MODES = {
 }
 
 
-def below(x: float) -> np.ndarray:
+def below(x: float) -> Vector:
     """Give the chance that each curvature is at most x, `(dim,)`."""
-    return (CHANCE * (x + 1e-9 >= VALUES)).sum(1)
+    chances: Vector = (CHANCE * (x + 1e-9 >= VALUES)).sum(1)
+    return chances
 
 
 def largest(x: float) -> float:
@@ -51,12 +53,11 @@ def smallest(x: float) -> float:
     return float(1 - (1 - below(x)).prod())
 
 
-def quantile(chance: object, share: float) -> tuple[float, float]:
-    """Give the least value up to which a share of tasks lies, and the last one: ties have both."""
+def quantile(chance: Callable[[float], float], share: float) -> float:
+    """Give the least value up to which a share of tasks lies."""
     every = np.unique(VALUES.round(12))
     chances = np.array([chance(x) for x in every])
-    first = every[np.argmax(chances >= share - 1e-12)]
-    return float(first), float(first)
+    return float(every[np.argmax(chances >= share - 1e-12)])
 
 
 def expected(row: Row) -> float | None:
@@ -65,9 +66,9 @@ def expected(row: Row) -> float | None:
     if row.quantity == "cumulative_density":
         return float(below(at).mean())
     if row.quantity == "largest_eigenvalue" and row.of in ("start", "adapted"):
-        return quantile(largest, at)[0]
+        return quantile(largest, at)
     if row.quantity == "smallest_eigenvalue" and row.of in ("start", "adapted"):
-        return quantile(smallest, at)[0]
+        return quantile(smallest, at)
     if row.quantity == "past_edge":
         return 1 - largest(2 / RATE)
     if row.quantity == "trace":
@@ -83,9 +84,10 @@ def expected(row: Row) -> float | None:
     return None
 
 
-def meta() -> np.ndarray:
+def meta() -> Vector:
     """Give the diagonal of the expected meta-Hessian: query and support are independent."""
-    return FAMILY.curvatures * (CHANCE * (1 - RATE * VALUES) ** (2 * K)).sum(1)
+    kept: Vector = FAMILY.curvatures * (CHANCE * (1 - RATE * VALUES) ** (2 * K)).sum(1)
+    return kept
 
 
 @click.command()
@@ -146,9 +148,9 @@ holds what the quadrature leaves open as well. Densities: the mean share of plac
 which the band holds the truth.
 
 Too little are the ends of the meta-Hessian, whose quotients are skewed here (at this rate a task's
-(1 - alpha a)^2K reaches from 0 to 5), and the band of a density where all eigenvalues are known: its
-places lie on the atoms of a discrete distribution, and Student's t fails where a few tasks of 128
-make the whole share.
+(1 - alpha a)^2K reaches from 0 to 5), and the band of a density where all eigenvalues are known:
+its places lie on the atoms of a discrete distribution, and Student's t fails where a few tasks of
+128 make the whole share.
 
 {chr(10).join(lines)}
 """
