@@ -12,6 +12,7 @@ _PUBLIC = {
     "ANIL": "metabench.algorithms.anil",
     "Adam": "metabench.steps.adam",
     "Address": "metabench.problem",
+    "Agreement": "metabench.probes.agreement",
     "Algorithm": "metabench.algorithms.algorithm",
     "AlphaMAML": "metabench.algorithms.alpha_maml",
     "BMAML": "metabench.algorithms.bmaml",

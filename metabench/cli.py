@@ -106,6 +106,15 @@ def verify(**options: Any) -> None:
 
 @main.command(epilog=EPILOG)
 @measuring
+def agreement(**options: Any) -> None:
+    """Compare unrolled, implicit and first-order meta-gradients: how close, at what cost, why?"""
+    from metabench.command import run
+
+    run("agreement", **options)
+
+
+@main.command(epilog=EPILOG)
+@measuring
 def explosion(**options: Any) -> None:
     """Walk long inner loops: does the meta-gradient explode or vanish, where, and why?"""
     from metabench.command import run

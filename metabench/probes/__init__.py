@@ -1,6 +1,7 @@
 """The probes: name -> "module:Class". Add yours here, or as an entry point of this name."""
 
 MEMBERS = {
+    "agreement": "metabench.probes.agreement:Agreement",
     "explosion": "metabench.probes.explosion:Explosion",
     "spectrum": "metabench.probes.spectrum:Spectrum",
     "variance": "metabench.probes.variance:Variance",

@@ -1,0 +1,82 @@
+"""How far apart are unrolled, implicit and first-order meta-gradients, and which is cheapest?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+
+@dataclass(frozen=True)
+class Agreement(Probe):
+    """Meta-gradients of the same tasks and the same proximal inner problem, by every method.
+
+    Two references: the gradient of the query loss at phi_K, which the unroll is by definition, and
+    the gradient at the inner minimum, which implicit differentiation aims at. The error telescopes
+    into inner convergence, solver and arithmetic.
+    (Rajeswaran, Finn, Kakade & Levine, 2019, https://arxiv.org/abs/1909.04630), figure 2.
+    """
+
+    tasks: int = 32  # tasks that every method sees [tasks]
+    at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; one's own joins them [steps]
+    strength: float = -1.0  # lambda, pull of the inner problem; -1: imaml's, else 2 [curvature]
+    pulls: tuple[float, ...] = (4.0,)  # other pulls at the largest K, times lambda [1]
+    budgets: tuple[int, ...] = (1, 5, 20)  # steps of each iterative solver [products]
+    truncate: int = 5  # steps that truncation goes back, 0: leave it out [steps]
+    settle: int = 300  # descent steps that look for the inner minimum [steps]
+    rounds: int = 3  # times each method is timed [calls]
+
+    axis: ClassVar[str] = "K"
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "Which method gets how close to the gradient at the inner minimum?"
+    caption: ClassVar[str] = (
+        "Relative error of each method's meta-gradient against the gradient at the inner minimum "
+        "(median over tasks), against the seconds it takes; along a line K grows. Lower left is "
+        "better. A line that flattens has met another limit than inner convergence: the solver's "
+        "budget, or what first order leaves out."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to compare nothing."""
+        for name, least in (("tasks", 1), ("truncate", 0), ("settle", 1), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if not self.at or min(self.at) < 0:
+            raise Misuse(f"at is {list(self.at)}; give the inner steps to compare, 0 or more.")
+        if not self.budgets or min(self.budgets) < 1:
+            raise Misuse(f"budgets is {list(self.budgets)}; a solver takes at least 1 step.")
+        if min(self.pulls, default=1) <= 0:
+            raise Misuse(f"pulls is {list(self.pulls)}; give factors above 0.")
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure `error`, `cosine` and `norm_ratio` of each method at each K, and their causes."""
+        from metabench.probes.agreement.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say which method is cheapest for 1 % and 10 %, and what its error is made of."""
+        from metabench.probes.agreement.diagnose import diagnose
+
+        return diagnose(table)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw the error against the seconds it takes."""
+        from metabench.probes.agreement.draw import draw
+
+        draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add memory against K, error against the unroll, and the error's parts."""
+        from metabench.probes.agreement.draw import more
+
+        return super().drawings(table) + more(table)

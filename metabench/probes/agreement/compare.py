@@ -1,0 +1,122 @@
+"""Distances between meta-gradients of the same tasks: each task's own, and those of their means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from metabench import pairs, stats
+from metabench.probes.explosion.growth import Array, quantile
+from metabench.rows import Row, row
+from metabench.stats import Interval, Moments
+
+CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
+
+
+def against(found: Array, reference: Array, K: int, name: str, to: str) -> list[Row]:
+    """Give the median task's relative error and, of the expected gradients, angle and lengths.
+
+    `to` ends the quantities' names: nothing for the gradient at the inner minimum, `_unrolled`.
+    """
+    rows = [median(f"error{to}", relative(found, reference), K, name)]
+    return rows + _of_means(found, reference, to, at=float(K), of=name)
+
+
+def layers(found: Array, reference: Array, name: str, segments: dict[str, slice]) -> list[Row]:
+    """Give the same of each layer of theta, against the unroll at the largest K."""
+    rows = []
+    for layer, part in segments.items() if len(segments) > 1 else ():
+        a, b = found[:, part], reference[:, part]
+        line = quantile("error_unrolled", relative(a, b), of=name, layer=layer)
+        rows += [line, *_of_means(a, b, "_unrolled", of=name, layer=layer)[:1]]
+    return rows
+
+
+def relative(found: Array, reference: Array) -> Array:
+    """Give |found - reference| / |reference| of each task, 0 where both are the same, `(T,)`."""
+    gap = np.linalg.norm(found - reference, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(gap == 0, 0.0, gap / np.linalg.norm(reference, axis=1))
+
+
+def median(quantity: str, values: Array, at: float, name: str) -> Row:
+    """Give the median over tasks with its order-statistic interval."""
+    return quantile(quantity, values, at=float(at), of=name)
+
+
+def parts(
+    best: Array, exact: Array, double: Array, rough: Array, K: int, name: str, implicit: bool
+) -> list[Row]:
+    """Take an error apart, each part relative to the gradient at the inner minimum.
+
+    Inner convergence: the exact solve at phi_K less the gradient at the minimum. Method: float64
+    less the exact solve, which is the solver's residual for an implicit one, and for others what
+    they aren't by definition. Arithmetic: float32 less float64. The three vectors sum to the error.
+    """
+    size = np.linalg.norm(best, axis=1)
+    word = "solver" if implicit else "method"
+    gaps = {"inner convergence": exact - best, word: double - exact, "arithmetic": rough - double}
+    rows = []
+    for part, gap in gaps.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.linalg.norm(gap, axis=1) / size
+        rows.append(quantile("part", share, at=float(K), of=f"{name}: {part}"))
+    return rows
+
+
+def settled(slope: Array) -> list[Row]:
+    """Say how flat the inner objective is where the reference stands, and for how many tasks."""
+    line = quantile("slope_at_minimum", slope)
+    hits = int((slope <= CONVERGED).sum())
+    return [line, row("minimum_found", stats.share_interval(hits, len(slope)))]
+
+
+def convexity(notes: dict[str, Array], K: int) -> list[Row]:
+    """Count the tasks whose inner objective curves down at phi_K where the solver looked."""
+    curvature = notes["curvature"]
+    known = np.isfinite(curvature)
+    if not known.any():
+        return []
+    hits = int((curvature[known] <= 0).sum())
+    least = Row("least_curvature", at=float(K), value=float(curvature[known].min()))
+    return [row("saddles", stats.share_interval(hits, int(known.sum())), at=float(K)), least]
+
+
+def residual(notes: dict[str, Array], K: int, name: str) -> list[Row]:
+    """Give the median relative residual of the linear solve."""
+    return [median("residual", notes["residual"], K, name)] if "residual" in notes else []
+
+
+def halves(half: dict[str, Array], double: dict[str, Array], K: int) -> list[Row]:
+    """Give what bfloat16 makes of each method, against itself in float64."""
+    return [median("bfloat16_error", relative(half[n], double[n]), K, n) for n in half]
+
+
+def _of_means(found: Array, reference: Array, to: str, **where: Any) -> list[Row]:
+    """Give cosine and ratio of norms of the two expectations, from U-statistics."""
+    if len(found) < 4 or not (np.isfinite(found).all() and np.isfinite(reference).all()):
+        status = "withheld" if len(found) < 4 else "diverged"
+        return [Row(f"cosine{to}", status=status, **where),
+                Row(f"norm_ratio{to}", status=status, **where)]  # fmt: skip
+    a, b, d = Moments.of(found), Moments.of(reference), Moments.of(found - reference)
+    angle = row(f"cosine{to}", pairs.cosine(a, b, d), **where)
+    if angle.value is None:
+        angle = angle._replace(status="unresolved")
+    return [angle, _ratio(a, b, f"norm_ratio{to}", **where)]
+
+
+def _ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
+    """Bracket |E a| / |E b| by a jackknife of its logarithm."""
+    (_, top), (_, bottom) = a.estimates(), b.estimates()
+    if min(top.value, bottom.value, top.left_out.min(), bottom.left_out.min()) <= 0:
+        return Row(quantity, status="unresolved", **where)
+    value = math.sqrt(top.value / bottom.value)
+    logs = np.log(top.left_out / bottom.left_out) / 2
+    reach = stats.quantile(a.n - 1) * stats.spread(logs)
+    if not reach < stats.MOST:
+        return Row(quantity, value=value, status="unresolved", **where)
+    return row(
+        quantity, Interval(value, value * math.exp(-reach), value * math.exp(reach)), **where
+    )

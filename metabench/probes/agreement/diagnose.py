@@ -1,0 +1,160 @@
+"""What the agreement table says: who is cheapest, what the error is made of, what to change."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from metabench.probes.agreement.draw import by_method
+from metabench.probes.variance.findings.words import interval, number, percents
+from metabench.rows import LEVELS, Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGETS = (0.01, 0.1)  # relative errors that a budget is named for
+LARGE = 0.1  # an error that is warned of
+
+
+def diagnose(table: pd.DataFrame) -> list[Finding]:
+    """Make findings of one agreement table, the weightiest first."""
+    errors = from_table(table, "error", of=None)
+    if [r.status for r in errors] == ["withheld"]:
+        claim = "Withheld: a black box can't be run on another inner problem or by another method."
+        repair = "Measure one of metabench's algorithms on the same problem (--algo imaml)."
+        return [Finding("withheld", "info", claim, repair, tuple(errors))]
+    findings = [
+        *_saddles(table),
+        *_minimum(table),
+        *_cheapest(table),
+        *_causes(table),
+        *_first_order(table),
+    ]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _saddles(table: pd.DataFrame) -> list[Finding]:
+    hits = [r for r in from_table(table, "saddles") if (r.low or 0) > 0]
+    if not hits:
+        return []
+    last = hits[-1]
+    least = min(r.value or 0 for r in from_table(table, "least_curvature"))
+    (pull,) = from_table(table, "pull")
+    claim = (
+        f"At lambda = {number(pull.value)} the inner objective curves down at phi_{last.at:.0f} in "
+        f"{percents(last)} of tasks (least curvature met {number(least)}): no minimum is there, "
+        "and an implicit gradient is that of no argmin."
+    )
+    repair = f"Raise lambda above {number((pull.value or 0) - least)} (--set probe.strength=...)."
+    return [Finding("saddles", "warning", claim, repair, (*hits, pull))]
+
+
+def _minimum(table: pd.DataFrame) -> list[Finding]:
+    (found,) = from_table(table, "minimum_found")
+    (slope,) = from_table(table, "slope_at_minimum")
+    if found.high is None or found.high >= 1.0:
+        return []
+    claim = (
+        f"The inner minimum was found in {percents(found)} of tasks only (median |grad G| / |g| "
+        f"{number(slope.value)}): errors against it are lower bounds of what they say."
+    )
+    repair = "Raise --set probe.settle=... or lambda (--set probe.strength=...)."
+    return [Finding("minimum_not_found", "warning", claim, repair, (found, slope))]
+
+
+def _cheapest(table: pd.DataFrame) -> list[Finding]:
+    """Name the cheapest cell whose error's whole interval is within each target."""
+    errors = by_method(table, "error")
+    costs = {unit: by_method(table, unit) for unit in ("seconds", "bytes")}
+    made = []
+    for target in TARGETS:
+        good = [
+            line
+            for lines in errors.values()
+            for line in lines.values()
+            if line.high is not None and line.high <= target
+        ]
+        if not good:
+            best = min((r for e in errors.values() for r in e.values() if r.value is not None),
+                       key=lambda r: r.value or 0, default=None)  # fmt: skip
+            if best is None:
+                continue
+            claim = (
+                f"No method reaches {target:.0%} of the gradient at the inner minimum; the closest "
+                f"is {_named(best)} with {percents(best)}."
+            )
+            repair = "Take more inner steps, a larger inner rate or a stronger pull."
+            made.append(Finding(f"cheapest_{target:g}", "info", claim, repair, (best,)))
+            continue
+        picks = {unit: min(good, key=partial(_cost, costs[unit])) for unit in costs}
+        said = " and ".join(
+            f"{_named(r)} in {unit} ({_amount(costs[unit][r.of][int(r.at or 0)], unit)}, "
+            f"error {percents(r)})"
+            for unit, r in picks.items()
+        )
+        claim = f"Within {target:.0%} of the gradient at the inner minimum, cheapest is {said}."
+        made.append(Finding(f"cheapest_{target:g}", "info", claim, "Use it if that accuracy does.",
+                            tuple(picks.values())))  # fmt: skip
+    return made
+
+
+def _causes(table: pd.DataFrame) -> list[Finding]:
+    """Name what makes most of the error of the best implicit method at the largest K."""
+    errors = by_method(table, "error")
+    parts = {(r.of, r.at): r for r in from_table(table, "part", of=None)}
+    implicit = [
+        lines[max(lines)]
+        for name, lines in errors.items()
+        if (f"{name}: solver", float(max(lines))) in parts and lines[max(lines)].value is not None
+    ]
+    if not implicit:
+        return []
+    best = min(implicit, key=lambda r: r.value or 0)
+    own = {p: parts[f"{best.of}: {p}", best.at] for p in ("inner convergence", "solver",
+                                                          "arithmetic")}  # fmt: skip
+    if any(r.value is None for r in own.values()):
+        return []
+    cause = max(own, key=lambda p: own[p].value or 0)
+    rest = max((r.high or 0) for p, r in own.items() if p != cause)
+    if not (own[cause].low or 0) > rest:
+        return []
+    said = ", ".join(f"{p} {percents(r)}" for p, r in own.items())
+    claim = f"{_named(best)} is off the gradient at the minimum by {percents(best)}: {said}."
+    repair = {
+        "inner convergence": "Take more inner steps, a larger inner rate or a stronger pull; a "
+        "better solver would buy nothing.",
+        "solver": "Give the solver more steps; more inner steps would buy nothing.",
+        "arithmetic": "Solve in float64 (--dtype float64).",
+    }[cause]
+    level = "warning" if (best.low or 0) > LARGE else "info"
+    return [Finding("cause", level, claim, repair, (best, *own.values()))]
+
+
+def _first_order(table: pd.DataFrame) -> list[Finding]:
+    cosines = by_method(table, "cosine_unrolled").get("fomaml", {})
+    known = [r for r in cosines.values() if r.low is not None and r.high is not None]
+    if not known:
+        return []
+    worst = min(known, key=lambda r: r.value or 1)
+    errors = by_method(table, "error_unrolled")["fomaml"]
+    claim = (
+        f"First order's cosine to the unrolled mean meta-gradient is {number(worst.value)} "
+        f"{interval(worst)} at K = {worst.at:.0f}; its median task is off by "
+        f"{percents(errors[int(worst.at or 0)])}."
+    )
+    bad = (worst.high or 1) < 0.9
+    repair = "Use the unroll, or an implicit gradient, at this K." if bad else "Nothing to change."
+    return [Finding("first_order", "warning" if bad else "info", claim, repair, (worst,))]
+
+
+def _cost(costs: dict[str, dict[int, Row]], line: Row) -> float:
+    return costs[line.of][int(line.at or 0)].value or 0.0
+
+
+def _named(line: Row) -> str:
+    return f"{line.of} at K = {line.at:.0f}"
+
+
+def _amount(line: Row, unit: str) -> str:
+    value = line.value or 0.0
+    return f"{1e3 * value:.3g} ms" if unit == "seconds" else f"{value / 2**10:.3g} KiB a task"

@@ -1,0 +1,103 @@
+"""The figures of the agreement probe: error and memory against what is paid, and its parts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+
+from metabench.probes.probe import Drawing
+from metabench.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MARKS = "os^vD<>Pp*hX"
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the error against the gradient at the minimum over seconds, K growing along a line."""
+    errors, seconds = by_method(table, "error"), by_method(table, "seconds")
+    for i, name in enumerate(errors):
+        x, y = [], []
+        for K, line in errors[name].items():
+            cost = seconds.get(name, {}).get(K)
+            if line.value and cost is not None and cost.value:
+                x.append(cost.value)
+                y.append(line.value)
+        axes.plot(x, y, color=_colour(i), marker=MARKS[i % len(MARKS)], ms=4, lw=1, label=name)
+    _finish(axes, "seconds", "relative error")
+
+
+def more(table: pd.DataFrame) -> list[Drawing]:
+    """Give the further figures."""
+    drawn = [
+        ("bytes", "What does memory do as K grows?", "Bytes of one task that live at once, counted "
+         "by torch's own allocations; a method whose line is flat keeps no path.", "bytes"),
+        ("error_unrolled", "How far is each method from the gradient through its own K steps?",
+         "Median relative error against the exact gradient of the query loss at phi_K, with 95 % "
+         "intervals. The unroll is that gradient; its line is arithmetic.", "relative error"),
+    ]  # fmt: skip
+    made = [
+        Drawing(title, caption, partial(_over_k, table, quantity=quantity, label=label))
+        for quantity, title, caption, label in drawn
+    ]
+    caption = (
+        "Each method's error at the largest K, relative to the gradient at the minimum, by cause: "
+        "phi_K is not the minimum, the method or its solver isn't exact there, and float32."
+    )
+    return [*made, Drawing("What is the error made of?", caption, lambda axes: _parts(table, axes))]
+
+
+def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[int, Row]]:
+    """Sort the rows of a quantity by method and K; those under other pulls stay out."""
+    found: dict[str, dict[int, Row]] = {}
+    for line in from_table(table, quantity, of=None):
+        if line.at is not None and ":" not in line.of:
+            found.setdefault(line.of, {})[int(line.at)] = line
+    return found
+
+
+def _over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
+    for i, (name, lines) in enumerate(by_method(table, quantity).items()):
+        rows = [line for line in lines.values() if line.value]
+        K = [line.at or 0.0 for line in rows]
+        mark = MARKS[i % len(MARKS)]
+        axes.plot(K, [r.value or 0 for r in rows], color=_colour(i), marker=mark, ms=4, lw=1,
+                  label=name)  # fmt: skip
+    _finish(axes, "inner steps, K", label)
+
+
+def _parts(table: pd.DataFrame, axes: Axes) -> None:
+    lines = from_table(table, "part", of=None)
+    last = max((r.at or 0 for r in lines), default=0)
+    lines = [r for r in lines if r.at == last and r.value]
+    methods = list(dict.fromkeys(r.of.partition(": ")[0] for r in lines))
+    colours = {"inner convergence": 0, "solver": 1, "method": 2, "arithmetic": 3}
+    seen = set()
+    for r in lines:
+        method, _, part = r.of.partition(": ")
+        label = None if part in seen else part
+        seen.add(part)
+        axes.plot(r.value or 0, methods.index(method), "o", color=_colour(colours[part]), ms=5,
+                  label=label)  # fmt: skip
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_xscale("log")
+    axes.set_xlabel("share of the gradient at the minimum")
+    axes.legend(frameon=False, fontsize=8)
+    sns.despine(ax=axes)
+
+
+def _finish(axes: Axes, x: str, y: str) -> None:
+    axes.set_xscale("symlog" if x.endswith("K") else "log")
+    axes.set_yscale("log")
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend(frameon=False, fontsize=7)
+    sns.despine(ax=axes)
+
+
+def _colour(i: int) -> object:
+    palette = sns.color_palette("colorblind")
+    return palette[i % len(palette)]

@@ -1,0 +1,71 @@
+"""Which methods are compared: the unroll, its shortcuts, and implicit by each solver and budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from metabench import plugins
+from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.maml import MAML
+from metabench.solvers.cg import CG
+from metabench.solvers.dense import Dense
+from metabench.solvers.solver import Solver
+
+Make = Callable[[int], Algorithm]  # K -> the method with K inner steps
+SMALL = 200  # parameters up to which the exact solve is dense
+EXACT = 100  # products of conjugate gradients beyond
+UNROLLED, FIRST = "maml", "fomaml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Methods:
+    """What is common to all methods: one inner loop, one pull, one batch."""
+
+    like: Algorithm  # whose inner optimiser and mini-batches they share
+    strength: float  # lambda
+    size: int  # P
+
+    def listed(self, budgets: tuple[int, ...], truncate: int) -> dict[str, Make]:
+        """Name every method; those that take the pull from the problem come first."""
+        step, batch = self.like.step, self.like.batch
+        made: dict[str, Make] = {
+            UNROLLED: lambda K: MAML(K, step, batch),
+            FIRST: lambda K: FOMAML(K, step, batch),
+        }
+        if truncate and "truncate" in {field.name for field in dataclasses.fields(MAML)}:
+            made[f"truncated {truncate}"] = lambda K: MAML(K, step, batch, truncate=truncate)
+        if "hf_maml" in plugins.members("algorithms"):
+            hessian_free = plugins.load("algorithms", "hf_maml")
+            made["hf_maml"] = lambda K: hessian_free(K, step, batch)
+        for name, solver in self.solvers(budgets).items():
+            made[name] = self.implicit(solver)
+        return made
+
+    def solvers(self, budgets: tuple[int, ...]) -> dict[str, Solver]:
+        """Give every listed solver at every budget; a dense one only where it is small."""
+        found: dict[str, Solver] = {}
+        for name in plugins.members("solvers"):
+            cls = plugins.load("solvers", name)
+            fields = {field.name for field in dataclasses.fields(cls)}
+            if "steps" in fields:
+                found |= {f"{name} {budget}": cls(steps=budget) for budget in budgets}
+            elif cls is not Dense or self.size <= SMALL:
+                found[name] = cls()
+        return found
+
+    def implicit(self, solver: Solver) -> Make:
+        """Give implicit MAML by this solver."""
+        step, batch, strength = self.like.step, self.like.batch, self.strength
+        return lambda K: IMAML(K, step, batch, strength=strength, solver=solver)
+
+    def exact(self) -> Solver:
+        """Give the solver that counts as exact, in float64."""
+        return Dense() if self.size <= SMALL else CG(steps=EXACT, tol=1e-12)
+
+
+def pulls_in_problem(algorithm: Algorithm) -> bool:
+    """Say whether a method takes its pull from the problem's inner loss, not from itself."""
+    return not isinstance(algorithm, IMAML)

@@ -1,0 +1,46 @@
+"""What a method costs: seconds of a call, measured in turn, and bytes of one task, counted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.lift import first_task
+from metabench.problem import Address
+from metabench.rows import Row, row
+from metabench.stats import Interval
+from metabench.work import work_of
+
+if TYPE_CHECKING:
+    from metabench.probes.agreement import Agreement
+    from metabench.subject import Subject
+
+Cells = dict[tuple[str, int], "Subject"]  # (method, K) -> the subject to call
+
+
+def prices(probe: Agreement, cells: Cells, seed: int) -> list[Row]:
+    """Give `seconds` of the meta-gradients of all tasks, and `bytes` that live at once for one.
+
+    Methods take turns, so that a busy moment of the machine meets them all; of each the median
+    counts. A warm-up call goes before.
+    """
+    address = Address.fresh(0, probe.tasks)
+    taken: dict[tuple[str, int], list[float]] = {key: [] for key in cells}
+    for turn in range(probe.rounds + 1):
+        for key, subject in cells.items():
+            begun = time.perf_counter()
+            subject.meta_gradients(address, seed)
+            if turn:
+                taken[key].append(time.perf_counter() - begun)
+    rows = []
+    for (name, K), subject in cells.items():
+        seconds = taken[name, K]
+        middle = Interval(float(np.median(seconds)), min(seconds), max(seconds))
+        rows.append(row("seconds", middle, at=float(K), of=name))
+        algorithm, _ = subject.settled(subject.draw(address.part(0, 1), seed))
+        task = first_task(subject.draw(address.part(0, 1), seed))
+        work = work_of(algorithm, subject.problem, subject.theta, task)
+        rows.append(Row("bytes", at=float(K), of=name, value=float(work.bytes)))
+    return rows
