@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench import curvature
-from metabench.inner import adapt
+from metabench.inner import FORGET, adapt
 from metabench.lanczos import extremes
 from metabench.problem import Problem, Task
 from metabench.steps.momentum import Momentum
@@ -56,7 +56,7 @@ def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Te
 
 def descent(step: Step, steps: int, problem: Problem, theta: Tensor, task: Task) -> Descent:
     """Walk K inner steps of one task, and tell the losses before and after."""
-    phi = adapt(step, steps, problem, theta, task).last
+    phi = adapt(step, steps, problem, theta, task, FORGET).last
     first = problem.inner_loss(problem.init(theta), theta, task.support)
     return Descent(
         first,

@@ -18,8 +18,8 @@ from metabench import curvature
 from metabench.problem import Problem, Task, tree_map
 from metabench.steps.step import Slots, Step
 
-# What is kept of each inner step: its graph, or only where it began.
-KEEP, RECOMPUTE = "keep", "recompute"
+# What is kept of each inner step: its graph, only where it began, or nothing, for no way back.
+KEEP, RECOMPUTE, FORGET = "keep", "recompute", "forget"
 
 Stage = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # (phi, slots, theta) -> next
 Back = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
@@ -32,7 +32,9 @@ class Path(NamedTuple):
     last: Tensor
     slots: Slots
     trail: tuple[Back, ...]
-    states: tuple[tuple[Tensor, Slots], ...]  # (phi_k, slots_k) for k = 0 .. K
+    states: tuple[
+        tuple[Tensor, Slots], ...
+    ]  # (phi_k, slots_k) for k = 0 .. K; K alone if forgotten
 
 
 class Adjoint(NamedTuple):
@@ -68,6 +70,10 @@ def walk(
     backs: list[Back] = []
     states = [(phi, slots)]
     for forward in stages:
+        if trail == FORGET:
+            phi, slots = forward(phi, slots, theta)
+            states = [(phi, slots)]
+            continue
         if trail == KEEP:
             (phi, slots), back = curvature.pullback_of(forward, phi, slots, theta)
         else:
@@ -120,10 +126,17 @@ def stage(
     def forward(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
         slope = curvature.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
         slope = slope if second else slope.detach()
-        moved, slots = step(slope, phi, slots, k)
-        return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
+        return move(step, slope, phi, slots, k, theta, rates)
 
     return forward
+
+
+def move(
+    step: Step, slope: Tensor, phi: Tensor, slots: Slots, k: int, theta: Tensor, rates: Rates | None
+) -> tuple[Tensor, Slots]:
+    """Take step k from phi with the gradient given, times the rates if there are learned ones."""
+    moved, slots = step(slope, phi, slots, k)
+    return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
 
 
 def _recomputed(stage: Stage, phi: Tensor, slots: Slots, theta: Tensor) -> Back:

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from metabench import curvature
-from metabench.algorithms.algorithm import through_init
-from metabench.inner import Path, adapt, inner_batch
+from metabench.algorithms.algorithm import Loop, through_init
+from metabench.inner import Path, adapt, inner_batch, move
 from metabench.layout import Layout
-from metabench.problem import Problem, Task, tree_map
-from metabench.steps.step import Step
+from metabench.problem import Task, tree_map
 
 
 class Sweep(NamedTuple):
@@ -35,9 +34,10 @@ class Sweep(NamedTuple):
     backward: Tensor  # whether each layer of v_k is, in the sweep from the largest K, likewise
 
 
-def sweep(step: Step, at: tuple[int, ...], problem: Problem, theta: Tensor, task: Task) -> Sweep:
+def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
     """Give the exact meta-gradient at every K of the ascending `at`, `(n, Q)`."""
-    path = adapt(step, at[-1], problem, theta, task)
+    problem = loop.problem
+    path = adapt(loop.step, at[-1], problem, theta, task, rates=loop.rates)
     layout = problem.layouts.phi
     V = path.last.new_zeros(0, len(path.last))
     slots = tree_map(lambda leaf: leaf.new_zeros(0, len(leaf)), path.slots)
@@ -96,7 +96,7 @@ def layer_norms(layout: Layout, vectors: Tensor) -> Tensor:
 
 
 def exponents(
-    step: Step, steps: int, problem: Problem, theta: Tensor, task: Task, start: Tensor, rounds: int
+    loop: Loop, steps: int, theta: Tensor, task: Task, start: Tensor, rounds: int
 ) -> tuple[Tensor, Tensor]:
     r"""Give the leading finite-time Lyapunov exponents of the path from phi_0 to phi_K.
 
@@ -107,9 +107,8 @@ def exponents(
     (Benettin, Galgani, Giorgilli & Strelcyn, 1980, https://doi.org/10.1007/BF02128236).
 
     Args:
-        step: the inner optimiser.
+        loop: the inner loop.
         steps: K, at least 1.
-        problem: whose path it is.
         theta: `(Q,)`.
         task: one task.
         start: the block, `(d, P)`.
@@ -118,8 +117,8 @@ def exponents(
     Returns:
         The d exponents after the last way, descending, and after the one before, each `(d,)`.
     """
-    path = adapt(step, steps, problem, theta, task)
-    forth = [_jacobian(step, path, k, problem, theta, task) for k in range(steps)]
+    path = adapt(loop.step, steps, loop.problem, theta, task, rates=loop.rates)
+    forth = [_jacobian(loop, path, k, theta, task) for k in range(steps)]
     back = [_transposed(path, k) for k in reversed(range(steps))]
     block, rest = _orthonormal(start)[0], start.new_zeros(len(start), 0)
     rest = torch.cat([rest, *(start.new_zeros(len(start), len(leaf)) for leaf in path.slots)], 1)
@@ -153,7 +152,7 @@ def _transposed(path: Path, k: int) -> Callable[[Tensor], Tensor]:
 
 
 def _jacobian(
-    step: Step, path: Path, k: int, problem: Problem, theta: Tensor, task: Task
+    loop: Loop, path: Path, k: int, theta: Tensor, task: Task
 ) -> Callable[[Tensor], Tensor]:
     """Apply the Jacobian of step k to each row: the Hessian is symmetric, the step's own isn't."""
     phi, slots = path.states[k]
@@ -161,13 +160,15 @@ def _jacobian(
     def product(w: Tensor, times: Callable[[Tensor], Tensor], slope: Tensor) -> Tensor:
         v, *moved = torch.split(w, len(phi))
         change, slots_change = curvature.pushforward_of(
-            lambda g, p, s: step(g, p, s, k), (slope, phi, slots), (times(v), v, tuple(moved))
+            lambda g, p, s: move(loop.step, g, p, s, k, theta, loop.rates),
+            (slope, phi, slots),
+            (times(v), v, tuple(moved)),
         )
         return torch.cat([change, *slots_change])
 
     def many(block: Tensor) -> Tensor:
         slope, products = curvature.gradient_with_products(
-            problem.inner_loss, phi, theta, inner_batch(task, k)
+            loop.problem.inner_loss, phi, theta, inner_batch(task, k)
         )
         rows = curvature.side_by_side(lambda w: product(w, lambda v: products(v)[0], slope))
         made: Tensor = rows(block)

@@ -11,8 +11,11 @@ import torch
 from torch.func import grad, jacrev
 
 from metabench import sweeps
+from metabench.algorithms.algorithm import Loop
+from metabench.algorithms.anil import ANIL
 from metabench.algorithms.imaml import proximal
 from metabench.algorithms.maml import MAML
+from metabench.algorithms.meta_sgd import MetaSGD
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.lift import Lift
@@ -24,7 +27,9 @@ AT = (0, 1, 2, 5, 7)
 
 def swept(step, problem, theta, tasks, at=AT, how="vmap"):
     lift = Lift(how, engine="eager")
-    return lift.per_task(lambda t, task: sweeps.sweep(step, at, problem, t, task))(theta, tasks)
+    return lift.per_task(lambda t, task: sweeps.sweep(Loop(problem, step), at, t, task))(
+        theta, tasks
+    )
 
 
 @pytest.mark.parametrize("name", cases.STEPS)
@@ -85,7 +90,7 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
     start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one way
 
     found, _ = Lift("vmap", engine="eager").per_task(
-        lambda t, task: sweeps.exponents(step, K, problem, t, task, start, 60)
+        lambda t, task: sweeps.exponents(Loop(problem, step), K, t, task, start, 60)
     )(theta, tasks)
 
     for i in range(2):
@@ -113,7 +118,7 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
     start = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found, before = Lift("vmap", engine="eager").per_task(
-        lambda t, task: sweeps.exponents(step, K, problem, t, task, start, 1)
+        lambda t, task: sweeps.exponents(Loop(problem, step), K, t, task, start, 1)
     )(theta, tasks)
 
     expected = [math.log(abs(1 - 20 * a)) for a in family.curvatures[:3]]
@@ -123,3 +128,32 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
 def test_float32_norms_beyond_1e19_are_finite():
     assert math.isfinite(float(sweeps.size(torch.full((3,), 1e30))))
+
+
+@pytest.mark.parametrize("algorithm", [MetaSGD(5, SGD(0.1)), ANIL(5, SGD(0.1))])
+def test_what_an_algorithm_learns_besides_is_swept_as_well(algorithm):
+    of = cases.problem()
+    problem, theta = algorithm.extend(of, cases.theta(of))
+    tasks = cases.tasks(2)
+    loop = algorithm.loop(problem)
+
+    found = Lift("vmap", engine="eager").per_task(
+        lambda t, task: sweeps.sweep(loop, (2, 5), t, task)
+    )(theta, tasks)
+
+    expected = algorithm(problem, theta, cases.one(tasks, 1)).grad
+    torch.testing.assert_close(found.grads[1, 1], expected, rtol=1e-10, atol=1e-14)
+
+
+def test_exponents_see_learned_rates():
+    """A bowl of curvature 1, with rates of 0.5 and 3: 1 - rate is 0.5 and -2."""
+    family = Quadratic(dim=2, condition=1.0, jitter=0.0)
+    algorithm = MetaSGD(6)
+    problem, theta = algorithm.extend(family.problem(), family.theta(0))
+    theta[2:] = torch.tensor([0.5, 3.0], dtype=torch.float64)
+    task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
+
+    start = torch.eye(2, dtype=torch.float64)
+    found, _ = sweeps.exponents(algorithm.loop(problem), 6, theta, task, start, 20)
+
+    assert found.tolist() == pytest.approx([math.log(2), math.log(0.5)], rel=1e-6)

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 from torch import Tensor
 
 from metabench import curvature
-from metabench.inner import adapt
+from metabench.inner import FORGET, Rates, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.steps.sgd import SGD
@@ -24,6 +24,14 @@ class MetaGrad(NamedTuple):
     loss: Tensor  # outer loss at phi_K, ()
     phi: Tensor  # phi_K, (P,)
     notes: dict[str, Tensor]  # what the algorithm measured on the way
+
+
+class Loop(NamedTuple):
+    """The inner loop of an algorithm, as probes walk it: what it descends, and by which steps."""
+
+    problem: Problem
+    step: Step
+    rates: Rates | None = None  # learned ones, which multiply a step's move
 
 
 class Estimator(ABC):
@@ -91,11 +99,15 @@ class Algorithm(Estimator):
 
     def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give where the inner loop ends, in the parameters of `inner(problem)`."""
-        return adapt(self.step, self.steps, self.inner(problem), theta, task).last
+        return adapt(self.step, self.steps, self.inner(problem), theta, task, FORGET).last
 
     def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
         """Give learned rates `(P,)` that multiply the step's own, None where it has none."""
         return None
+
+    def loop(self, problem: Problem) -> Loop:
+        """Give the inner loop that this algorithm walks on a problem."""
+        return Loop(self.inner(problem), self.step)
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:

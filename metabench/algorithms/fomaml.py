@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import adapt
+from metabench.inner import FORGET, adapt
 from metabench.problem import Problem, Task
 
 
@@ -23,7 +23,7 @@ class FOMAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the first-order meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        path = adapt(self.step, self.steps, problem, theta, task)
+        path = adapt(self.step, self.steps, problem, theta, task, FORGET)
         loss, v, direct = curvature.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )

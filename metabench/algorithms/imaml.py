@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.inner import adapt
+from metabench.inner import FORGET, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Data, Problem, Task
 from metabench.solvers.cg import CG
@@ -43,7 +43,7 @@ class IMAML(Algorithm):
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         problem = self.inner(problem)
-        phi = adapt(self.step, self.steps, problem, theta, task).last
+        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
         loss, in_phi, direct = curvature.value_and_gradients(
             problem.outer_loss, phi, theta, task.query
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.algorithms.unrolled import unrolled
-from metabench.inner import KEEP, RECOMPUTE, adapt
+from metabench.inner import FORGET, KEEP, RECOMPUTE, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.work import ROOM, Work
@@ -55,7 +55,7 @@ class MAML(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.step, self.steps, problem, theta, task).last
+        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
         return problem.outer_loss(phi, theta, task.query)
 
     def settled(self, work: Work, together: int) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.algorithm import Algorithm, Loop, MetaGrad
 from metabench.algorithms.unrolled import unrolled
 from metabench.inner import Rates, adapt
 from metabench.problem import Problem, Task
@@ -51,6 +51,10 @@ class MetaSGD(Algorithm):
     def rates(self, problem: Problem, theta: Tensor) -> Tensor:
         """Give the learned rates, `(P,)`."""
         return _rates(problem)(theta, 0)
+
+    def loop(self, problem: Problem) -> Loop:
+        """Give the steps at rate 1, each move multiplied by the learned rates."""
+        return Loop(problem, self._unit().step, _rates(problem))
 
     def _unit(self) -> MetaSGD:
         return replace(self, step=replace(self.step, rate=1.0))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import adapt
+from metabench.inner import FORGET, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 
@@ -34,7 +34,7 @@ class Reptile(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the displacement `(Q,)` of one task at theta `(Q,)`, over alpha K."""
-        path = adapt(self.step, self.steps, problem, theta, task)
+        path = adapt(self.step, self.steps, problem, theta, task, FORGET)
         way = (problem.init(theta) - path.last) / (self.step.rate * self.steps)
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(through_init(problem, theta, way), loss, path.last, {})

@@ -13,12 +13,11 @@ from metabench import sweeps
 from metabench.algorithms.algorithm import Algorithm
 from metabench.probes.explosion import growth
 from metabench.probes.explosion.growth import Array, Walk, quantile
-from metabench.probes.explosion.paths import chunks, eagerly, numpy, some, swept, walker
+from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
 from metabench.probes.explosion.rates import rates
 from metabench.probes.probe import Progress
 from metabench.problem import Address, Problem, Task, cast
 from metabench.rows import Row
-from metabench.steps.step import Step
 from metabench.subject import Subject
 from metabench.sweeps import Sweep
 
@@ -34,6 +33,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     algorithm = subject.algorithm
     if not isinstance(algorithm, Algorithm):
         return [Row("norm", status="withheld")]
+    probe, subject = walker(probe, subject, algorithm)
     total, done = _cost(probe), 0
 
     def advance(count: int) -> None:
@@ -41,24 +41,23 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
         done = min(done + count, total)
         progress(done, total)
 
-    step, subject = algorithm.step, walker(probe, subject, algorithm)
     address = Address.fresh(0, probe.tasks)
     parts, errors, phis = [], [], []
     for tasks in chunks(probe, subject, address, seed):
-        found = swept(subject, step, probe.plan, tasks)
+        found = swept(subject, probe.plan, tasks)
         parts.append(_walk(found, probe.plan, subject.problem))
         phis.append(found.phis)
         advance(len(found.grads))
         if probe.precision:
-            errors.append(_departure(subject, step, probe.plan, tasks, found))
+            errors.append(_departure(subject, probe.plan, tasks, found))
             advance(len(found.grads))
         del found
     walk = _joined(parts)
-    rows = growth.rows_of(walk, subject.problem.layouts.phi.names)
+    rows = growth.rows_of(walk, loop_of(subject).problem.layouts.phi.names)
     if errors:
         rows += _departures(np.concatenate(errors), probe.plan)
     if probe.directions and probe.steps:
-        rows += _exponents(probe, subject, step, address, seed, advance)
+        rows += _exponents(probe, subject, address, seed, advance)
     rows += rates(probe, subject, torch.cat(phis), seed, advance)
     progress(total, total)
     return rows
@@ -94,13 +93,11 @@ def _joined(parts: list[Walk]) -> Walk:
     return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, *rest)
 
 
-def _departure(
-    subject: Subject, step: Step, at: tuple[int, ...], tasks: Task, found: Sweep
-) -> Array:
+def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Array:
     """Give the relative difference of each task's meta-gradient in float32 and float64, (T, n)."""
     single = subject.theta.dtype != torch.float64
     other = subject.at(subject.theta.to(torch.float64 if single else torch.float32))
-    again = swept(other, step, at, cast(tasks, other.theta))
+    again = swept(other, at, cast(tasks, other.theta))
     exact, rough = (again, found) if single else (found, again)
     gap = sweeps.size(exact.grads - rough.grads.double())
     of = sweeps.size(exact.grads)
@@ -121,21 +118,18 @@ def _departures(errors: Array, at: tuple[int, ...]) -> list[Row]:
 def _exponents(
     probe: Explosion,
     subject: Subject,
-    step: Step,
     address: Address,
     seed: int,
     advance: Callable[[int], None],
 ) -> list[Row]:
     """Give the leading finite-time exponents of a quarter of the tasks."""
-    problem = subject.problem
-    P = problem.layouts.phi.size
+    loop = loop_of(subject)
+    P = loop.problem.layouts.phi.size
     count = min(probe.directions, P)
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(count, P, generator=generator, dtype=torch.float64).to(subject.theta)
     run = eagerly(subject).per_task(
-        lambda theta, task: sweeps.exponents(
-            step, probe.steps, problem, theta, task, start, probe.rounds
-        )
+        lambda theta, task: sweeps.exponents(loop, probe.steps, theta, task, start, probe.rounds)
     )
     last, before = [], []
     for tasks in chunks(probe, subject, address.part(0, some(probe)), seed):

@@ -7,13 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from metabench import sweeps
-from metabench.algorithms.algorithm import Algorithm
-from metabench.algorithms.imaml import IMAML, proximal
-from metabench.algorithms.maml import MAML
+from metabench.algorithms.algorithm import Algorithm, Loop
 from metabench.lift import Lift
 from metabench.probes.explosion.growth import Array
 from metabench.problem import Address, Task
-from metabench.steps.step import Step
 from metabench.subject import Subject
 from metabench.sweeps import Sweep
 
@@ -25,34 +22,31 @@ if TYPE_CHECKING:
 HELD = 2**29  # what the paths that are walked together may hold [bytes]
 
 
-def walker(probe: Explosion, subject: Subject, algorithm: Algorithm) -> Subject:
-    """Look at the exact meta-gradient of the algorithm's own inner loop, over all steps asked for.
+def walker(probe: Explosion, subject: Subject, algorithm: Algorithm) -> tuple[Explosion, Subject]:
+    """Look at the algorithm's own inner loop, over all steps asked for.
 
-    An implicit algorithm's inner loop descends the loss with its pull.
+    An algorithm whose theta has parts for each inner step is walked no further than it has them.
     """
-    problem = subject.problem
-    if isinstance(algorithm, IMAML):
-        problem = proximal(problem, algorithm.strength)
-    exact = MAML(probe.steps, algorithm.step, algorithm.batch)
-    return replace(subject, problem=problem, algorithm=exact)
+    longer = subject.with_algorithm(replace(algorithm, steps=probe.steps))
+    if longer.theta.shape == subject.theta.shape:
+        return probe, longer
+    return replace(probe, steps=algorithm.steps, at=()), subject
 
 
 def chunks(probe: Explosion, subject: Subject, address: Address, seed: int) -> Iterator[Task]:
     """Draw as many tasks at a time as their paths and meta-gradients leave room for."""
-    P, theta = subject.problem.layouts.phi.size, subject.theta
-    slots = len(step_of(subject).start(theta))
+    loop, theta = loop_of(subject), subject.theta
+    P, slots = loop.problem.layouts.phi.size, len(loop.step.start(theta))
     numbers = P * (1 + slots) * (probe.steps + 1) + (P + theta.numel()) * 3 * len(probe.plan)
     size = max(min(subject.lift.chunk, HELD // (numbers * theta.element_size())), 1)
     for start in range(0, len(address.task), size):
         yield subject.draw(address.part(start, start + size), seed)
 
 
-def swept(subject: Subject, step: Step, at: tuple[int, ...], tasks: Task) -> Sweep:
+def swept(subject: Subject, at: tuple[int, ...], tasks: Task) -> Sweep:
     """Sweep the exact meta-gradient of every K for each task, with a leading T."""
-    problem = subject.problem
-    run = eagerly(subject).per_task(
-        lambda theta, task: sweeps.sweep(step, at, problem, theta, task)
-    )
+    loop = loop_of(subject)
+    run = eagerly(subject).per_task(lambda theta, task: sweeps.sweep(loop, at, theta, task))
     result: Sweep = run(subject.theta, tasks)
     return result
 
@@ -63,10 +57,10 @@ def eagerly(subject: Subject) -> Lift:
     return replace(subject.lift, how=how, engine="eager")
 
 
-def step_of(subject: Subject) -> Step:
-    """Give the inner optimiser of a walker."""
+def loop_of(subject: Subject) -> Loop:
+    """Give the inner loop of a walker: what it descends, and by which steps."""
     assert isinstance(subject.algorithm, Algorithm)
-    return subject.algorithm.step
+    return subject.algorithm.loop(subject.problem)
 
 
 def some(probe: Explosion) -> int:

@@ -13,7 +13,7 @@ from metabench import edges
 from metabench.edges import Descent
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.growth import Array
-from metabench.probes.explosion.paths import HELD, chunks, eagerly, numpy, some, step_of
+from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
 from metabench.problem import Address, Task, tree_map
 from metabench.rows import Row
 from metabench.steps.sgd import SGD
@@ -34,9 +34,10 @@ def rates(
     advance: Callable[[int], None],
 ) -> list[Row]:
     """Give the stable rates by curvature, count them on held-out tasks, and tell the cause."""
-    step = step_of(subject)
+    step = loop_of(subject).step
     edge = edges.edge(step)
-    if edge is None or step.rate == 0:
+    learned = loop_of(subject).rates is not None
+    if edge is None or step.rate == 0 or learned:
         return [Row("stable_rate", status="withheld")]
     try:
         smallest, largest = _ends(probe, subject, phis, seed)
@@ -62,7 +63,7 @@ def rates(
 
 
 def _descend(subject: Subject, step: Step, steps: int) -> Callable[[Tensor, Task], Descent]:
-    problem = subject.problem
+    problem = loop_of(subject).problem
     return eagerly(subject).per_task(
         lambda theta, task: edges.descent(step, steps, problem, theta, task)
     )
@@ -70,7 +71,7 @@ def _descend(subject: Subject, step: Step, steps: int) -> Callable[[Tensor, Task
 
 def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[Array, Array]:
     """Find the ends of every inner Hessian: of all tasks at phi_0, of a quarter at each phi_K."""
-    problem = subject.problem
+    problem = loop_of(subject).problem
     P = phis.shape[2]
     size = max(HELD // (P * edges.PRODUCTS * phis.element_size()), 1)
     found = np.full((2, len(phis), len(probe.plan)), math.nan)

@@ -1,0 +1,218 @@
+"""Are the methods compared on one inner problem, against references that are known?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import metabench as mb
+from metabench.probes.agreement import Agreement, compare
+from metabench.rows import from_table, to_table
+
+BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.3, shots=3, queries=3)
+QUICK = {"tasks": 16, "at": (1, 10, 60), "budgets": (1, 4), "rounds": 1, "truncate": 3}
+
+
+def measured(algorithm, family=BOWL, **settings):
+    theta = family.theta(0)
+    subject = mb.Subject(family.problem(), family.sample, algorithm, theta)
+    probe = Agreement(**{**QUICK, **settings})
+    return probe, to_table(probe.measure(subject, 0))
+
+
+def one(table, quantity, at=None, of="", layer=""):
+    found = [r for r in from_table(table, quantity, of, layer) if at is None or r.at == at]
+    (row,) = found
+    return row
+
+
+@pytest.fixture(scope="module")
+def bowl():
+    return measured(mb.MAML(5, mb.SGD(0.3)))
+
+
+def closed(K, rate, strength, count, first_order=False):
+    """Of each task: (I - rate A)^K or lambda A^-1, A = a + lambda, times the query gradient."""
+    tasks = BOWL.sample(mb.Address.fresh(0, count), 0)
+    theta = BOWL.theta(0).numpy()
+    a, z = (leaf.numpy() for leaf in tasks.support)
+    b, y = (leaf.numpy() for leaf in tasks.query)
+    A = a.mean(1) + strength
+    least = ((a * z).mean(1) + strength * theta) / A
+    phi = least + (1 - rate * A) ** K * (theta - least)
+    slope = (b * (phi[:, None] - y)).mean(1)
+    back = (1 - rate * A) ** K
+    through = back + strength / A * (1 - back)  # the pull follows theta at every step
+    return slope if first_order else through * slope, strength / A * slope
+
+
+def test_every_method_is_its_closed_form_on_a_bowl(bowl):
+    _, table = bowl
+    best = closed(100_000, 0.3, 2.0, 16)[1]
+
+    for K in (1, 10, 60):
+        unrolled, implicit = closed(K, 0.3, 2.0, 16)
+        first, _ = closed(K, 0.3, 2.0, 16, first_order=True)
+        for name, grads in (("maml", unrolled), ("fomaml", first), ("cg 4", implicit)):
+            expected = np.median(compare.relative(grads, best))
+            assert one(table, "error", K, name).value == pytest.approx(expected, rel=1e-6, abs=1e-9)
+            expected = np.median(compare.relative(grads, unrolled))
+            found = one(table, "error_unrolled", K, name).value
+            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_unrolled_and_implicit_meet_where_the_inner_loop_converges(bowl):
+    _, table = bowl
+
+    assert one(table, "error", 60, "maml").value < 1e-10
+    assert one(table, "error", 60, "cg 4").value < 1e-10
+    assert one(table, "error", 60, "fomaml").value > 0.05
+    assert one(table, "minimum_found").value == pytest.approx(1.0)
+
+
+def test_the_parts_of_an_error_are_its_causes(bowl):
+    _, table = bowl
+
+    def part(name, K):
+        return one(table, "part", K, name).value
+
+    assert part("cg 4: inner convergence", 60) < 1e-10
+    assert part("cg 1: solver", 60) > 1e-3
+    assert part("cg 4: solver", 60) < 1e-10
+    assert 1e-9 < part("cg 4: arithmetic", 60) < 1e-5
+    assert part("fomaml: method", 60) > 0.05
+
+
+def test_parts_sum_to_the_error():
+    best, exact, double, rough = np.random.default_rng(0).normal(size=(4, 9, 3))
+
+    size = np.linalg.norm(best, axis=1)
+    rows = {r.of: r.value for r in compare.parts(best, exact, double, rough, 1, "x", True)}
+
+    gaps = {
+        "inner convergence": exact - best,
+        "solver": double - exact,
+        "arithmetic": rough - double,
+    }
+    assert np.allclose(sum(gaps.values()), rough - best)
+    for part, gap in gaps.items():
+        assert rows[f"x: {part}"] == pytest.approx(np.median(np.linalg.norm(gap, axis=1) / size))
+
+
+def test_findings_name_the_cheapest_and_the_cause(bowl):
+    probe, table = bowl
+    findings = {f.name: f for f in probe.diagnose(table)}
+
+    assert "Within 1% of the gradient at the inner minimum, cheapest is" in (
+        findings["cheapest_0.01"].claim
+    )
+    # whoever is cheapest is one of those within the target
+    for row in findings["cheapest_0.01"].evidence:
+        assert row.high <= 0.01
+
+
+def test_an_unconverged_inner_loop_is_the_cause():
+    probe, table = measured(mb.IMAML(2, mb.SGD(0.05), strength=1.0), at=(2,), pulls=())
+    findings = {f.name: f for f in probe.diagnose(table)}
+
+    assert one(table, "pull").value == pytest.approx(1.0)
+    assert findings["cause"].level == "warning"
+    assert "a better solver would buy nothing" in findings["cause"].repair
+
+
+def test_a_pull_that_is_too_weak_is_a_saddle_in_words():
+    """A bowl that bends down by 3 in one direction, under a pull of 2."""
+    bend = torch.tensor([1.0, -3.0], dtype=torch.float64)
+    layout = mb.Layout(("phi",), ((2,),))
+
+    def loss(phi, theta, data):
+        return (bend * phi**2).sum() / 2 + (phi**4).sum() / 4 - phi @ data[1].mean(0)
+
+    from metabench.problem import Layouts
+
+    family = mb.Quadratic(dim=2)
+    problem = mb.Problem(lambda t: t, loss, loss, Layouts(layout, layout))
+    subject = mb.Subject(
+        problem, family.sample, mb.MAML(1, mb.SGD(0.01)), torch.ones(2).double() / 9
+    )
+    probe = Agreement(**{**QUICK, "at": (1,), "pulls": ()})
+    table = to_table(probe.measure(subject, 0))
+    (saddle,) = [f for f in probe.diagnose(table) if f.name == "saddles"]
+
+    assert "of no argmin" in saddle.claim
+    assert saddle.level == "warning"
+
+
+def test_memory_grows_with_k_for_the_unroll_and_not_for_implicit(bowl):
+    _, table = bowl
+
+    def held(name):
+        return [one(table, "bytes", K, name).value for K in (10, 60)]
+
+    ten, many = held("maml")
+    assert many > 3 * ten
+    ten, many = held("cg 4")
+    assert many == ten
+    ten, many = held("fomaml")
+    assert many == ten
+
+
+def test_layers_are_told_apart():
+    family = mb.Sinusoid(hidden=(4,))
+    _, table = measured(mb.MAML(2), family, at=(2,), tasks=8, settle=20, pulls=())
+
+    layers = {r.layer for r in from_table(table, "error_unrolled", of="fomaml", layer=None)}
+    assert layers == {"", *family.problem().layouts.theta.names}
+
+
+@pytest.mark.parametrize(
+    ("settings", "family"),
+    [({"at": (0,)}, BOWL), ({"tasks": 1}, BOWL), ({}, replace(BOWL, dim=1)), ({}, mb.Ridge())],
+    ids=["K = 0", "one task", "P = 1", "phi and theta differ"],
+)
+def test_hard_cases_give_numbers_or_a_sentence(settings, family):
+    from matplotlib.figure import Figure
+
+    settings = {"at": (3,), "pulls": (), "settle": 50, **settings}
+    probe, table = measured(mb.MAML(0, mb.SGD(0.1)), family, **settings)
+
+    probe.diagnose(table)
+    for drawing in probe.drawings(table):
+        drawing.draw(Figure().subplots())
+
+
+def test_a_diverged_inner_loop_is_said_and_not_averaged():
+    probe, table = measured(mb.MAML(1, mb.SGD(1e30)), at=(40,), pulls=(), settle=20)
+
+    assert one(table, "error", 40, "maml").status == "diverged"
+    assert one(table, "cosine", 40, "maml").status == "diverged"
+    probe.diagnose(table)
+
+
+def test_a_black_box_is_withheld_in_words():
+    family = BOWL
+    box = mb.BlackBox(lambda theta, task: theta)
+    subject = mb.Subject(family.problem(), family.sample, box, family.theta(0))
+    probe = Agreement(**QUICK)
+
+    (finding,) = probe.diagnose(to_table(probe.measure(subject, 0)))
+
+    assert finding.name == "withheld"
+
+
+def test_forgetting_the_path_changes_no_bits():
+    from metabench.inner import FORGET, KEEP, adapt
+
+    family = BOWL
+    task = mb.Task(*(tuple(leaf[0] for leaf in part) for part in family.sample(
+        mb.Address.fresh(0, 1), 0)[:2]))  # fmt: skip
+    kept, gone = (
+        adapt(mb.Momentum(0.1), 7, family.problem(), family.theta(0), task, trail)
+        for trail in (KEEP, FORGET)
+    )
+
+    assert torch.equal(kept.last, gone.last)
+    assert gone.trail == ()
