@@ -33,9 +33,7 @@ def edge(step: Step) -> float | None:
     2 for gradient descent and 2 (1 + mu) for heavy-ball momentum
     (Cohen, Kaur, Li, Kolter & Talwalkar, 2021, https://arxiv.org/abs/2103.00065, appendix B).
     """
-    if isinstance(step, Momentum):
-        return 2 * (1 + step.momentum)
-    return 2.0 if isinstance(step, SGD) else None
+    return step.edge() if isinstance(step, SGD | Momentum) else None
 
 
 def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Tensor, Tensor]:

@@ -26,10 +26,8 @@ AT = (0, 1, 2, 5, 7)
 
 
 def swept(step, problem, theta, tasks, at=AT, how="vmap"):
-    lift = Lift(how, engine="eager")
-    return lift.per_task(lambda t, task: sweeps.sweep(Loop(problem, step), at, t, task))(
-        theta, tasks
-    )
+    lift, loop = Lift(how, engine="eager"), Loop(problem, step)
+    return lift.per_task(lambda t, task: sweeps.sweep(loop, at, t, task))(theta, tasks)
 
 
 @pytest.mark.parametrize("name", cases.STEPS)
@@ -153,7 +151,7 @@ def test_exponents_see_learned_rates():
     theta[2:] = torch.tensor([0.5, 3.0], dtype=torch.float64)
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
 
-    start = torch.eye(2, dtype=torch.float64)
+    start = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
     found, _ = sweeps.exponents(algorithm.loop(problem), 6, theta, task, start, 20)
 
     assert found.tolist() == pytest.approx([math.log(2), math.log(0.5)], rel=1e-6)

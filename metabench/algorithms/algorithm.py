@@ -105,8 +105,8 @@ class Algorithm(Estimator):
         """Give learned rates `(P,)` that multiply the step's own, None where it has none."""
         return None
 
-    def loop(self, problem: Problem) -> Loop:
-        """Give the inner loop that this algorithm walks on a problem."""
+    def loop(self, problem: Problem) -> Loop | None:
+        """Give the inner loop that this algorithm walks on a problem; None if it is no such one."""
         return Loop(self.inner(problem), self.step)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
+from metabench.algorithms.algorithm import Algorithm, Loop, MetaGrad, through_init
 from metabench.inner import Path, Rates, pullback, stage, walk
 from metabench.misuse import Misuse
 from metabench.problem import Data, Loss, Problem, Task
@@ -101,6 +101,13 @@ class MAMLPP(Algorithm):
         ]
         weights = [weight for weight in self.weights if weight] or [1.0]
         return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+
+    def loop(self, problem: Problem) -> Loop | None:
+        """Give the steps with their learned rates; None where norms differ from step to step."""
+        if self.per_step_norms and problem.norms:
+            return None
+        rates = self._rates(problem)
+        return Loop(problem, self.step if rates is None else replace(self.step, rate=1.0), rates)
 
     def _counted(self) -> list[int]:
         """List the k whose F(phi_k) counts."""

@@ -31,7 +31,10 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
 
 
 def _withheld(norm: Row) -> Finding:
-    claim = "Withheld: a black box keeps its inner loop to itself, so no path can be walked."
+    claim = (
+        "Withheld: a black box keeps its inner loop to itself, and norms that differ from step to "
+        "step make another loop of it at every length, so no path can be walked."
+    )
     repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
     return Finding("withheld", "info", claim, repair, (norm,))
 

@@ -31,7 +31,7 @@ SETTLED = 0.05, 0.1  # largest change by the last way: of the exponent, relative
 def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -> list[Row]:
     """Measure the norms over K and, from the same tasks, exponents and stable rates."""
     algorithm = subject.algorithm
-    if not isinstance(algorithm, Algorithm):
+    if not isinstance(algorithm, Algorithm) or algorithm.loop(subject.problem) is None:
         return [Row("norm", status="withheld")]
     probe, subject = walker(probe, subject, algorithm)
     total, done = _cost(probe), 0

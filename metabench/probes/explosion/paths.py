@@ -60,7 +60,9 @@ def eagerly(subject: Subject) -> Lift:
 def loop_of(subject: Subject) -> Loop:
     """Give the inner loop of a walker: what it descends, and by which steps."""
     assert isinstance(subject.algorithm, Algorithm)
-    return subject.algorithm.loop(subject.problem)
+    loop = subject.algorithm.loop(subject.problem)
+    assert loop is not None
+    return loop
 
 
 def some(probe: Explosion) -> int:
