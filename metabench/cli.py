@@ -115,6 +115,15 @@ def agreement(**options: Any) -> None:
 
 @main.command(epilog=EPILOG)
 @measuring
+def cost(**options: Any) -> None:
+    """Price every algorithm's meta-gradient, and say who buys the smallest error for it."""
+    from metabench.command import run
+
+    run("cost", **options)
+
+
+@main.command(epilog=EPILOG)
+@measuring
 def explosion(**options: Any) -> None:
     """Walk long inner loops: does the meta-gradient explode or vanish, where, and why?"""
     from metabench.command import run

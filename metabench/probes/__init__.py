@@ -2,6 +2,7 @@
 
 MEMBERS = {
     "agreement": "metabench.probes.agreement:Agreement",
+    "cost": "metabench.probes.cost:Cost",
     "explosion": "metabench.probes.explosion:Explosion",
     "spectrum": "metabench.probes.spectrum:Spectrum",
     "variance": "metabench.probes.variance:Variance",

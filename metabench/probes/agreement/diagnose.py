@@ -147,7 +147,7 @@ def _first_order(table: pd.DataFrame) -> list[Finding]:
     return [Finding("first_order", "warning" if bad else "info", claim, repair, (worst,))]
 
 
-def _cost(costs: dict[str, dict[int, Row]], line: Row) -> float:
+def _cost(costs: dict[str, dict[float, Row]], line: Row) -> float:
     return costs[line.of][int(line.at or 0)].value or 0.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import seaborn as sns
 
@@ -27,7 +27,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
             if line.value and cost is not None and cost.value:
                 x.append(cost.value)
                 y.append(line.value)
-        axes.plot(x, y, color=_colour(i), marker=MARKS[i % len(MARKS)], ms=4, lw=1, label=name)
+        axes.plot(x, y, **styled(i), label=name)
     _finish(axes, "seconds", "relative error")
 
 
@@ -41,7 +41,7 @@ def more(table: pd.DataFrame) -> list[Drawing]:
          "intervals. The unroll is that gradient; its line is arithmetic.", "relative error"),
     ]  # fmt: skip
     made = [
-        Drawing(title, caption, partial(_over_k, table, quantity=quantity, label=label))
+        Drawing(title, caption, partial(over_k, table, quantity=quantity, label=label))
         for quantity, title, caption, label in drawn
     ]
     caption = (
@@ -51,22 +51,21 @@ def more(table: pd.DataFrame) -> list[Drawing]:
     return [*made, Drawing("What is the error made of?", caption, lambda axes: _parts(table, axes))]
 
 
-def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[int, Row]]:
+def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[float, Row]]:
     """Sort the rows of a quantity by method and K; those under other pulls stay out."""
-    found: dict[str, dict[int, Row]] = {}
+    found: dict[str, dict[float, Row]] = {}
     for line in from_table(table, quantity, of=None):
         if line.at is not None and ":" not in line.of:
-            found.setdefault(line.of, {})[int(line.at)] = line
+            found.setdefault(line.of, {})[line.at] = line
     return found
 
 
-def _over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
+def over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
+    """Draw a quantity of each method against K."""
     for i, (name, lines) in enumerate(by_method(table, quantity).items()):
         rows = [line for line in lines.values() if line.value]
         K = [line.at or 0.0 for line in rows]
-        mark = MARKS[i % len(MARKS)]
-        axes.plot(K, [r.value or 0 for r in rows], color=_colour(i), marker=mark, ms=4, lw=1,
-                  label=name)  # fmt: skip
+        axes.plot(K, [r.value or 0 for r in rows], **styled(i), label=name)
     _finish(axes, "inner steps, K", label)
 
 
@@ -86,7 +85,8 @@ def _parts(table: pd.DataFrame, axes: Axes) -> None:
     axes.set_yticks(range(len(methods)), methods)
     axes.set_xscale("log")
     axes.set_xlabel("share of the gradient at the minimum")
-    axes.legend(frameon=False, fontsize=8)
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=8)
     sns.despine(ax=axes)
 
 
@@ -94,8 +94,14 @@ def _finish(axes: Axes, x: str, y: str) -> None:
     axes.set_xscale("symlog" if x.endswith("K") else "log")
     axes.set_yscale("log")
     axes.set(xlabel=x, ylabel=y)
-    axes.legend(frameon=False, fontsize=7)
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=7)
     sns.despine(ax=axes)
+
+
+def styled(i: int) -> dict[str, Any]:
+    """Give the i-th method's colour and mark."""
+    return {"color": _colour(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
 
 
 def _colour(i: int) -> object:

@@ -9,8 +9,7 @@ import numpy as np
 
 from metabench.lift import first_task
 from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.stats import Interval
+from metabench.rows import Row
 from metabench.work import work_of
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ def prices(probe: Agreement, cells: Cells, seed: int) -> list[Row]:
     rows = []
     for (name, K), subject in cells.items():
         seconds = taken[name, K]
-        middle = Interval(float(np.median(seconds)), min(seconds), max(seconds))
-        rows.append(row("seconds", middle, at=float(K), of=name))
+        rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(seconds))))
         algorithm, _ = subject.settled(subject.draw(address.part(0, 1), seed))
         task = first_task(subject.draw(address.part(0, 1), seed))
         work = work_of(algorithm, subject.problem, subject.theta, task)

@@ -1,0 +1,76 @@
+"""What does one meta-gradient cost, and which algorithm buys the smallest error for it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.misuse import Misuse
+from metabench.probes.probe import Drawing, Probe, Progress, silent
+from metabench.rows import Finding, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.subject import Subject
+
+
+@dataclass(frozen=True)
+class Cost(Probe):
+    """Seconds and bytes of every algorithm's meta-gradient, and the error that they buy.
+
+    The error is the mean squared distance |bias|^2 + V1 / B to the true meta-gradient of the same
+    inner loop, which MAML has without bias. `autograd` is reverse mode through the whole unroll,
+    what other libraries do.
+    (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761), chapters 3 and 12.
+    """
+
+    tasks: int = 256  # tasks that variance and bias are estimated from [tasks]
+    steps: tuple[int, ...] = (1, 5, 20)  # values of K that are timed; one's own joins them [steps]
+    sizes: tuple[int, ...] = (1, 5, 25, 100)  # values of B that are timed and told [tasks]
+    batch: int = 25  # the B you train with, which findings speak of [tasks]
+    rounds: int = 7  # times each is timed, in turn [calls]
+
+    axis: ClassVar[str] = "B"
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "Which algorithm buys the smallest error for its seconds?"
+    caption: ClassVar[str] = (
+        "Mean squared error to the true meta-gradient against the seconds spent on tasks, from the "
+        "measured bias, variance and seconds of each algorithm. A line that flattens is biased: "
+        "more tasks no longer help it. Whoever is lowest at your budget is the one to use."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to time nothing, and too few tasks for a variance."""
+        for name, least in (("tasks", 16), ("batch", 1), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name, least in (("steps", 0), ("sizes", 1)):
+            if min(getattr(self, name), default=-1) < least:
+                given = list(getattr(self, name))
+                raise Misuse(f"{name} is {given}; give values of at least {least}.")
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure `seconds` and `bytes` against K and B, and `mse` of each algorithm."""
+        from metabench.probes.cost.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say what a meta-gradient costs, and who is closest for a budget."""
+        from metabench.probes.cost.diagnose import diagnose
+
+        return diagnose(table, self.batch)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw the error against the seconds spent."""
+        from metabench.probes.cost.draw import draw
+
+        draw(table, axes)
+
+    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
+        """Add seconds and memory against K."""
+        from metabench.probes.cost.draw import more
+
+        return super().drawings(table) + more(table)

@@ -1,0 +1,45 @@
+"""The figures of the cost probe: error for seconds, and seconds and memory against K."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from metabench.probes.agreement.draw import by_method, over_k, styled
+from metabench.probes.probe import Drawing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the mean squared error that each budget of seconds buys."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, lines in by_method(table, "mse_by_seconds").items():
+        found[name] = [(at, line.value) for at, line in lines.items() if line.value]
+    for i, (name, points) in enumerate(found.items()):
+        if points:
+            axes.plot(*map(list, zip(*points, strict=True)), **styled(i), label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set(xlabel="seconds", ylabel="mean squared error")
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=7)
+
+
+def more(table: pd.DataFrame) -> list[Drawing]:
+    """Give seconds and bytes against K."""
+    return [
+        Drawing(
+            "How do seconds grow with K?",
+            "Median seconds of the meta-gradients of one task batch, calls in turn.",
+            partial(over_k, table, quantity="seconds_by_k", label="seconds"),
+        ),
+        Drawing(
+            "How does memory grow with K?",
+            "Bytes that one task's meta-gradient holds at once, counted. A flat line keeps no "
+            "path; autograd keeps every step's graph.",
+            partial(over_k, table, quantity="bytes", label="bytes"),
+        ),
+    ]

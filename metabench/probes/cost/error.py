@@ -1,0 +1,100 @@
+"""Mean squared error to the true meta-gradient, for tasks, for seconds and for bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench import pairs
+from metabench.probes.cost.rivals import EXACT, UNROLL
+from metabench.probes.explosion.growth import Array
+from metabench.problem import Address
+from metabench.rows import Row, row
+from metabench.stats import Moments, mean_norm_interval, variance_interval
+
+if TYPE_CHECKING:
+    from metabench.probes.cost import Cost
+    from metabench.subject import Subject
+
+BUDGETS = 10.0 ** np.arange(-3, 2)  # seconds
+MEBIBYTES = 4.0 ** np.arange(-2, 4)
+
+
+def errors(
+    probe: Cost,
+    lookeds: dict[str, Subject],
+    seconds: dict[str, float],
+    held: dict[str, float],
+    seed: int,
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """Give bias and variance of each algorithm, and the error that a budget buys.
+
+    Args:
+        probe: its settings.
+        lookeds: the subjects, by algorithm, at one K.
+        seconds: of one task, by algorithm.
+        held: bytes of one task, by algorithm.
+        seed: of the tasks.
+        advance: called with 1 after each algorithm.
+
+    Returns:
+        Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`.
+    """
+    grads: dict[str, Array] = {}
+    for name, looked in lookeds.items():
+        if name != UNROLL:
+            drawn = looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad
+            grads[name] = drawn.double().cpu().numpy()
+        advance(4)
+    if EXACT not in grads or not np.isfinite(grads[EXACT]).all():
+        return [Row("mse", status="diverged")]
+    true = Moments.of(grads[EXACT])
+    rows = []
+    for name, found in grads.items():
+        if not np.isfinite(found).all():
+            rows.append(Row("mse", of=name, status="diverged"))
+            continue
+        own, gap = Moments.of(found), Moments.of(found - grads[EXACT])
+        same = not gap.deviations.any() and gap.mean_squared == 0
+        bias = None if same else gap
+        rows.append(row("variance", variance_interval(own), of=name))
+        if bias is None:
+            rows.append(Row("bias", of=name, value=0.0, status="zero"))
+        else:
+            interval = mean_norm_interval(gap)
+            status = "ok" if interval.low > 0 else "unresolved"
+            rows.append(row("bias", interval, status, of=name))
+        rows += _budgets(probe, name, own, bias, seconds[name], held.get(name, 0.0))
+        if bias is not None:
+            rows += _even(true, own, gap, seconds, name)
+    return rows
+
+
+def _budgets(
+    probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, held: float
+) -> list[Row]:
+    def at(B: float, quantity: str, place: float) -> Row:
+        return row(quantity, pairs.squared_error(own, bias, B), at=place, of=name)
+
+    rows = [at(float(B), "mse", float(B)) for B in sorted({*probe.sizes, probe.batch})]
+    rows += [at(b / seconds, "mse_by_seconds", float(b)) for b in BUDGETS if b >= seconds]
+    room = [m for m in MEBIBYTES if held and m * 2**20 >= held]
+    return rows + [at(m * 2**20 / held, "mse_by_mebibytes", float(m)) for m in room]
+
+
+def _even(
+    true: Moments, own: Moments, gap: Moments, seconds: dict[str, float], name: str
+) -> list[Row]:
+    """Give the task batch, and the seconds, beyond which exactness pays."""
+    costs = seconds[EXACT], seconds[name]
+    found = {"break_even": (1.0, 1.0), "break_even_seconds": costs}
+    rows = []
+    for quantity, cost in found.items():
+        interval = pairs.break_even(true, own, gap, cost)
+        status = "ok" if math.isfinite(interval.high) else "unbounded"
+        rows.append(row(quantity, interval, status, of=name))
+    return rows

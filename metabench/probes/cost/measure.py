@@ -1,0 +1,108 @@
+"""Time every algorithm in turn, count its bytes, and estimate its error on the same tasks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from metabench.algorithms.algorithm import Algorithm
+from metabench.lift import first_task
+from metabench.orders import quantile_interval
+from metabench.probes.cost.error import errors
+from metabench.probes.cost.rivals import Make, rivals
+from metabench.probes.probe import Progress
+from metabench.problem import Address
+from metabench.rows import Row
+from metabench.stats import Interval
+from metabench.subject import Subject
+from metabench.work import work_of
+
+if TYPE_CHECKING:
+    from metabench.probes.cost import Cost
+
+Key = tuple[str, str, int]  # (algorithm, "K" or "B", its value)
+
+
+def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> list[Row]:
+    """Price every algorithm at each K for B = `batch`, at each B for one's own K, and its error."""
+    own = subject.algorithm
+    if not isinstance(own, Algorithm):
+        return [Row("seconds", status="withheld")]
+    made = rivals(subject, seed)
+    K = own.steps
+    ladder = tuple(sorted({*probe.steps, K}))
+    cells: dict[Key, tuple[Subject, int]] = {}
+    for name, make in made.items():
+        for k in ladder:
+            if looked := _looked(subject, make, k):
+                cells[name, "K", k] = looked, probe.batch
+        for B in probe.sizes:
+            if looked := _looked(subject, make, K):
+                cells[name, "B", B] = looked, B
+    total = (probe.rounds + 1) * len(cells) + len(made) * 4
+    done = 0
+
+    def advance(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        progress(min(done, total), total)
+
+    taken: dict[Key, list[float]] = {key: [] for key in cells}
+    for turn in range(probe.rounds + 1):  # the first is a warm-up
+        for key, (looked, B) in cells.items():
+            seconds = _seconds(looked, B, seed)
+            if turn:
+                taken[key].append(seconds)
+            advance()
+    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size))]
+    for (name, axis, value), (looked, _) in cells.items():
+        middle = quantile_interval(np.array(taken[name, axis, value]))
+        rows.append(_timed(f"seconds_by_{axis.lower()}", middle, value, name))
+        if axis == "K":
+            rows.append(Row("bytes", at=float(value), of=name, value=_bytes(looked, seed)))
+    each = {name: float(np.median(taken[name, "K", K])) / probe.batch
+            for name in made if (name, "K", K) in cells}  # fmt: skip
+    held = {r.of: r.value or 0.0 for r in rows if r.quantity == "bytes" and r.at == K}
+    lookeds = {name: cells[name, "K", K][0] for name in each}
+    rows += errors(probe, lookeds, each, held, seed, advance)
+    progress(total, total)
+    return rows
+
+
+def _looked(subject: Subject, make: Make, K: int) -> Subject | None:
+    """Look through an algorithm with K steps; None where it takes none, as reptile does 0."""
+    try:
+        return replace(subject, algorithm=make(K))
+    except ValueError:  # Misuse
+        return None
+
+
+def _timed(quantity: str, seconds: Interval, at: int, name: str) -> Row:
+    """Give the median; below six calls its order statistics don't reach 95 %."""
+    value, low, high = seconds
+    if not np.isfinite([low, high]).all():
+        return Row(quantity, at=float(at), of=name, value=value)
+    return Row(quantity, at=float(at), of=name, value=value, low=low, high=high)
+
+
+def _seconds(subject: Subject, B: int, seed: int) -> float:
+    address = Address.fresh(0, B)
+    if subject.theta.device.type == "cuda":
+        torch.cuda.synchronize(subject.theta.device)
+    begun = time.perf_counter()
+    subject.meta_gradients(address, seed)
+    if subject.theta.device.type == "cuda":
+        torch.cuda.synchronize(subject.theta.device)
+    return time.perf_counter() - begun
+
+
+def _bytes(subject: Subject, seed: int) -> float:
+    """Count the most bytes that one task's meta-gradient holds at once."""
+    tasks = subject.draw(Address.fresh(0, 1), seed)
+    algorithm, _ = subject.settled(tasks)
+    work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))
+    return float(work.bytes)

@@ -1,0 +1,142 @@
+"""Is what an algorithm costs counted rightly, and the error that it buys a closed form?"""
+
+from __future__ import annotations
+
+import cases
+import oracles
+import pytest
+from matplotlib.figure import Figure
+
+import metabench as mb
+from metabench.probes.cost import Cost
+from metabench.probes.cost.rivals import Autograd, rivals
+from metabench.rows import from_table, to_table
+
+BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.5, shots=3, queries=3, offset=2.0)
+QUICK = {"tasks": 2048, "steps": (1, 10), "sizes": (1, 4), "batch": 4, "rounds": 1}
+
+
+def measured(algorithm, family=BOWL, **settings):
+    subject = mb.Subject(family.problem(), family.sample, algorithm, family.theta(0))
+    probe = Cost(**{**QUICK, **settings})
+    return probe, to_table(probe.measure(subject, 0))
+
+
+def one(table, quantity, of, at=None):
+    found = [r for r in from_table(table, quantity, of) if at is None or r.at == at]
+    (row,) = found
+    return row
+
+
+def near(row, truth):
+    """Within four standard errors: coverage at 95 % is measured in reports/paths_calibration."""
+    return abs(row.value - truth) <= row.high - row.low
+
+
+@pytest.fixture(scope="module")
+def bowl():
+    return measured(mb.MAML(2, mb.SGD(0.5)))
+
+
+@pytest.mark.parametrize("name", cases.STEPS)
+def test_autograd_is_autograd_through_the_unroll(name):
+    problem, algorithm = cases.problem(), Autograd(3, cases.STEPS[name])
+    theta, task = cases.theta(problem), cases.one(cases.tasks(1), 0)
+
+    found = algorithm(problem, theta, task)
+
+    assert oracles.relative(found.grad, oracles.unrolled(algorithm, problem, theta, task)) < 1e-12
+
+
+def test_errors_hold_the_closed_forms(bowl):
+    _, table = bowl
+    exact, short = (BOWL.truth(BOWL.theta(0), 2, 0.5, first) for first in (False, True))
+    bias = float(((short.mean - exact.mean) ** 2).sum())
+
+    assert one(table, "bias", "maml").status == "zero"
+    found = one(table, "bias", "fomaml")
+    assert near(found, bias)
+    for name, variance, squared in (("maml", exact.variance, 0), ("fomaml", short.variance, bias)):
+        for B in (1, 4):
+            row = one(table, "mse", name, B)
+            assert near(row, squared + variance / B)
+
+
+def test_a_budget_of_seconds_buys_the_tasks_it_has_time_for(bowl):
+    _, table = bowl
+    seconds = one(table, "seconds_by_k", "maml", 2).value / 4
+    variance = one(table, "variance", "maml").value
+
+    assert one(table, "mse_by_seconds", "maml", 1.0).value == pytest.approx(variance * seconds)
+
+
+def test_memory_is_flat_for_what_keeps_no_path(bowl):
+    _, table = bowl
+
+    def grown(name):
+        return one(table, "bytes", name, 10).value / one(table, "bytes", name, 1).value
+
+    assert grown("fomaml") == pytest.approx(1, abs=0.05)
+    assert grown("imaml") == pytest.approx(1, abs=0.05)
+    assert grown("maml") > 2
+    assert grown("autograd") > 2
+
+
+def test_findings_speak_of_the_budget(bowl):
+    probe, table = bowl
+    findings = {f.name: f for f in probe.diagnose(table)}
+
+    assert findings["best_mse"].claim.startswith("At B = 4 the mean squared error is smallest for")
+    assert "keeps only phi" in findings["memory"].repair
+    assert "autograd through the unroll" in findings["unroll"].claim
+    for drawing in probe.drawings(table):
+        drawing.draw(Figure().subplots())
+
+
+def test_a_better_algorithm_is_only_named_where_intervals_part():
+    rows = [mb.Row("mse", at=4.0, of=name, value=v, low=v - 1, high=v + 1)
+            for name, v in (("maml", 5.0), ("fomaml", 6.0))]  # fmt: skip
+
+    (near,) = Cost(**QUICK).diagnose(to_table(rows))
+    (far,) = Cost(**QUICK).diagnose(to_table([rows[0], rows[1]._replace(value=9.0, low=8.0)]))
+
+    assert "neither is shown to be better" in near.claim
+    assert far.repair == "Use --algo maml at this budget."
+
+
+def test_what_learns_more_than_theta_is_left_out():
+    subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), BOWL.theta(0))
+
+    names = rivals(subject, 0)
+
+    assert {"maml", "fomaml", "imaml", "reptile", "autograd"} <= set(names)
+    assert "meta_sgd" not in names
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "family"),
+    [
+        (mb.MAML(0), BOWL),
+        (mb.MAML(1, mb.SGD(0.1)), mb.Quadratic(dim=1)),
+        (mb.MAML(2, mb.SGD(0.1)), mb.Ridge()),
+        (mb.MAML(12, mb.SGD(1e30)), BOWL),
+    ],
+    ids=["K = 0", "P = 1", "phi and theta differ", "diverged"],
+)
+def test_hard_cases_give_numbers_or_a_sentence(algorithm, family):
+    probe, table = measured(algorithm, family, tasks=16, steps=(1,), sizes=(1,))
+
+    probe.diagnose(table)
+    for drawing in probe.drawings(table):
+        drawing.draw(Figure().subplots())
+
+
+def test_a_black_box_is_withheld_in_words():
+    subject = mb.Subject(
+        BOWL.problem(), BOWL.sample, mb.BlackBox(lambda theta, task: theta), BOWL.theta(0)
+    )
+    probe = Cost(**QUICK)
+
+    (finding,) = probe.diagnose(to_table(probe.measure(subject, 0)))
+
+    assert finding.name == "withheld"
