@@ -15,7 +15,7 @@ from metabench.problem import Layouts
 from metabench.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.0, shots=3, queries=3)
-QUICK = {"tasks": 64, "steps": 20, "rounds": 1, "precision": False}
+QUICK = {"tasks": 64, "steps": 20, "rounds": 1, "precision": False, "mitigated": 0}
 
 
 def subject(algorithm, family=BOWL, theta=None):
@@ -128,6 +128,24 @@ def test_stable_rates_are_counted_on_held_out_tasks():
     for rate in clear:
         row = counts[rate]
         assert row.value == pytest.approx(np.mean(rate * held_out > 2))
+
+
+def test_mitigations_leave_and_cost_what_the_closed_forms_say():
+    """Half the rate at curvature about 1 and K = 10; and clipping, whose share is its quantile."""
+    far = replace(BOWL, offset=3.0)
+    probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), far, mitigated=10)
+    plain, slow = (closed_form(far, rate, 10, 64) for rate in (2.6, 1.3))
+
+    assert one(table, "norm_left", 10, "rate x 0.5").value == pytest.approx(np.median(slow / plain))
+    first = one(table, "norm_left", 10, "first order").value
+    assert first == pytest.approx(1.6**-10, rel=0.3)
+    clips = [r for r in from_table(table, "share_clipped", of=None) if "norm" in r.of]
+    assert [r.value for r in clips] == pytest.approx([0.5, 0.25, 0.1], abs=0.02)
+    largest = float(clips[0].of.rpartition(" ")[2])
+    expected = np.median(np.minimum(1, largest / plain))
+    assert one(table, "norm_left", 10, clips[0].of).value == pytest.approx(expected, rel=0.01)
+    (tried,) = [f for f in probe.diagnose(table) if f.name == "mitigation"]
+    assert "to the exact mean meta-gradient" in tried.claim
 
 
 def test_who_diverged_first_is_named():

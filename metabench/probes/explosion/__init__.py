@@ -32,6 +32,7 @@ class Explosion(Probe):
     at: tuple[int, ...] = ()  # values of K; empty: 0, 1, 2, 5, 10, 20, .. up to steps [steps]
     directions: int = 3  # leading Lyapunov exponents, 0 for none [exponents]
     rounds: int = 2  # ways back and forth that settle them, 1 or more [rounds]
+    mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
     precision: bool = True  # walk the paths in the other precision as well: float32 or float64
 
     axis: ClassVar[str] = "K"
@@ -46,7 +47,8 @@ class Explosion(Probe):
 
     def __post_init__(self) -> None:
         """Refuse to walk nowhere."""
-        for name, least in (("steps", 0), ("tasks", 1), ("directions", 0), ("rounds", 1)):
+        for name, least in (("steps", 0), ("tasks", 1), ("directions", 0), ("rounds", 1),
+                            ("mitigated", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.at and not (min(self.at) >= 0 and max(self.at) <= self.steps):

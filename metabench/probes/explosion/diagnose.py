@@ -25,6 +25,7 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_growth(table, norms),
         *_cause(table),
         *_rates(table),
+        *_tried(table),
         *_precision(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
@@ -171,6 +172,28 @@ def _rates(table: pd.DataFrame) -> list[Finding]:
         repair = f"Lower the inner rate to {number(most.low or most.value)} or less."
         return [Finding("past_edge", "warning", claim, repair, evidence)]
     return [Finding("stable", "info", claim, "Nothing to change.", evidence)]
+
+
+def _tried(table: pd.DataFrame) -> list[Finding]:
+    """Name the mitigation that keeps the direction best among those shown to cut the variance."""
+    spread = {r.of: r for r in from_table(table, "variance_left", of=None)}
+    angles = {r.of: r for r in from_table(table, "cosine", of=None) if r.low is not None}
+    cutting = [of for of in angles if of in spread and (spread[of].high or math.inf) < 0.5]
+    if not cutting:
+        return []
+    best = max(cutting, key=lambda of: angles[of].low or -1.0)
+    norm = next(r for r in from_table(table, "norm_left", of=best))
+    bias = next(r for r in from_table(table, "bias", of=best))
+    claim = (
+        f"Of what was tried at K = {norm.at:.0f} on the same tasks, {best} halves the variance or "
+        f"better at the best angle: it leaves {percents(spread[best])} of it and "
+        f"{percents(norm)} of the median norm, at a cosine of {number(angles[best].value)} "
+        f"{interval(angles[best])} to the exact mean meta-gradient (squared bias "
+        f"{number(bias.value)} {interval(bias)})."
+    )
+    repair = "Try it if growth is what hurts; otherwise it only adds bias."
+    evidence = (spread[best], norm, angles[best], bias)
+    return [Finding("mitigation", "info", claim, repair, evidence)]
 
 
 def _precision(table: pd.DataFrame) -> list[Finding]:

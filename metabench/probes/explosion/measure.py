@@ -13,6 +13,7 @@ from metabench import sweeps
 from metabench.algorithms.algorithm import Algorithm
 from metabench.probes.explosion import growth
 from metabench.probes.explosion.growth import Array, Walk, quantile
+from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
 from metabench.probes.explosion.rates import rates
 from metabench.probes.probe import Progress
@@ -33,6 +34,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     algorithm = subject.algorithm
     if not isinstance(algorithm, Algorithm) or algorithm.loop(subject.problem) is None:
         return [Row("norm", status="withheld")]
+    given = subject
     probe, subject = walker(probe, subject, algorithm)
     total, done = _cost(probe), 0
 
@@ -59,6 +61,8 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     if probe.directions and probe.steps:
         rows += _exponents(probe, subject, address, seed, advance)
     rows += rates(probe, subject, torch.cat(phis), seed, advance)
+    if min(probe.mitigated, probe.steps) and loop_of(subject).rates is None:
+        rows += mitigations(probe, given, algorithm, seed, advance)
     progress(total, total)
     return rows
 
@@ -66,7 +70,11 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
 def _cost(probe: Explosion) -> int:
     walks = 2 if probe.precision else 1
     exponents = probe.rounds * probe.directions > 0
-    return probe.tasks * walks + exponents * some(probe) + 6 * probe.tasks
+    return (
+        probe.tasks * walks
+        + exponents * some(probe)
+        + (6 + 7 * bool(probe.mitigated)) * probe.tasks
+    )
 
 
 def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:

@@ -1,0 +1,108 @@
+"""What is tried against growth on the same tasks: how much of it goes, and what bias is paid?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench import pairs, stats
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.maml import MAML
+from metabench.probes.explosion.growth import Array, quantile
+from metabench.probes.explosion.paths import eagerly, numpy
+from metabench.problem import Address
+from metabench.rows import Row, row
+from metabench.stats import Moments, mean_norm_interval
+
+if TYPE_CHECKING:
+    from metabench.algorithms.algorithm import Algorithm
+    from metabench.probes.explosion import Explosion
+    from metabench.subject import Subject
+
+CLIPPED = (0.5, 0.75, 0.9)  # quantiles of norms, and of largest entries, taken as thresholds
+SLOWER = (0.5, 0.25)  # times the inner rate
+BACK = 5  # steps that truncation goes back
+
+
+def mitigations(
+    probe: Explosion,
+    subject: Subject,
+    algorithm: Algorithm,
+    seed: int,
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """Hold each mitigation against the exact meta-gradient at one K, task by task.
+
+    Clipping acts on each task's meta-gradient, or on its inner gradients; the rest are other
+    algorithms or settings of the inner loop.
+    """
+    K = min(probe.mitigated, probe.steps)
+    exact = MAML(K, algorithm.step, algorithm.batch)
+    plain = _gradients(probe, subject, exact, seed)
+    advance(probe.tasks)
+    if not np.isfinite(plain).all():
+        return [Row("norm_left", at=float(K), status="diverged")]
+    rows = []
+    for name, grads, clipped in _clips(plain):
+        share = stats.share_interval(int(clipped.sum()), len(clipped))
+        rows.append(row("share_clipped", share, at=float(K), of=name))
+        rows += _held(plain, grads, K, name)
+    for name, other in _others(exact):
+        rows += _held(plain, _gradients(probe, subject, other, seed), K, name)
+        advance(probe.tasks)
+    return rows
+
+
+def _gradients(probe: Explosion, subject: Subject, algorithm: Algorithm, seed: int) -> Array:
+    """Give one algorithm's meta-gradients of the tasks, `(T, Q)`."""
+    looked = replace(subject, algorithm=algorithm, lift=replace(eagerly(subject), chunk=64))
+    return numpy(looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad)
+
+
+def _clips(plain: Array) -> Iterator[tuple[str, Array, Array]]:
+    """Clip each task's meta-gradient, by norm and by value; which tasks that changes."""
+    norms, largest = np.linalg.norm(plain, axis=1), np.abs(plain).max(1)
+    for share in CLIPPED:
+        limit = float(np.quantile(norms, share))
+        scale = np.minimum(1, limit / np.where(norms > 0, norms, 1))
+        yield f"clip norm {limit:.3g}", plain * scale[:, None], norms > limit
+    for share in CLIPPED:
+        limit = float(np.quantile(largest, share))
+        yield f"clip value {limit:.3g}", np.clip(plain, -limit, limit), largest > limit
+
+
+def _others(exact: MAML) -> Iterator[tuple[str, Algorithm]]:
+    """Give what else is tried, at the same K."""
+    K, step, batch = exact.steps, exact.step, exact.batch
+    for by in SLOWER:
+        yield f"rate x {by:g}", replace(exact, step=replace(step, rate=by * step.rate))
+    yield "inner clip 1", replace(exact, step=replace(step, clip_norm=1.0))
+    if K > BACK:
+        yield f"truncate {BACK}", replace(exact, truncate=BACK)
+    yield "first order", FOMAML(K, step, batch)
+    yield "implicit", IMAML(K, step, batch)
+
+
+def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
+    """Give the norm and the variance that are left, and the bias that is paid."""
+    if not np.isfinite(grads).all():
+        return [Row("norm_left", at=float(K), of=name, status="diverged")]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = np.linalg.norm(grads, axis=1) / np.linalg.norm(plain, axis=1)
+    rows = [quantile("norm_left", left, at=float(K), of=name)]
+    if len(plain) < 4:
+        return rows
+    a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
+    bias = mean_norm_interval(d)
+    status = "ok" if bias.low > 0 else "unresolved"
+    rows.append(row("bias", bias, status, at=float(K), of=name))
+    angle = row("cosine", pairs.cosine(a, b, d), at=float(K), of=name)
+    rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
+    ratio = pairs.log_ratio(a, b)
+    state = "ok" if math.isfinite(ratio.value) else "degenerate"
+    return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]

@@ -1,0 +1,234 @@
+"""Do the intervals of `metabench explosion`, `agreement` and `cost` cover? On noisy quadratics.
+
+    python reports/paths_calibration/run.py --repetitions 1000
+
+draws as many independent samples of tasks, whose paths and meta-gradients are closed forms (the
+tests hold the probes to the very same forms at 1e-6 and better), hands them to the probes' own
+statistics, and holds every interval against quantiles and means over 100,000 other tasks. Writes
+`coverage.csv` and `coverage.md` beside this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metabench import Quadratic, pairs
+from metabench.probes.agreement import compare
+from metabench.probes.explosion import growth, stable
+from metabench.probes.explosion.growth import Walk
+from metabench.problem import Address
+from metabench.rows import Row, row
+from metabench.stats import Moments, mean_norm_interval, share_interval, variance_interval
+
+HERE = Path(__file__).parent
+REQUIRED = 0.92, 0.99
+AT = (0, 1, 2, 5, 10, 20)
+PULL = 2.0
+LARGE, CHUNK = 100_000, 20_000
+BATCH = 4.0
+Array = NDArray[np.float64]
+Key = tuple[str, str, float]  # quantity, of, at
+
+
+class Setting(NamedTuple):
+    """A problem, an inner rate and a sample size."""
+
+    name: str
+    family: Quadratic
+    rate: float
+    tasks: int
+
+
+MILD = Quadratic(dim=6, shots=3, queries=3, jitter=0.6)
+SETTINGS = (
+    Setting("fading", MILD, 0.4, 128),
+    Setting("mixed", Quadratic(dim=3, condition=2, shots=2, queries=3, jitter=0.8), 1.6, 128),
+    Setting("exploding", Quadratic(dim=2, condition=1.5, shots=2, jitter=0.5), 2.4, 64),
+    Setting("one dimension", Quadratic(dim=1, shots=4, queries=2, jitter=0.9, noise=2.0), 0.7, 32),
+)
+
+
+class Forms(NamedTuple):
+    """Closed forms of T tasks: curvature and minimum of support and query, `(T, P)` each."""
+
+    a: Array
+    z: Array
+    b: Array
+    y: Array
+    theta: Array
+
+    @classmethod
+    def of(cls, setting: Setting, seed: int, count: int, start: int = 0) -> Forms:
+        """Draw the tasks `start .. start + count - 1` of a seed."""
+        family = setting.family
+        tasks = family.sample(Address.fresh(start, count), seed)
+        (a, z), (b, y) = ([leaf.numpy() for leaf in part] for part in (tasks.support, tasks.query))
+        support, query = a.mean(1), b.mean(1)
+        theta = family.theta(0).numpy()
+        return cls(support, (a * z).mean(1) / support, query, (b * y).mean(1) / query, theta)
+
+    def path(self, K: int, rate: float, pull: float = 0.0) -> tuple[Array, Array]:
+        """Give phi_K and what a cotangent of it becomes at theta, by coordinates, `(T, P)` each."""
+        A = self.a + pull
+        least = (self.a * self.z + pull * self.theta) / A
+        back = (1 - rate * A) ** K
+        return least + back * (self.theta - least), back + pull / A * (1 - back)
+
+    def slope(self, phi: Array) -> Array:
+        """Give the query gradient at phi, `(T, P)`."""
+        return self.b * (phi - self.y)
+
+    def walk(self, rate: float) -> Walk:
+        """Give what the explosion probe would measure."""
+        paths = [self.path(K, rate) for K in AT]
+        norms, ends, starts = (
+            np.stack([np.linalg.norm(part, axis=1) for part in parts], 1)
+            for parts in (
+                [back * self.slope(phi) for phi, back in paths],
+                [self.slope(phi) for phi, _ in paths],
+                [back * self.slope(phi) for phi, back in paths],
+            )
+        )
+        inner = np.stack([(self.a * (phi - self.z) ** 2).sum(1) / 2 for phi, _ in paths], 1)
+        outer = np.stack([(self.b * (phi - self.y) ** 2).sum(1) / 2 for phi, _ in paths], 1)
+        last = self.slope(paths[-1][0])
+        adjoint = np.stack(
+            [np.linalg.norm((1 - rate * self.a) ** (AT[-1] - k) * last, axis=1)
+             for k in range(AT[-1] + 1)], 1)  # fmt: skip
+        fine = np.ones((len(self.a), AT[-1] + 1, 1), bool)
+        return Walk(AT, norms, {}, ends, starts, inner, outer, adjoint, fine, fine)
+
+
+def measured(setting: Setting, forms: Forms) -> list[Row]:
+    """Give the rows that the probes print of these tasks, from their own statistics."""
+    rate = setting.rate
+    rows = growth.rows_of(forms.walk(rate), ("phi",))
+    top = np.log(np.abs(1 - rate * forms.a)).max(1)
+    rows.append(growth.quantile("exponent", top[: len(top) // 4], least=-math.inf, of="1"))
+    largest = forms.a.max(1)
+    rows += stable.thresholds(largest, 2.0, rate)
+    rows.append(row("unstable", share_interval(_unstable(forms, rate), len(largest)), of="rate"))
+    phi, back = forms.path(5, rate / 4, PULL)
+    unrolled, first = back * forms.slope(phi), forms.slope(phi)
+    phi, _ = forms.path(2000, rate / 4, PULL)
+    best = PULL / (forms.a + PULL) * forms.slope(phi)
+    for name, grads in (("unrolled", unrolled), ("first order", first)):
+        rows += compare.against(grads, best, 5, name, "")
+    phi, back = forms.path(5, rate / 4)
+    own, gap = (Moments.of(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
+    exact = Moments.of(back * forms.slope(phi))
+    rows += [
+        row("variance", variance_interval(own)),
+        row("bias", mean_norm_interval(gap)),
+        row("mse", pairs.squared_error(own, gap, BATCH)),
+        row("break_even", pairs.break_even(exact, own, gap)),
+    ]
+    return rows
+
+
+def _unstable(forms: Forms, rate: float) -> int:
+    return int((np.abs(1 - rate * forms.a) > 1).any(1).sum())
+
+
+class Truth(NamedTuple):
+    """Means and quantiles over a large sample of other tasks."""
+
+    rows: dict[Key, Row]
+
+    @classmethod
+    def of(cls, setting: Setting) -> Truth:
+        """Measure the large sample once: its point estimates are the truth."""
+        parts = [Forms.of(setting, 10**9, CHUNK, at) for at in range(0, LARGE, CHUNK)]
+        joined = [np.concatenate(each) for each in list(zip(*parts, strict=True))[:4]]
+        whole = Forms(joined[0], joined[1], joined[2], joined[3], parts[0].theta)
+        found = {key(line): line for line in measured(setting, whole)}
+        return cls(found)
+
+
+def key(line: Row) -> Key:
+    """Name a row."""
+    return line.quantity, line.of, -1.0 if line.at is None else float(line.at)
+
+
+def covered(setting: Setting, truth: Truth, seed: int) -> Iterator[tuple[Key, bool, bool]]:
+    """Yield each interval's key, whether it holds the truth, and whether both ends are bounded."""
+    for line in measured(setting, Forms.of(setting, seed, setting.tasks)):
+        other = truth.rows.get(key(line))
+        if line.value is None or other is None or other.value is None or line.low is None:
+            continue
+        if line.quantity == "diverged" or line.low == line.high == other.value:
+            continue  # nothing varies: |v_K| / |v_K|, a share that is zero by construction
+        high = math.inf if line.high is None else line.high
+        slack = 1e-9 * abs(other.value)
+        yield key(line), line.low - slack <= other.value <= high + slack, math.isfinite(high)
+
+
+@click.command(help=__doc__)
+@click.option("--repetitions", default=1000, show_default=True, help="Samples a setting.")
+def main(repetitions: int) -> None:
+    """Write the table and the page."""
+    lines = []
+    for setting in SETTINGS:
+        truth = Truth.of(setting)
+        outcomes: dict[Key, list[tuple[bool, bool]]] = {}
+        for seed in range(1, repetitions + 1):
+            for name, hit, bounded in covered(setting, truth, seed):
+                outcomes.setdefault(name, []).append((hit, bounded))
+        for (quantity, of, at), hits in outcomes.items():
+            share = share_interval(sum(hit for hit, _ in hits), len(hits))
+            lines.append((setting.name, setting.tasks, quantity, of, at if at >= 0 else None,
+                          len(hits), *share, np.mean([b for _, b in hits])))  # fmt: skip
+    header = ["setting", "tasks", "quantity", "of", "at", "repetitions", "coverage", "low", "high",
+              "bounded"]  # fmt: skip
+    table = pd.DataFrame(lines, columns=header)
+    table.to_csv(HERE / "coverage.csv", index=False, float_format="%.4g")
+    (HERE / "coverage.md").write_text(page(table, repetitions), encoding="utf-8")
+    click.echo(page(table, repetitions))
+
+
+def page(table: pd.DataFrame, repetitions: int) -> str:
+    """Say how many lie within what is required, and which don't."""
+    low, high = REQUIRED
+    fine = table["coverage"].between(low, high)
+    by = table.groupby("quantity")["coverage"].agg(["count", "min", "median", "max"])
+    words = [
+        "# Coverage of the intervals of explosion, agreement and cost",
+        "",
+        f"`python reports/paths_calibration/run.py --repetitions {repetitions}`",
+        "",
+        f"{fine.sum()} of {len(table)} intervals that are meant to cover 95 % lie within "
+        f"[{low:.0%}, {high:.0%}].",
+        "",
+        "| quantity | intervals | least | median | most |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {int(r['count'])} | {r['min']:.3f} | {r['median']:.3f} | {r['max']:.3f} |"
+          for name, r in by.iterrows()),
+        "",
+        "Outside:",
+        "",
+        "| setting | tasks | quantity | of | at | coverage | bounded |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {r.setting} | {r.tasks} | {r.quantity} | {r.of} | "
+          f"{place(r.at)} | {r.coverage:.3f} "
+          f"[{r.low:.3f}, {r.high:.3f}] | {r.bounded:.2f} |"
+          for r in table[~fine].itertuples()),
+        "",
+    ]  # fmt: skip
+    return "\n".join(words)
+
+
+def place(at: object) -> str:
+    """Write where a row was measured."""
+    return f"{at:g}" if isinstance(at, float) and at == at else ""
+
+
+if __name__ == "__main__":
+    main()
