@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -204,13 +204,15 @@ def test_help_and_the_list_import_nothing_heavy(command):
 
 @pytest.mark.parametrize("command", [["--help"], ["variance", "--help"], ["list", "--help"]])
 def test_help_takes_less_than_half_a_second(command):
+    """Of processor time, which other work on the machine disturbs least."""
     seconds = []
     for _ in range(3):
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "metabench.cli", *command], capture_output=True, check=True
         )
-        seconds.append(time.perf_counter() - begun)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     assert min(seconds) < 0.5
 
