@@ -5,13 +5,15 @@
 runs the probe on as many independent seeds, holds every interval it prints against the closed form,
 and writes `coverage.csv` and the page `coverage.md` beside this file, anew every few seeds. With
 `--signal` it leaves out the redraws, which take most of the time, and writes `signal.csv` and
-`signal.md`: variances, slope, noise scale and signal-to-noise alone.
+`signal.md`: variances, slope, noise scale and signal-to-noise alone. With `--sources` it
+makes the redraws alone, and writes `sources.csv` and `sources.md`: components, shares, and what
+advice on a budget foretells.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,15 +23,30 @@ import click
 import numpy as np
 import pandas as pd
 
-from metabench import FOMAML, MAML, SGD, Algorithm, Lift, Quadratic, Subject, Variance
+from metabench import (
+    FOMAML,
+    MAML,
+    SGD,
+    Algorithm,
+    Lift,
+    Quadratic,
+    Subject,
+    Variance,
+    crossed,
+    twostage,
+)
 from metabench.families.moments import Truth, gaussian_top_share
-from metabench.probes.variance import measure
+from metabench.probes.variance import components, measure
+from metabench.probes.variance.gather import gather
 from metabench.rows import Row
 from metabench.stats import share_interval
 from metabench.tails import TOP
+from metabench.twostage import Plan
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
+PLANS = Plan(10, 1), Plan(5, 4)  # whose variance is foretold
+TOGETHER = 20  # repetitions that are computed at once where only redraws are asked for
 EVERY = 20  # seeds between two versions of the tables
 Key = tuple[str, str, float]  # quantity, of, at
 Outcomes = dict[Key, list[tuple[bool, bool]]]  # (holds the truth, is bounded)
@@ -145,14 +162,46 @@ def covered(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bool]]:
     subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), lift)
     again = {"redrawn": setting.redrawn, "ladder": setting.ladder, "memory": "1GiB"}
     probe = Variance(setting.tasks, sizes=setting.sizes, **again)
-    for row in probe.measure(subject, seed):
-        value = None if row.low is None else expected(setting, row)
-        if value is None or row.low is None:
+    for line in probe.measure(subject, seed):
+        value = None if line.low is None else expected(setting, line)
+        if value is None or line.low is None:
             continue
-        high = float("inf") if row.high is None else row.high
-        key = row.quantity, row.of, row.at or 0.0
+        high = float("inf") if line.high is None else line.high
+        key = line.quantity, line.of, line.at or 0.0
         # a truth of exactly zero may be met by an interval that ends there
-        yield key, row.low - 1e-12 <= value <= high + 1e-12, row.high is not None
+        yield key, line.low - 1e-12 <= value <= high + 1e-12, line.high is not None
+
+
+def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bool]]:
+    """Yield the same of components, shares, and the variances foretold for two plans.
+
+    A seed's tasks stand for `TOGETHER` repetitions, each with tasks of its own.
+    """
+    family, again, truth = setting.family, min(setting.redrawn, setting.tasks // 2), setting.truth()
+    lift = Lift(chunk=2**14)
+    subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), lift)
+    states = components.redraws(subject, seed)
+    design = components.plan(again, states)
+    whole = components.crossed(design._replace(tasks=again * TOGETHER))
+    sample = gather(subject, whole, seed, 1, 2**30, _nothing).columns(0, family.dim)
+    for part in np.split(sample, TOGETHER):
+        found = crossed.components(crossed.Squares.of(part, design), design)
+        for line in components.rows(found, states, ""):
+            value = None if line.low is None else expected(setting, line)
+            if value is not None and line.low is not None and line.high is not None:
+                yield (line.quantity, line.of, 0.0), line.low <= value <= line.high, True
+        between, within = found["task"], found["total"] + found["task"].scaled(-1)
+        task = truth.components["task"]
+        for plan in PLANS:
+            told = twostage.predicted(between, within, plan).skewed()
+            value = (task + (truth.variance - task) / plan.draws) / plan.tasks
+            if told.low == told.low:  # not NaN: enough tasks for an interval
+                key = "advised_variance", "foretold", float(plan.draws)
+                yield key, told.low <= value <= told.high, True
+
+
+def _nothing(done: int) -> None:
+    """Show no progress."""
 
 
 def summary(setting: Setting, seen: Outcomes) -> list[dict[str, object]]:
@@ -171,13 +220,17 @@ def summary(setting: Setting, seen: Outcomes) -> list[dict[str, object]]:
     return lines
 
 
-def study(seeds: range, settings: tuple[Setting, ...] = SETTINGS) -> Iterator[pd.DataFrame]:
+def study(
+    seeds: range,
+    settings: tuple[Setting, ...] = SETTINGS,
+    look: Callable[[Setting, int], Iterator[tuple[Key, bool, bool]]] = covered,
+) -> Iterator[pd.DataFrame]:
     """Yield the coverage of every interval so far, every few seeds, all settings alike."""
     seen: dict[str, Outcomes] = {setting.name: {} for setting in settings}
     measure.TIMED_CALLS = 1  # seconds have no interval here
     for done, seed in enumerate(seeds, start=1):
         for setting in settings:
-            for key, hit, bounded in covered(setting, seed):
+            for key, hit, bounded in look(setting, seed):
                 seen[setting.name].setdefault(key, []).append((hit, bounded))
         if done % EVERY == 0 or done == len(seeds):
             click.echo(f"{done} of {len(seeds)}", err=True)
@@ -221,15 +274,21 @@ def _markdown(table: pd.DataFrame) -> str:
 @click.option("--repetitions", default=600, show_default=True, help="Seeds a setting.")
 @click.option("--first", default=1, show_default=True, help="The first seed.")
 @click.option("--signal", is_flag=True, help="Without redraws: no components, no biases.")
-def main(repetitions: int, first: int, signal: bool) -> None:
+@click.option("--sources", is_flag=True, help="Redraws alone: components, shares, advice.")
+def main(repetitions: int, first: int, signal: bool, sources: bool) -> None:
     """Run the study and write its tables."""
     settings: tuple[Setting, ...] = SETTINGS
     name, command = "coverage", f"--repetitions {repetitions}"
     if signal:
         settings = tuple(s._replace(redrawn=0, ladder=0) for s in SETTINGS[:5])
         name, command = "signal", f"{command} --signal"
+    look = covered
+    if sources:
+        settings, look = tuple(s for s in SETTINGS if s.redrawn), covered_sources
+        name, command = "sources", f"{command} --sources"
     table = pd.DataFrame()
-    for table in study(range(first, first + repetitions), settings):
+    seeds = repetitions // TOGETHER if sources else repetitions
+    for table in study(range(first, first + seeds), settings, look):
         table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4f")
         (HERE / f"{name}.md").write_text(page(table, command), encoding="utf-8")
     outside = table[(table["coverage"] < REQUIRED[0]) | (table["coverage"] > REQUIRED[1])]

@@ -76,7 +76,7 @@ def measure(
         Squares.joined,
     )
     found = {layer: components(part, design) for layer, part in squares.items()}
-    return [line for layer in found for line in _rows(found[layer], states, layer)], found[""]
+    return [line for layer in found for line in rows(found[layer], states, layer)], found[""]
 
 
 def plan(tasks: int, states: dict[str, str]) -> Design:
@@ -96,22 +96,23 @@ def crossed(design: Design) -> Address:
     return Address(task, support, query, own // design.labels, own)
 
 
-def _rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
+def rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
+    """Give components and shares of one layer, or why there is none."""
     total = found["total"]
     fixed = [source for source in AXES if states[source] == "fixed"]
-    rows = []
+    lines = []
     for source in SOURCES:
         name = " + ".join([source, *fixed]) if source == "task" else source
         place = {"of": name, "layer": layer}
         status = _because(source, states)
         if status:
             value = 0.0 if status == "zero" else None
-            rows.append(Row("component", of=name, layer=layer, value=value, status=status))
+            lines.append(Row("component", of=name, layer=layer, value=value, status=status))
             continue
-        rows.append(row("component", found[source].skewed(), **place))
+        lines.append(row("component", found[source].skewed(), **place))
         if total.value > 0 and total.left_out.min() > 0:
-            rows.append(row("share", found[source].share(total).skewed(), **place))
-    return rows
+            lines.append(row("share", found[source].share(total).skewed(), **place))
+    return lines
 
 
 def _because(source: str, states: dict[str, str]) -> str:
