@@ -142,6 +142,7 @@ def explosion(**options: Any) -> None:
 @click.option(
     "-o",
     "--html",
+    "page",
     default="page.html",
     show_default=True,
     type=click.Path(path_type=Path),
@@ -158,6 +159,11 @@ def explosion(**options: Any) -> None:
     help="Folder of a study's results.  [default: metabench-runs/<study's name>]",
 )
 @click.option(
+    "--export",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write every figure (.svg, .csv) and table (.tex) into this folder too.",
+)
+@click.option(
     "--figures",
     "most",
     type=click.IntRange(0),
@@ -165,15 +171,15 @@ def explosion(**options: Any) -> None:
     show_default=True,
     help="Most figures on the page.",
 )
-def report(html: Path, **options: Any) -> None:
+def report(page: Path, **options: Any) -> None:
     """Make one offline page of studies, tables (.csv, .parquet) and runs: findings first.
 
     It needs no torch: a page can be made on a machine that has only the tables.
     """
     from metabench.reading import report
 
-    report(html=html, **options)
-    click.echo(f"page   {html}")
+    report(page=page, **options)
+    click.echo(f"page   {page}")
 
 
 @main.command(epilog=EPILOG)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from metabench import output, spec
 from metabench.grid.snapshot import require_pyarrow
@@ -29,13 +32,14 @@ FORMS = (
 
 def report(
     sources: tuple[Path, ...],
-    html: Path,
+    page: Path,
     table: Path | None,
     store: Path | None,
     most: int,
+    export: Path | None = None,
 ) -> None:
     """Read the sources, write the page, and the table of all that it shows if asked for."""
-    for path in filter(None, (html, table)):
+    for path in filter(None, (page, table)):
         output.check_writable(path)
     evidence = joined([read(source, store) for source in sources])
     if not len(evidence.cells):
@@ -43,7 +47,17 @@ def report(
     document = study_page(evidence, about(sources), most)
     if table is not None:
         write_table(table, evidence)
-    output.write(html, document)
+    output.write(page, document)
+    if export is not None:
+        export.mkdir(parents=True, exist_ok=True)
+        for name, text in saved(document):
+            output.write(export / name, text)
+
+
+def saved(document: str) -> Iterator[tuple[str, str]]:
+    """Yield the files that a page can be saved as: figures, their data, tables as LaTeX."""
+    for name, data in re.findall(r'download="([^"/]*)" href="data:[^",]*,([^"]*)"', document):
+        yield html.unescape(name), unquote(html.unescape(data))
 
 
 def read(source: Path, store: Path | None = None) -> Evidence:

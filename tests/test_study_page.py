@@ -141,10 +141,14 @@ def test_a_table_gives_the_page_of_its_store(tmp_path):
     made = [str(tmp_path / name) for name in ("a.html", "b.html")]
 
     for name, page in zip(("t.csv", "t.parquet"), made, strict=True):
-        result = CliRunner().invoke(main, ["report", str(tmp_path / name), "-o", page])
+        words_ = ["report", str(tmp_path / name), "-o", page, "--export", str(tmp_path / "files")]
+        result = CliRunner().invoke(main, words_)
         assert result.exit_code == 0, result.output
+    assert (tmp_path / "files" / "figure-1.svg").read_text(encoding="utf-8").endswith("</svg>")
+    assert len(pd.read_csv(tmp_path / "files" / "figure-1.csv")) > 1
+    assert "maml &" in (tmp_path / "files" / "variance-noise_scale.tex").read_text(encoding="utf-8")
 
-    pages = [(tmp_path / name).read_text() for name in ("a.html", "b.html")]
+    pages = [(tmp_path / name).read_text(encoding="utf-8") for name in ("a.html", "b.html")]
     assert pages[0].replace("t.csv", "") == pages[1].replace("t.parquet", "")
     (claims,) = {tuple(re.findall(r'class="claim">(.*?)<', p)) for p in pages}
     assert claims == tuple(re.findall(r'class="claim">(.*?)<', study_page(found, ABOUT)))

@@ -81,7 +81,7 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"<[^>]*>", _shorter, svg)
-    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
     # matplotlib leaves black fills unsaid: they inherit this one
     label = f'fill="currentColor" role="img" aria-labelledby="{name}-title {name}-desc"'
     words = (
