@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from metabench import plugins
 from metabench.cli import main
 from metabench.grid import study
 from metabench.grid.tally import Tally
+from metabench.probes.verify.limits import LIMITS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -173,3 +175,64 @@ def _same(found: object, expected: object, where: str) -> None:
         assert math.isclose(found, expected, rel_tol=1e-6), where
     else:
         assert found == expected, where
+
+
+MEMBERS = [
+    (kind, name, target)
+    for kind in ("algorithms", "families", "probes")
+    for name, target in plugins.members(kind).items()
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "target"), MEMBERS)
+def test_every_member_of_the_list_stands_in_the_readme_with_its_reference(kind, name, target):
+    lines = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
+
+    assert len(lines) == 1, f"{name} of metabench list {kind} needs a line of its own in README.md"
+    address = plugins.describe(target).reference.rpartition(", ")[2]
+    assert address in lines[0].replace("%28", "(").replace("%29", ")")
+
+
+def test_no_other_algorithm_or_family_stands_in_the_readme():
+    known = {name for _, name, _ in MEMBERS}
+    named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+
+    assert named <= known
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http|#)([^)#]+)", README))))
+def test_what_the_readme_points_to_is_there(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_limits_that_the_documentation_of_verify_names_are_the_probes():
+    text = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([^`]+)` \|.*\| (\S+) \|$", text, re.MULTILINE))
+
+    assert {name: float(limit) for name, limit in table.items()} == LIMITS
+
+
+def test_the_pandas_lines_of_the_documentation_run(tmp_path, monkeypatch, capsys):
+    """The table they open is one that `report --table` wrote."""
+    (example,) = blocks((ROOT / "docs" / "report.md").read_text(encoding="utf-8"), "python")
+    monkeypatch.chdir(tmp_path)
+    source = ROOT / "reports" / "rates" / "table.parquet"
+    words = ["report", str(source), "--figures", "0", "--table", "table.parquet"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+
+    exec(compile(example, "report.md", "exec"), {})
+
+    assert "maml" in capsys.readouterr().out
+
+
+def test_the_page_of_a_report_is_what_its_command_makes(tmp_path, monkeypatch):
+    """Sentence by sentence; figures may differ in the last digits between versions."""
+    monkeypatch.chdir(ROOT)
+    words = ["report", "reports/rates/table.parquet", "-o", str(tmp_path / "page.html")]
+    assert CliRunner().invoke(main, words).exit_code == 0
+
+    pages = ((ROOT / "reports" / "rates"), tmp_path)
+    made, now = ((folder / "page.html").read_text(encoding="utf-8") for folder in pages)
+    claims = re.findall(r'class="claim">(.*?)<', made)
+    assert len(claims) > 3
+    assert claims == re.findall(r'class="claim">(.*?)<', now)
