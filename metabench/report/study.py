@@ -22,6 +22,7 @@ from metabench.rows import Row, rows_of
 if TYPE_CHECKING:
     import pandas as pd
 
+RARE = 100  # a finding in fewer than one cell of so many may be chance: many were asked
 LISTED = 150  # cells listed one by one
 
 
@@ -150,7 +151,10 @@ def _told(
     where = str(label[told.cell])
     made = telling(gallery, told.finding, own[told.cell], compared)
     others = tuple((str(label[cell]), claim) for cell, claim in told.others[:TOLD])
-    often = f"in {len(told.others) + 1} of {told.of} cells" if where else ""
+    count = len(told.others) + 1
+    often = f"in {count} of {told.of} cells" if where else ""
+    if told.of >= RARE and count * RARE < told.of:
+        often += " (so few may be chance)"
     left = len(told.others) - len(others)
     return made._replace(where=where, often=often, others=others, left=left)
 
