@@ -59,7 +59,8 @@ class Variance(Probe):
     intervals: ClassVar[str] = (
         "Variances: jackknife of the logarithm over tasks, t quantiles (over batches above B = 1); "
         "noise scale and signal-to-noise: Fieller's method on jackknife errors; slope: weighted "
-        "least squares on jackknife errors; components, shares, biases: jackknife over tasks; "
+        "least squares on jackknife errors; components and shares: jackknife over tasks, corrected "
+        "for skewness; biases: score intervals; "
         "share that diverged: exact binomial. Coverage: reports/variance_calibration."
     )
     cuts: ClassVar[bool] = True
