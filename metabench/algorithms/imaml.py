@@ -63,6 +63,11 @@ class IMAML(Algorithm):
         """Add the pull to the inner loss."""
         return proximal(problem, self.strength)
 
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation, which takes no solve."""
+        phi = adapt(self.step, self.steps, proximal(problem, self.strength), theta, task).last
+        return problem.outer_loss(phi, theta, task.query)
+
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
         """Refuse an inner objective whose minimum doesn't depend on theta."""
         problem = self.inner(problem)
