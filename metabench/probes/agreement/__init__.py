@@ -30,6 +30,7 @@ class Agreement(Probe):
     at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; one's own joins them [steps]
     strength: float = -1.0  # lambda, pull of the inner problem; -1: imaml's, else 2 [curvature]
     pulls: tuple[float, ...] = (4.0,)  # other pulls at the largest K, times lambda [1]
+    solvers: tuple[str, ...] = ("cg",)  # of the implicit gradient; dense joins if small [names]
     budgets: tuple[int, ...] = (1, 5, 20)  # steps of each iterative solver [products]
     truncate: int = 5  # steps that truncation goes back, 0: leave it out [steps]
     settle: int = 300  # descent steps that look for the inner minimum [steps]

@@ -12,6 +12,7 @@ from metabench.probes.explosion.growth import Array, quantile
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments
 
+OVERFLOW = 1e70  # entries beyond which squares of squares overflow float64
 CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
 
 
@@ -96,6 +97,8 @@ def halves(half: dict[str, Array], double: dict[str, Array], K: int) -> list[Row
 
 def _of_means(found: Array, reference: Array, to: str, **where: Any) -> list[Row]:
     """Give cosine and ratio of norms of the two expectations, from U-statistics."""
+    if max(np.abs(found).max(initial=0), np.abs(reference).max(initial=0)) > OVERFLOW:
+        return [Row(f"{name}{to}", status="overflow", **where) for name in ("cosine", "norm_ratio")]
     if len(found) < 4 or not (np.isfinite(found).all() and np.isfinite(reference).all()):
         status = "withheld" if len(found) < 4 else "diverged"
         return [Row(f"cosine{to}", status=status, **where),

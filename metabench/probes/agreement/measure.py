@@ -45,7 +45,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     ladder = tuple(sorted({*probe.at, algorithm.steps}))
     strength = strength_of(probe, algorithm)
     methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
-    listed = methods.listed(probe.budgets, probe.truncate)
+    listed = methods.listed(probe.solvers, probe.budgets, probe.truncate)
     total = (len(ladder) + len(probe.pulls)) * (len(listed) + 1) * 2
     done = 0
 
@@ -161,7 +161,7 @@ def _pulls(
         methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
         best, _ = minimum(probe, subject, methods, seed)
         dtype = subject.theta.dtype
-        for name, make in methods.listed(probe.budgets, probe.truncate).items():
+        for name, make in methods.listed(probe.solvers, probe.budgets, probe.truncate).items():
             grads = run(make, K, dtype, strength).grads
             rows.append(compare.median("error", compare.relative(grads, best), strength, name)
                         ._replace(of=f"pull: {name}"))  # fmt: skip

@@ -28,7 +28,9 @@ class Methods:
     strength: float  # lambda
     size: int  # P
 
-    def listed(self, budgets: tuple[int, ...], truncate: int) -> dict[str, Make]:
+    def listed(
+        self, solvers: tuple[str, ...], budgets: tuple[int, ...], truncate: int
+    ) -> dict[str, Make]:
         """Name every method; those that take the pull from the problem come first."""
         step, batch = self.like.step, self.like.batch
         made: dict[str, Make] = {
@@ -40,14 +42,14 @@ class Methods:
         if "hf_maml" in plugins.members("algorithms"):
             hessian_free = plugins.load("algorithms", "hf_maml")
             made["hf_maml"] = lambda K: hessian_free(K, step, batch)
-        for name, solver in self.solvers(budgets).items():
+        for name, solver in self.solvers(solvers, budgets).items():
             made[name] = self.implicit(solver)
         return made
 
-    def solvers(self, budgets: tuple[int, ...]) -> dict[str, Solver]:
-        """Give every listed solver at every budget; a dense one only where it is small."""
+    def solvers(self, names: tuple[str, ...], budgets: tuple[int, ...]) -> dict[str, Solver]:
+        """Give every named solver at every budget, and a dense one where it is small."""
         found: dict[str, Solver] = {}
-        for name in plugins.members("solvers"):
+        for name in dict.fromkeys((*names, "dense")):
             cls = plugins.load("solvers", name)
             fields = {field.name for field in dataclasses.fields(cls)}
             if "steps" in fields:
