@@ -18,7 +18,8 @@ def updates(name: str, gradients: NDArray[np.floating], warm: int) -> NDArray[np
     defaults are those of `Outer`, without weight decay. Each treats every entry apart, so that
     parts of a vector can be asked for one by one.
     """
-    given = torch.from_numpy(np.asarray(gradients, np.float64))
+    # contiguous: torch 2.13's fused steps read a CPU gradient as if it were, whatever its strides
+    given = torch.from_numpy(np.ascontiguousarray(gradients, np.float64))
     at = torch.zeros_like(given[0])
     optimiser = Outer(name, rate=1.0).optimiser(at)
     for gradient in given[:warm]:
