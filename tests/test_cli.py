@@ -254,8 +254,9 @@ def test_a_network_is_read_by_its_parameters_names(folder):
 BAD = {
     "an unknown algorithm": (
         ("--algo", "mamel"),
-        "There is no algorithm 'mamel'; did you mean 'maml' or 'imaml' or 'fomaml'? Known: fomaml, "
-        "imaml, maml, reptile.",
+        "There is no algorithm 'mamel'; did you mean 'maml' or 'imaml' or 'bmaml'? Known: "
+        "alpha_maml, anil, bmaml, fomaml, hf_maml, imaml, maml, mamlpp, meta_sgd, pretrain, "
+        "reptile.",
     ),
     "an unknown family": (
         ("--family", "quadratik"),

@@ -64,7 +64,7 @@ def test_what_was_compiled_once_comes_from_the_cache(tmp_path, monkeypatch):
             (counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
         )
 
-    assert found == [[0, 1], [1, 0]]
+    assert found == [(0, 1), (1, 0)]
 
 
 def test_what_a_trace_gives_can_be_differentiated_and_changed():

@@ -105,6 +105,7 @@ def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatc
     (tmp_path / "run.pt").touch()
     monkeypatch.setattr("metabench.command.run", lambda probe, **o: _build(probe, o))
     monkeypatch.setattr("metabench.grid.running.drive", lambda study, *_: Tally(0, 0))
+    monkeypatch.setattr("metabench.reading.report", lambda page, sources, **_: None)
     (text,) = blocks(README, "toml")
     Path("study.toml").write_text(text, encoding="utf-8")
     words = shlex.split(command.partition(">")[0])[1:]
