@@ -3,7 +3,8 @@
     python reports/variance_sources/run.py
 
 trains theta by MAML with Adam outside, measures the variance at the initial and at the trained
-theta, and writes `findings.md`, `table.csv` and a page a cell beside this file.
+theta, and writes `findings.md`, `table.csv` and, for the first seed, a page a cell, all beside
+this file.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ from metabench import (
     page,
     to_table,
 )
-from metabench.rows import Finding
+from metabench.report.text import cell
+from metabench.rows import Finding, from_table
 
 HERE = Path(__file__).parent
 BATCH = 25
-SEED = 0
+TRAINING = 1000  # added to the seed of what theta is trained on
+SHOWN = ("task", "support", "query", "support x query", "label")
 
 
 class Case(NamedTuple):
@@ -59,13 +62,14 @@ def subject(case: Case, theta: Tensor) -> Subject:
     return Subject(case.family.problem(), case.family.sample, case.algorithm, theta, Lift())
 
 
-def trained(case: Case, theta: Tensor) -> tuple[Tensor, float, float]:
+def trained(case: Case, theta: Tensor, seed: int) -> tuple[Tensor, float, float]:
     """Take outer Adam steps on fresh tasks; give theta and the mean query loss at both ends."""
     at = theta.clone()
     optimiser, losses = torch.optim.Adam([at], lr=1e-3), []
+    look = subject(case, at)
     for step in range(case.outer_steps):
         address = Address.fresh(step * BATCH, BATCH)
-        found = subject(case, at).meta_gradients(address, SEED + 1)
+        found = look.at(at.detach()).meta_gradients(address, TRAINING + seed)
         at.grad = found.grad.mean(0)
         optimiser.step()
         losses.append(float(found.loss.mean()))
@@ -73,20 +77,21 @@ def trained(case: Case, theta: Tensor) -> tuple[Tensor, float, float]:
     return at, sum(losses[:few]) / few, sum(losses[-few:]) / few
 
 
-def study() -> Iterator[tuple[str, pd.DataFrame, list[Finding]]]:
-    """Yield each cell's title, table and findings, and write its page."""
-    for case in CASES:
-        theta = case.family.theta(SEED).float()
-        after, first, last = trained(case, theta)
+def study(seeds: range) -> Iterator[tuple[str, pd.DataFrame, list[Finding]]]:
+    """Yield each cell's title, table and findings; write a page a cell of the first seed."""
+    for seed, case in ((seed, case) for seed in seeds for case in CASES):
+        theta = case.family.theta(seed).float()
+        after, first, last = trained(case, theta, seed)
         words = f"after {case.outer_steps} outer steps (query loss {first:.3g} to {last:.3g})"
         for when, at, told in (("initial", theta, "initial theta"), ("trained", after, words)):
             probe = Variance(tasks=case.tasks, batch=BATCH, memory="2GiB")
-            rows = probe.measure(subject(case, at), SEED)
-            table = to_table(rows, {"case": case.name, "theta": when})
+            rows = probe.measure(subject(case, at), seed)
+            table = to_table(rows, {"case": case.name, "theta": when, "seed": seed})
             findings = probe.diagnose(table)
-            document = page(probe, table, findings)
-            (HERE / f"{case.name}_{when}.html").write_text(document, encoding="utf-8")
-            yield f"{case.name}, {told}", table, findings
+            if seed == seeds[0]:
+                document = page(probe, table, findings)
+                (HERE / f"{case.name}_{when}.html").write_text(document, encoding="utf-8")
+            yield f"{case.name}, {told}, seed {seed}", table, findings
 
 
 def text(title: str, findings: list[Finding]) -> str:
@@ -97,16 +102,31 @@ def text(title: str, findings: list[Finding]) -> str:
     return "\n".join([f"## {title}", "", *lines, ""])
 
 
+def overview(tables: list[pd.DataFrame]) -> str:
+    """Put all cells side by side: the noise scale, and the share of each source."""
+    lines = [["case", "theta", "seed", "noise scale", *SHOWN], ["---"] * (4 + len(SHOWN))]
+    for table in tables:
+        (scale,) = from_table(table, "noise_scale")
+        shares = {r.of: r for r in from_table(table, "share", of=None)}
+        told = [str(table[name].iloc[0]) for name in ("case", "theta", "seed")]
+        numbers = [cell(scale), *(cell(shares.get(source)) for source in SHOWN)]
+        lines.append([*told, *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 @click.command()
-def main() -> None:
-    """Run the study and write its files."""
-    made = f"Made by `python reports/variance_sources/run.py`; seed {SEED}, B = {BATCH}."
-    parts, tables = [f"# Where does MAML's noise come from?\n\n{made}\n"], []
-    for title, table, findings in study():
+@click.option("--seeds", default=2, show_default=True, help="Seeds of theta, tasks and training.")
+def main(seeds: int) -> None:
+    """Run the study and write its files, anew after each cell."""
+    made = f"Made by `python reports/variance_sources/run.py --seeds {seeds}`; B = {BATCH}."
+    parts: list[str] = []
+    tables: list[pd.DataFrame] = []
+    for title, table, findings in study(range(seeds)):
         click.echo(title, err=True)
         parts.append(text(title, findings))
         tables.append(table)
-        (HERE / "findings.md").write_text("\n".join(parts), encoding="utf-8")
+        head = f"# Where does MAML's noise come from?\n\n{made}\n\n{overview(tables)}"
+        (HERE / "findings.md").write_text("\n".join([head, *parts]), encoding="utf-8")
         pd.concat(tables).to_csv(HERE / "table.csv", index=False, float_format="%.5g")
 
 
