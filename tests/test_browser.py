@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from test_study_page import ABOUT, evidence, grid, healthy, settings
 
 from metabench.report.study import study_page
-from tests.test_study_page import ABOUT, evidence, grid, healthy, settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 768, 360)  # pixels

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from test_report import MARKUP, Page, diverged, healthy
 
 from metabench.cli import main
 from metabench.grid.store import Store
@@ -19,7 +20,6 @@ from metabench.report.evidence import joined, of_cells, split
 from metabench.report.figure import render
 from metabench.report.study import About, study_page
 from metabench.rows import Row, flatten, to_table
-from tests.test_report import MARKUP, Page, diverged, healthy
 
 ABOUT = About("study", ("study.toml",), ("metabench grid study.toml",), "seed = 0\n")
 
