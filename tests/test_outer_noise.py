@@ -111,7 +111,7 @@ def test_an_update_that_is_linear_in_the_batch_varies_as_the_closed_form_says(op
 
 def test_clipping_keeps_the_mean_squared_error_of_a_large_sample():
     """Bias and variance of clipped batches of 4, against 40,000 other batches clipped by torch."""
-    limit, B = 1.5, 4
+    limit, B = 1.0, 4
     pool = torch.cat(list(subject().estimates(Address.fresh(10**6, B * 40_000), 1, B)))
     cut = clipped(pool, norm=limit)
     truth = FAMILY.truth(FAMILY.theta(0), 1, 0.1)
