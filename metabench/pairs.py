@@ -19,6 +19,7 @@ from metabench.stats import (
     quantile,
     ratio_interval,
     spread,
+    variance_interval,
 )
 
 
@@ -41,9 +42,13 @@ def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
 
 
 def squared_error(moments: Moments, bias: Moments | None, B: float) -> Interval:
-    """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks."""
-    error = moments.estimates()[0].scaled(1 / B)
-    return (error if bias is None else error + bias.estimates()[1]).interval()
+    """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
+
+    Without a bias it is a variance and has a variance's interval, which allows for its skewness.
+    """
+    if bias is None:
+        return Interval(*(end / B for end in variance_interval(moments)))
+    return (moments.estimates()[0].scaled(1 / B) + bias.estimates()[1]).interval()
 
 
 def break_even(
