@@ -7,7 +7,8 @@ and writes `coverage.csv` and the page `coverage.md` beside this file, anew ever
 `--signal` it leaves out the redraws, which take most of the time, and writes `signal.csv` and
 `signal.md`: variances, slope, noise scale and signal-to-noise alone. With `--sources` it
 makes the redraws alone, and writes `sources.csv` and `sources.md`: components, shares, and what
-advice on a budget foretells.
+advice on a budget foretells. With `--outer` it looks at what the outer loop makes of the gradient,
+clipped and as an optimiser's update, and writes `outer.csv` and `outer.md` (handed_on.py says how).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import handed_on  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 import pandas as pd
 
@@ -27,6 +29,7 @@ from metabench import (
     FOMAML,
     MAML,
     SGD,
+    Address,
     Algorithm,
     Lift,
     Quadratic,
@@ -48,6 +51,10 @@ REQUIRED = 0.92, 0.99
 PLANS = Plan(10, 1), Plan(5, 4)  # whose variance is foretold
 TOGETHER = 20  # repetitions that are computed at once where only redraws are asked for
 EVERY = 20  # seeds between two versions of the tables
+FEWEST = 500  # intervals of each kind; some are printed only where a mean is resolved
+LONGEST = 4  # times as many seeds, at most, until there are so many
+SECONDS = {"maml": 1.0, "fomaml": 0.4}  # what a task is taken to cost, so that the truth is known
+BREAK_EVEN = "break_even", "break_even_seconds"
 Key = tuple[str, str, float]  # quantity, of, at
 Outcomes = dict[Key, list[tuple[bool, bool]]]  # (holds the truth, is bounded)
 
@@ -105,7 +112,7 @@ SETTINGS = (
 
 def expected(setting: Setting, row: Row) -> float | None:
     """Give what a row should hold, or None where it claims no interval or has no closed form."""
-    if row.quantity == "break_even" and row.high == 0:
+    if row.quantity in BREAK_EVEN and row.high == 0:
         return None  # never a guess: exactness pays at any budget, or it doesn't
     if setting.family.tail <= 2 and row.quantity != "tail_index":
         return None  # there is no variance, and nearly always none is printed
@@ -114,7 +121,7 @@ def expected(setting: Setting, row: Row) -> float | None:
     if row.quantity == "top_share":
         round_ = setting.family.condition == 1 and setting.family.jitter == 0
         return gaussian_top_share(setting.family.dim, TOP) if round_ else None
-    if row.quantity in ("bias", "cosine", "mse", "break_even"):
+    if row.quantity in ("bias", "cosine", "mse", "mse_same_seconds", *BREAK_EVEN):
         return _of_two(setting, row)
     truth, B = setting.truth(), row.at or 1.0
     return {
@@ -138,10 +145,14 @@ def _of_two(setting: Setting, row: Row) -> float | None:
     variances = {"fomaml": other.variance, "maml": own.variance}
     if first_order:
         variances = {"fomaml": own.variance, "maml": other.variance}
-    if row.quantity == "mse":
-        return (bias if row.of == "fomaml" else 0.0) + variances[row.of] / (row.at or 1.0)
-    if row.quantity == "break_even":
-        return max((variances["maml"] - variances["fomaml"]) / bias, 0.0)
+    timed = row.quantity.endswith("_seconds")
+    if row.quantity.startswith("mse"):
+        B = (row.at or 1.0) * (SECONDS["maml"] / SECONDS[row.of] if timed else 1.0)
+        return (bias if row.of == "fomaml" else 0.0) + variances[row.of] / B
+    if row.quantity in BREAK_EVEN:
+        cost = SECONDS if timed else dict.fromkeys(SECONDS, 1.0)
+        excess = cost["maml"] * variances["maml"] - cost["fomaml"] * variances["fomaml"]
+        return max(excess / bias, 0.0)
     if row.quantity == "cosine":
         norms = np.linalg.norm(own.mean) * np.linalg.norm(other.mean)
         return float(own.mean @ other.mean / norms)
@@ -227,14 +238,27 @@ def study(
 ) -> Iterator[pd.DataFrame]:
     """Yield the coverage of every interval so far, every few seeds, all settings alike."""
     seen: dict[str, Outcomes] = {setting.name: {} for setting in settings}
-    measure.TIMED_CALLS = 1  # seconds have no interval here
-    for done, seed in enumerate(seeds, start=1):
-        for setting in settings:
-            for key, hit, bounded in look(setting, seed):
+    measure._clock = _told  # measured seconds would have no truth
+    for done in range(1, LONGEST * len(seeds) + 1):
+        open_ = [s for s in settings if done <= len(seeds) or _scarce(seen[s.name], len(seeds))]
+        for setting in open_:
+            for key, hit, bounded in look(setting, seeds.start + done - 1):
                 seen[setting.name].setdefault(key, []).append((hit, bounded))
-        if done % EVERY == 0 or done == len(seeds):
+        if done % EVERY == 0 or done == len(seeds) or not open_:
             click.echo(f"{done} of {len(seeds)}", err=True)
             yield pd.DataFrame([line for s in settings for line in summary(s, seen[s.name])])
+        if not open_:
+            return
+
+
+def _scarce(outcomes: Outcomes, asked: int) -> bool:
+    """Say whether a kind of interval was printed too seldom to judge, where many are asked for."""
+    return asked >= FEWEST and min(map(len, outcomes.values())) < FEWEST
+
+
+def _told(subject: Subject, address: Address, seed: int, size: int) -> float:
+    """Give the seconds that `size` tasks are taken to cost."""
+    return size * SECONDS["fomaml" if isinstance(subject.algorithm, FOMAML) else "maml"]
 
 
 def page(table: pd.DataFrame, command: str) -> str:
@@ -275,7 +299,8 @@ def _markdown(table: pd.DataFrame) -> str:
 @click.option("--first", default=1, show_default=True, help="The first seed.")
 @click.option("--signal", is_flag=True, help="Without redraws: no components, no biases.")
 @click.option("--sources", is_flag=True, help="Redraws alone: components, shares, advice.")
-def main(repetitions: int, first: int, signal: bool, sources: bool) -> None:
+@click.option("--outer", is_flag=True, help="The gradient as clipped, and an optimiser's updates.")
+def main(repetitions: int, first: int, signal: bool, sources: bool, outer: bool) -> None:
     """Run the study and write its tables."""
     settings: tuple[Setting, ...] = SETTINGS
     name, command = "coverage", f"--repetitions {repetitions}"
@@ -286,6 +311,9 @@ def main(repetitions: int, first: int, signal: bool, sources: bool) -> None:
     if sources:
         settings, look = tuple(s for s in SETTINGS if s.redrawn), covered_sources
         name, command = "sources", f"{command} --sources"
+    if outer:
+        settings, look = tuple(handed_on.SETTINGS), handed_on.covered
+        name, command = "outer", f"{command} --outer"
     table = pd.DataFrame()
     seeds = repetitions // TOGETHER if sources else repetitions
     for table in study(range(first, first + seeds), settings, look):

@@ -1,0 +1,131 @@
+"""What should the rows on clipped gradients and on updates hold? The truth is that of a large pool.
+
+A pool is many batch means that no repetition measures, from addresses of their own: its moments
+are known many times more closely than those of a repetition. An update depends on the optimiser's
+state, which a repetition's own first batches make; so the pool is given that same state each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metabench import MAML, SGD, Address, Lift, Quadratic, Subject, Variance
+from metabench.clip import clipped
+from metabench.outer.updates import updates
+from metabench.probes.variance import outer
+from metabench.stats import Moments
+
+POOL, FAR = 2**16, 2**30  # batch means of a pool; where its addresses begin
+SIZES = (1, 4, 16)
+FAMILY = Quadratic(dim=8, shots=3, queries=3)
+
+
+class Setting(NamedTuple):
+    """What the outer loop does to a batch's mean, and on how many tasks it is measured."""
+
+    name: str
+    clip_norm: float = np.inf
+    clip_value: float = np.inf
+    optimizer: str = ""
+    tasks: int = 2048
+
+    def probe(self) -> Variance:
+        """The probe, without redraws."""
+        limits = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        return Variance(self.tasks, sizes=SIZES, redrawn=0, optimizer=self.optimizer, **limits)
+
+
+SETTINGS = (
+    Setting("clipped by norm", clip_norm=0.8),
+    Setting("clipped at times", clip_norm=1.0),
+    Setting("hardly clipped", clip_norm=2.0),
+    Setting("one in five", clip_norm=0.9),
+    Setting("clipped by value", clip_value=0.4),
+    Setting("momentum", optimizer="momentum"),
+    Setting("adam", optimizer="adam"),
+    Setting("clipped, then rmsprop", clip_norm=0.8, optimizer="rmsprop"),
+)
+
+
+def _subject() -> Subject:
+    theta = FAMILY.theta(0).double()
+    return Subject(FAMILY.problem(), FAMILY.sample, MAML(1, SGD(rate=0.1)), theta, Lift(chunk=4096))
+
+
+@cache
+def _pool(B: int) -> torch.Tensor:
+    """Means of `POOL` batches of B tasks, `(POOL, 8)`."""
+    return torch.cat(list(_subject().estimates(Address.fresh(FAR, POOL * B), 1, B)))
+
+
+@cache
+def _clipped(setting: Setting, B: int) -> np.ndarray:
+    return clipped(_pool(B), setting.clip_norm, setting.clip_value).numpy()
+
+
+@cache
+def _truth_of_clipping(setting: Setting, B: int) -> dict[str, float]:
+    """Give the share, variance, bias and error of clipped batches of B."""
+    whole, cut = _pool(B).numpy(), _clipped(setting, B)
+    moments = Moments.of(cut)
+    bias = Moments.of(cut - whole).mean_norm_squared
+    return {
+        "clipped_share": float((cut != whole).any(1).mean()),
+        "clipped_variance": moments.variance,
+        "clipping_bias": bias,
+        "clipped_error": moments.variance + bias,
+    }
+
+
+def _update_variances(setting: Setting, seed: int) -> dict[int, float]:
+    """Give the variance of updates at each B, from the state that the seed's own batches leave."""
+    probe, start, found = setting.probe(), 0, {}
+    warm = outer.warm_steps(probe)
+    for B, batches in probe.plan.items():
+        address = Address.fresh(start, B * warm)
+        first = torch.cat(list(_subject().estimates(address, seed, B)))
+        first = clipped(first, setting.clip_norm, setting.clip_value)
+        many = np.vstack([first.numpy(), _clipped(setting, B)])
+        found[B] = Moments.of(updates(setting.optimizer, many, warm)).variance
+        start += B * batches
+    return found
+
+
+def _certain(quantity: str, value: float, plan: dict[int, int], at: float) -> bool:
+    """Say whether a share is so near 0 or 1 that any binomial interval holds it nearly always."""
+    return quantity == "clipped_share" and min(value, 1 - value) * plan[int(at)] < 5
+
+
+def _slope(variances: dict[int, float], counts: list[int]) -> float:
+    """Fit log variance on log B as the probe does, weighted by the number of batches less one."""
+    x, y = np.log(list(variances)), np.log(list(variances.values()))
+    return float(np.polyfit(x, y, 1, w=np.sqrt(np.array(counts) - 1.0))[0])
+
+
+def covered(setting: Setting, seed: int) -> Iterator[tuple[tuple[str, str, float], bool, bool]]:
+    """Yield each interval's key, whether it holds the truth, and whether it is bounded."""
+    probe = setting.probe()
+    rows = probe.measure(_subject(), seed)
+    updated = _update_variances(setting, seed) if setting.optimizer else {}
+    after = {B: _truth_of_clipping(setting, B) for B in probe.plan} if probe.clips else {}
+    counts = list(probe.plan.values())
+    warm = outer.warm_steps(probe)
+    truth = {(name, float(B)): value for B, each in after.items() for name, value in each.items()}
+    truth |= {("update_variance", float(B)): value for B, value in updated.items()}
+    if after:
+        clipped_variances = {B: each["clipped_variance"] for B, each in after.items()}
+        truth["clipped_slope", 0.0] = _slope(clipped_variances, counts)
+    if updated:
+        truth["update_slope", 0.0] = _slope(updated, [n - warm for n in counts])
+    for line in rows:
+        at = line.at or 0.0
+        value = None if line.layer else truth.get((line.quantity, at))
+        if value is None or line.low is None or _certain(line.quantity, value, probe.plan, at):
+            continue
+        high = float("inf") if line.high is None else line.high
+        yield (line.quantity, "", at), line.low <= value <= high, line.high is not None
