@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Self
 
@@ -24,6 +25,19 @@ class MetaGrad(NamedTuple):
     loss: Tensor  # outer loss at phi_K, ()
     phi: Tensor  # phi_K, (P,)
     notes: dict[str, Tensor]  # what the algorithm measured on the way
+
+
+class Aside(NamedTuple):
+    """What an outer optimiser leaves alone: parts of theta, and its own rate, that move otherwise.
+
+    An averaged part moves by `share` of the way to the mean over tasks of what each shows of it,
+    which are the numbers of `notes["shown"]`, part after part.
+    """
+
+    descents: Mapping[str, float] = {}  # part -> rate of the plain descent that moves it
+    averages: tuple[str, ...] = ()  # parts that are running averages
+    share: float = 0.0  # of the way to what a batch shows that they move [1]
+    rate: float = 0.0  # by which the outer rate descends along its own hypergradient
 
 
 class Loop(NamedTuple):
@@ -66,6 +80,14 @@ class Estimator(ABC):
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the loss `()` whose gradient is meant, reported or not; NaN if there is none."""
         return self.objective(problem, theta, task)
+
+    def at_epoch(self, epoch: int) -> Self:
+        """Give this algorithm as it is in an epoch of outer steps, the first being 0."""
+        return self
+
+    def aside(self, problem: Problem) -> Aside:
+        """Say what of theta, or of the outer rate, moves by a rule of its own in training."""
+        return Aside()
 
     def settled(self, work: Work, together: int) -> Self:
         """Choose what is left to `auto`, by one task's work and how many are in memory at once."""

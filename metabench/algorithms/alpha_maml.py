@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
+from metabench.algorithms.algorithm import Algorithm, Aside, MetaGrad
 from metabench.algorithms.unrolled import unrolled
 from metabench.inner import Rates, adapt
+from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 
 
@@ -19,10 +21,20 @@ class AlphaMAML(Algorithm):
 
     theta is followed by alpha, part `rate`, from `step.rate` on; its entry of the meta-gradient is
     :math:`\partial F(\phi_K) / \partial \alpha`, :math:`-\sum_k v_{k+1}^\top \nabla f(\phi_k)` for
-    plain descent, so that any outer optimiser moves it. The outer rate beta is the outer loop's;
-    `outer_hypergradient` is what it descends along.
+    plain descent. In training alpha descends along it at `alpha_rate`, and the outer rate beta
+    along `outer_hypergradient` at `beta_rate`, whatever the outer optimiser; the paper's is sgd.
     (Behl, Baydin & Torr, 2019, https://arxiv.org/abs/1905.07435).
     """
+
+    alpha_rate: float = 1e-5  # of alpha's own plain descent; 0 leaves it as it is [alpha^2/loss]
+    beta_rate: float = 1e-6  # of the outer rate's descent; 0 leaves it as it is [beta^2/loss]
+
+    def __post_init__(self) -> None:
+        """Refuse rates that can't be."""
+        super().__post_init__()
+        for name in ("alpha_rate", "beta_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
 
     @property
     def exact(self) -> bool:
@@ -32,6 +44,10 @@ class AlphaMAML(Algorithm):
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
         """Append the inner rate, one number."""
         return problem.appended(theta, {"rate": theta.new_full((1,), self.step.rate)})
+
+    def aside(self, problem: Problem) -> Aside:
+        """Say that alpha and the outer rate descend along their hypergradients."""
+        return Aside(descents={"rate": self.alpha_rate}, rate=self.beta_rate)
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`, alpha's entry last."""

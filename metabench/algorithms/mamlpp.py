@@ -57,6 +57,11 @@ class MAMLPP(Algorithm):
         earlier = max((1 - self.epoch / E) / K, self.floor / K)
         return (earlier,) * (K - 1) + (1 - (K - 1) * earlier,)
 
+    def at_epoch(self, epoch: int) -> MAMLPP:
+        """Give weights and derivative order so many outer epochs on."""
+        settled = max(self.loss_epochs, self.first_order_epochs, self.epoch)  # nothing changes then
+        return replace(self, epoch=min(self.epoch + epoch, settled))
+
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
         """Append the rates of layers and steps, and what is added to norms at each step."""
         start = problem.layouts.phi.unflatten(theta.new_zeros(problem.layouts.phi.size))

@@ -55,6 +55,7 @@ class Outer:
     momentum: float = 0.9  # of optimizer=momentum: share of the last move that is kept [1]
     weight_decay: float = 0.0  # pull of theta towards zero [curvature]
     batch: int = 25  # B, tasks of one outer step [tasks]
+    epoch: int = 500  # outer steps after which an algorithm that is annealed moves on [steps]
     clip_norm: float = math.inf  # largest norm of the meta-gradient [gradient norm]
     clip_value: float = math.inf  # largest entry of the meta-gradient [gradient entry]
     clip_tasks: bool = False  # clip each task's meta-gradient rather than their mean
@@ -76,7 +77,8 @@ class Outer:
                 raise Misuse(
                     f"outer.{name} is {getattr(self, name)}; it must be finite, 0 or more."
                 )
-        for name, least in (("batch", 1), ("held_out", 2), ("period", 1), ("warmup", 0)):
+        for name, least in (("batch", 1), ("held_out", 2), ("period", 1), ("warmup", 0),
+                            ("epoch", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise Misuse(f"outer.{name} is {getattr(self, name)}; it must be {least} or more.")
         for name in ("momentum", "factor"):

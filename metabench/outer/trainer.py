@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import statistics
 import time
@@ -14,13 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from metabench.algorithms.algorithm import Estimator
 from metabench.blackbox import BlackBox
 from metabench.engine import MANY, ONE, by_count, fast
 from metabench.lift import Lift
 from metabench.outer import autopsy
 from metabench.outer.feed import Feed, split
+from metabench.outer.move import Mover
 from metabench.outer.recorder import Ring
 from metabench.outer.settings import Outer
 from metabench.problem import Task
@@ -31,8 +31,8 @@ from metabench.subject import Subject
 WINDOW = 100  # steps whose median norm a meta-gradient is held against
 REFRESHED = 20  # steps after which that median is taken anew
 
-# theta, tasks -> mean meta-gradient (Q,), mean loss (), |g| ()
-Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor]]
+# theta, tasks -> means: meta-gradient (Q,), loss (), |g| (), what was shown of running averages
+Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 class Entry(NamedTuple):
@@ -78,14 +78,10 @@ class Trainer:
         first, self._held_out = split(subject, outer.held_out)
         self._validation = validation or subject
         self._feed = Feed(subject, seed, outer.batch, first)
-        self._theta = nn.Parameter(subject.theta.detach().clone())
-        self._optimiser = outer.optimiser(self._theta)
-        self._scheduler = outer.scheduler(self._optimiser, steps)
-        self._move: Callable[[], Any] = self._optimiser.step
-        if self._scheduler is None:
-            # without torch's hooks for profilers, which cost more than a small step's arithmetic
-            bare = inspect.unwrap(type(self._optimiser).step)
-            self._move = torch.no_grad()(functools.partial(bare, self._optimiser))
+        aside = subject.algorithm.aside(subject.problem)
+        layout = subject.problem.layouts.theta
+        self._mover = Mover(subject.theta, layout, outer, steps, aside)
+        self._algorithm = subject.algorithm  # as it is in the epoch of `_means`
         self._means: Means | None = None
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
@@ -97,16 +93,22 @@ class Trainer:
     @property
     def theta(self) -> Tensor:
         """Where training is, `(Q,)`."""
-        return self._theta.detach()
+        return self._mover.theta
+
+    @property
+    def now(self) -> Subject:
+        """What the next step sees: theta where training is, the algorithm as of this epoch."""
+        algorithm = self.subject.algorithm.at_epoch(self.step // self.outer.epoch)
+        same = algorithm == self.subject.algorithm
+        subject = self.subject if same else self.subject.with_algorithm(algorithm)
+        return subject.at(self.theta)
 
     def advance(self) -> bool:
         """Take one outer step; False, and theta stays, where its meta-gradient can't be used."""
         begun = time.perf_counter()
         tasks = self._feed(self.step, self.steps)
-        if self._means is None:
-            self._means = means_of(self.subject, self.outer, tasks, self.steps)
         theta = self.theta
-        gradient, lost, length = self._means(theta, tasks)
+        gradient, lost, length, shown = self._means_for(tasks)(theta, tasks)
         loss, norm = float(lost), float(length)
         self.ring.add(self.step, theta, self._feed.address(self.step))
         kind = autopsy.unusable(norm, self._usual(), self.outer.explode)
@@ -116,11 +118,7 @@ class Trainer:
         cut = gradient
         if self.outer.clips and not self.outer.clip_tasks:
             cut = self.outer.clipped(gradient)
-        self._theta.grad = cut
-        rate = self._optimiser.param_groups[0]["lr"]
-        self._move()
-        if self._scheduler is not None:
-            self._scheduler.step()
+        rate = self._mover(cut, shown)
         clipped = float(cut is not gradient and not torch.equal(cut, gradient))
         self.log.append(Entry(loss, norm, clipped, rate, time.perf_counter() - begun))
         return True
@@ -131,7 +129,7 @@ class Trainer:
             return []
         step, kind, _, tasks = self.failure
         moment = self.ring.moments[-1]
-        problem, algorithm = self.subject.problem, self.subject.algorithm
+        problem, algorithm = self.subject.problem, self.now.algorithm
         cause = autopsy.examine(problem, algorithm, moment.theta, tasks, self.ring.healthy())
         task = None if moment.address is None else int(moment.address.task[cause.task])
         return [Row("stopped", value=float(step), status=kind), autopsy.row_of(cause, task)]
@@ -159,29 +157,23 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that the next step depends on: tensors, and plain values."""
-        held = self._optimiser.state_dict()
-        slots = held["state"].get(0, {})
-        tensors = {f"optimizer.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
-        tensors["theta"] = self.theta
+        tensors, plain = self._mover.state()
         tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(-1, len(Entry._fields))
-        plain = {"groups": held["param_groups"]}
-        if self._scheduler is not None:
-            plain["schedule"] = self._scheduler.state_dict()
         return tensors, plain
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self._theta.data.copy_(tensors["theta"])
-        slots = {
-            name.removeprefix("optimizer."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("optimizer.")
-        }
-        held = {"state": {0: slots} if slots else {}, "param_groups": plain["groups"]}
-        self._optimiser.load_state_dict(held)
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(plain["schedule"])
+        self._mover.restore(tensors, plain)
         self.log = [Entry(*line) for line in tensors["log"].tolist()]
+
+    def _means_for(self, tasks: Task) -> Means:
+        """Give what this step applies, made anew where the algorithm is another in this epoch."""
+        if self._means is None or self.step % self.outer.epoch == 0:
+            now = self.now
+            if self._means is None or now.algorithm != self._algorithm:
+                self._algorithm = now.algorithm
+                self._means = means_of(now, self.outer, tasks, self.steps)
+        return self._means
 
     def _usual(self) -> float:
         """Give the median |g| of recent steps; infinite while there are too few."""
@@ -203,24 +195,28 @@ def means_of(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Means:
     training that was killed must go on to the same numbers.
     """
     problem, algorithm = subject.problem, subject.algorithm
+    still = _still(subject)
 
-    def mean(gradients: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def mean(
+        gradients: Tensor, losses: Tensor, shown: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        gradients = gradients if still is None else gradients * still
         gradient = (outer.clipped(gradients) if outer.clip_tasks else gradients).mean(0)
-        return gradient, losses.mean(), gradient.norm()
+        return gradient, losses.mean(), gradient.norm(), shown.mean(0)
 
     if isinstance(algorithm, BlackBox) and algorithm.batched:
 
-        def estimated(theta: Tensor, tasks: Task) -> tuple[Tensor, Tensor, Tensor]:
+        def estimated(theta: Tensor, tasks: Task) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             found = algorithm.estimate(problem, theta, tasks)
-            return mean(found.grad[None], found.loss[None])
+            return mean(found.grad[None], found.loss[None], theta.new_zeros(1, 0))
 
         return estimated
     chosen, lift = subject.settled(tasks)
-    lift = pinned(lift, steps)
+    lift = pinned(lift, stretch(algorithm, outer, steps))
 
-    def one(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    def one(theta: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:
         found = chosen(problem, theta, task)
-        return found.grad, found.loss
+        return found.grad, found.loss, found.notes.get("shown", theta.new_zeros(0))
 
     if lift.how == "loop" or outer.batch > lift.chunk:
         apart = lift.per_task(one)
@@ -228,6 +224,26 @@ def means_of(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Means:
     together = replace(lift, engine="eager").per_task(one)
     whole: Means = fast(lambda theta, tasks: mean(*together(theta, tasks)), lift.engine)
     return whole
+
+
+def _still(subject: Subject) -> Tensor | None:
+    """Give 0 for each number of theta that is a running average, 1 for the rest, `(Q,)`, or None.
+
+    No gradient moves an average, so none of it counts in a norm or is clipped.
+    """
+    averages = subject.algorithm.aside(subject.problem).averages
+    if not averages:
+        return None
+    moved = torch.ones_like(subject.theta)
+    for name, part in subject.problem.layouts.theta.segments():
+        if name in averages:
+            moved[part] = 0
+    return moved
+
+
+def stretch(algorithm: Estimator, outer: Outer, steps: int) -> int:
+    """Give the steps for which one meta-gradient is applied: an epoch, where it is annealed."""
+    return steps if algorithm.at_epoch(1) == algorithm else min(outer.epoch, steps)
 
 
 def pinned(lift: Lift, steps: int, before: str = "") -> Lift:

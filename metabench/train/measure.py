@@ -19,7 +19,7 @@ def pause(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) -> list[Row]:
     """Validate and probe where training is now; `at` is the step."""
     step = float(trainer.step)
     rows = [row("validation", trainer.validate(), at=step)]
-    subject = trainer.subject.at(trainer.theta)
+    subject = trainer.now
     for name, probe in probes:
         for each in probe.measure(subject, trainer.seed):
             if each.at is None and each.quantity != "seconds":

@@ -10,6 +10,7 @@ from metabench.misuse import Misuse
 from metabench.outer.trainer import Trainer
 from metabench.rows import Row, flatten
 from metabench.sealed import seal, unseal
+from metabench.spec import settings
 
 Spec = Mapping[str, Any]
 
@@ -36,8 +37,16 @@ def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     layout = trainer.subject.problem.layouts.theta
     named = layout.unflatten(trainer.theta)
     shapes = {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
-    told = {part: spec[part] for part in ("algo", "family")}
+    told = {part: as_now(spec, trainer)[part] for part in ("algo", "family")}
     seal(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
+
+
+def as_now(spec: Spec, trainer: Trainer) -> dict[str, Any]:
+    """Give a training's settings with its algorithm as it is in this epoch."""
+    started, now = trainer.subject.algorithm, trainer.now.algorithm
+    if now == started:
+        return dict(spec)
+    return {**spec, "algo": {**spec["algo"], **settings(now)}}
 
 
 def go_on(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:

@@ -16,7 +16,7 @@ from metabench.console import print_findings, progress
 from metabench.families.family import Family
 from metabench.misuse import Misuse
 from metabench.outer.settings import Outer
-from metabench.outer.trainer import Trainer, pinned
+from metabench.outer.trainer import Trainer, pinned, stretch
 from metabench.probes.probe import Probe, Progress
 from metabench.probes.verify import Verify
 from metabench.rows import Row
@@ -57,7 +57,8 @@ def run(
     folder = output.run_folder("train", spec.digest({**_settings(cell, outer, steps), "n": steps}))
     save = save or folder / "theta.safetensors"
     _check(save, html, csv)
-    cell = dataclasses.replace(cell, lift=pinned(cell.lift, steps, resume.engine_of(save)))
+    alike = stretch(cell.algorithm, outer, steps)
+    cell = dataclasses.replace(cell, lift=pinned(cell.lift, alike, resume.engine_of(save)))
     settings = _settings(cell, outer, steps)
     every = every or max(steps // 10, 1)
 
@@ -70,7 +71,11 @@ def run(
         train(trainer, probes, every, rows, say, lambda: resume.keep(save, trainer, settings, rows))
     rows += trainer.examine()
     if trainer.failure:
-        told = {"spec": settings, "kind": trainer.failure.kind, "norm": str(trainer.failure.norm)}
+        told = {
+            "spec": resume.as_now(settings, trainer),
+            "kind": trainer.failure.kind,
+            "norm": str(trainer.failure.norm),
+        }
         trainer.ring.save(resume.autopsy_path(save), trainer.failure.tasks, told)
     if tensorboard_to:
         tensorboard.write(tensorboard_to, rows)
