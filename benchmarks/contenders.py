@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from problems import INNER_RATE, Case
 from torch import Tensor, nn
+from torch.func import functional_call
 
 import metabench as mb
 
@@ -46,7 +47,8 @@ def metabench(case: Case, algorithm: mb.Algorithm, lift: mb.Lift) -> Contender:
 
 
 def plain_loop(case: Case, steps: int) -> Contender:
-    """torch.autograd through the unroll, one task after another."""
+    """torch.autograd through the unroll of the module itself, one task after another."""
+    loss = on_module(case)
 
     def run() -> Tensor:
         total = torch.zeros_like(case.theta)
@@ -54,14 +56,19 @@ def plain_loop(case: Case, steps: int) -> Contender:
             theta = case.theta.clone().requires_grad_()
             phi = theta
             for _ in range(steps):
-                loss = case.problem.inner_loss(phi, theta, support)
-                (slope,) = torch.autograd.grad(loss, phi, create_graph=True)
+                (slope,) = torch.autograd.grad(loss(phi, support), phi, create_graph=True)
                 phi = phi - INNER_RATE * slope
-            (grad,) = torch.autograd.grad(case.problem.outer_loss(phi, theta, query), theta)
+            (grad,) = torch.autograd.grad(loss(phi, query), theta)
             total += grad
         return total / _count(case)
 
     return run
+
+
+def on_module(case: Case) -> Callable[[Tensor, Any], Tensor]:
+    """Give `(phi, (x, y)) -> ()`, the loss of the module as torch has it."""
+    unflatten = case.problem.layouts.phi.unflatten
+    return lambda phi, data: case.loss(functional_call(case.net, unflatten(phi), data[0]), data[1])
 
 
 def higher(case: Case, steps: int) -> Contender:

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import contenders
 import torch
 from problems import INNER_RATE, PROBLEMS, Case
 from torch import Tensor
@@ -100,10 +101,10 @@ def per_task(case: Case, maml: mb.MAML, how: str) -> Callable[[], Tensor]:
 
 def unrolled(case: Case, steps: int, theta: Tensor, task: mb.Task) -> Tensor:
     """Give the query loss after K steps, as autograd can differentiate it."""
-    phi = theta
+    phi, loss = theta, contenders.on_module(case)
     for _ in range(steps):
-        phi = phi - INNER_RATE * grad(case.problem.inner_loss)(phi, theta, task.support)
-    return case.problem.outer_loss(phi, theta, task.query)
+        phi = phi - INNER_RATE * grad(loss)(phi, task.support)
+    return loss(phi, task.query)
 
 
 def _seconds(run: Callable[[], Tensor]) -> float:

@@ -20,11 +20,12 @@ from torch.func import grad, grad_and_value, vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from metabench.problem import Loss
+from metabench.transforms import transformed
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     """Give the gradient of the loss in phi, `(P,)`."""
-    if _transformed():
+    if transformed():
         result: Tensor = grad(loss)(phi, theta, data)
         return result
     return _value_and_slopes(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
@@ -34,7 +35,7 @@ def value_and_gradients(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the loss `()` with its gradients in phi `(P,)` and directly in theta `(Q,)`."""
-    if _transformed():
+    if transformed():
         result: Any = grad_and_value(loss, argnums=(0, 1))(phi, theta, data)
         (in_phi, in_theta), value = result
     else:
@@ -62,7 +63,7 @@ def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     The value and the cotangents that come back carry no graph of their own, unless the arguments
     did.
     """
-    if _transformed() or _tracked(primals):
+    if transformed() or _tracked(primals):
         result: Any = vjp(function, *primals)
         value, pull = result
         return value, pull
@@ -180,12 +181,6 @@ def _slope(
         value, at, cotangent, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )
     return result
-
-
-def _transformed() -> bool:
-    """Say whether a transform of torch.func, which autograd can't see through, is under way."""
-    # torch has no public name for this.
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _tracked(*given: Any) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from metabench import modules
+from metabench.convolutions import quick
 from metabench.layout import Layout
 from metabench.norms import safe_norms
 
@@ -145,12 +146,13 @@ class Problem(NamedTuple):
         layouts = Layouts(Layout.of(phi_held), Layout.of(theta_held))
         fixed = {name: value for name, value in held.items() if name not in in_phi}
         fixed.update(net.named_buffers())
+        run = quick(net)
 
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             x, y = modules.pair(data)
             values = {name: _like(value, phi) for name, value in fixed.items()}
             values |= {**layouts.theta.unflatten(theta), **layouts.phi.unflatten(phi)}
-            return modules.scalar(loss(modules.forward(net, values, x), y))
+            return modules.scalar(loss(modules.forward(run, values, x), y))
 
         init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
