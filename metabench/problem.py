@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from metabench import modules
 from metabench.convolutions import quick
 from metabench.layout import Layout
-from metabench.norms import safe_norms
+from metabench.norms import safe_norms, telling
 
 __all__ = ["Address", "Layouts", "Loss", "Problem", "Sampler", "Task", "tree_map"]
 
@@ -69,6 +69,27 @@ class Layouts(NamedTuple):
     theta: Layout
 
 
+class Statistics(NamedTuple):
+    """Mean and variance of what each batch norm of a network normalises, flat `(S,)`."""
+
+    layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
+    of: Callable[[Tensor, Tensor, Data, Tensor | None], Tensor]  # (phi, theta, data, used) -> (S,)
+    loss: Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # (phi, theta, data, used) -> ()
+
+    @property
+    def start(self) -> dict[str, Tensor]:
+        """Where running ones begin, as torch's do: means at 0, variances at 1."""
+        pairs = zip(self.layout.names, self.layout.shapes, strict=True)
+        return {name: torch.full(shape, float("variance" in name[-8:])) for name, shape in pairs}
+
+    def of_longer(self, Q: int) -> Statistics:
+        """Read them with a theta that goes on beyond Q."""
+        return self._replace(
+            of=lambda phi, theta, data, used: self.of(phi, theta[:Q], data, used),
+            loss=lambda phi, theta, data, used: self.loss(phi, theta[:Q], data, used),
+        )
+
+
 class Problem(NamedTuple):
     """The two losses of one task and the map from theta to where adaptation starts."""
 
@@ -81,6 +102,7 @@ class Problem(NamedTuple):
     fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
+    statistics: Statistics | None = None  # of batch norms, which can also use given ones
     base: Problem | None = None  # the problem before an algorithm appended to its theta
     unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
 
@@ -101,6 +123,7 @@ class Problem(NamedTuple):
             outer_loss=of_theta(self.outer_loss),
             layouts=Layouts(self.layouts.phi, longer),
             theta=None,
+            statistics=self.statistics and self.statistics.of_longer(Q),
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
@@ -148,22 +171,56 @@ class Problem(NamedTuple):
         fixed.update(net.named_buffers())
         run = quick(net)
 
+        def values_of(phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
+            values = {name: _like(value, phi) for name, value in fixed.items()}
+            return values | {**layouts.theta.unflatten(theta), **layouts.phi.unflatten(phi)}
+
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             x, y = modules.pair(data)
-            values = {name: _like(value, phi) for name, value in fixed.items()}
-            values |= {**layouts.theta.unflatten(theta), **layouts.phi.unflatten(phi)}
-            return modules.scalar(loss(modules.forward(run, values, x), y))
+            return modules.scalar(loss(modules.forward(run, values_of(phi, theta), x), y))
 
         init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
         fused = modules.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
         norms = modules.norm_parameters(net, in_phi)
-        made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
+        told = _statistics(run, loss, values_of)
+        made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms, told)
         if not fused:
             return made
         plain, names = safe_norms(net), (in_phi, in_theta)
         return made._replace(unfused=lambda: cls.from_module(plain, loss, *names))
+
+
+def _statistics(
+    net: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    values_of: Callable[[Tensor, Tensor], dict[str, Tensor]],
+) -> Statistics | None:
+    """Read the statistics of a module's batch norms; None where it has none on its batch's own."""
+    own, norms = telling(net, given=False)
+    if not norms:
+        return None
+    other, others = telling(net, given=True)
+    parts = {f"{name}.{kind}": getattr(norm, kind)
+             for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
+    layout = Layout.of(parts)
+
+    def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
+        x, _ = modules.pair(data)
+        given = {} if used is None else layout.unflatten(used)
+        called, watched = (own, norms) if used is None else (other, others)
+        out = modules.forward(called, {**values_of(phi, theta), **given}, x)
+        seen = [part for norm in watched.values() for part in norm.take()]
+        return out, torch.cat(seen)
+
+    def of(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
+        return call(phi, theta, data, used)[1]
+
+    def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+        return modules.scalar(loss(call(phi, theta, data, used)[0], modules.pair(data)[1]))
+
+    return Statistics(layout, of, by_given)
 
 
 def _identity(theta: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import cases
 import oracles
@@ -11,8 +12,14 @@ import torch
 
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
+from metabench.lift import Lift
 from metabench.misuse import Misuse
+from metabench.outer.settings import Outer
+from metabench.outer.trainer import Trainer
+from metabench.problem import tree_map
+from metabench.samplers import Indexed
 from metabench.steps.sgd import SGD
+from metabench.subject import Subject
 
 K, RATE = 3, 0.1
 
@@ -181,3 +188,139 @@ def test_without_inner_steps_it_is_the_query_gradient():
 def test_epochs_that_cannot_be_are_refused(settings, words):
     with pytest.raises(Misuse, match=words):
         MAMLPP(**settings)
+
+
+CHANNELS = 6
+
+
+def by_torchs_own_norm(theta, longer, task, statistics, shifts):
+    """A loop with torch's batch norm, a module a step: (loss, what its buffers become)."""
+    leaf = theta.clone().requires_grad_()
+    parts = longer.layouts.theta.unflatten(leaf)
+    phi = {name: parts[name] for name in longer.layouts.phi.names}
+    buffers = []
+
+    def loss(phi, k, data, norm):
+        x, y = data
+        scale, shift = (phi[f"1.{n}"] + (parts[f"norm.1.{n}"][k] if shifts else 0)
+                        for n in ("weight", "bias"))  # fmt: skip
+        x = torch.nn.functional.linear(x, phi["0.weight"], phi["0.bias"])
+        if statistics == "running":
+            norm.train()(x.detach())
+            mean, variance = parts["running.1.mean"][k], parts["running.1.variance"][k]
+            fixed = [held.detach() for held in (mean, variance, scale, shift)]
+            expected = torch.nn.functional.batch_norm(x.detach(), *fixed, training=False)
+            x = (x - mean) / (variance + norm.eps).sqrt() * scale + shift
+            # torch's own, which it doesn't differentiate in the running statistics
+            torch.testing.assert_close(x.detach(), expected, rtol=1e-12, atol=1e-14)
+        else:
+            x = norm.train()(x) * scale + shift
+        p = torch.nn.functional.linear(torch.tanh(x), phi["3.weight"], phi["3.bias"])
+        return ((p - y) ** 2).mean()
+
+    def fresh(k):
+        norm = torch.nn.BatchNorm1d(CHANNELS, affine=False).double()
+        norm.running_mean.copy_(parts["running.1.mean"][k].detach())
+        norm.running_var.copy_(parts["running.1.variance"][k].detach())
+        return norm
+
+    for k in range(K):
+        norm = fresh(k)
+        slopes = torch.autograd.grad(
+            loss(phi, k, task.support, norm), list(phi.values()), create_graph=True
+        )
+        buffers.append((norm.running_mean, norm.running_var))
+        moving = zip(phi.items(), slopes, strict=True)
+        phi = {n: v if shifts and n.startswith("1.") else v - RATE * g for (n, v), g in moving}
+    last = loss(phi, K - 1, task.query, fresh(K - 1))
+    (gradient,) = torch.autograd.grad(last, leaf, materialize_grads=True, allow_unused=True)
+    means, variances = (torch.stack(kind) for kind in zip(*buffers, strict=True))
+    return gradient, last.detach(), torch.cat([means.reshape(-1), variances.reshape(-1)])
+
+
+@pytest.mark.parametrize("statistics", ["collect", "running"])
+@pytest.mark.parametrize("shifts", [False, True])
+def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statistics, shifts):
+    problem, theta, task = setting()
+    algorithm = MAMLPP(
+        steps=K, step=SGD(RATE), loss_epochs=0, learned_rates=False, per_step_norms=shifts,
+        statistics=statistics,
+    )  # fmt: skip
+    longer, at = trained(algorithm, problem, theta)
+    at = longer.layouts.theta.flatten(
+        {n: v.abs() + 0.3 if "variance" in n else v
+         for n, v in longer.layouts.theta.unflatten(at).items()}
+    )  # fmt: skip
+
+    found = algorithm(longer, at, task)
+
+    gradient, last, becomes = by_torchs_own_norm(at, longer, task, statistics, shifts)
+    aside = algorithm.aside(longer)
+    parts = longer.layouts.theta.unflatten(at)
+    held = torch.cat([parts[name].reshape(-1) for name in aside.averages])
+    moved = held + aside.share * (found.notes["shown"] - held)
+    assert oracles.relative(found.grad, gradient) < 1e-12
+    torch.testing.assert_close(found.loss, last, rtol=1e-13, atol=0)
+    torch.testing.assert_close(moved, becomes, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
+def test_gathering_statistics_leaves_the_meta_gradient_as_it_is(kind):
+    problem, theta, task = setting(kind)
+    settings = {"steps": K, "step": SGD(RATE), "loss_epochs": 0, "learned_rates": False}
+    gathering = MAMLPP(**settings, per_step_norms=False, statistics="collect")
+    longer, at = gathering.extend(problem, theta)
+
+    found = gathering(longer, at, task).grad
+
+    maml = MAML(steps=K, step=SGD(RATE))(problem, theta, task).grad
+    assert torch.equal(found[: len(theta)], maml)
+    assert not found[len(theta) :].any()
+    assert len(at) - len(theta) == (2 * K * CHANNELS if kind == "batch norm" else 0)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("outer", [Outer(batch=3), Outer("sgd", batch=3, clip_norm=1e-3)])
+def test_training_moves_running_statistics_to_the_tasks_mean_and_nothing_else_does(outer, plain):
+    problem, theta, _ = setting()
+    problem = problem.unfused() if plain else problem
+    many = cases.tasks(30)
+    algorithm = MAMLPP(steps=2, statistics="running", momentum=0.25)
+    subject = Subject(problem, Indexed(lambda rows, seed: tree_map(lambda v: v[rows], many)),
+                      algorithm, theta, Lift("vmap"))  # fmt: skip
+    trainer = Trainer(subject, replace(outer, held_out=3), steps=2)
+    assert trainer.advance()
+    assert trainer.advance()
+
+    at, names = subject.theta, algorithm.aside(subject.problem).averages
+    segments = dict(subject.problem.layouts.theta.segments())
+    means, norm = at.clone(), 0.0
+    for n in range(2):
+        tasks = [cases.one(many, 3 + 3 * n + i) for i in range(3)]
+        found = [algorithm(subject.problem, at, task) for task in tasks]
+        shown = torch.stack([one.notes["shown"] for one in found]).mean(0)
+        gradient = torch.stack([one.grad for one in found]).mean(0)
+        start = 0
+        for name in names:
+            part = segments[name]
+            seen = shown[start : start + part.stop - part.start]
+            means[part] = 0.75 * means[part] + 0.25 * seen
+            start += len(seen)
+            gradient[part] = 0
+        norm = float(gradient.norm())
+        assert trainer.log[n].norm == pytest.approx(norm, rel=1e-12)
+        if n == 0:  # where the first step led
+            first = Trainer(subject, replace(outer, held_out=3), steps=2)
+            first.advance()
+            at = first.theta.clone()
+            moved = torch.cat([at[segments[name]] - means[segments[name]] for name in names])
+            assert float(moved.abs().max()) < 1e-14
+    final = torch.cat([trainer.theta[segments[name]] - means[segments[name]] for name in names])
+    assert float(final.abs().max()) < 1e-14
+
+
+def test_statistics_of_another_kind_are_refused():
+    with pytest.raises(Misuse, match="must be one of batch, collect, running"):
+        MAMLPP(statistics="rolling")
+    with pytest.raises(Misuse, match="momentum is 2"):
+        MAMLPP(momentum=2.0)

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, Loop, MetaGrad, through_init
-from metabench.inner import Path, Rates, pullback, stage, walk
+from metabench.algorithms import running
+from metabench.algorithms.algorithm import Algorithm, Aside, Loop, MetaGrad, through_init
+from metabench.inner import Path, Rates, inner_batch, pullback, stage, walk
 from metabench.misuse import Misuse
-from metabench.problem import Data, Loss, Problem, Task
+from metabench.problem import Loss, Problem, Statistics, Task
+
+STATISTICS = ("batch", "collect", "running")
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,11 @@ class MAMLPP(Algorithm):
     F(\phi_k)`; w and the derivative order follow from `epoch`, which the outer loop moves on.
     theta is followed by what is learned besides: `rate.NAME` `(K,)`, an inner rate of each layer at
     each step, which may become negative; `norm.NAME` `(K, ..)`, added to the scales and shifts of
-    norms at step k, which then don't adapt. Norms use the batch's own statistics, as the authors'
-    code does. The cosine-annealed outer rate is the outer loop's schedule. Every piece off is maml.
+    norms at step k, which then don't adapt; `running.NAME.mean` and `.variance` `(K, C)`, averages
+    over training of what batch norms see of the support set at step k. Training moves those by
+    `momentum` towards the tasks' mean, no gradient does; `notes["shown"]` is what a task shows of
+    them. Norms use the batch's own statistics, as the authors' code does, unless `statistics` is
+    running. The cosine-annealed outer rate is the outer loop's schedule. Every piece off is maml.
     (Antoniou, Edwards & Storkey, 2019, https://arxiv.org/abs/1810.09502).
     """
 
@@ -33,6 +39,10 @@ class MAMLPP(Algorithm):
     first_order_epochs: int = 0  # until then second derivatives are left out [epochs]
     learned_rates: bool = True  # learn an inner rate of each layer at each step
     per_step_norms: bool = True  # learn norm scales and shifts of each step
+    statistics: str = (
+        "batch"  # that norms use: batch, running; collect: batch, running are gathered
+    )
+    momentum: float = 0.1  # share of the way that running statistics move in an outer step [1]
 
     def __post_init__(self) -> None:
         """Refuse epochs that can't be."""
@@ -40,6 +50,11 @@ class MAMLPP(Algorithm):
         for name in ("epoch", "loss_epochs", "first_order_epochs"):
             if getattr(self, name) < 0:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more epochs.")
+        if self.statistics not in STATISTICS:
+            words = ", ".join(STATISTICS)
+            raise Misuse(f"statistics is {self.statistics!r}; it must be one of {words}.")
+        if not 0 <= self.momentum <= 1:
+            raise Misuse(f"momentum is {self.momentum}; it must lie in [0, 1].")
         if not 0 <= self.floor <= 1:
             raise Misuse(f"floor is {self.floor}; it must lie in [0, 1], the weight K steps share.")
 
@@ -57,6 +72,11 @@ class MAMLPP(Algorithm):
         earlier = max((1 - self.epoch / E) / K, self.floor / K)
         return (earlier,) * (K - 1) + (1 - (K - 1) * earlier,)
 
+    def aside(self, problem: Problem) -> Aside:
+        """Say that running statistics are averages, which no gradient moves."""
+        told = self._gathered(problem)
+        return Aside(averages=running.parts(told), share=self.momentum) if told else Aside()
+
     def at_epoch(self, epoch: int) -> MAMLPP:
         """Give weights and derivative order so many outer epochs on."""
         settled = max(self.loss_epochs, self.first_order_epochs, self.epoch)  # nothing changes then
@@ -69,12 +89,15 @@ class MAMLPP(Algorithm):
         if self.learned_rates:
             rates = theta.new_full((self.steps,), self.step.rate)
             parts |= {f"rate.{name}": rates for name in start}
+        rows = max(self.steps, 1)
         if self.per_step_norms:
-            rows = max(self.steps, 1)
             parts |= {
                 f"norm.{name}": start[name].expand(rows, *start[name].shape)
                 for name in problem.norms
             }
+        if told := self._gathered(problem):
+            held = running.started(told, rows)
+            parts |= {name: value.to(theta) for name, value in held.items()}
         return problem.appended(theta, parts)
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
@@ -91,7 +114,8 @@ class MAMLPP(Algorithm):
         adjoint = pullback(path, theta, along.pop(self.steps), along)
         direct = torch.stack([weight[k] * direct for k, (_, _, direct) in found.items()]).sum(0)
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
-        return MetaGrad(grad, found[self.steps][0], path.last, {"norms": adjoint.norms})
+        notes = {"norms": adjoint.norms, **self._shown(problem, theta, task, path)}
+        return MetaGrad(grad, found[self.steps][0], path.last, notes)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after the last step."""
@@ -109,7 +133,8 @@ class MAMLPP(Algorithm):
 
     def loop(self, problem: Problem) -> Loop | None:
         """Give the steps with their learned rates; None where norms differ from step to step."""
-        if self.per_step_norms and problem.norms:
+        averaged = self.statistics == "running" and problem.statistics
+        if (self.per_step_norms and problem.norms) or averaged:
             return None
         rates = self._rates(problem)
         return Loop(problem, self.step if rates is None else replace(self.step, rate=1.0), rates)
@@ -146,23 +171,46 @@ class MAMLPP(Algorithm):
         return rates
 
     def _at(self, problem: Problem, k: int) -> Problem:
-        """Give the problem as inner step k sees it: norms with that step's values."""
+        """Give the problem as inner step k sees it: norms with that step's values, statistics."""
+        told = self._gathered(problem)
+        if told and self.statistics == "running":
+            normed = running.loss(told, problem.layouts.theta, k)
+            problem = problem._replace(inner_loss=normed, outer_loss=normed)
         if not (self.per_step_norms and problem.norms):
             return problem
-        layout = problem.layouts.phi
 
         def shifted(loss: Loss) -> Loss:
-            def at_step(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-                added = problem.layouts.theta.unflatten(theta)
-                values = layout.unflatten(phi)
-                moved = {name: values[name] + added[f"norm.{name}"][k] for name in problem.norms}
-                return loss(layout.flatten({**values, **moved}), theta, data)
-
-            return at_step
+            return lambda phi, theta, data: loss(self._moved(problem, phi, theta, k), theta, data)
 
         return problem._replace(
             inner_loss=shifted(problem.inner_loss), outer_loss=shifted(problem.outer_loss)
         )
+
+    def _moved(self, problem: Problem, phi: Tensor, theta: Tensor, k: int) -> Tensor:
+        """Add step k's own values to the norms' scales and shifts in phi."""
+        if not (self.per_step_norms and problem.norms):
+            return phi
+        added = problem.layouts.theta.unflatten(theta)
+        values = problem.layouts.phi.unflatten(phi)
+        moved = {name: values[name] + added[f"norm.{name}"][k] for name in problem.norms}
+        return problem.layouts.phi.flatten({**values, **moved})
+
+    def _gathered(self, problem: Problem) -> Statistics | None:
+        """Give the statistics that are averaged over training, if any are."""
+        return None if self.statistics == "batch" else problem.statistics
+
+    def _shown(self, problem: Problem, theta: Tensor, task: Task, path: Path) -> dict[str, Tensor]:
+        """Give what this task shows of the running statistics, part after part, step after step."""
+        told = self._gathered(problem)
+        if told is None:
+            return {}
+        seen = []
+        for k in range(max(self.steps, 1)):
+            phi = self._moved(problem, path.states[k][0], theta, k)
+            own = self.statistics == "running"
+            used = running.of_step(told, problem.layouts.theta, theta, k) if own else None
+            seen.append(told.of(phi, theta, inner_batch(task, k), used))
+        return {"shown": running.in_order(told, seen)}
 
     def _outer(self, problem: Problem, k: int) -> Loss:
         """Give the outer loss of phi_k, whose norms have the values of the step that led there."""
