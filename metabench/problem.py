@@ -169,11 +169,13 @@ class Problem(NamedTuple):
         layouts = Layouts(Layout.of(phi_held), Layout.of(theta_held))
         fixed = {name: value for name, value in held.items() if name not in in_phi}
         fixed.update(net.named_buffers())
-        run = quick(net)
+        run, direct = quick(net), not set(in_theta) <= set(in_phi)
 
         def values_of(phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
             values = {name: _like(value, phi) for name, value in fixed.items()}
-            return values | {**layouts.theta.unflatten(theta), **layouts.phi.unflatten(phi)}
+            if direct:
+                values |= layouts.theta.unflatten(theta)
+            return values | layouts.phi.unflatten(phi)
 
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             x, y = modules.pair(data)

@@ -12,6 +12,7 @@ import torch
 
 from metabench.algorithms.maml import MAML
 from metabench.families.sinusoid import Sinusoid
+from metabench.inner import adapt, pullback
 from metabench.lift import LOOP_FROM, Lift
 from metabench.misuse import Misuse
 from metabench.steps.adam import Adam
@@ -58,17 +59,39 @@ def test_counting_does_not_import_the_compiler():
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_keeping_and_recomputing_give_the_same_bits(kind, step):
-    problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
-    theta, kept = cases.theta(problem), MAML(steps=4, step=step, trail="keep")
+    problem, task, theta = _one(kind)
+    kept = MAML(steps=4, step=step, trail="keep")
 
     found = replace(kept, trail="recompute")(problem, theta, task)
 
     assert torch.equal(found.grad, kept(problem, theta, task).grad)
 
 
+@pytest.mark.parametrize("truncate", [-1, 5])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_so_do_steps_that_are_walked_again(name, truncate):
+    problem, task, theta = _one("batch norm")
+    kept = MAML(steps=38, step=cases.STEPS[name], trail="keep")  # 13 stretches, the last of two
+
+    found = replace(kept, trail="recompute", truncate=truncate)(problem, theta, task)
+
+    walked = replace(kept, truncate=truncate)
+    if truncate == -1:
+        assert torch.equal(found.grad, walked(problem, theta, task).grad)
+    path = adapt(kept.step, 38, problem, theta, task)
+    v = torch.func.grad(problem.outer_loss)(path.last, theta, task.query)
+    cut = path._replace(trail=path.trail[38 - truncate :]) if truncate > 0 else path
+    assert torch.equal(found.notes["norms"], pullback(cut, theta, v).norms)
+
+
+def _one(kind):
+    problem = cases.problem(kind)
+    return problem, cases.one(cases.tasks(1), 0), cases.theta(problem)
+
+
 @pytest.mark.parametrize(("step", "slots"), [(MAML().step, 0), (Adam(), 2)], ids=["sgd", "adam"])
 def test_recomputed_memory_grows_by_the_path_alone(step, slots):
-    """From K = 1 to 50 the peak grows by at most 1.2 x (1 + slots) P numbers a step."""
+    """From K = 1 to 50 the peak grows by at most 1.2 x (1 + slots) P numbers a step; by less."""
     family = Sinusoid()
     problem, theta = family.problem(), family.theta(0)
     task = cases.one(Subject(problem, family.sample, MAML(), theta).draw(cases.fresh(1), 0), 0)
@@ -78,7 +101,24 @@ def test_recomputed_memory_grows_by_the_path_alone(step, slots):
         return work_of(maml, problem, theta, task).bytes
 
     path = 49 * (1 + slots) * theta.numel() * theta.element_size()
-    assert peak(50, "recompute") - peak(1, "recompute") <= 1.2 * path
+    assert peak(50, "recompute") - peak(1, "recompute") <= 0.5 * path
+
+
+def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
+    """Its ten shots have fewer activations than the network has parameters."""
+    family = Sinusoid()
+    problem, theta = family.problem(), family.theta(0)
+    task = cases.one(Subject(problem, family.sample, MAML(), theta).draw(cases.fresh(1), 0), 0)
+
+    def unrolled(theta):
+        phi = theta
+        for _ in range(50):
+            phi = phi - 0.01 * torch.func.grad(problem.inner_loss)(phi, theta, task.support)
+        return problem.outer_loss(phi, theta, task.query)
+
+    ours = work_of(MAML(steps=50, trail="recompute"), problem, theta, task).bytes
+
+    assert ours < work_of(torch.func.grad(unrolled), theta).bytes / 4
 
 
 def test_the_lift_follows_the_counted_work():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.algorithms.unrolled import unrolled
-from metabench.inner import FORGET, KEEP, RECOMPUTE, adapt
+from metabench.inner import FORGET, KEEP, RECOMPUTE, SPARSE, adapt
 from metabench.misuse import Misuse
 from metabench.problem import Problem, Task
 from metabench.work import ROOM, Work
@@ -23,8 +23,8 @@ class MAML(Algorithm):
 
     :math:`v_K = \nabla F(\phi_K)`, :math:`v_k = v_{k+1} - H_k(\alpha v_{k+1})`, and the
     meta-gradient is :math:`v_0`. Notes: `norms`, |v_k| for k = 0 .. K, `(K + 1,)`. Keeping the
-    graphs of the inner steps is faster, recomputing them holds only phi and its slots for each;
-    the bits are the same.
+    graphs of the inner steps is faster, recomputing them holds only phi and its slots for each,
+    from K = 16 on for every so many, some 2.5 sqrt(K) at once; the bits are the same.
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
     `truncate` = m stops the recursion m steps back, at v_{K-m}, as if adaptation had begun there:
     biased, and FOMAML at m = 0
@@ -49,7 +49,7 @@ class MAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        trail = RECOMPUTE if self.trail == RECOMPUTE or not self.exact else KEEP
+        trail = SPARSE if self.trail == RECOMPUTE or not self.exact else KEEP
         back = None if self.exact else self.truncate
         return unrolled(self, problem, theta, task, trail, back=back)
 
