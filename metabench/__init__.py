@@ -19,6 +19,7 @@ _PUBLIC = {
     "BlackBox": "metabench.blackbox",
     "Blobs": "metabench.families.blobs",
     "CG": "metabench.solvers.cg",
+    "Constants": "metabench.probes.constants",
     "Cost": "metabench.probes.cost",
     "Dense": "metabench.solvers.dense",
     "Digits": "metabench.families.digits",

@@ -115,6 +115,15 @@ def agreement(**options: Any) -> None:
 
 @main.command(epilog=EPILOG)
 @measuring
+def constants(**options: Any) -> None:
+    """Hold the convergence theory of MAML against what is measured: constants, bounds, slack."""
+    from metabench.command import run
+
+    run("constants", **options)
+
+
+@main.command(epilog=EPILOG)
+@measuring
 def cost(**options: Any) -> None:
     """Price every algorithm's meta-gradient, and say who buys the smallest error for it."""
     from metabench.command import run

@@ -62,6 +62,15 @@ class Estimate(NamedTuple):
         reach = quantile(len(self.left_out) - 1) * error
         return Interval(self.value, self.value - reach, self.value + reach)
 
+    def logarithmic(self) -> Interval:
+        """Bracket a positive value by the jackknife of its logarithm; NaN where it isn't."""
+        if not (self.value > 0 and self.left_out.min() > 0):
+            return Interval(self.value, math.nan, math.nan)
+        reach = quantile(len(self.left_out) - 1) * spread(np.log(self.left_out))
+        if not reach < MOST:
+            return Interval(self.value, 0.0, math.inf)
+        return Interval(self.value, self.value * math.exp(-reach), self.value * math.exp(reach))
+
     def skewed(self) -> Interval:
         """Bracket what is skewed to the right: by the wider end of two intervals, on either side.
 

@@ -41,7 +41,7 @@ STOREYS = [
     {"nets", "inner", "solvers", "trace"},
     {"algorithms", "families", "spectra"},
     {"expected"},
-    {"lift", "blackbox", "own", "sweeps", "edges"},
+    {"lift", "blackbox", "own", "sweeps", "edges", "smoothness"},
     {"subject"},
     {"outer"},
     {"probes"},

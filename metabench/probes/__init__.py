@@ -2,6 +2,7 @@
 
 MEMBERS = {
     "agreement": "metabench.probes.agreement:Agreement",
+    "constants": "metabench.probes.constants:Constants",
     "cost": "metabench.probes.cost:Cost",
     "explosion": "metabench.probes.explosion:Explosion",
     "spectrum": "metabench.probes.spectrum:Spectrum",

@@ -68,7 +68,7 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
 
     rows = [Row("meta_tasks", value=float(count))]
     rows += _expected(steep, inner.init(theta), tasks, how, signs, effort, "mean")
-    plain = _plain(subject, algorithm)
+    plain = plain_of(subject, algorithm)
     if plain is None:
         why = "the meta-Hessian and the adaptation map need third derivatives, which torch has "
         why += "wrong through fused norms; write them out, net = metabench.safe_norms(net)"
@@ -82,7 +82,7 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
     return [*rows, *_map(algorithm, plain, theta, tasks, how, signs(2, count, len(theta)), effort)]
 
 
-def _plain(subject: Subject, algorithm: Algorithm) -> Problem | None:
+def plain_of(subject: Subject, algorithm: Algorithm) -> Problem | None:
     """Give the problem with its fused norms written out, None where that isn't known."""
     problem = subject.problem
     if not problem.fused:

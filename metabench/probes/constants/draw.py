@@ -1,0 +1,73 @@
+"""The figures of the constants: each bound over what it bounds, and the inner rates allowed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+
+from metabench.probes.probe import Drawing
+from metabench.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+NAMES = ("first moment", "second moment", "smoothness", "iterations")
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw the slack of each bound, at one's own rate and at the largest covered one."""
+    blue = sns.color_palette("colorblind", 1)[0]
+    rows = [r for r in from_table(table, "slack", of=None) if r.value]
+    axes.set(xlabel="bound / measured")
+    if not rows:
+        axes.set(xticks=[], yticks=[])
+        text = "no bound of the theory applies here"
+        axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
+        return
+    own = [r.value for r in from_table(table, "rate", of="own")]
+    axes.set_xscale("log")
+    places = [NAMES.index(row.of) for row in rows]
+    for place, row in zip(places, rows, strict=True):
+        _point(axes, row, place, blue if row.at in own else "0.5")
+    axes.axvline(1, color="0.3", linestyle=":")
+    axes.set_yticks(range(len(NAMES)), NAMES)
+    axes.set_ylim(len(NAMES) - 0.5, -0.5)
+    sns.despine(ax=axes)
+
+
+def rates(table: pd.DataFrame) -> list[Drawing]:
+    """Give the figure of inner rates, where there is one to compare with."""
+    if len([r for r in from_table(table, "rate", of=None) if r.value]) < 2:
+        return []
+    return [
+        Drawing(
+            "Which inner rates do theory and curvature allow?",
+            "One's own inner rate, the theory's for one and for many steps (at most: L is a lower "
+            "bound), and the rates up to which curvature at the start leaves 50 % and 95 % of "
+            "tasks stable, with 95 % intervals.",
+            partial(_rates, table),
+            ("rate",),
+        )
+    ]
+
+
+def _rates(table: pd.DataFrame, axes: Axes) -> None:
+    blue, orange = sns.color_palette("colorblind", 2)
+    rows = [r for r in from_table(table, "rate", of=None) if r.value]
+    axes.set_xscale("log")
+    axes.set(xlabel="inner rate")
+    for place, row in enumerate(rows):
+        _point(axes, row, place, orange if row.of == "own" else blue)
+    axes.set_yticks(range(len(rows)), [row.of for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    sns.despine(ax=axes)
+
+
+def _point(axes: Axes, row: Row, place: int, colour: object) -> None:
+    value = row.value or 0.0
+    low, high = row.low or value, row.high or value
+    axes.plot([low, high], [place, place], color=colour)
+    axes.plot(value, place, marker="o", color=colour)

@@ -1,0 +1,100 @@
+"""What of a subject the theory speaks of, and which of its assumptions are known not to hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from metabench import curvature
+from metabench.algorithms.algorithm import Algorithm, Loop
+from metabench.algorithms.maml import MAML
+from metabench.lift import Lift, first_task
+from metabench.probes.constants.pooled import pooled
+from metabench.probes.spectrum.outer.measure import plain_of
+from metabench.probes.variance.components import redraws
+from metabench.problem import Problem, Task
+from metabench.rows import Row
+from metabench.samplers import withheld
+from metabench.steps.sgd import SGD
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metabench.subject import Subject
+
+SURELY = ("ok", "zero")  # states of redraws that say what one set varies by
+
+
+class Setting(NamedTuple):
+    """A problem at theta, with the rate of plain inner descent where that is what is done."""
+
+    problem: Problem  # what the inner loop descends, its fused norms written out if possible
+    theta: Tensor  # (Q,), float64
+    lift: Lift
+    loop: Loop | None  # the whole inner loop, None for a black box
+    steps: int  # K
+    rate: float | None  # alpha of plain descent; None where the step is another
+    sets: int  # support and query sets that are drawn of each task; 1 where redraws can't be had
+    start: bool  # theta is where adaptation starts, and enters the losses nowhere else
+    third: bool  # third derivatives can be had
+    exact: bool  # the algorithm is MAML, all of it
+
+    @property
+    def sums(self) -> Problem:
+        """The same problem on several sets of each task."""
+        return pooled(self.problem)
+
+
+def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
+    """Read off a subject what the theory asks about; `task` is one of its tasks."""
+    algorithm, problem = subject.algorithm, subject.problem
+    looped = algorithm if isinstance(algorithm, Algorithm) else None
+    plain = plain_of(subject, looped) if looped else (None if problem.fused else problem)
+    problem = plain or problem
+    problem = looped.inner(problem) if looped else problem
+    loop = looped.loop(plain or subject.problem) if looped else None
+    free = not withheld(subject.sample)
+    states = redraws(subject, seed) if free else {}
+    drawn = free and all(states[part] in SURELY for part in ("support", "query"))
+    step = looped.step if looped else None
+    descent = isinstance(step, SGD) and step.clip_norm == step.clip_value == float("inf")
+    learned = looped.rates(subject.problem, subject.theta) is not None if looped else False
+    return Setting(
+        problem=problem,
+        theta=subject.theta,
+        lift=replace(subject.lift, engine="eager"),
+        loop=loop,
+        steps=looped.steps if looped else 0,
+        rate=step.rate if step and descent and not learned else None,
+        sets=sets if drawn else 1,
+        start=_starts(problem, subject.theta, first_task(task)),
+        third=plain is not None,
+        exact=isinstance(algorithm, MAML) and algorithm.exact and not algorithm.batch,
+    )
+
+
+def _starts(problem: Problem, theta: Tensor, task: Task) -> bool:
+    phi = problem.init(theta)
+    if phi.shape != theta.shape or not bool((phi == theta).all()):
+        return False
+    for loss, data in ((problem.inner_loss, task.support), (problem.outer_loss, task.query)):
+        if bool(curvature.value_and_gradients(loss, phi, theta, data)[2].any()):
+            return False
+    return True
+
+
+def assumptions(setting: Setting) -> list[Row]:
+    """Give a row for each assumption that is known before anything is measured."""
+
+    def says(of: str, holds: bool, value: float | None = None) -> Row:
+        return Row("assumption", of=of, value=value, status="holds" if holds else "violated")
+
+    if setting.loop is None:
+        return [Row("assumption", of="an inner loop that can be seen", status="violated")]
+    return [
+        says("K = 1", setting.steps == 1, float(setting.steps)),
+        says("plain inner descent", setting.rate is not None),
+        says("theta is where adaptation starts", setting.start),
+        says("MAML's own gradient", setting.exact),
+        says("a Hessian of independent examples", False),
+    ]
