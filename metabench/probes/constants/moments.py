@@ -17,6 +17,7 @@ from metabench.stats import (
     ratio_interval,
 )
 
+LARGE = 1e150  # entries whose squares overflow count as diverged
 FEWEST = 3  # tasks from which a spread over tasks has an error
 
 
@@ -32,8 +33,9 @@ class Numbers(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether every number that is drawn is."""
-        return bool(np.isfinite(self.whole).all() and np.isfinite(self.single).all())
+        """Whether every number that is drawn is, and its square."""
+        parts = self.gradient, self.whole, self.single
+        return all(bool((np.abs(part) < LARGE).all()) for part in parts)
 
 
 def sizes(found: Numbers, sets: int) -> Vector:
@@ -56,6 +58,8 @@ def variances(found: Numbers, sets: int, examples: int) -> list[Row]:
     names = ("tasks", "one support set", "an example")
     if len(found.loss) < FEWEST:
         return [Row("gradient_variance", of=of, status="unresolved") for of in names]
+    if not found.finite:
+        return [Row("gradient_variance", of=of, status="diverged") for of in names]
     size = Estimate.mean(sizes(found, sets)).interval()
     rows = [row("gradient_size", size._replace(low=max(size.low, 0.0)), of="one task")]
     if sets == 1:

@@ -55,39 +55,46 @@ def look(problem: Problem, rate: float, theta: Tensor, task: Task) -> Looked:
     twice the meta-gradient of all less that of halves is right to second order.
     """
     w = problem.init(theta)
-    grads = [curvature.gradient(problem.inner_loss, w, theta, one) for one in task.support]
-
-    def step(part: slice) -> Tensor:
-        return w - rate * _mean(grads[part])
-
-    def outer(phi: Tensor, part: slice) -> list[Tensor]:
-        return [curvature.gradient(problem.outer_loss, phi, theta, q) for q in task.query[part]]
-
-    def meta(steps: slice, hessians: slice, queries: slice) -> Tensor:
-        v = _mean(outer(step(steps), queries))
-        products = [
-            curvature.gradient_with_products(problem.inner_loss, w, theta, one)[1](v)[0]
-            for one in task.support[hessians]
-        ]
-        return v - rate * _mean(products)
-
+    grads = _gradients(problem.inner_loss, w, theta, task.support)
     sets, half = len(grads), len(grads) // 2
-    every, first, second = slice(sets), slice(half), slice(half, sets)
-    phi = step(every)
-    whole = meta(every, every, every)
+    phi = w - rate * _mean(grads)
+    whole = _meta(problem, rate, theta, task, grads)
     if half:
-        halves = meta(first, first, first) + meta(second, second, second)
-        whole = 2 * whole - halves / 2
+        parts = slice(half), slice(half, sets)
+        halves = [_meta(problem, rate, theta, _some(task, p), grads[p]) for p in parts]
+        whole = 2 * whole - _mean(halves)
     loss = _mean([problem.outer_loss(phi, theta, q) for q in task.query])
-    single = slice(1), slice(min(1, sets - 1), min(2, sets)), slice(1)
-    return Looked(
-        _mean(grads),
-        _variance(grads),
-        _variance(outer(phi, every)),
-        loss,
-        whole,
-        meta(*single),
-    )
+    of_query = _variance(_gradients(problem.outer_loss, phi, theta, task.query))
+    drawn = single(problem, rate, theta, task)
+    return Looked(_mean(grads), _variance(grads), of_query, loss, whole, drawn)
+
+
+def single(problem: Problem, rate: float, theta: Tensor, task: Task) -> Tensor:
+    """Give the theory's estimator `(P,)`: a set for the step, another for the Hessian, a query."""
+    first, second = task.support[:1], task.support[1:2] or task.support[:1]
+    grads = _gradients(problem.inner_loss, problem.init(theta), theta, first)
+    return _meta(problem, rate, theta, Task(second, task.query[:1]), grads)
+
+
+def _meta(
+    problem: Problem, rate: float, theta: Tensor, task: Task, grads: Sequence[Tensor]
+) -> Tensor:
+    """Give (I - alpha H) v: the step by given gradients, H and v means over the task's sets."""
+    w = problem.init(theta)
+    v = _mean(_gradients(problem.outer_loss, w - rate * _mean(grads), theta, task.query))
+    products = [
+        curvature.gradient_with_products(problem.inner_loss, w, theta, one)[1](v)[0]
+        for one in task.support
+    ]
+    return v - rate * _mean(products)
+
+
+def _gradients(loss: Loss, phi: Tensor, theta: Tensor, sets: Sequence[Data]) -> list[Tensor]:
+    return [curvature.gradient(loss, phi, theta, one) for one in sets]
+
+
+def _some(task: Task, part: slice) -> Task:
+    return Task(task.support[part], task.query[part])
 
 
 def leaf_of(data: Data) -> Tensor:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench.probes.constants.moments import Numbers
-from metabench.probes.constants.pooled import draw, look
+from metabench.probes.constants.pooled import draw, look, single
 from metabench.problem import Address
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments, mean_norm_interval
@@ -58,12 +58,12 @@ def walk(
     to the first at which it was below; `unreached` if it never was.
     """
     theta, beta = setting.theta, 1 / (OUTER * smooth)
-    one = setting.lift.per_task(partial(look, setting.problem, rate))
+    one = subject.lift.per_task(partial(single, setting.problem, rate))
     looked = [t for t in LOOKED if t < probe.run] + [probe.run]
     low, value = 0.0, math.inf
     for t in range(1, probe.run + 1):
         address = Address.fresh(probe.tasks + (t - 1) * TASKS, TASKS)
-        theta = theta - beta * one(theta, draw(subject, address, seed, 2)).single.mean(0)
+        theta = theta - beta * one(theta, draw(subject, address, seed, 2)).mean(0)
         if t not in looked:
             continue
         there = Moments.of(numbers(setting, rate, theta, held).whole)

@@ -52,8 +52,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
     address = Address.fresh(0, count)
     signs = signs_of(address, W, seed, 2 + DIRECTIONS)
 
-    def gradients(points: Tensor) -> Tensor:
-        return _gradients(setting, points, tasks)
+    gradients = _slopes(setting, tasks)
 
     def hessian(points: Tensor, data: Data, of: Problem = problem) -> Operator:
         safe = torch.where(torch.isfinite(points).all(1)[:, None], points, 0)
@@ -122,8 +121,8 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
     return expected([fleet(*half) for half in halves], sizes, signs, EXPECTED)
 
 
-def _gradients(setting: Setting, points: Tensor, tasks: Task) -> Tensor:
-    """Give the gradient of each task's expected inner loss at its own point, `(T, P)`."""
+def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
+    """Give the gradients of the tasks' expected inner losses, each at its own point, `(T, P)`."""
     problem = setting.sums
 
     def slope(theta: Tensor, task: Task) -> Tensor:
@@ -131,7 +130,7 @@ def _gradients(setting: Setting, points: Tensor, tasks: Task) -> Tensor:
         return curvature.gradient(problem.inner_loss, phi, theta, data)
 
     run: Callable[[Tensor, Task], Tensor] = setting.lift.per_task(slope)
-    return run(setting.theta, Task((points, tasks.support), tasks.query))
+    return lambda points: run(setting.theta, Task((points, tasks.support), tasks.query))
 
 
 def _adapted(setting: Setting, tasks: Task) -> Tensor:
