@@ -110,11 +110,12 @@ def test_python_has_the_same_gate_as_the_shell():
 
     rows = gate.measure(probe, subject, seed=0)
 
-    checks = Verify().measure(subject, 0)
+    checks = Verify(thorough=False).measure(subject, 0)
     assert rows[-len(checks) :] == checks  # once, at the end
     assert not [row for row in rows[: -len(checks)] if row.quantity == "check"]
     first = gate.diagnose(probe, to_table(rows))[0]
     assert (first.name, first.level) == ("check_finite_differences", "critical")
+    checks = Verify().measure(subject, 0)
     assert gate.measure(Verify(), subject, seed=0) == checks
     assert gate.diagnose(Verify(), to_table(checks)) == Verify().diagnose(to_table(checks))
 

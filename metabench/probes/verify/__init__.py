@@ -22,12 +22,15 @@ class Verify(Probe):
 
     In float64, on a few tasks. Directional differences count where two adjacent steps of 1e-5 ..
     1e-8 agree; where none do, or the slopes of the two sides differ, the verdict is `kink`, not
-    `wrong`. Symmetry is |<u, Hv> - <v, Hu>| / |<u, Hv>| for the inner Hessian.
+    `wrong`. Symmetry is |<u, Hv> - <v, Hu>| / |<u, Hv>| for the inner Hessian. Reverse mode through
+    the whole unroll is the same number by another way; an implicit gradient's where its inner loop
+    has converged.
     (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761).
     """
 
     tasks: int = 2  # tasks that are checked [tasks]
     directions: int = 3  # random directions of the finite differences [directions]
+    thorough: bool = True  # the unroll, linear solves and each layer too, which the gate leaves out
 
     axis: ClassVar[str] = ""
     own_tasks: ClassVar[bool] = True

@@ -9,7 +9,11 @@ from metabench.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-BAD = ("wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite")
+BAD = (
+    "wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite",
+    "unsolved", "misreported",
+)  # fmt: skip
+MOST = 3  # layers that a sentence names
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); or write "
     "the norms out: net = metabench.safe_norms(net)."
@@ -20,7 +24,9 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     """Make findings of the check rows of a table, the weightiest first."""
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
-    findings = [_wrong(row, fused) for row in checks if row.status in BAD]
+    layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
+    findings = [_wrong(row, fused, layers) for row in checks if row.status in BAD]
+    findings += _in_layers(checks, layers)
     findings += [_zero(row) for row in from_table(table, "zero", of=None)]
     findings += [
         _saddle(row) for row in from_table(table, "curvature", of=None) if row.status != "ok"
@@ -32,8 +38,9 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def _wrong(row: Row, fused: list[Row]) -> Finding:
+def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
     claim, repair, level = _words(row)
+    claim += _where([each for each in layers if each.of == row.of])
     if fused and row.of in ("finite differences", "vmap against a loop", "Hessian symmetry"):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
@@ -41,6 +48,30 @@ def _wrong(row: Row, fused: list[Row]) -> Finding:
         level = "critical"
     name = "check_" + row.of.lower().replace(" ", "_")
     return Finding(name, level, claim, repair, (row, *fused))
+
+
+def _where(layers: list[Row]) -> str:
+    """Name the layers at fault, where each has a verdict."""
+    bad = sorted((r for r in layers if r.status in BAD), key=lambda r: -(r.value or 0.0))
+    if not bad:
+        return ""
+    named = ", ".join(f"{row.layer} by {row.value or 0:.2g} of it" for row in bad[:MOST])
+    more = f" and {len(bad) - MOST} more" if len(bad) > MOST else ""
+    rest = sum(row.status == "ok" for row in layers)
+    hold = f"; {rest} of {len(layers)} layers hold" if rest else ""
+    return f" By layer: off in {named}{more}{hold}."
+
+
+def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
+    """Tell of layers that are wrong where the whole is too large to show it."""
+    held = {row.of for row in checks if row.status not in BAD}
+    bad = [row for row in layers if row.status in BAD and row.of in held]
+    if not bad:
+        return []
+    said = _where([row for row in layers if row.of == bad[0].of])
+    claim = f"A layer's part of the meta-gradient is wrong, too small to show in the whole.{said}"
+    repair = "Look for detach(), .data or torch.no_grad() in what uses these parameters."
+    return [Finding("check_layers", "critical", claim, repair, tuple(bad))]
 
 
 def _words(row: Row) -> tuple[str, str, str]:
@@ -80,6 +111,18 @@ def _words(row: Row) -> tuple[str, str, str]:
             f"Precision: the meta-gradient differs from its float64 value by {off} of it.",
             "Measure with --dtype float64, or take fewer or shorter inner steps.",
             "warning",
+        )
+    if row.status == "unsolved":
+        return (
+            f"The implicit gradient's linear solve leaves a residual of {off}.",
+            "Take more steps of the solver (--set algo.solver.steps=...) or a stronger pull.",
+            "warning",
+        )
+    if row.status == "misreported":
+        return (
+            f"The linear solver's answer leaves a residual of {off}, which isn't what it claims.",
+            "Measure |A x - b| / |b| at the x that is returned, or take a solver of metabench.",
+            "critical",
         )
     if row.status == "sum":
         return (

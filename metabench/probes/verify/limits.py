@@ -11,4 +11,7 @@ LIMITS = {
     "precision": 1e-2,
     "batch is the mean": 1e-6,
     "resolution": 1e-7,
+    "autograd through the unroll": 1e-8,  # the same derivative by another order of operations
+    "implicit against unrolled": 1e-4,  # where the inner loop has converged
+    "solver residual": 1e-2,
 }

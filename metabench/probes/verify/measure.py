@@ -17,6 +17,7 @@ from metabench.lift import Lift, first_task
 from metabench.probes.probe import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
+from metabench.probes.verify.thorough.measure import thorough
 from metabench.problem import Address, Task, cast, tree_map
 from metabench.rows import Row
 
@@ -109,7 +110,7 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     rows.append(_resolution(exact, tasks, double))
     if isinstance(subject.algorithm, Algorithm):
         rows.append(_symmetry(exact, tasks, how))
-    return rows
+    return [*rows, *thorough(exact, tasks, double)] if probe.thorough else rows
 
 
 def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:

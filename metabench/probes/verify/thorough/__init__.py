@@ -1,0 +1,1 @@
+"""Checks that take more than the gate ahead of every measurement has time for."""
