@@ -5,9 +5,11 @@ from __future__ import annotations
 import cases
 import oracles
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 import metabench as mb
+import metabench.probes.cost.measure as measure_module
 from metabench.probes.cost import Cost
 from metabench.probes.cost.rivals import Autograd, rivals
 from metabench.rows import from_table, to_table
@@ -107,8 +109,9 @@ def test_a_better_algorithm_is_only_named_where_intervals_part():
 def test_what_learns_more_than_theta_is_left_out():
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), BOWL.theta(0))
 
-    names = rivals(subject, 0)
+    names, rows = rivals(subject, 0)
 
+    assert not rows
     assert {"maml", "fomaml", "imaml", "reptile", "autograd"} <= set(names)
     assert "meta_sgd" not in names
 
@@ -140,3 +143,85 @@ def test_a_black_box_is_withheld_in_words():
     (finding,) = probe.diagnose(to_table(probe.measure(subject, 0)))
 
     assert finding.name == "withheld"
+
+
+def through(loss):
+    """The bowl with another query loss."""
+
+    class Other(mb.Quadratic):
+        def problem(self):
+            return BOWL.problem()._replace(outer_loss=loss)
+
+    family = Other(dim=4)
+    return mb.Subject(family.problem(), family.sample, mb.FOMAML(1), family.theta(0))
+
+
+class Once(torch.autograd.Function):
+    """The square, which can be differentiated once."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx, slope):
+        return Never.apply(2 * ctx.saved_tensors[0] * slope)
+
+
+class Never(torch.autograd.Function):
+    """An operation that can't be differentiated."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        raise RuntimeError("derivative for once_backward is not implemented")
+
+
+def test_an_operation_that_a_rival_cant_differentiate_is_a_row_and_said():
+    def inner(phi, theta, data):
+        return (0.5 * data[0] * Once.apply(phi - data[1])).sum(-1).mean()
+
+    class Hard(mb.Quadratic):
+        def problem(self):
+            return BOWL.problem()._replace(inner_loss=inner)
+
+    family = Hard(dim=4)
+    lift = mb.Lift("loop", engine="eager")
+    subject = mb.Subject(family.problem(), family.sample, mb.FOMAML(1), family.theta(0), lift)
+
+    table = to_table(Cost(**{**QUICK, "tasks": 16}).measure(subject, 0))
+
+    said = [r.of for r in from_table(table, "unavailable", of=None)]
+    assert any(of.startswith("maml isn't priced: ") for of in said)
+    assert any(of.startswith("autograd isn't priced: ") for of in said)
+    assert one(table, "seconds_by_k", "fomaml", 1).value > 0
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
+def test_what_ones_own_loss_raises_is_told(error):
+    def broken(phi, theta, data):
+        raise error("a mistake in my loss")
+
+    with pytest.raises(error, match="a mistake in my loss"):
+        Cost(**QUICK).measure(through(broken), 0)
+
+
+def test_a_rival_too_large_for_memory_is_a_row(monkeypatch):
+    seconds = measure_module._seconds
+
+    def short(subject, B, seed):
+        if subject.algorithm.steps == 10 and type(subject.algorithm) is mb.MAML:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return seconds(subject, B, seed)
+
+    monkeypatch.setattr(measure_module, "_seconds", short)
+
+    _, table = measured(mb.MAML(2, mb.SGD(0.5)), tasks=16)
+
+    assert one(table, "seconds_by_k", "maml", 10).status == "out of memory"
+    assert one(table, "seconds_by_k", "maml", 2).value > 0
+    assert one(table, "seconds_by_k", "fomaml", 10).value > 0

@@ -11,6 +11,7 @@ import torch
 
 from metabench.algorithms.algorithm import Algorithm
 from metabench.lift import first_task
+from metabench.misuse import Misuse
 from metabench.orders import quantile_interval
 from metabench.probes.cost.error import errors
 from metabench.probes.cost.rivals import Make, rivals
@@ -32,7 +33,7 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
     own = subject.algorithm
     if not isinstance(own, Algorithm):
         return [Row("seconds", status="withheld")]
-    made = rivals(subject, seed)
+    made, refused = rivals(subject, seed)
     K = own.steps
     ladder = tuple(sorted({*probe.steps, K}))
     cells: dict[Key, tuple[Subject, int]] = {}
@@ -51,14 +52,26 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
         done += count
         progress(min(done, total), total)
 
+    lost: set[Key] = set()
     taken: dict[Key, list[float]] = {key: [] for key in cells}
     for turn in range(probe.rounds + 1):  # the first is a warm-up
         for key, (looked, B) in cells.items():
-            seconds = _seconds(looked, B, seed)
+            advance()
+            if key in lost:
+                continue
+            try:
+                seconds = _seconds(looked, B, seed)
+            except (torch.OutOfMemoryError, MemoryError):  # at this K or B; smaller ones are told
+                lost.add(key)
+                continue
             if turn:
                 taken[key].append(seconds)
-            advance()
-    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size))]
+    for key in lost:
+        del cells[key]
+    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size)), *refused]
+    for name, axis, value in sorted(lost):
+        quantity = f"seconds_by_{axis.lower()}"
+        rows.append(Row(quantity, at=float(value), of=name, status="out of memory"))
     for (name, axis, value), (looked, _) in cells.items():
         middle = quantile_interval(np.array(taken[name, axis, value]))
         rows.append(_timed(f"seconds_by_{axis.lower()}", middle, value, name))
@@ -77,7 +90,7 @@ def _looked(subject: Subject, make: Make, K: int) -> Subject | None:
     """Look through an algorithm with K steps; None where it takes none, as reptile does 0."""
     try:
         return replace(subject, algorithm=make(K))
-    except ValueError:  # Misuse
+    except Misuse:
         return None
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from metabench import curvature, plugins
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.inner import FORGET, adapt
+from metabench.lift import first_task
 from metabench.misuse import Misuse
 from metabench.problem import Address, Problem, Task
+from metabench.rows import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,21 +42,37 @@ class Autograd(Algorithm):
         return MetaGrad(pull((loss.new_ones(()), phi.new_zeros(phi.shape)))[0], loss, phi, {})
 
 
-def rivals(subject: Subject, seed: int) -> dict[str, Make]:
+def rivals(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
     """Give every algorithm that can be run here on the subject's inner optimiser, by name.
 
-    One that learns more than theta has another meta-gradient, and is left out; so is one that
-    refuses the problem. The subject's own keeps its settings.
+    One that learns more than theta has another meta-gradient, and is left out. One that refuses the
+    problem, or an operation of it, is left out with a row that says why; what the subject's own
+    algorithm, its sampler or its losses raise is raised.
     """
     own = subject.algorithm
     assert isinstance(own, Algorithm)
+    task = first_task(subject.draw(Address.fresh(0, 1), seed))
     made: dict[str, Make] = {}
+    rows = []
     for name in plugins.members("algorithms"):
         make = _maker(plugins.load("algorithms", name), own)
-        if _runs(subject, make, seed):
+        why = _against(subject, make, task, seed)
+        if why is None:
             made[name] = make
-    made[UNROLL] = lambda K: Autograd(K, own.step, own.batch)
-    return made
+        elif why:
+            of = f"{name} isn't priced: {why.rstrip('.')}; the other algorithms are"
+            rows.append(Row("unavailable", of=of, status="withheld"))
+
+    def unroll(K: int) -> Autograd:
+        return Autograd(K, own.step, own.batch)
+
+    why = _against(subject, unroll, task, seed)
+    if why is None:
+        made[UNROLL] = unroll
+    else:
+        of = f"{UNROLL} isn't priced: {why.rstrip('.')}; the other algorithms are"
+        rows.append(Row("unavailable", of=of, status="withheld"))
+    return made, rows
 
 
 def _maker(cls: type[Algorithm], own: Algorithm) -> Make:
@@ -63,16 +81,25 @@ def _maker(cls: type[Algorithm], own: Algorithm) -> Make:
     return lambda K: cls(K, own.step, own.batch)
 
 
-def _runs(subject: Subject, make: Make, seed: int) -> bool:
+def _against(subject: Subject, make: Make, task: Task, seed: int) -> str | None:
+    """Say why an algorithm isn't run here: None if it is, nothing if it learns more than theta.
+
+    Only a refusal (Misuse) and what torch can't compute (RuntimeError) speak against it, and
+    neither where the algorithm is the subject's own.
+    """
+    algorithm = None
     try:
         algorithm = make(max(_steps(subject), 1))
         looked = subject.with_algorithm(algorithm)
         if looked.theta.shape != subject.theta.shape:
-            return False
+            return ""
+        algorithm.check(subject.problem, subject.theta, task)
         looked.meta_gradients(Address.fresh(0, 2), seed)
-    except (Misuse, RuntimeError, TypeError, ValueError):
-        return False
-    return True
+    except (Misuse, RuntimeError) as error:
+        if type(algorithm) is type(subject.algorithm):
+            raise
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
 
 
 def _steps(subject: Subject) -> int:
