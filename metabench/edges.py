@@ -11,8 +11,6 @@ from metabench import curvature
 from metabench.inner import FORGET, adapt
 from metabench.lanczos import extremes
 from metabench.problem import Problem, Task
-from metabench.steps.momentum import Momentum
-from metabench.steps.sgd import SGD
 from metabench.steps.step import Step
 
 TOLERANCE = 1e-3  # relative, of an eigenvalue
@@ -25,15 +23,6 @@ class Descent(NamedTuple):
     first: Tensor  # inner loss at phi_0, ()
     last: Tensor  # at phi_K, ()
     outer: Tensor  # query loss at phi_K, ()
-
-
-def edge(step: Step) -> float | None:
-    r"""Give the largest stable :math:`\alpha \lambda_{\max}`, None where no closed form is known.
-
-    2 for gradient descent and 2 (1 + mu) for heavy-ball momentum
-    (Cohen, Kaur, Li, Kolter & Talwalkar, 2021, https://arxiv.org/abs/2103.00065, appendix B).
-    """
-    return step.edge() if isinstance(step, SGD | Momentum) else None
 
 
 def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,8 @@ class Step(ABC):
         """Give rate times eigenvalue beyond which the step grows on a quadratic; None: unknown.
 
         The eigenvalue is that of the Hessian, or of the one that `preconditioner` scales. Clipping
-        bounds the growth, but doesn't move the edge.
+        bounds the growth, but doesn't move the edge
+        (Cohen, Kaur, Li, Kolter & Talwalkar, 2021, https://arxiv.org/abs/2103.00065, appendix B).
         """
         return None
 

@@ -35,9 +35,11 @@ def rates(
 ) -> list[Row]:
     """Give the stable rates by curvature, count them on held-out tasks, and tell the cause."""
     step = loop_of(subject).step
-    edge = edges.edge(step)
+    edge = step.edge()
     learned = loop_of(subject).rates is not None
-    if edge is None or step.rate == 0 or learned:
+    # the edge of a step that scales the gradient is one of the Hessian so scaled, not of the loss's
+    scaled = step.preconditioner(step.start(phis[0, 0]), 1) is not None
+    if edge is None or scaled or step.rate == 0 or learned:
         return [Row("stable_rate", status="withheld")]
     try:
         smallest, largest = _ends(probe, subject, phis, seed)
