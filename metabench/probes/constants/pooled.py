@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from metabench.subject import Subject
 
 
+TINY = 1e-300  # a gradient of zero has no direction
+
+
 class Looked(NamedTuple):
     """What the sets of one task give at theta, for one inner step; with a leading T for many."""
 
     gradient: Tensor  # of the inner loss, mean over support sets, (P,)
     within: Tensor  # its variance over support sets, that of one set, ()
+    along: Tensor  # what of that lies along the mean, ()
     of_query: Tensor  # variance of the outer gradient after the step over query sets, ()
     loss: Tensor  # outer loss after the step, ()
     whole: Tensor  # meta-gradient of the expected losses, to second order in 1 / examples, (P,)
@@ -66,7 +70,10 @@ def look(problem: Problem, rate: float, theta: Tensor, task: Task) -> Looked:
     loss = _mean([problem.outer_loss(phi, theta, q) for q in task.query])
     of_query = _variance(_gradients(problem.outer_loss, phi, theta, task.query))
     drawn = single(problem, rate, theta, task)
-    return Looked(_mean(grads), _variance(grads), of_query, loss, whole, drawn)
+    mean = _mean(grads)
+    unit = mean / mean.norm().clamp(min=TINY)
+    along = _variance([(grad @ unit)[None] for grad in grads])
+    return Looked(mean, _variance(grads), along, of_query, loss, whole, drawn)
 
 
 def single(problem: Problem, rate: float, theta: Tensor, task: Task) -> Tensor:
