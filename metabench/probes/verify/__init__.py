@@ -32,6 +32,7 @@ class Verify(Probe):
     directions: int = 3  # random directions of the finite differences [directions]
     thorough: bool = True  # the unroll, linear solves and each layer too, which the gate leaves out
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = ""
     own_tasks: ClassVar[bool] = True
     question: ClassVar[str] = "Is this meta-gradient right?"
