@@ -31,7 +31,7 @@ from metabench.problem import Data, Layouts
 from metabench.samplers import Indexed
 
 HERE = Path(__file__).parent
-POOL, DIM, STEPS = 64, 5, 1500
+POOL, DIM, STEPS = 64, 5, 1000
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 DIFFERENCES = (0.0, 0.1, 0.2, 0.4, 0.8)
 USUAL_RATE, USUAL_DIFFERENCE = 0.1, 0.4
@@ -53,6 +53,11 @@ def loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
     return value
 
 
+def same(theta: Tensor) -> Tensor:
+    """Begin adaptation at theta itself."""
+    return theta
+
+
 def fields(theta: Array, h: Array, c: Array, rate: float) -> tuple[Array, Array]:
     """Give MAML's and FO-MAML's mean meta-gradient `(DIM,)` from the formulas."""
     slope_0, curvature = h * np.tanh(theta - c), h / np.cosh(theta - c) ** 2
@@ -62,14 +67,18 @@ def fields(theta: Array, h: Array, c: Array, rate: float) -> tuple[Array, Array]
 
 def floor(h: Array, c: Array, rate: float) -> float:
     """Foretell |grad F| where FO-MAML comes to rest."""
-    found = root(lambda theta: fields(theta, h, c, rate)[1], np.zeros(DIM), tol=1e-14)
+
+    def field(theta: Array) -> Array:
+        return fields(theta, h, c, rate)[1]
+
+    found = root(field, np.zeros(DIM), tol=1e-14)
     return float(np.linalg.norm(fields(found.x, h, c, rate)[0]))
 
 
 def reached(algorithm: Estimator, h: Array, c: Array, rate: float) -> float:
     """Train to rest; give |grad F| there."""
     layout = Layout(("phi",), ((DIM,),))
-    problem = Problem(lambda theta: theta, loss, loss, Layouts(layout, layout))
+    problem = Problem(same, loss, loss, Layouts(layout, layout))
     tensors = torch.from_numpy(h), torch.from_numpy(c)
 
     def draw(rows: NDArray[np.int64], seed: int) -> tuple[Data, Data]:
