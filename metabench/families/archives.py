@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from metabench.families.download import Resuming
 from metabench.misuse import Misuse
 
 LARGEST = 64 * 2**30  # bytes an archive may unpack to
@@ -25,6 +26,8 @@ def cache() -> Path:
 
 def fetch(url: str, digest: str) -> Path:
     """Give the file behind a URL, downloaded unless it is in the cache.
+
+    A download that broke off goes on where it did, in this call or the next.
 
     Args:
         url: its last part is the file's name in the cache.
@@ -42,7 +45,9 @@ def fetch(url: str, digest: str) -> Path:
     if place.is_file() and pooch.file_hash(str(place), alg=algorithm) != expected:
         raise Misuse(f"{place} is not the file of {url} ({digest}): cut off or changed; remove it.")
     try:
-        pooch.retrieve(url, digest, fname=place.name, path=place.parent, progressbar=False)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        downloader = Resuming(place.with_name(f".{place.name}.part"))
+        pooch.retrieve(url, digest, fname=place.name, path=place.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is not
         cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
         raise Misuse(f"{url} can't be had ({cause}); download it elsewhere, to {place}.") from error
