@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +24,16 @@ from metabench.misuse import Misuse, inside, unknown
 from metabench.own import Own
 from metabench.probes.probe import Probe, Progress, Share, silent
 from metabench.problem import Address, Problem
-from metabench.rows import Finding, Row
+from metabench.rows import Finding, Row, differences
 from metabench.subject import Subject
-from metabench.weights import load_theta
+from metabench.weights import load_theta, trained_on
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+UNTOLD = ("version", "trail")  # settings of a member that don't change what is computed
 MEMBERS = {"probe": "probes", "algo": "algorithms", "family": "families"}  # part -> kind
 
 
@@ -140,7 +142,32 @@ class Cell:
         self, progress: Progress = silent, shards: Sequence[Mapping[str, NDArray[Any]]] = ()
     ) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
-        return gate.measure(self.probe, self.subject(), self.seed, progress, shards)
+        measured = gate.measure(self.probe, self.subject(), self.seed, progress, shards)
+        return [*measured, *self.foreign()]
+
+    def foreign(self) -> list[Row]:
+        """Say, a row each, in which fields theta was trained otherwise than it is looked at here.
+
+        Other fields of another algorithm or family aren't compared, nor how the same is computed.
+        """
+        told = trained_on(Path(self.theta)) if self.theta else {}
+        here = self.spec()
+        rows = []
+        for part in ("algo", "family"):
+            one, other = ({k: v for k, v in of.get(part, {}).items() if k not in UNTOLD}
+                          for of in (told, here))  # fmt: skip
+            if not one:
+                continue
+            names = [re.sub(r"@[0-9a-f]{12}", "", str(of.get("name"))) for of in (one, other)]
+            if names[0] != names[1]:
+                one, other = {"name": names[0]}, {"name": names[1]}
+            else:
+                one, other = ({**of, "name": names[0]} for of in (one, other))
+            rows += [
+                Row("theta", of=said, status="differs")
+                for said in differences({part: one}, {part: other})
+            ]
+        return rows
 
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.probes.probe import Probe, Progress, silent
 from metabench.probes.verify import Verify
-from metabench.rows import LEVELS, Finding, Row
+from metabench.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +41,24 @@ def measure(
 
 def diagnose(probe: Probe, table: pd.DataFrame) -> list[Finding]:
     """Say what the table holds, checks included, the weightiest first."""
-    findings = probe.diagnose(table)
+    findings = [*probe.diagnose(table), *foreign(table)]
     if not isinstance(probe, Verify):
         findings = [*findings, *Verify().diagnose(table), *_unchecked(table)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def foreign(table: pd.DataFrame) -> list[Finding]:
+    """Warn of a theta that was trained on something else than what it is looked at with."""
+    rows = from_table(table, "theta", of=None)
+    if not rows:
+        return []
+    family = [row for row in rows if row.of.startswith("family is ")]
+    claim = (
+        f"theta was trained otherwise than it is looked at here: {'; '.join(r.of for r in rows)}."
+    )
+    repair = "Look at it as it was trained, unless the difference is what you ask about."
+    level = "warning" if family else "info"
+    return [Finding("foreign_theta", level, claim, repair, tuple(rows))]
 
 
 def _unchecked(table: pd.DataFrame) -> list[Finding]:

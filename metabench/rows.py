@@ -86,6 +86,20 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield path, value
 
 
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Say which fields of two specs differ.
+
+    >>> differences({"algo": {"name": "maml", "steps": 5}}, {"algo": {"name": "maml", "steps": 1}})
+    ['algo.steps is 5 there and 1 here']
+    """
+    one, other = dict(flatten(there)), dict(flatten(here))
+    return [
+        f"{name} is {one.get(name, 'not set')} there and {other.get(name, 'not set')} here"
+        for name in dict.fromkeys([*one, *other])
+        if one.get(name) != other.get(name)
+    ]
+
+
 def from_table(
     table: pd.DataFrame, quantity: str, of: str | None = "", layer: str | None = ""
 ) -> list[Row]:

@@ -377,6 +377,33 @@ def test_tensorboard_is_asked_for_in_a_sentence_where_it_is_missing(monkeypatch)
     assert "pip install 'metabench[tensorboard]'" in result.stderr
 
 
+def test_tensorboard_reads_back_the_table():
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = metabench(
+        *SMALL, "--steps", 6, "--every", 3, "--tensorboard", "runs", "--csv", "table.csv",
+        "--probe", "variance", "--set", "variance.tasks=64", "--set", "variance.redrawn=0",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    events = EventAccumulator("runs").Reload()
+    table = pd.read_csv("table.csv")
+    for tag, quantity, column in [
+        ("loss", "loss", "value"),
+        ("gradient_norm", "gradient_norm", "value"),
+        ("validation", "validation", "value"),
+        ("validation low", "validation", "low"),
+        ("variance/task_variance high", "variance: task_variance", "high"),
+    ]:
+        rows = table[(table["quantity"] == quantity) & table["layer"].isna() & table["of"].isna()]
+        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        expected = list(zip(rows["at"], rows[column].astype("float32"), strict=True))
+        assert len(expected) >= 3
+        assert found == expected
+    assert not {"began", "check"} & {tag.partition("/")[0] for tag in events.Tags()["scalars"]}
+
+
 def test_the_documented_python_runs(capsys):
     text = (Path(__file__).parent.parent / "docs" / "train.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(import.*?)```", text, flags=re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from metabench import output
+from metabench import gate, output
 from metabench.console import print_table
 from metabench.outer.trainer import Trainer
 from metabench.probes.verify import Verify
@@ -39,7 +39,7 @@ def report(
     if not trainer.failure:
         rows.append(row("gain", trainer.gain()))
     table = to_table(rows, settings)
-    findings = [*shown.diagnose(table), *_checks(table)]
+    findings = [*shown.diagnose(table), *gate.foreign(table), *_checks(table)]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     made = provenance(str(settings["device"]))
     text = output.record(settings, rows, findings, made)
@@ -62,7 +62,7 @@ def _checks(table: pd.DataFrame) -> list[Finding]:
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out checks, and keep a few of the steps at which theta was validated."""
-    table = table[table["quantity"] != "check"]
+    table = table[~table["quantity"].isin(["check", "theta"])]
     steps = sorted(table.loc[table["quantity"] == "validation", "at"])
     chosen = steps[:: -(-len(steps) // SHOWN)] if steps else []
     return table[table["at"].isna() | table["at"].isin([*chosen, *steps[-1:]])]

@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench.misuse import Misuse
 from metabench.outer.trainer import Trainer
-from metabench.rows import Row, flatten
+from metabench.rows import Row, differences
 from metabench.sealed import seal, unseal
 from metabench.spec import settings
 
@@ -90,13 +90,3 @@ def engine_of(save: Path) -> str:
         return ""
     engine: str = unseal(state_path(save)).about.get("spec", {}).get("lift", {}).get("engine", "")
     return engine
-
-
-def differences(there: Spec, here: Spec) -> list[str]:
-    """Say which fields of two specs differ."""
-    one, other = dict(flatten(there)), dict(flatten(here))
-    return [
-        f"{name} is {one.get(name, 'not set')} there and {other.get(name, 'not set')} here"
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name)
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from metabench.probes.verify import Verify
 from metabench.rows import Row
 from metabench.subject import Subject
 from metabench.train import resume, tensorboard
-from metabench.train.measure import pause
+from metabench.train.measure import logged, pause
 from metabench.train.report import report
 from metabench.train.shown import Training
 
@@ -69,7 +70,7 @@ def run(
         label += f", going on from step {trainer.step}"
     with progress(label, quiet) as say:
         train(trainer, probes, every, rows, say, lambda: resume.keep(save, trainer, settings, rows))
-    rows += trainer.examine()
+    rows += [*cell.foreign(), *trainer.examine()]
     if trainer.failure:
         told = {
             "spec": resume.as_now(settings, trainer),
@@ -78,7 +79,7 @@ def run(
         }
         trainer.ring.save(resume.autopsy_path(save), trainer.failure.tasks, told)
     if tensorboard_to:
-        tensorboard.write(tensorboard_to, rows)
+        tensorboard.write(tensorboard_to, [*logged(trainer, every), *rows])
     findings = report(
         Training(steps, every, outer),
         trainer,
@@ -92,7 +93,9 @@ def run(
     if not as_json:
         print_findings(findings)
         click.echo(f"\ntheta  {save}\npage   {html or folder / 'page.html'}")
-        click.echo(f"table  {csv or folder / 'table.csv'}\nnext   {_next(save, trainer, choices)}")
+        click.echo(
+            f"table  {csv or folder / 'table.csv'}\nnext   {_next(save, trainer, choices, rest)}"
+        )
     if trainer.failure:
         click.get_current_context().exit(STOPPED)
 
@@ -171,11 +174,17 @@ def _check(save: Path, html: Path | None, csv: Path | None) -> None:
         raise Misuse("--save, --html and --csv name one file twice; give each one of its own.")
 
 
-def _next(save: Path, trainer: Trainer, choices: dict[str, Any]) -> str:
+def _next(save: Path, trainer: Trainer, choices: dict[str, Any], assignments: Sequence[str]) -> str:
+    """Name the command that looks at this theta as it was trained."""
     own = choices["problem"]
     if trainer.failure:
         return f"metabench autopsy {resume.autopsy_path(save)}" + (
             (own and f" --problem {own}") or ""
         )
-    where = f"--problem {own}" if own else f"--family {choices['family']}"
-    return f"metabench variance --algo {choices['algo']} {where} --theta {save}"
+    where = ["--problem", own] if own else ["--family", choices["family"]]
+    kept = [given for given in assignments if given.startswith(("algo.", "family."))]
+    before, now = (spec.settings(of) for of in (trainer.subject.algorithm, trainer.now.algorithm))
+    kept += [f"algo.{name}={value}" for name, value in now.items() if value != before[name]]
+    words = [word for given in kept for word in ("--set", given)]
+    command = ["metabench", "variance", "--algo", choices["algo"], *where, *words]
+    return shlex.join([*command, "--theta", str(save)])

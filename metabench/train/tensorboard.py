@@ -26,8 +26,12 @@ def require() -> Any:
     return SummaryWriter
 
 
+ELSEWHERE = ("began", "check")  # quantities whose `at` is no outer step
+
+
 def write(folder: Path, rows: Sequence[Row]) -> None:
-    """Write every number that has a step, an interval's ends beside it."""
+    """Write every number that has an outer step, an interval's ends beside it."""
+    rows = [each for each in rows if each.quantity not in ELSEWHERE]
     with require()(str(folder)) as writer:
         for each in rows:
             name = "/".join(filter(None, (each.quantity.replace(": ", "/"), each.of)))
