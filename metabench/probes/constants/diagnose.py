@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.constants.rates import rate_findings
-from metabench.probes.variance.findings.words import interval, number, percents
+from metabench.probes.constants.rates import rate_findings, told
+from metabench.probes.variance.findings.words import number, percents
 from metabench.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
             if measured is None or limit is None:
                 continue
             claim = (
-                f"At inner rate {number(slack.at)} {words} is {number(measured.value)} "
-                f"{interval(measured)} and its bound {number(limit.value)} {interval(limit)}, "
-                f"{number(slack.value)} {interval(slack)} times as much."
+                f"At inner rate {number(slack.at)} {words} is {told(measured)} and its bound "
+                f"{told(limit)}, {told(slack)} times as much."
             )
             if slack.high is not None and slack.high < 1:
                 claim += " The constants at theta are exceeded elsewhere on the step."
@@ -151,9 +150,8 @@ def _smoothness(table: pd.DataFrame) -> list[Finding]:
         if measured is None or limit is None or not measured.value or not limit.value:
             continue
         claim = (
-            f"At inner rate {number(slack.at)} the meta-Hessian's norm is {number(measured.value)} "
-            f"{interval(measured)}, where the theory's L(w) is {number(limit.value)} at least: "
-            f"{number(slack.value)} {interval(slack)} times as much."
+            f"At inner rate {number(slack.at)} the meta-Hessian's norm is {told(measured)}, where "
+            f"the theory's L(w) is {number(limit.value)} at least: {told(slack)} times as much."
         )
         edge = 2 / (measured.high or measured.value)
         repair = (
@@ -189,7 +187,7 @@ def _iterations(table: pd.DataFrame) -> list[Finding]:
         last = f" after {number(taken.low)} steps" if taken.low else ""
         claim += f"; its own method at its own rate was not there{last}."
     else:
-        claim += f"; its own method at its own rate took {number(taken.value)} {interval(taken)}."
+        claim += f"; its own method at its own rate took {told(taken)}."
     return [Finding("iterations", "info", claim, repair, (limit, epsilon, taken))]
 
 
@@ -201,7 +199,7 @@ def _floor(table: pd.DataFrame) -> list[Finding]:
     share = shares[0]
     claim = (
         f"At B = {number(batch[0].value)} the theory's floor of |grad F|^2 is of order "
-        f"{number(total[0].value)} {interval(total[0])}; {percents(share)} of it is the support "
+        f"{told(total[0])}; {percents(share)} of it is the support "
         "sets' noise, which no number of tasks removes."
     )
     much = share.low is not None and share.low > 0.5

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import seaborn as sns
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from metabench.probes.probe import Drawing
 from metabench.rows import Row, from_table
@@ -28,7 +29,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
         axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
         return
     own = [r.value for r in from_table(table, "rate", of="own")]
-    axes.set_xscale("log")
+    _logarithmic(axes)
     places = [NAMES.index(row.of) for row in rows]
     for place, row in zip(places, rows, strict=True):
         _point(axes, row, place, blue if row.at in own else "0.5")
@@ -57,13 +58,20 @@ def rates(table: pd.DataFrame) -> list[Drawing]:
 def _rates(table: pd.DataFrame, axes: Axes) -> None:
     blue, orange = sns.color_palette("colorblind", 2)
     rows = [r for r in from_table(table, "rate", of=None) if r.value]
-    axes.set_xscale("log")
+    _logarithmic(axes)
     axes.set(xlabel="inner rate")
     for place, row in enumerate(rows):
         _point(axes, row, place, orange if row.of == "own" else blue)
     axes.set_yticks(range(len(rows)), [row.of for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     sns.despine(ax=axes)
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _point(axes: Axes, row: Row, place: int, colour: object) -> None:

@@ -7,46 +7,55 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.lift import count_tasks
+from metabench.lift import count_tasks, first_task
 from metabench.probes.constants import bounds, moments
 from metabench.probes.constants.hessians.measure import curved, meta_curvature
 from metabench.probes.constants.moments import FEWEST, Numbers
-from metabench.probes.constants.pooled import draw, leaf_of
+from metabench.probes.constants.pooled import draw, leaf_of, look
 from metabench.probes.constants.setting import Setting, assumptions, setting_of
 from metabench.probes.constants.walk import bound, numbers, walk
 from metabench.probes.probe import Progress
 from metabench.problem import Address, Task, tree_map
 from metabench.rows import Row, row
 from metabench.stats import Interval
+from metabench.work import work_of
 
 if TYPE_CHECKING:
     from metabench.probes.constants import Constants
     from metabench.subject import Subject
 
+BUDGET = 1e11  # operations of all tasks' moments, and of their Hessians: a minute or so on a CPU
+PRODUCTS = 60  # times the work of a task's moments that its Hessians take, or so
+SAMPLE, CURVED = 32, 8  # tasks of either, whatever they cost
 STAGES = 4  # of progress: Hessians, moments, the meta-Hessian, the walk
 
 
 def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -> list[Row]:
     """Measure in float64: curvature first, for it says which inner rates the theory covers."""
     subject = subject.at(subject.theta.to(torch.float64))
-    address = Address.fresh(0, probe.tasks)
-    setting = setting_of(subject, probe.redrawn, seed, subject.draw(address.part(0, 1), seed))
-    tasks = draw(subject, address, seed, setting.sets)
-    some: Task = tree_map(lambda leaf: leaf[: probe.hessians], tasks)
+    first = Address.fresh(0, 1)
+    setting = setting_of(subject, probe.redrawn, seed, subject.draw(first, seed))
+    one = first_task(draw(subject, first, seed, setting.sets))
+    flops = max(work_of(look, setting.problem, 0.0, setting.theta, one).flops, 1)
+    count = min(probe.tasks, max(SAMPLE, int(BUDGET / flops)))
+    curves = min(probe.hessians, count, max(CURVED, int(BUDGET / (PRODUCTS * flops))))
+    tasks = draw(subject, Address.fresh(0, count), seed, setting.sets)
+    some: Task = tree_map(lambda leaf: leaf[:curves], tasks)
     examples = leaf_of(tasks.support[0]).shape[1]
     found = curved(setting, some, seed)
     progress(1, STAGES)
-    rows = [*assumptions(setting), *bounds.curvature_rows(found, examples)]
+    rows = [Row("tasks", value=float(count)), Row("tasks", of="Hessians", value=float(curves))]
+    rows += [*assumptions(setting), *bounds.curvature_rows(found, examples)]
     L, rho = bounds.lipschitz(found), bounds.hessian_lipschitz(found)
     if L is None:
         return rows
     rows = [*bounds.assumed(setting.rate, found, rows), *rows, *bounds.many_steps(found, setting)]
     rates = bounds.rates(setting, L)
     looks = {rate: numbers(setting, rate, setting.theta, tasks) for rate in rates or [0.0]}
-    first = next(iter(looks.values()))
-    rows += moments.variances(first, setting.sets, examples)
+    near = next(iter(looks.values()))
+    rows += moments.variances(near, setting.sets, examples)
     if setting.start:
-        rows += moments.floor(looks[rates[0]] if rates else first, setting.sets, probe.batch)
+        rows += moments.floor(looks[rates[0]] if rates else near, setting.sets, probe.batch)
     progress(2, STAGES)
     if setting.start and setting.loop is not None:
         for rate in rates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, from_table
+from metabench.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
         return []
     steps = next((r for r in from_table(table, "assumption", of="K = 1")), None)
     K = number(steps.value if steps else None)
-    limit = "none" if stable.value is None else f"{number(stable.value)} {interval(stable)}"
+    limit = "any" if stable.value is None else told(stable)
     claim = (
         f"For K = {K} steps the theory asks an inner rate of order 1 / (K L), {number(many.value)} "
         f"at most; yours is {own.value:g}, and half the tasks are stable up to {limit}."
@@ -44,3 +44,10 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
         else "Nothing to change: the rate is inside what curvature allows, which is what counts."
     )
     return [Finding("many_steps", "warning" if past else "info", claim, repair, evidence)]
+
+
+def told(row: Row) -> str:
+    """Write a number with its interval, where there is one."""
+    if row.low is None and row.high is None:
+        return number(row.value)
+    return f"{number(row.value)} {interval(row)}"

@@ -26,8 +26,7 @@ from metabench.steps.sgd import SGD
 if TYPE_CHECKING:
     from metabench.probes.constants.setting import Setting
 
-EFFORT = Effort(tolerance=1e-3, steps=60, nodes=0, exact=64)
-EXPECTED = Effort(tolerance=1e-2, steps=60, nodes=0, exact=64)  # over tasks, which is dearer
+EFFORT = Effort(tolerance=1e-2, steps=60, nodes=0, exact=64)
 VECTORS = 4  # of a Frobenius norm
 DIRECTIONS = 3  # in which the Hessian's change is looked for, besides that of the inner step
 
@@ -118,7 +117,7 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
 
     signs = signs_of(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
     sizes = [stop - start for start, stop in halves]
-    return expected([fleet(*half) for half in halves], sizes, signs, EXPECTED)
+    return expected([fleet(*half) for half in halves], sizes, signs, EFFORT)
 
 
 def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
