@@ -11,6 +11,7 @@ import click
 
 import metabench
 from metabench import plugins
+from metabench.checkup.cli import COMMANDS as CHECKING
 from metabench.grid.cli import COMMANDS
 from metabench.misuse import Misuse
 from metabench.train.cli import COMMANDS as TRAINING
@@ -248,7 +249,7 @@ def _list_one(name: str) -> None:
             click.echo(line)
 
 
-for _command in [*COMMANDS, *TRAINING]:
+for _command in [*COMMANDS, *CHECKING, *TRAINING]:
     main.add_command(_command)
 
 

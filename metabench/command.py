@@ -145,11 +145,13 @@ def _address(target: str) -> str:
 
 
 def _next(probe: str, choices: dict[str, Any]) -> str:
-    """Name a command that goes further: the first-order shortcut, then real data, then fields."""
-    if probe == "verify":
-        return f"metabench variance --algo {choices['algo']}" + _same(choices)
+    """Name a command that goes further: of variance the shortcut, then real data, then fields."""
+    if probe != "variance":
+        kept = [g for g in choices["assignments"] if not g.startswith("probe.")]
+        told = {**choices, "tasks": None, "assignments": kept}
+        return f"metabench diagnose --algo {choices['algo']}" + same(told)
     if choices["algo"] == "maml":
-        return "metabench variance --algo fomaml" + _same(choices)
+        return "metabench variance --algo fomaml" + same(choices)
     if choices["problem"] is not None and ":" in choices["algo"]:
         return f"metabench contract {choices['algo']} --problem {choices['problem']}"
     if choices["family"] != "digits" and choices["problem"] is None:
@@ -157,7 +159,7 @@ def _next(probe: str, choices: dict[str, Any]) -> str:
     return f"metabench list {choices['algo']}   (its fields, for --set algo.FIELD=VALUE)"
 
 
-def _same(choices: dict[str, Any]) -> str:
+def same(choices: dict[str, Any]) -> str:
     """Write the rest of the command again, so that two results differ in one thing."""
     words = []
     if choices["problem"] is not None:

@@ -49,7 +49,7 @@ STOREYS = [
     {"cell", "testing", "report", "output", "provenance"},
     {"console", "contract"},
     {"command", "grid"},
-    {"train", "reading"},
+    {"train", "reading", "checkup"},
     {"cli"},
 ]
 FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}

@@ -127,7 +127,7 @@ def test_verify_alone_prints_its_checks(own):
 
     assert re.search(r"^check, finite differences +\d", found, re.M)
     assert re.search(
-        r"^next +metabench variance --algo maml --problem my\.py:problem$", found, re.M
+        r"^next +metabench diagnose --algo maml --problem my\.py:problem$", found, re.M
     )
 
 

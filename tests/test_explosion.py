@@ -59,7 +59,7 @@ def test_norms_are_the_closed_form_of_a_quadratic(rate):
 
 def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
     """At rate 2.6 of curvature 1 the path and its adjoint grow by 1.6 a step, the norm by 1.6^2."""
-    probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), steps=100)
+    probe, table = table_of(mb.MAML(100, mb.SGD(2.6)), steps=100)
     findings = {f.name: f for f in probe.diagnose(table)}
 
     assert one(table, "growth").value == pytest.approx(2 * math.log(1.6), rel=0.01)
@@ -73,12 +73,22 @@ def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
 
 def test_fading_is_told_from_good_adaptation():
     """A bowl whose optimum the way back forgets fades; a way back of 1 would not."""
-    probe, table = table_of(mb.MAML(1, mb.SGD(0.9)), steps=50)
+    probe, table = table_of(mb.MAML(50, mb.SGD(0.9)), steps=50)
     findings = {f.name: f for f in probe.diagnose(table)}
 
     assert findings["vanishes"].level == "warning"
     assert "multi-step" in findings["vanishes"].repair
     assert "stable" in findings
+
+
+def test_what_only_longer_loops_do_is_told_and_not_warned_of():
+    """At K = 1 nothing has grown or faded tenfold yet, though it will have at 100 steps."""
+    for rate, name in ((2.6, "explodes"), (0.9, "vanishes")):
+        probe, table = table_of(mb.MAML(1, mb.SGD(rate)), steps=100)
+
+        (finding,) = [f for f in probe.diagnose(table) if f.name == name]
+        assert finding.level == "info"
+        assert "At your K = 1" in finding.claim
 
 
 def test_negative_curvature_is_no_overshoot():
@@ -151,7 +161,7 @@ def test_mitigations_leave_and_cost_what_the_closed_forms_say():
 def test_who_diverged_first_is_named():
     """One task in a hundred starts so far off that float32 overflows within the path."""
     family = replace(BOWL, tail=0.3)
-    made = subject(mb.MAML(1, mb.SGD(40.0)), family, family.theta(0).float())
+    made = subject(mb.MAML(60, mb.SGD(40.0)), family, family.theta(0).float())
     probe = Explosion(**{**QUICK, "steps": 60})
     table = to_table(probe.measure(made, 0))
     findings = {f.name: f for f in probe.diagnose(table)}

@@ -85,6 +85,12 @@ class Trainer:
         self._means: Means | None = None
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
+    def again(self, seed: int) -> Trainer:
+        """Begin anew on the tasks of another seed, with what was traced or compiled already."""
+        other = Trainer(self.subject, self.outer, self.steps, seed, self._validation)
+        other._means, other._losses = self._means, self._losses
+        return other
+
     @property
     def step(self) -> int:
         """Outer steps taken so far."""
@@ -136,14 +142,14 @@ class Trainer:
 
     def validate(self) -> Interval:
         """Give the mean loss after adaptation on held-out tasks, with its 95 % interval."""
-        return Estimate.mean(self._held_out_losses(self.theta)).interval()
+        return Estimate.mean(self.held_out_losses(self.theta)).interval()
 
     def gain(self) -> Interval:
         """Give by how much that loss fell since the start, paired by task."""
-        before, now = (self._held_out_losses(at) for at in (self.subject.theta, self.theta))
+        before, now = (self.held_out_losses(at) for at in (self.subject.theta, self.theta))
         return Estimate.mean(before - now).interval()
 
-    def _held_out_losses(self, theta: Tensor) -> NDArray[np.float64]:
+    def held_out_losses(self, theta: Tensor) -> NDArray[np.float64]:
         """Give the loss of each held-out task `(T,)` after adaptation from theta."""
         held = self._validation
         tasks = held.draw(self._held_out, self.seed)

@@ -80,6 +80,8 @@ class Probe(ABC):
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     cuts: ClassVar[bool] = False  # it has `shard` and `merge`, so that many devices share a cell
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
+    causes: ClassVar[Mapping[str, str]] = {}  # a finding that may warn -> what is at fault then
 
     @abstractmethod
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:

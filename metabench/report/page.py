@@ -31,6 +31,7 @@ class Said(NamedTuple):
     left: int = 0  # others that aren't listed
     figure: Shown | None = None
     new: bool = False  # the figure is shown here; else it was shown above, or will be below
+    by: str = ""  # the probe that found it, where there are several
 
 
 class Content(NamedTuple):
@@ -41,6 +42,7 @@ class Content(NamedTuple):
     summary: str = ""
     notes: Sequence[str] = ()
     said: Sequence[Said] = ()
+    changes: Sequence[Table] = ()
     comparisons: Sequence[Table] = ()
     figures: Sequence[Shown] = ()
     numbers: Sequence[Table] = ()

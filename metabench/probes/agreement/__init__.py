@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
@@ -37,7 +38,19 @@ class Agreement(Probe):
     rounds: int = 3  # times each method is timed [calls]
 
     axis: ClassVar[str] = "K"
+    compared: ClassVar[Mapping[str, str]] = {"minimum_found": "high", "slope_at_minimum": "low"}
     own_tasks: ClassVar[bool] = True
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 16, "at": (1,), "pulls": (), "budgets": (5,), "truncate": 0, "settle": 50,
+         "rounds": 1},
+        {"tasks": 16, "at": (1, 10), "pulls": (), "budgets": (1, 5), "settle": 100},
+    )  # fmt: skip
+    causes: ClassVar[Mapping[str, str]] = {
+        "saddles": "curvature",
+        "minimum_not_found": "solver",
+        "cause": "solver",
+        "first_order": "estimator",
+    }
     question: ClassVar[str] = "Which method gets how close to the gradient at the inner minimum?"
     caption: ClassVar[str] = (
         "Relative error of each method's meta-gradient against the gradient at the inner minimum "

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TARGETS = (0.01, 0.1)  # relative errors that a budget is named for
 LARGE = 0.1  # an error that is warned of
+IMPLICIT, FIRST = {"imaml"}, {"fomaml"}  # algorithms that are such a method
 
 
 def diagnose(table: pd.DataFrame) -> list[Finding]:
@@ -30,7 +31,15 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_causes(table),
         *_first_order(table),
     ]
+    findings = [_heeded(table, finding) for finding in findings]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _heeded(table: pd.DataFrame, finding: Finding) -> Finding:
+    """Warn of a method only whoever trains with it; to others its faults are told."""
+    own = {r.of for r in from_table(table, "own_steps", of=None)}
+    users = FIRST if finding.name == "first_order" else IMPLICIT
+    return finding if not own or own & users else finding._replace(level="info")
 
 
 def _saddles(table: pd.DataFrame) -> list[Finding]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import edges
+from metabench import edges, plugins
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.algorithms.imaml import IMAML, proximal
 from metabench.probes.agreement import compare
@@ -56,7 +56,10 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         return _run(subject, make(K), dtype, lam, probe.tasks, seed)
 
     layout = subject.problem.layouts.theta
-    rows = [Row("pull", value=strength)]
+    rows = [
+        Row("pull", value=strength),
+        Row("own_steps", of=name_of(algorithm), value=float(algorithm.steps)),
+    ]
     best, slope = minimum(probe, subject, methods, seed)
     rows += compare.settled(slope)
     for K in ladder:
@@ -81,6 +84,11 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     rows += prices(probe, _cells(subject, listed, ladder, strength), seed)
     progress(total, total)
     return rows
+
+
+def name_of(algorithm: Algorithm) -> str:
+    """Give the listed name of an algorithm."""
+    return plugins.name_of("algorithms", type(algorithm))
 
 
 def strength_of(probe: Agreement, algorithm: Algorithm) -> float:

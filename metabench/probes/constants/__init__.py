@@ -26,8 +26,9 @@ at most, 7/36 of sigma~ / sqrt(D_in), and 2 (7/36)^2 = 0.076.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
@@ -67,6 +68,17 @@ class Constants(Probe):
         "`at least`, without an interval. Variances, means and their ratios over tasks have 95 % "
         "jackknife intervals, squared norms of means score intervals, ratios to them Fieller's."
     )
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 48, "redrawn": 4, "hessians": 8, "run": 0},
+        {"tasks": 128, "redrawn": 4, "hessians": 16, "run": 20},
+    )
+    causes: ClassVar[Mapping[str, str]] = {
+        "diverged": "growth",
+        "zero": "gradient",
+        "many_steps": "rate",
+        "first_moment": "settings",
+        "second_moment": "settings",
+    }
     question: ClassVar[str] = "Does the convergence theory cover this setting, and how closely?"
     caption: ClassVar[str] = (
         "Each bound of the theory over what is measured, with its 95 % interval: 1 is a tight "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
@@ -33,7 +34,16 @@ class Cost(Probe):
     rounds: int = 7  # times each is timed, in turn [calls]
 
     axis: ClassVar[str] = "B"
+    compared: ClassVar[Mapping[str, str]] = {
+        "variance, maml": "low",
+        "bias, fomaml": "low",
+        "break_even, fomaml": "",
+    }
     own_tasks: ClassVar[bool] = True
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 64, "steps": (5,), "sizes": (1, 25), "rounds": 2},
+        {"tasks": 128, "rounds": 3},
+    )
     question: ClassVar[str] = "Which algorithm buys the smallest error for its seconds?"
     caption: ClassVar[str] = (
         "Mean squared error to the true meta-gradient against the seconds spent on tasks, from the "

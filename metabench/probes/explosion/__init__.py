@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
@@ -27,16 +28,35 @@ class Explosion(Probe):
     (Metz, Freeman, Schoenholz & Kachman, 2021, https://arxiv.org/abs/2111.05803).
     """
 
-    steps: int = 200  # largest K that is looked at [steps]
+    steps: int = 200  # largest K that is looked at, unless one's own is larger [steps]
     tasks: int = 128  # tasks whose paths are walked, and as many held out [tasks]
-    at: tuple[int, ...] = ()  # values of K; empty: 0, 1, 2, 5, 10, 20, .. up to steps [steps]
+    at: tuple[int, ...] = ()  # values of K, and one's own; empty: 0, 1, 2, 5, 10, .. steps [steps]
     directions: int = 3  # leading Lyapunov exponents, 0 for none [exponents]
     rounds: int = 2  # ways back and forth that settle them, 1 or more [rounds]
     mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
     precision: bool = True  # walk the paths in the other precision as well: float32 or float64
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
+    compared: ClassVar[Mapping[str, str]] = {
+        "growth": "",
+        "stable_rate, 50 % of tasks": "high",
+        "stable_rate, 95 % of tasks": "high",
+    }
+    curves: ClassVar[tuple[str, ...]] = ("norm", "passed_back", "query_loss", "float32_error")
     own_tasks: ClassVar[bool] = True
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"steps": 20, "tasks": 48, "directions": 0, "mitigated": 0},
+        {"steps": 50, "tasks": 64, "directions": 1, "mitigated": 20},
+    )
+    causes: ClassVar[Mapping[str, str]] = {
+        "diverged": "growth",
+        "explodes": "growth",
+        "vanishes": "growth",
+        "past_edge": "rate",
+        "negative_curvature": "curvature",
+        "precision": "precision",
+    }
     question: ClassVar[str] = "Does the meta-gradient explode or vanish with more inner steps?"
     caption: ClassVar[str] = (
         "Norm of one task's exact meta-gradient after K inner steps: median over tasks with its "

@@ -23,12 +23,18 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     findings = [
         *_diverged(table),
         *_growth(table, norms),
-        *_cause(table),
+        *_cause(table, norms),
         *_rates(table),
         *_tried(table),
         *_precision(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _own(table: pd.DataFrame) -> float:
+    """Give the K that is trained with: what only longer loops do is told, not warned of."""
+    own = from_table(table, "own_steps")
+    return math.inf if not own or own[0].value is None else own[0].value
 
 
 def _withheld(norm: Row) -> Finding:
@@ -58,7 +64,11 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         + f".{where}"
     )
     repair = f"{LOWER}, take fewer inner steps, or clip them (--set algo.step.clip_norm=10)."
-    return [Finding("diverged", "critical", claim, repair, tuple(hits))]
+    level = "critical"
+    if (hits[0].at or 0) > _own(table):
+        claim += f" At your K = {_own(table):.0f} it is finite."
+        level = "info"
+    return [Finding("diverged", level, claim, repair, tuple(hits))]
 
 
 def _growth(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
@@ -68,6 +78,7 @@ def _growth(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
         return []
     growth, first, last = found[0], held[0], held[-1]
     span = (last.at or 0) - (first.at or 0)
+    mine = min(span, _own(table))  # steps that one's own loop has
     least, most = growth.low or 0.0, growth.high or 0.0
     ends = (
         f"its median norm goes from {number(first.value)} {interval(first)} at K = {first.at:.0f} "
@@ -89,7 +100,8 @@ def _growth(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
             f"{passed} It grows in {percents(growing[0])} of tasks."
         )
         repair = f"{LOWER}, take fewer inner steps, or truncate or clip the way back."
-        return [Finding("explodes", "warning", claim, repair, evidence)]
+        level = "warning" if least * mine > math.log(NOTABLE) else "info"
+        return [Finding("explodes", level, claim + _so_far(table, level), repair, evidence)]
     if most * span < -math.log(NOTABLE):
         fades = bool(back and back[0].high is not None and back[0].high < 1 / NOTABLE)
         why = " so theta hardly matters." if fades else " the query gradient itself gets small."
@@ -101,17 +113,25 @@ def _growth(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
             if fades
             else "Nothing to change: adaptation reaches small query gradients."
         )
-        level = "warning" if fades else "info"
+        here = [r for r in from_table(table, "passed_back") if (r.at or 0) <= _own(table)]
+        lost = bool(here) and here[-1].high is not None and here[-1].high < 1 / NOTABLE
+        level = "warning" if fades and lost else "info"
+        if fades:
+            claim += _so_far(table, level)
         return [Finding("vanishes", level, claim, repair, evidence)]
     claim = f"The meta-gradient neither explodes nor vanishes: it changes by {each}, and {ends}."
     return [Finding("steady", "info", claim + passed, "Nothing to change.", evidence)]
+
+
+def _so_far(table: pd.DataFrame, level: str) -> str:
+    return f" At your K = {_own(table):.0f} it has not come so far." if level == "info" else ""
 
 
 def _a_step(growth: float | None) -> str:
     return f"{100 * math.expm1(min(growth or 0.0, 100)):+.3g} %"
 
 
-def _cause(table: pd.DataFrame) -> list[Finding]:
+def _cause(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
     """Name what stretches where curvature stretches most, if it does in most of the tasks."""
     lines = [r for r in from_table(table, "stretching", of="curvature") if r.low is not None]
     lines = [r for r in lines if (r.low or 0) > 0]
@@ -129,10 +149,13 @@ def _cause(table: pd.DataFrame) -> list[Finding]:
         f"(rate times curvature beyond 2) in {percents(over)} of tasks, by negative curvature in "
         f"{percents(down)}."
     )
+    name, level = "stretching", "info"
     least = "--set algo.step.rate=..."
     if (over.low or 0) > (down.high or 0):
         repair = f"Lower the inner rate below the stable one ({least}): overshoot then stops."
     elif (down.low or 0) > (over.high or 0):
+        if any(f.level == "warning" and f.name == "explodes" for f in _growth(table, norms)):
+            name, level = "negative_curvature", "warning"
         repair = (
             "A smaller rate slows this growth but doesn't stop it: take fewer inner steps, pull "
             "phi towards the start (--algo imaml), or truncate the way back."
@@ -140,7 +163,7 @@ def _cause(table: pd.DataFrame) -> list[Finding]:
     else:
         repair = f"Lower the inner rate ({least}) against overshoot; fewer steps help with both."
     evidence = (worst, over, down)
-    return [Finding("stretching", "info", claim, repair, evidence)]
+    return [Finding(name, level, claim, repair, evidence)]
 
 
 def _rates(table: pd.DataFrame) -> list[Finding]:
@@ -209,5 +232,6 @@ def _precision(table: pd.DataFrame) -> list[Finding]:
     if worst.value is not None:
         claim += f" At K = {worst.at:.0f} the median difference is {percent(worst)}."
     repair = "Measure, and train, longer inner loops in float64 (--dtype float64)."
-    level = "warning" if any("10 %" in r.of for r in rows) else "info"
+    far = [r for r in rows if "10 %" in r.of]
+    level = "warning" if any((r.value or 0) <= _own(table) for r in far) else "info"
     return [Finding("precision", level, claim, repair, (*rows, worst))]

@@ -34,7 +34,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     algorithm = subject.algorithm
     if not isinstance(algorithm, Algorithm) or algorithm.loop(subject.problem) is None:
         return [Row("norm", status="withheld")]
-    given = subject
+    given, own = subject, algorithm.steps
     probe, subject = walker(probe, subject, algorithm)
     total, done = _cost(probe), 0
 
@@ -56,6 +56,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
         del found
     walk = _joined(parts)
     rows = growth.rows_of(walk, loop_of(subject).problem.layouts.phi.names)
+    rows.append(Row("own_steps", value=float(own)))
     if errors:
         rows += _departures(np.concatenate(errors), probe.plan)
     if probe.directions and probe.steps:

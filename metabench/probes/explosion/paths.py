@@ -23,10 +23,12 @@ HELD = 2**29  # what the paths that are walked together may hold [bytes]
 
 
 def walker(probe: Explosion, subject: Subject, algorithm: Algorithm) -> tuple[Explosion, Subject]:
-    """Look at the algorithm's own inner loop, over all steps asked for.
+    """Look at the algorithm's own inner loop, over all steps asked for; its own K joins them.
 
     An algorithm whose theta has parts for each inner step is walked no further than it has them.
     """
+    own = algorithm.steps
+    probe = replace(probe, steps=max(probe.steps, own), at=tuple(sorted({*probe.plan, own})))
     longer = subject.with_algorithm(replace(algorithm, steps=probe.steps))
     if longer.theta.shape == subject.theta.shape:
         return probe, longer

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Drawing, Probe, Progress, silent
@@ -58,6 +58,20 @@ class Spectrum(Probe):
         "quadrature leaves open."
     )
     own_tasks: ClassVar[bool] = True
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 32, "tolerance": 3e-2, "nodes": 12, "vectors": 2, "meta": 16, "layers": 0},
+        {"tasks": 64, "nodes": 24, "vectors": 4, "meta": 48, "layers": 6},
+    )
+    causes: ClassVar[Mapping[str, str]] = {
+        "diverged": "growth",
+        "stretched": "growth",
+        "past_edge": "rate",
+        "indefinite": "curvature",
+        "negative_curvature": "curvature",
+        "unsolved": "solver",
+        "unsettled": "settings",
+        "past_outer_edge": "outer",
+    }
     question: ClassVar[str] = "How curved are the inner losses, and is the inner rate too large?"
     caption: ClassVar[str] = (
         "The largest and the smallest eigenvalue of each task's inner Hessian: at 30 % of tasks "

@@ -143,6 +143,10 @@ def _unsettled(table: pd.DataFrame) -> list[Finding]:
     if not hit:
         return []
     worst = max(hit, key=lambda row: row.value or 0.0)
-    claim = f"For {percents(worst)} of tasks the ends of the spectrum did not settle."
+    claim = (
+        f"For {percents(worst)} of tasks the ends of the spectrum did not settle."
+        if worst.low is not None
+        else f"The ends of the {worst.of} Hessian's spectrum did not settle."
+    )
     repair = "Allow more products (--set probe.steps=...) or a larger --set probe.tolerance."
     return [Finding("unsettled", "warning", claim, repair, tuple(hit))]

@@ -65,6 +65,27 @@ class Variance(Probe):
         "share that diverged: exact binomial. Coverage: reports/variance_calibration."
     )
     cuts: ClassVar[bool] = True
+    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 512, "batches": 64, "redrawn": 128},
+        {"tasks": 2048, "redrawn": 256},
+    )
+    causes: ClassVar[Mapping[str, str]] = {
+        "diverged": "growth",
+        "overflow": "growth",
+        "amplification": "growth",
+        "finite_pool": "sampling",
+        "heavy_tail": "sampling",
+        "dependent_tasks": "sampling",
+        "dominant_source": "source",
+        "no_variation": "gradient",
+        "no_signal": "batch",
+        "noise_unclear": "batch",
+        "noise_scale": "batch",
+        "objective_gap": "shots",
+        "estimator_bias": "estimator",
+        "clipping": "outer",
+        "advice": "source",
+    }
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
     caption: ClassVar[str] = (
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "

@@ -24,20 +24,24 @@ TELLING = 0.5
 def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
     """Make findings of one variance table for training at B = `batch`, the weightiest first."""
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
-    where_from = sources(table)
+    noise = _noise(table, batch)
+    # where noise comes from, and what makes it larger, warns only where there is too much of it
+    loud = any(finding.level != "info" for finding in noise) or not noise
+    where_from = [f if loud else f._replace(level="info") for f in sources(table)]
     dominant = [finding for finding in where_from if finding.level == "warning"]
     findings = [
         *_divergence(table, batch),
         *tails.pool(table, tasks),
         *tails.heavy(table),
         *dominant,
-        *_noise(table, batch),
+        *noise,
         *_independence(table, largest),
         *(finding for finding in where_from if finding not in dominant),
         *outer(table, batch),
         *advice(table),
-        *bias(table, batch),
-    ]
+        *(f._replace(level="info") if f.name == "amplification" and not loud else f
+          for f in bias(table, batch)),
+    ]  # fmt: skip
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -34,7 +35,27 @@ class Verify(Probe):
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = ""
+    compared: ClassVar[Mapping[str, str]] = {
+        "check, finite differences": "low",
+        "check, precision": "low",
+    }
     own_tasks: ClassVar[bool] = True
+    causes: ClassVar[Mapping[str, str]] = {
+        "check_resolution": "precision",
+        "check_precision": "precision",
+        "check_finite_differences": "gradient",
+        "check_vmap_against_a_loop": "gradient",
+        "check_hessian_symmetry": "gradient",
+        "check_repeated_call": "gradient",
+        "check_batch_is_the_mean": "gradient",
+        "check_autograd_through_the_unroll": "gradient",
+        "check_layers": "gradient",
+        "check_implicit_against_unrolled": "solver",
+        "check_solver_residual": "solver",
+        "unchecked_norms": "gradient",
+        "zero": "gradient",
+        "saddle": "curvature",
+    }
     question: ClassVar[str] = "Is this meta-gradient right?"
     caption: ClassVar[str] = (
         "Relative error of each check, on a few tasks in float64. Left of the dashed line a check "

@@ -27,10 +27,10 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
     findings = [_wrong(row, fused, layers) for row in checks if row.status in BAD]
     findings += _in_layers(checks, layers)
-    findings += [_zero(row) for row in from_table(table, "zero", of=None)]
-    findings += [
-        _saddle(row) for row in from_table(table, "curvature", of=None) if row.status != "ok"
-    ]
+    zero = from_table(table, "zero", of=None)
+    saddles = [row for row in from_table(table, "curvature", of=None) if row.status != "ok"]
+    findings += [_saddle(row, zero) for row in saddles]
+    findings += [] if saddles else [_zero(row) for row in zero]
     findings += _unchecked(table, fused)
     findings += _said(table)
     if not findings or all(finding.level == "info" for finding in findings):
@@ -164,16 +164,18 @@ def _unchecked(table: pd.DataFrame, fused: list[Row]) -> list[Finding]:
     return [Finding("unchecked_norms", "warning", claim, repair, (*open_, *fused))]
 
 
-def _saddle(row: Row) -> Finding:
+def _saddle(row: Row, zero: list[Row]) -> Finding:
     claim = (
         f"The inner objective curves down ({row.value or 0:.3g}) where the implicit gradient is "
         "taken: no minimum is there, and the linear solve stops short."
     )
+    if zero:
+        claim += " The meta-gradient is exactly zero on every task that was checked."
     repair = (
         f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.strength=...), or take "
         "more inner steps."
     )
-    return Finding("saddle", "warning", claim, repair, (row,))
+    return Finding("saddle", "critical" if zero else "warning", claim, repair, (row, *zero))
 
 
 def _zero(row: Row) -> Finding:

@@ -10,6 +10,7 @@ from metabench.rows import Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+GREAT = 0.25  # of |E g|^2: half its length, a gap that is warned of
 NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a sentence
 
 
@@ -104,7 +105,8 @@ def _objective(table: pd.DataFrame) -> list[Finding]:
         "If the model will meet more shots than it is trained with, train with more "
         "(--set family.shots=...); no task batch removes this."
     )
-    return [Finding("objective_gap", "info", claim, repair, (gap[0], mean[0]))]
+    level = "warning" if gap[0].low > GREAT * mean[0].high else "info"
+    return [Finding("objective_gap", level, claim, repair, (gap[0], mean[0]))]
 
 
 def _amplification(table: pd.DataFrame) -> list[Finding]:

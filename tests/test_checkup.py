@@ -1,0 +1,109 @@
+"""Does a checkup name what was planted, first and confirmed, and nothing where all is well?"""
+
+from __future__ import annotations
+
+import ills
+import pytest
+
+import metabench as mb
+from metabench import plugins
+from metabench.checkup.causes import CAUSES, Heard, faults, remarks
+from metabench.checkup.checkup import checkup
+from metabench.checkup.clock import Clock, Late, parse
+from metabench.rows import LEVELS, Finding
+
+
+def finding(name, level="warning"):
+    return Finding(name, level, f"{name}.", "Change it.", ())
+
+
+def asked(case, seed=0, **options):
+    probes = ills.asking(case.algorithm)
+    options = {"chosen": ills.SMALL, "only": probes, "highest": 0, "steps": 0, **options}
+    return checkup(case.cell(seed), case.outer, Clock(600), **options)
+
+
+@pytest.mark.parametrize("plant", ills.PLANTS)
+def test_what_was_planted_is_named_first(plant):
+    found = asked(ills.planted([plant]))
+
+    first = found.faults[0]
+    assert first.cause == plant
+    assert first.heard[0].confirmed
+
+
+@pytest.mark.parametrize("plants", [("rate", "shots"), ("precision", "batch")])
+def test_two_that_were_planted_are_both_named(plants):
+    found = asked(ills.planted(plants))
+
+    assert set(plants) <= {fault.cause for fault in found.faults[: len(plants)]}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_is_named_where_nothing_is_planted(seed):
+    found = asked(ills.healthy(seed), seed)
+
+    assert found.faults == []
+    assert any("the chance that any of them warns of nothing" in note for note in found.notes)
+
+
+def test_every_listed_probe_says_what_its_warnings_would_mean():
+    for name in plugins.members("probes"):
+        cls = plugins.load("probes", name)
+        assert set(cls.causes.values()) <= set(CAUSES), name
+        for rung in cls.rungs:
+            cls(**rung)
+
+
+def test_symptoms_speak_for_what_explains_them():
+    """Growth is critical and the rate a warning: the rate is named, as critical."""
+    heard = [
+        Heard("variance", finding("diverged", "critical"), "growth"),
+        Heard("variance", finding("noise_scale"), "batch"),
+        Heard("spectrum", finding("past_edge"), "rate"),
+        Heard("spectrum", finding("shape", "info"), "other"),
+        Heard("spectrum", finding("unsettled"), "settings"),
+    ]
+
+    first, second = faults(heard)
+
+    assert (first.cause, first.level) == ("rate", "critical")
+    assert [each.finding.name for each in first.heard] == ["past_edge", "diverged"]
+    assert second.cause == "batch"
+    assert [each.finding.name for each in remarks(heard)] == ["shape", "unsettled"]
+    assert list(LEVELS) == ["critical", "warning", "info"]
+
+
+def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
+    """A probe that cries wolf on one seed only."""
+    case = ills.healthy(1)
+
+    def wolf(probe, table):
+        return [finding("past_edge")] if table["value"].max() < 1 else []
+
+    def measured(probe, subject, seed, progress):
+        return [mb.Row("seed", value=float(seed))]
+
+    monkeypatch.setattr("metabench.probes.spectrum.Spectrum.measure", measured)
+    monkeypatch.setattr("metabench.probes.spectrum.Spectrum.diagnose", wolf)
+
+    found = asked(case, only=("spectrum",), chosen={})
+
+    (heard,) = found.heard
+    assert (heard.confirmed, heard.finding.level) == (False, "info")
+    assert "Not repeated by fresh tasks" in heard.finding.claim
+    assert found.faults == []
+
+
+def test_a_measurement_whose_time_is_up_is_stopped():
+    tick = Clock(60).within(-1.0)
+
+    with pytest.raises(Late):
+        tick(1, 2)
+    tick(2, 2)
+
+
+@pytest.mark.parametrize("text", ["3", "m", "-1m", "0s", "3 days"])
+def test_a_budget_is_a_duration(text):
+    with pytest.raises(mb.Misuse, match=r"such as 90s, 3m or 1h"):
+        parse(text)
