@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from metabench import curvature
+from metabench import curvature, plugins
 from metabench.work import work_of
 
-SUITE = Path(__file__).parent.parent / "benchmarks" / "asv" / "meta_gradient.py"
+SUITES = Path(__file__).parent.parent / "benchmarks" / "asv"
 WORSE = 1.1  # what benchmarks/gate.py flags
 
 
-def suite():
-    spec = importlib.util.spec_from_file_location("meta_gradient", SUITE)
+def suite(name: str = "meta_gradient"):
+    spec = importlib.util.spec_from_file_location(name, SUITES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -59,3 +59,16 @@ def test_a_slower_inner_step_is_flagged_and_the_same_commit_is_not(monkeypatch):
     assert again == before
     assert after["operations"] > WORSE * before["operations"]
     assert after["flops"] > WORSE * before["flops"]
+
+
+def test_every_probe_has_its_counters():
+    probes = suite("probes")
+    assert {*probes.SETTINGS} == {*plugins.members("probes")}
+
+    suite_of_all = probes.Probes()
+    suite_of_all.setup("verify")
+
+    gradients = suite_of_all.track_gradients("verify")
+    assert gradients > 0
+    assert gradients == suite_of_all.track_gradients("verify")
+    assert suite_of_all.track_products("verify") > 0
