@@ -19,6 +19,7 @@ from metabench.stats import (
     quantile,
     ratio_interval,
     spread,
+    spreads,
     variance_interval,
 )
 
@@ -44,11 +45,30 @@ def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
 def squared_error(moments: Moments, bias: Moments | None, B: float) -> Interval:
     """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
 
-    Without a bias it is a variance and has a variance's interval, which allows for its skewness.
+    Each part has its own interval, skewed where it is; the sum's ends lie as far from its value as
+    the parts' do together, given how the parts vary with one another (Zou & Donner, 2008,
+    https://doi.org/10.1002/sim.3095). A jackknife of the sum covers 83 % where a small bias is most
+    of it.
     """
+    value, low, high = variance_interval(moments)
+    noise = Interval(value / B, low / B, high / B)
     if bias is None:
-        return Interval(*(end / B for end in variance_interval(moments)))
-    return (moments.estimates()[0].scaled(1 / B) + bias.estimates()[1]).interval()
+        return noise
+    squared = mean_norm_interval(bias)
+    covariance = spreads(moments.without_each()[0], bias.without_each()[1])
+    scale = math.sqrt(covariance[0, 0] * covariance[1, 1])
+    tie = covariance[0, 1] / scale if scale > 0 else 0.0
+    value = noise.value + squared.value
+    below = _together(noise.value - noise.low, squared.value - squared.low, tie)
+    above = _together(noise.high - noise.value, squared.high - squared.value, tie)
+    return Interval(value, value - below, value + above)
+
+
+def _together(first: float, second: float, tie: float) -> float:
+    """Give the reach of a sum whose parts reach so far and are correlated by `tie`."""
+    if max(first, second) == math.inf:
+        return math.inf
+    return math.sqrt(max(first**2 + second**2 + 2 * tie * first * second, 0.0))
 
 
 def break_even(

@@ -15,7 +15,9 @@ from test_report import MARKUP, Page, diverged, healthy
 
 from metabench.cli import main
 from metabench.grid.store import Store
+from metabench.probes.variance import Variance
 from metabench.reading import write_table
+from metabench.report import members
 from metabench.report.evidence import joined, of_cells, split
 from metabench.report.figure import render
 from metabench.report.study import About, study_page
@@ -196,13 +198,23 @@ def test_a_table_without_a_probe_shows_its_numbers():
     assert "4 [3, 5]" not in re.findall(r"<article", page)
 
 
+def test_a_table_of_an_older_version_keeps_its_figures_and_says_so(monkeypatch):
+    members._made.cache_clear()
+    monkeypatch.setattr(Variance, "version", 7)
+
+    page = made(evidence((settings(), healthy())))
+
+    assert "Measured by version 1 of variance, read by version 7" in words(page)
+    assert "<svg" in page
+
+
 def test_a_probe_that_isnt_installed_and_another_version_show_their_numbers():
     strange, old = settings(), settings()
     strange["probe"], old["probe.version"] = "fortune", 99
     page = made(evidence((strange, healthy()), (old, healthy())))
 
     assert "There is no probe 'fortune'" in words(page)
-    assert "variance is at version 1; these settings are of 99" in words(page)
+    assert f"is at version {Variance.version} here; it was measured by 99" in words(page)
     assert page.count("</tr>") > 5
 
 

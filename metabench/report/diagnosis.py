@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.probes.probe import Drawing, Probe
-from metabench.report.evidence import Evidence
+from metabench.report.evidence import Evidence, missing, plain
 from metabench.report.members import reader
 from metabench.rows import LEVELS, Finding
 
@@ -47,8 +47,10 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         )
     groups: dict[tuple[int, str, str], list[tuple[int, Finding]]] = {}
     counts: dict[str, int] = {}
+    fields = [name for name in evidence.settings if name.partition(".")[0] == "probe"]
+    probes = evidence.cells[fields].to_dict("index")
     for cell, table in evidence.tables(chosen):
-        probe, note = reader(_settings(table))
+        probe, note = reader({str(k): plain(v) for k, v in probes[cell].items() if not missing(v)})
         if note:
             made.notes.append(note)
         if probe is None:
@@ -98,11 +100,3 @@ def _chosen(evidence: Evidence) -> list[int]:
     if len(cells) <= MOST:
         return cells
     return [cells[i * len(cells) // MOST] for i in range(MOST)]
-
-
-def _settings(table: pd.DataFrame) -> dict[str, Any]:
-    from metabench.report.evidence import plain
-
-    return {
-        str(name): plain(table[name].iloc[0]) for name in table if str(name).startswith("probe")
-    }

@@ -41,25 +41,35 @@ class Evidence(NamedTuple):
 
         places = self.rows.groupby("cell", sort=True).indices
         rows = self.rows[list(Row._fields)].astype(dict.fromkeys(TEXTS, object))
+        settings = self.cells[self.settings]
+        there = settings.notna().to_numpy()
+        alike: dict[bytes, list[int]] = {}  # cells that were given the same settings: one table
         for number in chosen:
-            part = rows.take(np.asarray(places[number])).reset_index(drop=True)
-            given = given_settings(self.cells, number)
-            yield number, pd.concat([pd.DataFrame(given, index=part.index), part], axis=1)
+            alike.setdefault(there[number].tobytes(), []).append(number)
+        made: dict[int, pd.DataFrame] = {}
+        for pattern, numbers in alike.items():
+            given = settings.loc[numbers, np.frombuffer(pattern, dtype=bool)].apply(_whole)
+            counts = [len(places[number]) for number in numbers]
+            part = rows.take(np.concatenate([places[number] for number in numbers]))
+            about = given.take(np.repeat(np.arange(len(numbers)), counts))
+            about.index = part.index
+            whole, ends = pd.concat([about, part], axis=1), np.cumsum(counts)
+            for number, start, end in zip(numbers, ends - counts, ends, strict=True):
+                made[number] = whole.iloc[start:end].reset_index(drop=True)
+        for number in chosen:
+            yield number, made.pop(number)
+
+
+def _whole(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Make whole numbers such, which a column with blanks made floats."""
+    if column.dtype.kind != "f" or not (column % 1 == 0).all() or column.abs().max() >= 2**53:
+        return column
+    return column.astype("int64")
 
 
 def is_own(column: str) -> bool:
     """Tell what is known of a cell from its settings."""
     return column in OWN or column.startswith("environment.")
-
-
-def given_settings(cells: pd.DataFrame, number: int) -> dict[str, Any]:
-    """Give the settings that one cell has, dotted, whole numbers as such."""
-    line = cells.loc[number]
-    return {
-        str(name): plain(value)
-        for name, value in line.items()
-        if not is_own(str(name)) and not missing(value)
-    }
 
 
 def missing(value: object) -> bool:

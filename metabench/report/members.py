@@ -12,6 +12,8 @@ from metabench import plugins, spec
 from metabench.misuse import Misuse
 from metabench.probes.probe import Probe
 
+STALE = "Its numbers are as they were recorded; measure again for those of today."
+
 
 class Reader(NamedTuple):
     """A probe that can read its table, or why there is none."""
@@ -34,10 +36,15 @@ def _made(text: str) -> Reader:
         return Reader(None, "The table doesn't say which probe made it: numbers only.")
     try:
         cls = plugins.load("probes", name)
+        version = int(given.pop("version", cls.version))
+        if version > cls.version:
+            raise Misuse(f"{name} is at version {cls.version} here; it was measured by {version}.")
+        note = f"Measured by version {version} of {name}, read by version {cls.version}."
         types = spec.types_of(cls)
         typed = {key: _typed(value, types.get(key)) for key, value in given.items()}
-        return Reader(spec.build("probes", name, typed))
-    except (Misuse, ImportError, TypeError) as error:
+        probe = spec.build("probes", name, typed)
+        return Reader(probe, "" if version == cls.version else f"{note} {STALE}")
+    except (Misuse, ImportError, TypeError, ValueError) as error:
         return Reader(None, f"Numbers only, without findings or figures, of {name}: {error}")
 
 

@@ -112,8 +112,6 @@ SETTINGS = (
 
 def expected(setting: Setting, row: Row) -> float | None:
     """Give what a row should hold, or None where it claims no interval or has no closed form."""
-    if row.quantity in BREAK_EVEN and row.high == 0:
-        return None  # never a guess: exactness pays at any budget, or it doesn't
     if setting.family.tail <= 2 and row.quantity != "tail_index":
         return None  # there is no variance, and nearly always none is printed
     if row.quantity == "tail_index":
@@ -152,7 +150,8 @@ def _of_two(setting: Setting, row: Row) -> float | None:
     if row.quantity in BREAK_EVEN:
         cost = SECONDS if timed else dict.fromkeys(SECONDS, 1.0)
         excess = cost["maml"] * variances["maml"] - cost["fomaml"] * variances["fomaml"]
-        return max(excess / bias, 0.0)
+        # zero is the least that it can be: intervals of 95 % that begin there hold it more often
+        return excess / bias if excess > 0 else None
     if row.quantity == "cosine":
         norms = np.linalg.norm(own.mean) * np.linalg.norm(other.mean)
         return float(own.mean @ other.mean / norms)
