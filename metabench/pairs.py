@@ -8,6 +8,7 @@ norms are unbiased; plug-in norms and cosines of noisy means are not.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,7 +43,12 @@ def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
     return Interval(value, math.tanh(centre - reach), math.tanh(centre + reach))
 
 
-def squared_error(moments: Moments, bias: Moments | None, B: float) -> Interval:
+def squared_error(
+    moments: Moments,
+    bias: Moments | None,
+    B: float,
+    norm: Callable[[Moments], Interval] = mean_norm_interval,
+) -> Interval:
     """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
 
     Each part has its own interval, skewed where it is; the sum's ends lie as far from its value as
@@ -54,7 +60,7 @@ def squared_error(moments: Moments, bias: Moments | None, B: float) -> Interval:
     noise = Interval(value / B, low / B, high / B)
     if bias is None:
         return noise
-    squared = mean_norm_interval(bias)
+    squared = norm(bias)
     covariance = spreads(moments.without_each()[0], bias.without_each()[1])
     scale = math.sqrt(covariance[0, 0] * covariance[1, 1])
     tie = covariance[0, 1] / scale if scale > 0 else 0.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metabench.probes.variance import Variance
 
 Layers = dict[str, Moments]
-TOLD = 30  # clipped batches from which on what clipping takes has an interval
+TOLD = 10  # clipped batches from which on what clipping takes has an interval
 
 
 class Passed(NamedTuple):
@@ -122,15 +122,31 @@ def _clipped(each: Passed, at: float, exists: bool) -> list[Row]:
         return [*lines, Row("clipping_bias", at=at, status="withheld")]
     if not each.hits:
         return [*lines, Row("clipping_bias", at=at, value=0.0, status="unresolved")]
-    bias = stats.mean_norm_interval(apart)
+    bias = _bias(apart)
     resolved = each.hits >= TOLD and bias.low > 0
-    if each.hits < TOLD:  # a mean of nearly all zeros: measured, its interval covers 59 to 73 %
+    if each.hits < TOLD:
         bias = Interval(bias.value, math.nan, math.nan)
     return [
         *lines,
         row("clipping_bias", bias, "ok" if resolved else "unresolved", at=at),
-        row("clipped_error", pairs.squared_error(after, apart, 1), at=at),
+        row("clipped_error", pairs.squared_error(after, apart, 1, _bias), at=at),
     ]
+
+
+def _bias(apart: Moments) -> Interval:
+    """Bracket |E d|^2 of what clipping takes, which is zero for the batches that it leaves.
+
+    Where few batches are clipped their number makes the spread, which then grows with the mean:
+    the score interval alone covers 79 to 90 %, the wider of it and a jackknife of the fourth root,
+    whose spread is then steady, 93 to 98 % (reports/variance_calibration).
+    """
+    found, squared = stats.mean_norm_interval(apart), apart.estimates()[1]
+    if not min(squared.value, squared.left_out.min()) > 0:
+        return found
+    root = squared.value**0.25
+    reach = stats.quantile(apart.n - 1) * stats.spread(squared.left_out**0.25)
+    low, high = max(root - reach, 0.0) ** 4, (root + reach) ** 4
+    return Interval(found.value, min(found.low, low), max(found.high, high))
 
 
 def _variance(quantity: str, moments: Moments, **where: Any) -> Row:
