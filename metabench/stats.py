@@ -127,6 +127,11 @@ class Moments(NamedTuple):
         """Put the parts of a vector together, e.g. layers: every number adds up."""
         return cls(*(sum(each) for each in zip(*parts, strict=True)))
 
+    @classmethod
+    def weighted(cls, *parts: tuple[float, Moments]) -> Moments:
+        """Add multiples: squares of a x + b y are linear in those of x, y and x - y."""
+        return cls(*(sum(w * m[i] for w, m in parts) for i in range(len(cls._fields))))
+
     @property
     def n(self) -> int:
         """Vectors in the sample."""

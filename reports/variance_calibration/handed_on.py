@@ -20,8 +20,9 @@ from metabench.outer.updates import updates
 from metabench.probes.variance import outer
 from metabench.stats import Moments
 
-POOL, FAR = 2**16, 2**30  # batch means of a pool; where its addresses begin
-SIZES = (1, 4, 16)
+POOL = {1: 2**18, 4: 2**16, 16: 2**16}  # batch means of each B: 128 times those measured, or more
+FAR = 2**30  # where their addresses begin
+SIZES = tuple(POOL)
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
 
 
@@ -59,8 +60,8 @@ def _subject() -> Subject:
 
 @cache
 def _pool(B: int) -> torch.Tensor:
-    """Means of `POOL` batches of B tasks, `(POOL, 8)`."""
-    return torch.cat(list(_subject().estimates(Address.fresh(FAR, POOL * B), 1, B)))
+    """Means of `POOL[B]` batches of B tasks, `(POOL[B], 8)`."""
+    return torch.cat(list(_subject().estimates(Address.fresh(FAR, POOL[B] * B), 1, B)))
 
 
 @cache
