@@ -130,7 +130,10 @@ class Moments(NamedTuple):
     @classmethod
     def weighted(cls, *parts: tuple[float, Moments]) -> Moments:
         """Add multiples: squares of a x + b y are linear in those of x, y and x - y."""
-        return cls(*(sum(w * m[i] for w, m in parts) for i in range(len(cls._fields))))
+        return cls.joined(
+            cls(w * m.mean_squared, w * m.deviations, w * m.projections, w * m.crossings)
+            for w, m in parts
+        )
 
     @property
     def n(self) -> int:
