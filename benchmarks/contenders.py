@@ -71,11 +71,11 @@ def on_module(case: Case) -> Callable[[Tensor, Any], Tensor]:
     return lambda phi, data: case.loss(functional_call(case.net, unflatten(phi), data[0]), data[1])
 
 
-def higher(case: Case, steps: int) -> Contender:
-    """facebookresearch/higher, as its MAML example has it."""
+def higher(case: Case, steps: int, net: nn.Module | None = None) -> Contender:
+    """facebookresearch/higher, as its MAML example has it; it leaves the sum in `net`'s grads."""
     import higher as library
 
-    net = copy.deepcopy(case.net)
+    net = copy.deepcopy(case.net) if net is None else net
     inner = torch.optim.SGD(net.parameters(), lr=INNER_RATE)
 
     def run() -> Tensor:
@@ -90,11 +90,11 @@ def higher(case: Case, steps: int) -> Contender:
     return run
 
 
-def torchopt(case: Case, steps: int) -> Contender:
-    """metaopt/torchopt, as its MAML example has it."""
+def torchopt(case: Case, steps: int, net: nn.Module | None = None) -> Contender:
+    """metaopt/torchopt, as its MAML example has it; it leaves the sum in `net`'s grads."""
     import torchopt as library
 
-    net = copy.deepcopy(case.net)
+    net = copy.deepcopy(case.net) if net is None else net
     inner = library.MetaSGD(net, lr=INNER_RATE)
 
     def run() -> Tensor:
