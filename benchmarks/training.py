@@ -4,9 +4,9 @@
 
 MAML on the paper's sinusoid with Adam outside, one thread. First every contender takes the same
 first steps on the same tasks: the losses must agree to 1e-4 of their size, or nothing is timed.
-Then a round is a few steps of each contender, which take turns in one process; what is quoted is the
-median of the ratios within each round, in processor seconds, which other work disturbs least. The
-rivals draw each batch by one vectorised call of NumPy's generator, and take the step of
+Then a round is a few steps of each contender, which take turns in one process; what is quoted is
+the median of the ratios within each round, in processor seconds, which other work disturbs least.
+The rivals draw each batch by one vectorised call of NumPy's generator, and take the step of
 torch.optim.Adam on their module's parameters. The second table holds a step of metabench's against
 the mean meta-gradient alone.
 """
