@@ -125,6 +125,17 @@ def scalar(value: Any) -> Tensor:
     return value
 
 
+def classifies(loss: Callable[..., Any]) -> bool:
+    """Whether a loss is torch's cross-entropy, whose predictions are scores of classes."""
+    return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
+
+
+def share_right(scores: Tensor, y: Tensor) -> Tensor:
+    """Give the share `()` of rows whose largest score, along axis 1, is at the label's class."""
+    labels = y.argmax(1) if y.dim() == scores.dim() else y  # probabilities, or indices
+    return (scores.argmax(1) == labels).to(scores.dtype).mean()
+
+
 def check_loss(loss: Callable[..., Any]) -> None:
     """Refuse a loss that can't be called with a prediction and y."""
     try:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from metabench import modules
 from metabench.convolutions import quick
 from metabench.layout import Layout
+from metabench.misuse import Misuse
 from metabench.norms import safe_norms, telling
 
 __all__ = ["Address", "Layouts", "Loss", "Problem", "Sampler", "Task", "tree_map"]
@@ -69,12 +70,17 @@ class Layouts(NamedTuple):
     theta: Layout
 
 
+Given = Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # with statistics to use (S,)
+
+
 class Statistics(NamedTuple):
     """Mean and variance of what each batch norm of a network normalises, flat `(S,)`."""
 
     layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
     of: Callable[[Tensor, Tensor, Data, Tensor | None], Tensor]  # (phi, theta, data, used) -> (S,)
-    loss: Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # (phi, theta, data, used) -> ()
+    loss: Given  # (phi, theta, data, used) -> ()
+    outer_loss: Given  # the same, of the query set
+    accuracy: Given | None = None  # where the problem has one
 
     @property
     def start(self) -> dict[str, Tensor]:
@@ -84,9 +90,15 @@ class Statistics(NamedTuple):
 
     def of_longer(self, Q: int) -> Statistics:
         """Read them with a theta that goes on beyond Q."""
+
+        def cut(function: Given) -> Given:
+            return lambda phi, theta, data, used: function(phi, theta[:Q], data, used)
+
         return self._replace(
             of=lambda phi, theta, data, used: self.of(phi, theta[:Q], data, used),
-            loss=lambda phi, theta, data, used: self.loss(phi, theta[:Q], data, used),
+            loss=cut(self.loss),
+            outer_loss=cut(self.outer_loss),
+            accuracy=self.accuracy and cut(self.accuracy),
         )
 
 
@@ -102,6 +114,7 @@ class Problem(NamedTuple):
     fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
+    accuracy: Loss | None = None  # share of a set that is classified rightly, where classes are
     statistics: Statistics | None = None  # of batch norms, which can also use given ones
     base: Problem | None = None  # the problem before an algorithm appended to its theta
     unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
@@ -123,10 +136,34 @@ class Problem(NamedTuple):
             outer_loss=of_theta(self.outer_loss),
             layouts=Layouts(self.layouts.phi, longer),
             theta=None,
+            accuracy=self.accuracy and of_theta(self.accuracy),
             statistics=self.statistics and self.statistics.of_longer(Q),
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
+
+    def scored(self) -> Problem:
+        """Give the problem whose outer loss is `(2,)`, accuracy beside the loss; for values alone.
+
+        Raises:
+            Misuse: if it classifies nothing.
+        """
+        right, told = self.accuracy, self.statistics
+        if right is None:
+            raise Misuse("This problem has no accuracy: its loss isn't torch's cross-entropy.")
+
+        def both(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            return torch.stack([self.outer_loss(phi, theta, data), right(phi, theta, data)])
+
+        if told is not None and told.accuracy is not None:
+            with_given, right_given = told.outer_loss, told.accuracy
+
+            def both_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+                each = (f(phi, theta, data, used) for f in (with_given, right_given))
+                return torch.stack(list(each))
+
+            told = told._replace(outer_loss=both_given)
+        return self._replace(outer_loss=both, statistics=told)
 
     @classmethod
     def from_module(
@@ -181,13 +218,19 @@ class Problem(NamedTuple):
             x, y = modules.pair(data)
             return modules.scalar(loss(modules.forward(run, values_of(phi, theta), x), y))
 
+        def share(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            x, y = modules.pair(data)
+            return modules.share_right(modules.forward(run, values_of(phi, theta), x), y)
+
         init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
         fused = modules.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
         norms = modules.norm_parameters(net, in_phi)
-        told = _statistics(run, loss, values_of)
-        made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms, told)
+        classes = modules.classifies(loss)
+        told = _statistics(run, loss, values_of, classes)
+        made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
+        made = made._replace(accuracy=share if classes else None, statistics=told)
         if not fused:
             return made
         plain, names = safe_norms(net), (in_phi, in_theta)
@@ -198,6 +241,7 @@ def _statistics(
     net: nn.Module,
     loss: Callable[[Any, Any], Tensor],
     values_of: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    classes: bool,
 ) -> Statistics | None:
     """Read the statistics of a module's batch norms; None where it has none on its batch's own."""
     own, norms = telling(net, given=False)
@@ -222,7 +266,10 @@ def _statistics(
     def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
         return modules.scalar(loss(call(phi, theta, data, used)[0], modules.pair(data)[1]))
 
-    return Statistics(layout, of, by_given)
+    def share(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+        return modules.share_right(call(phi, theta, data, used)[0], modules.pair(data)[1])
+
+    return Statistics(layout, of, by_given, by_given, share if classes else None)
 
 
 def _identity(theta: Tensor) -> Tensor:

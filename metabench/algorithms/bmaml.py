@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import Stage, inner_batch, pullback, walk
+from metabench.inner import FORGET, Stage, inner_batch, pullback, walk
 from metabench.layout import Layout
 from metabench.misuse import Misuse
 from metabench.problem import Data, Layouts, Loss, Problem, Task, tree_map
@@ -75,6 +75,7 @@ class BMAML(Algorithm):
             init=lambda theta: torch.cat([problem.init(theta[:Q]), theta[Q:]]),
             inner_loss=mean(longer.inner_loss),
             outer_loss=mean(longer.outer_loss),
+            accuracy=longer.accuracy and mean(longer.accuracy),
             layouts=Layouts(flock, longer.layouts.theta),
             base=problem,
         )
@@ -92,6 +93,12 @@ class BMAML(Algorithm):
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the mean query loss `()` of the particles after adaptation."""
+        chasing = [self._stage(problem, inner_batch(task, k), k) for k in range(self.steps)]
+        path = walk(chasing, self.step, problem.init(theta), theta, FORGET)
+        return problem.outer_loss(path.last, theta, task.query)
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give NaN: with the leader held fixed, no function of theta has this gradient."""

@@ -28,3 +28,8 @@ class FOMAML(Algorithm):
             problem.outer_loss, path.last, theta, task.query
         )
         return MetaGrad(through_init(problem, theta, v) + direct, loss, path.last, {})
+
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation."""
+        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        return problem.outer_loss(phi, theta, task.query)

@@ -174,8 +174,8 @@ class MAMLPP(Algorithm):
         """Give the problem as inner step k sees it: norms with that step's values, statistics."""
         told = self._gathered(problem)
         if told and self.statistics == "running":
-            normed = running.loss(told, problem.layouts.theta, k)
-            problem = problem._replace(inner_loss=normed, outer_loss=normed)
+            inner, outer = running.losses(told, problem.layouts.theta, k)
+            problem = problem._replace(inner_loss=inner, outer_loss=outer)
         if not (self.per_step_norms and problem.norms):
             return problem
 

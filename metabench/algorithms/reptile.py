@@ -39,6 +39,11 @@ class Reptile(Algorithm):
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(through_init(problem, theta, way), loss, path.last, {})
 
+    def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Give the query loss `()` after adaptation."""
+        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        return problem.outer_loss(phi, theta, task.query)
+
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
         """Refuse a theta that isn't an initialisation."""
         along = torch.randn(problem.layouts.phi.size, generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench.layout import Layout
-from metabench.problem import Data, Loss, Statistics
+from metabench.problem import Given, Loss, Statistics
 
 
 def parts(told: Statistics) -> tuple[str, ...]:
@@ -28,13 +28,13 @@ def of_step(told: Statistics, layout: Layout, theta: Tensor, k: int) -> Tensor:
     return torch.cat([held[name][k] for name in parts(told)])
 
 
-def loss(told: Statistics, layout: Layout, k: int) -> Loss:
-    """Give the loss whose norms use those of one step instead of the batch's own."""
+def losses(told: Statistics, layout: Layout, k: int) -> tuple[Loss, Loss]:
+    """Give inner and outer loss, whose norms use those of one step instead of the batch's own."""
 
-    def normed(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-        return told.loss(phi, theta, data, of_step(told, layout, theta, k))
+    def with_step(loss: Given) -> Loss:
+        return lambda phi, theta, data: loss(phi, theta, data, of_step(told, layout, theta, k))
 
-    return normed
+    return with_step(told.loss), with_step(told.outer_loss)
 
 
 def in_order(told: Statistics, seen: Sequence[Tensor]) -> Tensor:

@@ -140,9 +140,14 @@ class Trainer:
         task = None if moment.address is None else int(moment.address.task[cause.task])
         return [Row("stopped", value=float(step), status=kind), autopsy.row_of(cause, task)]
 
-    def validate(self) -> Interval:
-        """Give the mean loss after adaptation on held-out tasks, with its 95 % interval."""
-        return Estimate.mean(self.held_out_losses(self.theta)).interval()
+    def validate(self) -> tuple[Interval, Interval | None]:
+        """Give mean loss, and accuracy where classes are, after adaptation on held-out tasks.
+
+        The intervals are of 95 %.
+        """
+        loss, right = self._held_out_scores(self.theta)
+        return (Estimate.mean(loss).interval(), None if right is None else
+                Estimate.mean(right).interval())  # fmt: skip
 
     def gain(self) -> Interval:
         """Give by how much that loss fell since the start, paired by task."""
@@ -151,15 +156,23 @@ class Trainer:
 
     def held_out_losses(self, theta: Tensor) -> NDArray[np.float64]:
         """Give the loss of each held-out task `(T,)` after adaptation from theta."""
+        return self._held_out_scores(theta)[0]
+
+    def _held_out_scores(
+        self, theta: Tensor
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Give loss, and accuracy if there is one, of each held-out task `(T,)`, adapted."""
         held = self._validation
         tasks = held.draw(self._held_out, self.seed)
         if self._losses is None:
             algorithm, lift = held.settled(tasks)
+            classes = held.problem.accuracy is not None and not isinstance(algorithm, BlackBox)
+            problem = held.problem.scored() if classes else held.problem
             self._losses = replace(lift, engine="eager").per_task(
-                lambda at, task: algorithm.objective(held.problem, at, task)
+                lambda at, task: algorithm.objective(problem, at, task)
             )
-        losses: NDArray[np.float64] = self._losses(theta, tasks).double().cpu().numpy()
-        return losses
+        found: NDArray[np.float64] = self._losses(theta, tasks).double().cpu().numpy()
+        return (found, None) if found.ndim == 1 else (found[:, 0], found[:, 1])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that the next step depends on: tensors, and plain values."""

@@ -18,7 +18,9 @@ WINDOWS = 400  # about as many windows of the log are kept in the table
 def pause(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) -> list[Row]:
     """Validate and probe where training is now; `at` is the step."""
     step = float(trainer.step)
-    rows = [row("validation", trainer.validate(), at=step)]
+    loss, accuracy = trainer.validate()
+    rows = [row("validation", loss, at=step)]
+    rows += [] if accuracy is None else [row("accuracy", accuracy, at=step)]
     subject = trainer.now
     for name, probe in probes:
         for each in probe.measure(subject, trainer.seed):
