@@ -128,11 +128,14 @@ def stein_direction(particles: Tensor, scores: Tensor) -> Tensor:
     M = len(particles)
     if M == 1:
         return scores
-    apart = particles[:, None] - particles[None, :]  # (j, m, P)
-    squared = (apart * apart).sum(-1)
+    # by products of (M, M) and (M, P), never (M, M, P); centred, so that no digits cancel
+    centred = particles - particles.mean(0)
+    gram = centred @ centred.T
+    squares = gram.diagonal()
+    squared = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=0)
     rows, columns = torch.triu_indices(M, M, 1)
     # log(M + 1): that of M is next to nothing for two; 1e-12 for particles at one place
     h = squared[rows, columns].median() / math.log(M + 1) + 1e-12
     k = (-squared / h).exp()
-    repulsion = (-2 / h) * (k[..., None] * apart).sum(0)
+    repulsion = (-2 / h) * (k.T @ centred - k.sum(0)[:, None] * centred)
     return (k.T @ scores + repulsion) / M
