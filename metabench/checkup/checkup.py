@@ -71,7 +71,7 @@ def checkup(
     only: Collection[str] = (),
     highest: int | None = None,
     tasks: int | None = None,
-    steps: int = 8,
+    trial: Trial | None = None,
 ) -> Checkup:
     """Ask every probe, confirm what warns on fresh tasks, and try what could help.
 
@@ -84,7 +84,7 @@ def checkup(
         only: the probes to ask; empty asks all that are listed.
         highest: the last rung that may be reached, 0 the cheapest; None leaves it to the clock.
         tasks: most tasks of probes whose number follows the family's.
-        steps: outer steps of each short training that a change is tried over; 0 tries none.
+        trial: steps and streams that changes are tried over; None tries none.
 
     Returns:
         Parts, findings and trials.
@@ -100,17 +100,17 @@ def checkup(
     heard = confirm(parts, clock, keeper)
     notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}
-    ideas = dict(changes(cell, outer, tables, faults(heard)) if steps else [])
-    trial = _tried(cell, outer, list(ideas), steps, clock, keeper) if ideas else None
-    if trial and trial.note:
-        notes.append(trial.note)
-    elif ideas and trial is None:
+    ideas = dict(changes(cell, outer, tables, faults(heard)) if trial else [])
+    tried = _tried(cell, outer, list(ideas), trial, clock, keeper) if trial and ideas else None
+    if tried and tried.note:
+        notes.append(tried.note)
+    elif ideas and tried is None:
         notes.append("No time was left to try changes: give a larger --budget.")
-    if trial and isinstance(trial.cell.probe, Trial) and trial.rows:
-        left = list(ideas)[len(trial.cell.probe.changes) :]
+    if tried and isinstance(tried.cell.probe, Trial) and tried.rows:
+        left = list(ideas)[len(tried.cell.probe.changes) :]
         if left:
             notes.append(f"Not tried for want of time: {', '.join(left)}.")
-    return Checkup(tuple(parts), tuple(heard), trial, ideas, tuple(notes))
+    return Checkup(tuple(parts), tuple(heard), tried, ideas, tuple(notes))
 
 
 def _told(outer: Outer) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _multiplicity(parts: list[Part], heard: list[Heard]) -> str:
 
 
 def _tried(
-    cell: Cell, outer: Outer, ideas: list[str], steps: int, clock: Clock, keeper: Keeper
+    cell: Cell, outer: Outer, ideas: list[str], trial: Trial, clock: Clock, keeper: Keeper
 ) -> Part | None:
     """Try as many changes as there is time for, as one stream of the unchanged training takes."""
     given = settings(outer)
@@ -147,7 +147,7 @@ def _tried(
     told = tuple(
         f"{k}={v}" for k, v in given.items() if v != plain[k] and k not in ("held_out", "explode")
     )
-    whole = Trial(changes=tuple(ideas), steps=steps, outer=told)
+    whole = replace(trial, changes=tuple(ideas), outer=told)
     held = keeper.find(TRIAL)
     if held:
         count = len(held[0].get("probe", {}).get("changes", ()))

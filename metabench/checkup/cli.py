@@ -30,7 +30,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", default="float32", show_default=True, help="float32 or float64.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
-              help="A field of outer, algo, family, lift or a probe: outer.batch=4.")  # fmt: skip
+              help="A field of outer, trial, algo, family, lift or a probe")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--html", type=FILE, help="Write the page here.")
 @click.option("--csv", type=FILE, help="Write the tidy table here.")

@@ -13,6 +13,7 @@ from metabench.checkup import save
 from metabench.checkup.causes import CAUSES
 from metabench.checkup.checkup import Checkup, checkup
 from metabench.checkup.clock import Clock, parse
+from metabench.checkup.trial import Trial
 from metabench.console import COLOURS, print_findings, print_table, progress
 from metabench.misuse import Misuse
 from metabench.outer.settings import Outer
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     """Diagnose, print what matters, and save the page, the table and the records."""
     seconds = parse(budget)
-    roots = ("outer", *plugins.members("probes"))
+    roots = ("outer", "trial", *plugins.members("probes"))
     mine = [given for given in assignments if given.partition(".")[0].strip() in roots]
     own = spec.parse(mine, roots)
     rest = [given for given in assignments if given not in mine]
@@ -42,6 +43,7 @@ def run(
     for name in only:
         plugins.load("probes", name)
     outer: Outer = spec.make(Outer, own.pop("outer"), "outer")
+    trial: Trial = spec.make(Trial, {"steps": max(steps, 1), **own["trial"]}, "trial")
     cell = command.build("verify", tasks=None, assignments=rest, **choices).settled()
     for path in filter(None, (html, csv)):
         output.check_writable(path)
@@ -56,7 +58,8 @@ def run(
     with progress(f"diagnose: {names}, seed {cell.seed}", quiet) as report:
         clock = Clock(seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)))
         keeper = save.Folder(folder, made)
-        found = checkup(cell, outer, clock, keeper, chosen=own, only=only, tasks=tasks, steps=steps)
+        asked = trial if steps else None
+        found = checkup(cell, outer, clock, keeper, chosen=own, only=only, tasks=tasks, trial=asked)
         report(int(1000 * seconds), int(1000 * seconds))
     settings["budget"] = budget
     text = save.record(found, settings, made)

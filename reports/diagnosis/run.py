@@ -41,7 +41,6 @@ def asked(case: ills.Case, seed: int) -> tuple[list[str], list[str]]:
         chosen=ills.SMALL,
         only=ills.asking(case.algorithm),
         highest=0,
-        steps=0,
     )
     once = [h.finding.name for h in found.heard if h.confirmed is False]
     return [fault.cause for fault in found.faults], once
