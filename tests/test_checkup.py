@@ -59,6 +59,7 @@ def test_symptoms_speak_for_what_explains_them():
     """Growth is critical and the rate a warning: the rate is named, as critical."""
     heard = [
         Heard("variance", finding("diverged", "critical"), "growth"),
+        Heard("variance", finding("heavy_tail", "critical"), "tails"),
         Heard("variance", finding("noise_scale"), "batch"),
         Heard("spectrum", finding("past_edge"), "rate"),
         Heard("spectrum", finding("shape", "info"), "other"),
@@ -68,7 +69,7 @@ def test_symptoms_speak_for_what_explains_them():
     first, second = faults(heard)
 
     assert (first.cause, first.level) == ("rate", "critical")
-    assert [each.finding.name for each in first.heard] == ["past_edge", "diverged"]
+    assert [each.finding.name for each in first.heard] == ["past_edge", "heavy_tail", "diverged"]
     assert second.cause == "batch"
     assert [each.finding.name for each in remarks(heard)] == ["shape", "unsettled"]
     assert list(LEVELS) == ["critical", "warning", "info"]

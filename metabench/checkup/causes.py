@@ -14,6 +14,7 @@ CAUSES = {
     "sampling": "tasks that are not independent draws",
     "curvature": "inner losses that curve down",
     "rate": "an inner rate past the edge of stability",
+    "tails": "a few tasks that make most of the noise",
     "growth": "an exploding or vanishing meta-gradient",
     "shots": "too few examples a task",
     "batch": "too few tasks a batch",
@@ -26,6 +27,7 @@ CAUSES = {
 # What may explain a symptom: where that is found too, the symptom speaks for it.
 EXPLAINED = {
     "gradient": ("precision", "curvature"),
+    "tails": ("precision", "curvature", "rate"),
     "growth": ("precision", "curvature", "rate"),
     "solver": ("curvature", "rate"),
 }

@@ -69,7 +69,7 @@ def _because(found: Iterable[str], change: Change) -> str:
 def _rate(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
     """Try the rate that 95 % of tasks are inside of, or half and double."""
     rate = algorithm.step.rate
-    answers = frozenset({"rate", "growth", "curvature"})
+    answers = frozenset({"rate", "growth", "tails", "curvature"})
     rows = _rows(tables, "spectrum", "stable_rate") + _rows(tables, "explosion", "stable_rate")
     stable = [r.low or r.value for r in rows if 0.9 < (r.at or 0.0) < 1 or r.of == "95 % of tasks"]
     limit = min((value for value in stable if value), default=math.inf)
@@ -133,7 +133,7 @@ def _clip(
         usual = math.sqrt(max(mean.value, 0.0) + each.value / outer.batch)
         if usual > 0 and usual < outer.clip_norm:
             text = f"outer.clip_norm={usual:.2g}"
-            made.append(Change(text, frozenset({"sampling", "growth", "outer"})))
+            made.append(Change(text, frozenset({"tails", "growth", "outer"})))
     step = getattr(cell.algorithm, "step", None)
     fast = {"rate", "growth"} & set(found)
     if fast and getattr(step, "clip_norm", 0.0) == math.inf:

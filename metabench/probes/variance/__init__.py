@@ -74,7 +74,7 @@ class Variance(Probe):
         "overflow": "growth",
         "amplification": "growth",
         "finite_pool": "sampling",
-        "heavy_tail": "sampling",
+        "heavy_tail": "tails",
         "dependent_tasks": "sampling",
         "dominant_source": "source",
         "no_variation": "gradient",
