@@ -8,6 +8,7 @@ from torch import nn
 
 from metabench.algorithms.maml import MAML
 from metabench.blackbox import BlackBox
+from metabench.families.sinusoid import Sinusoid
 from metabench.layout import Layout
 from metabench.probes.verify import Verify
 from metabench.problem import Layouts, Problem
@@ -176,6 +177,17 @@ def test_single_precision_is_not_called_half(dtype):
     checks, _ = of_dtype(dtype)
 
     assert "resolution" not in checks
+
+
+def test_a_loss_too_steep_for_thetas_digits_is_not_called_half_precision():
+    """Past its edge the sinusoid's slope is so large that a millionth of the loss moves nothing."""
+    family = Sinusoid()
+    subject = Subject(family.problem(), family.sample, MAML(3, SGD(10.0)), family.theta(0).float())
+
+    checks = Verify(thorough=False).measure(subject, seed=0)
+
+    assert "finite differences" in {row.of for row in checks}
+    assert "resolution" not in {row.of for row in checks}
 
 
 def test_a_detached_inner_gradient_and_dropout_left_on_are_found():

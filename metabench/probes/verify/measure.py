@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metabench.probes.verify import Verify
     from metabench.subject import Subject
 
+LOST = 1e-9  # of theta, a move that its own digits in float64 hold to few places
 RESOLVED = 1e-6  # relative change that float32 shows and float16 and bfloat16 don't
 
 
@@ -166,10 +167,12 @@ def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
     loss, slope = found.loss[0], found.grad[0]
     if not (torch.isfinite(slope).all() and slope.any() and torch.isfinite(loss) and loss):
         return None
-    task = first_task(tasks)
+    task, move = first_task(tasks), RESOLVED * float(loss.abs() / (slope @ slope)) * slope
+    if move.norm() < LOST * subject.theta.norm():  # a slope so steep that theta hardly moves
+        return None
     before, after = (
-        algorithm.differentiated(problem, subject.theta + times * slope, task)
-        for times in (0.0, RESOLVED * float(loss.abs() / (slope @ slope)))
+        algorithm.differentiated(problem, theta, task)
+        for theta in (subject.theta, subject.theta + move)
     )
     if after != before:
         return None
