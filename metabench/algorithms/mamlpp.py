@@ -39,9 +39,7 @@ class MAMLPP(Algorithm):
     first_order_epochs: int = 0  # until then second derivatives are left out [epochs]
     learned_rates: bool = True  # learn an inner rate of each layer at each step
     per_step_norms: bool = True  # learn norm scales and shifts of each step
-    statistics: str = (
-        "batch"  # that norms use: batch, running; collect: batch, running are gathered
-    )
+    statistics: str = "batch"  # of norms: batch; running; collect: batch's, running are kept
     momentum: float = 0.1  # share of the way that running statistics move in an outer step [1]
 
     def __post_init__(self) -> None:
