@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from metabench import modules
 from metabench.convolutions import quick
+from metabench.features import Seen, watched
 from metabench.layout import Layout
 from metabench.misuse import Misuse
 from metabench.norms import safe_norms, telling
@@ -23,6 +24,8 @@ __all__ = ["Address", "Layouts", "Loss", "Problem", "Sampler", "Task", "tree_map
 
 Data = Any  # a pytree of tensors, e.g. (x, y)
 Loss = Callable[[Tensor, Tensor, Data], Tensor]  # (phi, theta, data) -> ()
+Features = Callable[[Tensor, Tensor, Data], Seen]  # (phi, theta, data) -> statistics by layer
+T = TypeVar("T")
 
 
 class Address(NamedTuple):
@@ -116,6 +119,7 @@ class Problem(NamedTuple):
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
     accuracy: Loss | None = None  # share of a set that is classified rightly, where classes are
     statistics: Statistics | None = None  # of batch norms, which can also use given ones
+    features: Features | None = None  # what each layer gives, where there is a network
     base: Problem | None = None  # the problem before an algorithm appended to its theta
     unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
 
@@ -127,8 +131,10 @@ class Problem(NamedTuple):
         names = self.layouts.theta.names + more.names
         longer = Layout(names, self.layouts.theta.shapes + more.shapes)
 
-        def of_theta(loss: Loss) -> Loss:
-            return lambda phi, theta, data: loss(phi, theta[:Q], data)
+        def of_theta(
+            function: Callable[[Tensor, Tensor, Data], T],
+        ) -> Callable[[Tensor, Tensor, Data], T]:
+            return lambda phi, theta, data: function(phi, theta[:Q], data)
 
         problem = self._replace(
             init=lambda theta: self.init(theta[:Q]),
@@ -138,6 +144,7 @@ class Problem(NamedTuple):
             theta=None,
             accuracy=self.accuracy and of_theta(self.accuracy),
             statistics=self.statistics and self.statistics.of_longer(Q),
+            features=self.features and of_theta(self.features),
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
@@ -207,6 +214,7 @@ class Problem(NamedTuple):
         fixed = {name: value for name, value in held.items() if name not in in_phi}
         fixed.update(net.named_buffers())
         run, direct = quick(net), not set(in_theta) <= set(in_phi)
+        watching = watched(net)
 
         def values_of(phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
             values = {name: _like(value, phi) for name, value in fixed.items()}
@@ -222,6 +230,9 @@ class Problem(NamedTuple):
             x, y = modules.pair(data)
             return modules.share_right(modules.forward(run, values_of(phi, theta), x), y)
 
+        def features(phi: Tensor, theta: Tensor, data: Data) -> Seen:
+            return watching(values_of(phi, theta), modules.pair(data)[0])
+
         init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
         fused = modules.fused_norms(net)
@@ -230,7 +241,9 @@ class Problem(NamedTuple):
         classes = modules.classifies(loss)
         told = _statistics(run, loss, values_of, classes)
         made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
-        made = made._replace(accuracy=share if classes else None, statistics=told)
+        made = made._replace(
+            accuracy=share if classes else None, statistics=told, features=features
+        )
         if not fused:
             return made
         plain, names = safe_norms(net), (in_phi, in_theta)

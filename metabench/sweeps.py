@@ -17,7 +17,7 @@ from metabench import curvature
 from metabench.algorithms.algorithm import Loop, through_init
 from metabench.inner import Path, adapt, inner_batch, move
 from metabench.layout import Layout
-from metabench.problem import Task, tree_map
+from metabench.problem import Problem, Task, tree_map
 
 
 class Sweep(NamedTuple):
@@ -32,6 +32,7 @@ class Sweep(NamedTuple):
     adjoint: Tensor  # |v_k| of the sweep from the largest K, k = 0 .. K, (K + 1,)
     forward: Tensor  # whether each layer of phi_k is finite, (K + 1, layers)
     backward: Tensor  # whether each layer of v_k is, in the sweep from the largest K, likewise
+    drift: dict[str, Tensor]  # of each layer's features, at phi_0 and each phi_K, (n + 1, 2)
 
 
 def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
@@ -59,6 +60,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
         adjoint.append(size(V[0]))
         backward.append(finite(layout, V[0]))
     init = curvature.side_by_side(lambda v: through_init(problem, theta, v))
+    seen = [path.states[k][0] for k in (0, *at)]
     return Sweep(
         grads=(init(V) + through).flip(0),
         phis=torch.stack([path.states[k][0] for k in at]),
@@ -69,7 +71,29 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
         adjoint=torch.stack(adjoint[::-1]),
         forward=torch.stack([finite(layout, phi) for phi, _ in path.states]),
         backward=torch.stack(backward[::-1]),
+        drift=drift(problem, seen, theta, task),
     )
+
+
+def drift(problem: Problem, phis: list[Tensor], theta: Tensor, task: Task) -> dict[str, Tensor]:
+    r"""Say how far each layer's features have moved from those at the first phi, `(n, 2)` a layer.
+
+    How far their means have, in standard deviations at the first phi,
+    :math:`|\mu - \mu_0| / |\sigma_0|` over channels; and by what factor their spread has grown,
+    :math:`|\sigma| / |\sigma_0|`. On the support set. NaN at the first where nothing varies there.
+    """
+    if problem.features is None:
+        return {}
+    each = [problem.features(phi, theta, task.support) for phi in phis]
+    moved = {}
+    for name, first in each[0].items():
+        spread = first.variance.sum().sqrt()
+        pairs = [
+            torch.stack([(at[name].mean - first.mean).norm(), at[name].variance.sum().sqrt()])
+            for at in each
+        ]
+        moved[name] = torch.stack(pairs) / spread
+    return moved
 
 
 def _one_more(slot: Tensor) -> Tensor:

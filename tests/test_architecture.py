@@ -36,6 +36,7 @@ STOREYS = [
         "doubly",
     },
     {"modules", "spec", "engine", "work", "convolutions"},
+    {"features"},
     {"problem"},
     {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
     {"nets", "inner", "solvers", "trace"},

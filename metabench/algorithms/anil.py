@@ -13,7 +13,7 @@ from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.algorithms.unrolled import unrolled
 from metabench.inner import adapt
 from metabench.layout import Layout
-from metabench.problem import Data, Layouts, Loss, Problem, Task
+from metabench.problem import Data, Layouts, Problem, T, Task
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,11 @@ class ANIL(Algorithm):
             start = layout.unflatten(problem.init(theta))
             return head.flatten({name: start[name] for name in head.names})
 
-        def of_head(loss: Loss) -> Loss:
-            def restricted(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-                return loss(whole(phi, theta), theta, data)
+        def of_head(
+            function: Callable[[Tensor, Tensor, Data], T],
+        ) -> Callable[[Tensor, Tensor, Data], T]:
+            def restricted(phi: Tensor, theta: Tensor, data: Data) -> T:
+                return function(whole(phi, theta), theta, data)
 
             return restricted
 
@@ -68,6 +70,7 @@ class ANIL(Algorithm):
             init=init,
             inner_loss=of_head(problem.inner_loss),
             outer_loss=of_head(problem.outer_loss),
+            features=problem.features and of_head(problem.features),
             layouts=Layouts(head, problem.layouts.theta),
         )
 

@@ -76,6 +76,7 @@ class BMAML(Algorithm):
             inner_loss=mean(longer.inner_loss),
             outer_loss=mean(longer.outer_loss),
             accuracy=longer.accuracy and mean(longer.accuracy),
+            features=None,  # of which particle?
             layouts=Layouts(flock, longer.layouts.theta),
             base=problem,
         )

@@ -104,7 +104,7 @@ class Forms(NamedTuple):
             [np.linalg.norm((1 - rate * self.a) ** (AT[-1] - k) * last, axis=1)
              for k in range(AT[-1] + 1)], 1)  # fmt: skip
         fine = np.ones((len(self.a), AT[-1] + 1, 1), bool)
-        return Walk(AT, norms, {}, ends, starts, inner, outer, adjoint, fine, fine)
+        return Walk(AT, norms, {}, {}, ends, starts, inner, outer, adjoint, fine, fine)
 
 
 def measured(setting: Setting, forms: Forms) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from metabench.probes.explosion.features import drifts
 from metabench.probes.variance.findings.words import interval, number, percent, percents
 from metabench.rows import LEVELS, Finding, Row, from_table
 
@@ -27,6 +28,7 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_rates(table),
         *_tried(table),
         *_precision(table),
+        *drifts(table, _own(table)),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import seaborn as sns
 
+from metabench.probes.explosion.features import MEAN
 from metabench.probes.probe import Drawing
 from metabench.rows import Row, from_table
 
@@ -28,6 +29,14 @@ RATES = Drawing(
     "% (left) and 50 % (right) of tasks to be stable, with their intervals shaded.",
     lambda axes: None,
 )
+DRIFT = Drawing(
+    "How far do the features of each layer drift?",
+    "How far the means of a layer's features have moved after K inner steps, in the standard "
+    "deviations that they had at phi_0: median over tasks with its 95 % interval, of the six "
+    "layers that move most. Statistics kept over all steps would be wrong by so much.",
+    lambda axes: None,
+)
+DRAWN = 6  # layers
 
 
 def draw(table: pd.DataFrame, axes: Axes) -> None:
@@ -67,6 +76,8 @@ def more(table: pd.DataFrame) -> list[Drawing]:
         made.append(PATH._replace(draw=lambda axes: _way_back(table, axes)))
     if from_table(table, "unstable", of="rate"):
         made.append(RATES._replace(draw=lambda axes: _rates(table, axes)))
+    if _drawable(from_table(table, MEAN, layer=None)):
+        made.append(DRIFT._replace(draw=lambda axes: _drift(table, axes)))
     return made
 
 
@@ -88,6 +99,21 @@ def _rates(table: pd.DataFrame, axes: Axes) -> None:
             axes.axvspan(line.low or line.value, line.high or line.value, color=orange, alpha=0.2)
     axes.set_xscale("log")
     axes.set(xlabel="inner rate", ylabel="share of tasks that get worse", ylim=(-0.03, 1.03))
+    axes.legend(frameon=False)
+    sns.despine(ax=axes)
+
+
+def _drift(table: pd.DataFrame, axes: Axes) -> None:
+    layers: dict[str, list[Row]] = {}
+    for line in _drawable(from_table(table, MEAN, layer=None)):
+        layers.setdefault(line.layer, []).append(line)
+    most = sorted(layers, key=lambda name: -max(r.value or 0 for r in layers[name]))[:DRAWN]
+    names = [name for name in layers if name in most]
+    for name, colour in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
+        _line(axes, layers[name], colour, name)
+    axes.set_yscale("log")
+    axes.set_xscale("log")
+    axes.set(xlabel="inner steps, K", ylabel="shift of the mean, standard deviations")
     axes.legend(frameon=False)
     sns.despine(ax=axes)
 

@@ -25,6 +25,7 @@ class Walk(NamedTuple):
     at: tuple[int, ...]  # the n values of K
     norms: Array  # |g(K)|, (T, n)
     layers: dict[str, Array]  # of each layer of theta, (T, n)
+    drift: dict[str, Array]  # of each layer's features, at phi_0 and each phi_K, (T, n + 1, 2)
     ends: Array  # |v_K|, (T, n)
     starts: Array  # |v_0|, (T, n)
     inner: Array  # support loss at phi_K, (T, n)

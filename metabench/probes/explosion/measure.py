@@ -11,7 +11,7 @@ import torch
 
 from metabench import sweeps
 from metabench.algorithms.algorithm import Algorithm
-from metabench.probes.explosion import growth
+from metabench.probes.explosion import features, growth
 from metabench.probes.explosion.growth import Array, Walk, quantile
 from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
@@ -56,6 +56,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
         del found
     walk = _joined(parts)
     rows = growth.rows_of(walk, loop_of(subject).problem.layouts.phi.names)
+    rows += features.rows_of(walk.drift, probe.plan)
     rows.append(Row("own_steps", value=float(own)))
     if errors:
         rows += _departures(np.concatenate(errors), probe.plan)
@@ -93,13 +94,15 @@ def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:
         adjoint=numpy(found.adjoint),
         forward=found.forward.cpu().numpy(),
         backward=found.backward.cpu().numpy(),
+        drift={name: numpy(moved) for name, moved in found.drift.items()},
     )
 
 
 def _joined(parts: list[Walk]) -> Walk:
     layers = {name: np.concatenate([p.layers[name] for p in parts]) for name in parts[0].layers}
-    rest = [np.concatenate(each) for each in zip(*(p[3:] for p in parts), strict=True)]
-    return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, *rest)
+    drift = {name: np.concatenate([p.drift[name] for p in parts]) for name in parts[0].drift}
+    rest = [np.concatenate(each) for each in zip(*(p[4:] for p in parts), strict=True)]
+    return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest)
 
 
 def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Array:

@@ -1,0 +1,55 @@
+"""How far the features of each layer drift as the inner loop goes on: why norms keep statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.probes.explosion.growth import Array, quantile
+from metabench.probes.variance.findings.words import interval, number
+from metabench.rows import Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEAN, SPREAD = "feature_shift", "feature_spread"
+NOTABLE = 1.0  # standard deviations: a mean that moved farther lies outside most features
+
+
+def rows_of(drift: dict[str, Array], at: tuple[int, ...]) -> list[Row]:
+    """Give, of each layer at each K, the median over tasks of both; `degenerate` if none vary."""
+    rows = []
+    for name, moved in drift.items():
+        if np.isnan(moved[:, 0, 1]).any():  # 0 / 0: one example, or a layer that gives a constant
+            rows += [Row(quantity, layer=name, status="degenerate") for quantity in (MEAN, SPREAD)]
+            continue
+        for i, K in enumerate(at, 1):
+            if K:
+                rows.append(quantile(MEAN, moved[:, i, 0], at=float(K), layer=name))
+                rows.append(quantile(SPREAD, moved[:, i, 1], at=float(K), layer=name))
+    return rows
+
+
+def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
+    """Name the layer whose features move farthest within one's own loop, if any moves far."""
+    shifts = [r for r in from_table(table, MEAN, layer=None) if r.value is not None]
+    mine = [r for r in shifts if (r.at or 0) <= own]
+    told = mine or [r for r in shifts if r.at == min(s.at or 0 for s in shifts)]
+    last = [r for r in told if r.at == max(t.at or 0 for t in told)]
+    if not last:
+        return []
+    most = max(last, key=lambda r: r.low or 0.0)
+    (spread,) = (r for r in from_table(table, SPREAD, layer=most.layer) if r.at == most.at)
+    if (most.low or 0.0) <= NOTABLE:
+        return []
+    claim = (
+        f"By K = {most.at:.0f} the features of {most.layer} have moved, in the median task, by "
+        f"{number(most.value)} {interval(most)} of the standard deviations that they began with, "
+        f"and spread {number(spread.value)} {interval(spread)} times as wide."
+    )
+    repair = (
+        "Statistics that all inner steps share can't fit: if batch norm keeps any, let it use the "
+        "batch's own, or keep each step's (--algo mamlpp)."
+    )
+    return [Finding("feature_drift", "info", claim, repair, (most, spread))]
