@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from metabench.lanczos import Krylov, Ritz, krylov, settled
-from metabench.means import mean_interval
+from metabench.means import skewed_mean_interval
 from metabench.spectra import Effort
 from metabench.stats import Interval
 
@@ -91,7 +91,7 @@ def _leading(
 
 
 def _interval(parts: Sequence[Tensor], sign: float) -> Interval:
-    return mean_interval((sign * torch.cat(list(parts))).double().cpu().numpy())
+    return skewed_mean_interval((sign * torch.cat(list(parts))).double().cpu().numpy())
 
 
 def _quotients(fleet: Fleet, vector: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from metabench.stats import MOST, Interval, Vector, quantile, spread
+from metabench.stats import MOST, Estimate, Interval, Vector, quantile, share_interval, spread
+
+NORMAL = 1.959964  # Student's t of endless freedom
 
 
 def mean_interval(sample: Vector) -> Interval:
@@ -19,6 +21,37 @@ def mean_interval(sample: Vector) -> Interval:
         return Interval(value, math.nan, math.nan)
     reach = quantile(n - 1) * float(sample.std(ddof=1)) / math.sqrt(n)
     return Interval(value, value - reach, value + reach)
+
+
+def skewed_mean_interval(sample: Vector) -> Interval:
+    """Bracket a mean whose numbers may be skewed; fewer than three have no interval (NaN).
+
+    The wider of Student's t and Hall's at either end: where a few large numbers make the mean,
+    Student's t alone covered 90 % of 96.
+    """
+    if len(sample) < 3:
+        return Interval(float(sample.mean()), math.nan, math.nan)
+    return Estimate.mean(sample).leaning()
+
+
+def mean_share_interval(shares: Vector) -> Interval:
+    """Bracket the mean of shares in [0, 1], one a task, NaN for a single one.
+
+    By the exact limits of as many trials as would vary as much: where a few tasks make the whole
+    share, or all but, Student's t fails (Korn & Graubard, 1998, Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data, Survey
+    Methodology 24, https://www150.statcan.gc.ca/n1/en/catalogue/12-001-X19980024356).
+    """
+    n, value = len(shares), float(np.clip(shares.mean(), 0, 1))
+    if n < 2:
+        return Interval(value, math.nan, math.nan)
+    error = float(shares.var(ddof=1)) / n
+    if value in (0.0, 1.0):
+        return share_interval(n * value, n)
+    if error == 0:
+        return Interval(value, value, value)
+    trials = value * (1 - value) / error * (NORMAL / quantile(n - 1)) ** 2
+    return share_interval(value * trials, trials)
 
 
 def ratio_of_means(top: Vector, bottom: Vector, power: float = 1.0) -> Interval:

@@ -39,6 +39,7 @@ class Spectrum(Probe):
     outer_rate: float = 0.0  # beta of plain outer descent, if you want it judged [1/curvature]
     layers: int = 12  # most layers with a spectrum of their own, the largest; 0: none [layers]
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = "share of tasks"
     across: ClassVar[bool] = True
     unlisted: ClassVar[frozenset[str]] = frozenset(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from metabench.means import mean_interval
+from metabench.means import mean_share_interval
 from metabench.probes.spectrum.found import Inside
 from metabench.rows import Row, row
-from metabench.stats import Interval, Vector, share_interval
+from metabench.stats import Interval, Vector
 
 EPS = 1e-6  # weights add up to 1 to no more than the model's precision
+ROUND_OFF = 1e-6  # of the largest eigenvalue: float32's own, within which values are the same
 GRID = 60  # places at which the density is evaluated
 
 
@@ -28,7 +29,8 @@ def density(inside: Inside, exact: bool, place: str) -> list[Row]:
 
 
 def _share(inside: Inside, x: float, exact: bool) -> Interval:
-    count = (inside.values <= x).sum(2, keepdims=True)  # (T, s, 1)
+    slack = ROUND_OFF * np.abs(inside.values).max(where=inside.weights > 0, initial=0.0)
+    count = (inside.values <= x + slack).sum(2, keepdims=True)  # (T, s, 1)
     nothing = np.zeros((*inside.weights.shape[:2], 1))
     below = np.concatenate([nothing, np.cumsum(inside.weights, 2)], 2)
 
@@ -40,12 +42,15 @@ def _share(inside: Inside, x: float, exact: bool) -> Interval:
     middle = up_to(count)
     open_ = 0 if exact else 1
     under, over = up_to(count - open_), up_to(count + open_)
-    low, high = mean_interval(under).low, mean_interval(over).high
-    # Where all tasks agree that there is nothing, or everything, another task may not.
-    unseen = share_interval(0, len(middle)).high
-    low = low if (under < 1 - EPS).any() else 1 - unseen
-    high = high if (over > EPS).any() else unseen
+    low, high = mean_share_interval(_whole(under)).low, mean_share_interval(_whole(over)).high
     return Interval(float(middle.mean()), low, high)
+
+
+def _whole(shares: Vector) -> Vector:
+    """Take what differs from nothing, or from everything, by round-off for just that."""
+    shares = np.where(shares < EPS, 0.0, shares)
+    exact: Vector = np.where(shares > 1 - EPS, 1.0, shares)
+    return exact
 
 
 def _grid(inside: Inside) -> Vector:

@@ -16,7 +16,7 @@ from metabench.algorithms.algorithm import Algorithm
 from metabench.expected import Expected, Fleet, expected
 from metabench.lanczos import Operator
 from metabench.lift import first_task
-from metabench.means import mean_interval
+from metabench.means import skewed_mean_interval
 from metabench.orders import quantile_interval
 from metabench.probes.spectrum.summary import LEVELS
 from metabench.problem import Address, Problem, Task, tree_map
@@ -133,7 +133,7 @@ def _expected(
     own = [vectors[:, start:stop] for start, stop in halves]
     traces = [xtrace(op, part).value for op, part in zip(operators, own, strict=True)]
     each = torch.cat(traces).double().cpu().numpy()
-    rows.append(row("trace", mean_interval(each), of=of))
+    rows.append(row("trace", skewed_mean_interval(each), of=of))
     if not found.settled:
         rows.append(Row("unsettled", of=of, value=1.0))
     return rows
