@@ -19,7 +19,7 @@ LARGEST_SEED = 2**60 - 1
 
 _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 
 Words = NDArray[np.uint64]
@@ -43,10 +43,13 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
     redraw = getattr(address, axis).astype(np.uint64)[:, None] if axis in _REDRAWN else 0 * task
     block = np.arange((count + 1) // 2, dtype=np.uint64)[None, :]
     key = seed & 0xFFFFFFFF, (seed >> 32) << 4 | AXES.index(axis)
-    first, second, third, fourth = philox((block, redraw, task & _WORD, task >> _HALF), key)
-    bits = np.stack([first << _HALF | second, third << _HALF | fourth], axis=-1)
-    bits = bits.reshape(len(task), -1)[:, :count]
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    bits = philox((block, redraw, task & _WORD, task >> _HALF), key)
+    numbers = np.empty((*bits.shape[1:], 2))
+    np.right_shift(bits, np.uint64(11), out=bits)
+    numbers[..., 0], numbers[..., 1] = bits
+    numbers += 0.5
+    numbers *= 2.0**-53
+    return numbers.reshape(len(task), -1)[:, :count]
 
 
 def normal(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,25 +65,27 @@ def order(uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(uniforms, axis=-1, kind="stable")
 
 
-def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> tuple[Words, ...]:
-    """Apply ten rounds of Philox-4x32 to four 32-bit counter words; arrays broadcast."""
-    # In place, on copies: a draw of many tasks is bound by memory, not by arithmetic.
-    c0, c1, c2, c3 = (word.copy() for word in np.broadcast_arrays(*counter))
-    left, right = np.empty_like(c0), np.empty_like(c0)
+def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
+    """Apply ten rounds of Philox-4x32 to four 32-bit counter words; arrays broadcast.
+
+    Returns:
+        The first two words of the answer and the last two, each pair as one of 64 bits, `(2, ..)`.
+    """
+    c0, c1, c2, c3 = np.broadcast_arrays(*counter)
+    pairs = np.stack([c0 << _HALF | c1, c2 << _HALF | c3])
+    products = np.empty_like(pairs)
+    last = (1,) * (pairs.ndim - 1)
+    multipliers = _MULTIPLIERS.reshape(2, *last)
     k0, k1 = key
+    # In place and on pairs: a draw of many tasks is bound by calls and memory, not by arithmetic.
     for _ in range(10):
-        np.multiply(c0, _MULTIPLIERS[0], out=left)
-        np.multiply(c2, _MULTIPLIERS[1], out=right)
-        np.right_shift(right, _HALF, out=c0)
-        c0 ^= c1
-        c0 ^= np.uint64(k0)
-        np.right_shift(left, _HALF, out=c2)
-        c2 ^= c3
-        c2 ^= np.uint64(k1)
-        np.bitwise_and(right, _WORD, out=c1)
-        np.bitwise_and(left, _WORD, out=c3)
+        np.right_shift(pairs, _HALF, out=products)
+        products *= multipliers
+        pairs <<= _HALF
+        pairs ^= np.array([k0 << 32, k1 << 32], np.uint64).reshape(2, *last)
+        pairs ^= products[::-1]
         k0, k1 = (k0 + _KEY_STEPS[0]) & 0xFFFFFFFF, (k1 + _KEY_STEPS[1]) & 0xFFFFFFFF
-    return c0, c1, c2, c3
+    return pairs
 
 
 _REDRAWN = frozenset(Address._fields) - {"task"}
