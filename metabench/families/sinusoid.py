@@ -46,12 +46,14 @@ class Sinusoid(Family):
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""
         shape = draws.uniform(seed, "task", address, 2)
-        amplitude, phase = _spread(shape[:, :1], AMPLITUDES), _spread(shape[:, 1:], PHASES)
+        height = torch.from_numpy(_spread(shape[:, :1], AMPLITUDES))
+        phase = _spread(shape[:, 1:], PHASES)
 
         def points(axis: str, count: int) -> tuple[Tensor, Tensor]:
             x = _spread(draws.uniform(seed, axis, address, count), INPUTS)
-            y = amplitude * np.sin(x - phase)
-            return torch.from_numpy(x)[..., None], torch.from_numpy(y)[..., None]
+            # torch's sine, which takes a tenth of NumPy's time, and that was half of a draw's
+            y = torch.from_numpy(x - phase).sin_().mul_(height)
+            return torch.from_numpy(x)[..., None], y[..., None]
 
         return Task(points("support", self.shots), points("query", self.queries))
 
