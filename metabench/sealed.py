@@ -44,12 +44,14 @@ def unseal(path: Path) -> Sealed:
     Raises:
         Misuse: if the file was cut off, isn't safetensors, or doesn't hold what was written.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
+    # read once: safe_open opens a file twice, which may be two files while a training writes
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # ruff: ignore[in-dict-keys]
-            told = (file.metadata() or {}).get(KEY)
+        tensors = load(content)
+        told = _metadata(content).get(KEY)
     except SafetensorError as error:
         raise Misuse(
             f"{path.name} is not a safetensors file, or was cut off ({error}); {AGAIN}."
@@ -67,6 +69,13 @@ def unseal(path: Path) -> Sealed:
             f"damaged; {AGAIN}."
         )
     return Sealed(tensors, about)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Read them from a file that is known to be safetensors: eight bytes of length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    told: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return told
 
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
