@@ -1,6 +1,6 @@
 """Whole training steps, task sampling included: metabench and the libraries people use today.
 
-    python benchmarks/training.py --steps 1 --tasks 25 --rounds 10
+    python benchmarks/training.py --steps 1 --tasks 25 --rounds 10 --overhead 25x1 25x5 100x5
 
 MAML on the paper's sinusoid with Adam outside, one thread. First every contender takes the same
 first steps on the same tasks: the losses must agree to 1e-4 of their size, or nothing is timed.
@@ -8,7 +8,7 @@ Then a round is a few steps of each contender, which take turns in one process; 
 the median of the ratios within each round, in processor seconds, which other work disturbs least.
 The rivals draw each batch by one vectorised call of NumPy's generator, and take the step of
 torch.optim.Adam on their module's parameters. The second table holds a step of metabench's against
-the mean meta-gradient alone.
+the mean meta-gradient alone, at so many tasks times so many inner steps.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ def main() -> None:
         "torch": torch.__version__,
         "largest difference of losses": agreement,
         "versus rivals": _versus(rivals, engines, options.rounds),
-        "step over meta-gradient": _overhead(options),
+        "step over meta-gradient": [
+            row
+            for size in options.overhead
+            for row in _overhead(options, *map(int, size.split("x")))
+        ],
         "load": [round(before, 2), round(os.getloadavg()[0], 2)],
     }
     print(json.dumps(record, indent=1))
@@ -65,17 +69,17 @@ def main() -> None:
             json.dump(record, file, indent=1)
 
 
-def _trainer(options: argparse.Namespace, engine: str) -> Trainer:
+def _trainer(tasks: int, steps: int, engine: str) -> Trainer:
     family = mb.Sinusoid()
     subject = mb.Subject(
-        family.problem(), family.sample, mb.MAML(options.steps), family.theta(0).float(),
+        family.problem(), family.sample, mb.MAML(steps), family.theta(0).float(),
         mb.Lift(engine=engine),
     )  # fmt: skip
-    return Trainer(subject, mb.Outer(batch=options.tasks), steps=10**6)
+    return Trainer(subject, mb.Outer(batch=tasks), steps=10**6)
 
 
 def _ours(options: argparse.Namespace, engine: str) -> Callable[[], object]:
-    trainer = _trainer(options, engine)
+    trainer = _trainer(options.tasks, options.steps, engine)
     for _ in range(5):
         trainer.advance()  # traced or compiled, and drawn ahead
     return trainer.advance
@@ -131,7 +135,7 @@ class Rival:
 
 def _agreement(options: argparse.Namespace, rivals: dict[str, Rival]) -> dict[str, float]:
     """Take the first steps with everyone on the same tasks; stop if the losses differ."""
-    trainer = _trainer(options, options.engines[0])
+    trainer = _trainer(options.tasks, options.steps, options.engines[0])
     drawn = [trainer.subject.draw(mb.Address.fresh(n * options.tasks, options.tasks), 0)
              for n in range(CHECKED)]  # fmt: skip
     for _ in range(CHECKED):
@@ -173,13 +177,13 @@ def _versus(rivals: dict, engines: dict, rounds: int) -> list[dict[str, object]]
     ]
 
 
-def _overhead(options: argparse.Namespace) -> list[dict[str, object]]:
+def _overhead(options: argparse.Namespace, size: int, steps: int) -> list[dict[str, object]]:
     """Time a step and the mean meta-gradient of its tasks alone, in turns."""
     rows = []
     for engine in options.engines:
-        trainer = _trainer(options, engine)
+        trainer = _trainer(size, steps, engine)
         trainer.advance()
-        tasks = trainer.subject.draw(mb.Address.fresh(0, options.tasks), 0)
+        tasks = trainer.subject.draw(mb.Address.fresh(0, size), 0)
         means = means_of(trainer.subject, trainer.outer, tasks, 10**6)
         theta = trainer.theta.clone()
         ratios, alone = [], []
@@ -195,6 +199,8 @@ def _overhead(options: argparse.Namespace) -> list[dict[str, object]]:
                 alone.append(1e3 * took[1] / 60)
         rows.append(
             {
+                "tasks": size,
+                "K": steps,
                 "engine": engine,
                 "meta-gradient ms": round(statistics.median(alone), 3),
                 "step over meta-gradient": round(statistics.median(ratios), 3),
@@ -210,6 +216,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--engines", nargs="+", default=["eager", "trace", "compile"])
+    parser.add_argument("--overhead", nargs="*", default=["25x1"], help="tasks x K")
     parser.add_argument("--json", metavar="FILE", help="write the record here")
     return parser.parse_args()
 

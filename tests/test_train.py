@@ -24,10 +24,11 @@ from metabench.algorithms.maml import MAML
 from metabench.cli import main
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.outer.feed import HELD_OUT, Feed, split
+from metabench.outer.feed import HELD_OUT, Feed, _apart, split
+from metabench.outer.lean import lean
 from metabench.outer.settings import OPTIMIZERS, Outer
 from metabench.outer.trainer import Trainer
-from metabench.problem import Address
+from metabench.problem import Address, Task
 from metabench.samplers import Stream
 from metabench.sealed import seal, unseal
 from metabench.steps.sgd import SGD
@@ -98,6 +99,24 @@ def test_training_is_the_optimiser_on_the_mean_meta_gradient(name):
     torch.testing.assert_close(trainer.theta, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_lean_step_is_torchs_own_to_the_bit_and_leaves_its_state(name):
+    outer = Outer(optimizer=name, rate=0.05, weight_decay=0.01)
+    thetas = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]
+    whole, leant = (outer.optimiser(theta) for theta in thetas)
+    quick = lean(leant)
+
+    for _ in range(4):
+        thetas[0].grad = thetas[1].grad = torch.randn(50)
+        whole.step()
+        quick()
+
+    assert torch.equal(*thetas)
+    states = [each.state_dict()["state"].get(0, {}) for each in (whole, leant)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
 @pytest.mark.parametrize(
     ("settings", "rate"),
     [
@@ -159,6 +178,18 @@ def test_the_tasks_of_a_step_are_the_addressed_ones_however_many_are_drawn_ahead
         found = feed(step, 1000)
         for one, other in ((found.support, expected.support), (found.query, expected.query)):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_batches_keep_the_form_of_what_was_drawn():
+    x = torch.arange(12.0).reshape(12, 1)
+    task = Task({"x": x, "more": [x, x + 1]}, (x, (x, ())), x.long())
+
+    (first, second, third) = _apart(task, 4, 3)
+
+    assert torch.equal(second.support["more"][1], x[4:8] + 1)
+    assert torch.equal(third.query[1][0], x[8:])
+    assert second.query[1][1] == ()
+    assert torch.equal(first.noise, x[:4].long())
 
 
 def test_held_out_tasks_are_never_trained_on():

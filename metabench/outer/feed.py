@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 # The pytrees that torch.func itself accepts; torch has no public name for these yet.
@@ -44,9 +47,7 @@ class Feed:
         address = Address.fresh(self._first + step * B, steps * B)
         tasks = self._subject.draw(address, self._seed)
         self._start, self._stop = step, step + steps
-        leaves, tree = tree_flatten(tasks)
-        parts = zip(*(leaf.split(B) for leaf in leaves), strict=True)
-        self._held = [tree_unflatten(list(part), tree) for part in parts]
+        self._held = _apart(tasks, B, steps)
         self._ahead = max(1, min(MOST, AHEAD * steps // max(_bytes(tasks), 1)))
 
 
@@ -58,6 +59,18 @@ def split(subject: Subject, held_out: int) -> tuple[int, Address]:
     if isinstance(subject.sample, Stream | Indexed):
         return held_out, Address.fresh(0, held_out)
     return 0, Address.fresh(HELD_OUT, held_out)
+
+
+def _apart(tree: Any, size: int, count: int) -> list[Any]:
+    """Cut T = count size tasks into batches, each in the form of all."""
+    if isinstance(tree, Tensor):
+        return list(torch.split(tree, size))
+    if isinstance(tree, Task) or (type(tree) is tuple and tree):
+        parts = zip(*(_apart(part, size, count) for part in tree), strict=True)
+        return [Task._make(part) for part in parts] if isinstance(tree, Task) else list(parts)
+    leaves, spec = tree_flatten(tree)
+    cut = [torch.split(leaf, size) for leaf in leaves]
+    return [tree_unflatten([parts[i] for parts in cut], spec) for i in range(count)]
 
 
 def _bytes(tasks: Task) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from metabench.algorithms.algorithm import Aside
 from metabench.algorithms.alpha_maml import outer_hypergradient
 from metabench.layout import Layout
 from metabench.misuse import Misuse
+from metabench.outer.lean import lean
 from metabench.outer.settings import Outer
 
 
@@ -33,9 +31,7 @@ class Mover:
         self._scheduler = outer.scheduler(self._optimiser, steps)
         self._move: Callable[[], Any] = self._optimiser.step
         if self._scheduler is None:
-            # without torch's hooks for profilers, which cost more than a small step's arithmetic
-            bare = inspect.unwrap(type(self._optimiser).step)
-            self._move = torch.no_grad()(functools.partial(bare, self._optimiser))
+            self._move = lean(self._optimiser)
         elif aside.rate:
             raise Misuse(
                 f"outer.schedule is {outer.schedule} with a warm-up of {outer.warmup} steps, and "

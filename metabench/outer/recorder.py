@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,18 +37,28 @@ class Moment(NamedTuple):
 class Ring:
     """The last few moments; older ones are forgotten."""
 
-    def __init__(self, size: int = STEPS) -> None:
-        """Begin empty."""
-        self.moments: deque[Moment] = deque(maxlen=size)
+    def __init__(
+        self, size: int = STEPS, address_of: Callable[[int], Address] | None = None
+    ) -> None:
+        """Begin empty; where a step's address follows from its number, it is made when asked."""
+        self._kept: deque[Moment] = deque(maxlen=size)
+        self._address_of = address_of
 
-    def add(self, step: int, theta: Tensor, address: Address | None) -> None:
+    def add(self, step: int, theta: Tensor, address: Address | None = None) -> None:
         """Remember what a step begins from."""
-        state = torch.get_rng_state()
-        self.moments.append(Moment(step, theta.detach().clone(), address, state))
+        state = torch.default_generator.get_state()
+        self._kept.append(Moment(step, theta.detach().clone(), address, state))
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Give what is held, the oldest first."""
+        if self._address_of is None:
+            return list(self._kept)
+        return [moment._replace(address=self._address_of(moment.step)) for moment in self._kept]
 
     def healthy(self) -> Tensor:
         """Give the oldest theta, from before things went wrong."""
-        return self.moments[0].theta
+        return self._kept[0].theta
 
     def save(self, path: Path, tasks: Task, about: Mapping[str, Any]) -> None:
         """Write the moments and the batch of the last of them.
@@ -56,13 +66,14 @@ class Ring:
         Raises:
             OSError: if the disk is full.
         """
+        moments = self.moments
         tensors = {
-            "theta": torch.stack([moment.theta for moment in self.moments]),
-            "random": torch.stack([moment.random for moment in self.moments]),
-            "steps": torch.tensor([moment.step for moment in self.moments]),
+            "theta": torch.stack([moment.theta for moment in moments]),
+            "random": torch.stack([moment.random for moment in moments]),
+            "steps": torch.tensor([moment.step for moment in moments]),
         }
-        if all(moment.address is not None for moment in self.moments):
-            addresses = np.array([moment.address for moment in self.moments])
+        if all(moment.address is not None for moment in moments):
+            addresses = np.array([moment.address for moment in moments])
             tensors["addresses"] = torch.from_numpy(addresses)
         told = {**about, "tree": _packed(tasks, "task", tensors)}
         seal(path, tensors, told)

@@ -73,11 +73,11 @@ class Trainer:
         """Make the optimiser and its schedule; nothing is drawn yet."""
         self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
         self.log: list[Entry] = []
-        self.ring = Ring()
         self.failure: Failure | None = None
         first, self._held_out = split(subject, outer.held_out)
         self._validation = validation or subject
         self._feed = Feed(subject, seed, outer.batch, first)
+        self.ring = Ring(address_of=self._feed.address)
         aside = subject.algorithm.aside(subject.problem)
         layout = subject.problem.layouts.theta
         self._mover = Mover(subject.theta, layout, outer, steps, aside)
@@ -85,10 +85,17 @@ class Trainer:
         self._means: Means | None = None
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
-    def again(self, seed: int) -> Trainer:
-        """Begin anew on the tasks of another seed, with what was traced or compiled already."""
-        other = Trainer(self.subject, self.outer, self.steps, seed, self._validation)
-        other._means, other._losses = self._means, self._losses
+    def again(self, seed: int, outer: Outer | None = None) -> Trainer:
+        """Begin anew on the tasks of another seed, with what was traced or compiled already.
+
+        Another outer loop may move theta otherwise; what it clips of which batch decides whether
+        anything is traced anew.
+        """
+        outer = outer or self.outer
+        other = Trainer(self.subject, outer, self.steps, seed, self._validation)
+        other._losses = self._losses
+        if _traced(outer) == _traced(self.outer):
+            other._means = self._means
         return other
 
     @property
@@ -116,7 +123,7 @@ class Trainer:
         theta = self.theta
         gradient, lost, length, shown = self._means_for(tasks)(theta, tasks)
         loss, norm = float(lost), float(length)
-        self.ring.add(self.step, theta, self._feed.address(self.step))
+        self.ring.add(self.step, theta)
         kind = autopsy.unusable(norm, self._usual(), self.outer.explode)
         if kind:
             self.failure = Failure(self.step, kind, norm, tasks)
@@ -243,6 +250,12 @@ def means_of(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Means:
     together = replace(lift, engine="eager").per_task(one)
     whole: Means = fast(lambda theta, tasks: mean(*together(theta, tasks)), lift.engine)
     return whole
+
+
+def _traced(outer: Outer) -> tuple[object, ...]:
+    """Give those settings of an outer loop that its mean meta-gradient depends on."""
+    limits = (outer.clip_norm, outer.clip_value) if outer.clip_tasks else ()
+    return outer.batch, outer.clip_tasks, limits
 
 
 def _still(subject: Subject) -> Tensor | None:

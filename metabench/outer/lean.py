@@ -1,0 +1,63 @@
+"""A step of torch's optimiser of one tensor, without what it looks up for many at every step."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
+
+
+def lean(optimiser: Optimizer) -> Callable[[], Any]:
+    """Give what `optimiser.step` does to the one tensor it has, by the same kernels.
+
+    torch's hooks for profilers, its search for gradients and its checks cost many times the
+    arithmetic of a small theta. State and settings stay where torch keeps them; what has a state
+    begins it by torch's own step. On the CPU alone: elsewhere torch looks after streams.
+    """
+    bare = inspect.unwrap(type(optimiser).step)
+    whole: Callable[[], Any] = torch.no_grad()(functools.partial(bare, optimiser))
+    if isinstance(optimiser, Adam):
+        quick: Callable[..., Any] = _adam
+    elif isinstance(optimiser, SGD):
+        quick = _sgd
+    else:
+        return whole
+    if optimiser.param_groups[0]["params"][0].device.type != "cpu":
+        return whole
+    (group,) = optimiser.param_groups
+    (theta,) = group["params"]
+    at = theta.detach()  # the same memory, of which autograd knows nothing
+    stateless = isinstance(optimiser, SGD) and not group["momentum"]
+
+    def step() -> None:
+        state = optimiser.state.get(theta)
+        if state or stateless:
+            quick(at, theta.grad, state or {}, optimiser.param_groups[0])
+        else:
+            whole()
+
+    return step
+
+
+def _adam(at: Tensor, gradient: Tensor, state: Any, group: Any) -> None:
+    beta1, beta2 = group["betas"]
+    kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+    state["step"].add_(1)
+    kernel(
+        [at], [gradient], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+        lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=group["weight_decay"],
+        eps=group["eps"], amsgrad=False, maximize=False,
+    )  # fmt: skip
+
+
+def _sgd(at: Tensor, gradient: Tensor, state: Any, group: Any) -> None:
+    torch._fused_sgd_(
+        [at], [gradient], [state["momentum_buffer"]] if state else [],
+        weight_decay=group["weight_decay"], momentum=group["momentum"], lr=group["lr"],
+        dampening=group["dampening"], nesterov=False, maximize=False, is_first_step=False,
+    )  # fmt: skip
