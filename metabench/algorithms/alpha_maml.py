@@ -23,6 +23,7 @@ class AlphaMAML(Algorithm):
     :math:`\partial F(\phi_K) / \partial \alpha`, :math:`-\sum_k v_{k+1}^\top \nabla f(\phi_k)` for
     plain descent. In training alpha descends along it at `alpha_rate`, and the outer rate beta
     along `outer_hypergradient` at `beta_rate`, whatever the outer optimiser; the paper's is sgd.
+    The defaults of these two are metabench's own, small ones; sweep them by powers of ten.
     (Behl, Baydin & Torr, 2019, https://arxiv.org/abs/1905.07435).
     """
 
