@@ -183,6 +183,18 @@ def test_files_are_found_next_to_the_study(read, tmp_path, monkeypatch):
     assert cell.spec["family"]["name"].startswith("mine@")
 
 
+def test_a_theta_is_excluded_by_the_words_that_name_it(read, tmp_path):
+    for name in ("one", "two"):
+        torch.save(torch.zeros(20), tmp_path / f"{name}.pt")
+    top = 'seed = [0, 1]\ntheta = ["", "one.pt", "two.pt"]'
+    out = '[[exclude]]\ntheta = ["", "two.pt"]\nseed = 1\n[[exclude]]\ntheta = "one.pt"\nseed = 0\n'
+
+    left = read(plain(top=top) + out).cells.values()
+
+    told = {(cell.spec["theta"].partition("@")[0], cell.spec["seed"]) for cell in left}
+    assert told == {("initial", 0), ("one.pt", 1), ("two.pt", 0)}
+
+
 def test_planning_needs_no_gpu(read):
     assert settings(read(plain(top='device = "cuda"')), "device") == ["cuda"]
 

@@ -93,8 +93,12 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
             raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
     run = spec.make(Plain, _only(data, "timeout", "shards"), "study")
     data = _absolute(path.parent, data)
+    for pattern in data.get("exclude", []):
+        if "theta" in pattern:
+            pattern["theta"] = [_at(path.parent, each) for each in _listed(pattern["theta"])]
     cells = {cell.digest: cell for cell in _cells(path.parent, data, run.shards)}
-    specs = {digest: cell.spec for digest, cell in cells.items()}
+    # theta as the file writes it: the address has its contents
+    specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
     out = excluded(specs, data["exclude"]) if "exclude" in data else set()
     left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
@@ -191,7 +195,7 @@ def _planned(home: Path, point: Mapping[str, Any], shards: int, known: _Known) -
     if ":" in plain.device:
         with inside("device"):
             raise Misuse("The engine chooses among the GPUs; give cuda without a number.")
-    theta = str((home / plain.theta).resolve()) if plain.theta else ""
+    theta = _at(home, plain.theta)
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
     cell, asked = known.cell(settings)
@@ -207,6 +211,15 @@ def _absolute(home: Path, value: Any) -> Any:
     if isinstance(value, str) and ".py:" in value:
         return str((home / value).resolve())
     return value
+
+
+def _at(home: Path, theta: str) -> str:
+    """Find a file of theta next to the study; "" is the family's own initial one."""
+    return str((home / theta).resolve()) if theta else ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _only(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
