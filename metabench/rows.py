@@ -34,6 +34,9 @@ class Row(NamedTuple):
     status: str = "ok"
 
 
+Rows = Mapping[str, Sequence[Row]]  # by quantity
+
+
 class Finding(NamedTuple):
     """One sentence with its numbers, what to change, and the rows it rests on."""
 
@@ -101,16 +104,25 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def from_table(
-    table: pd.DataFrame, quantity: str, of: str | None = "", layer: str | None = ""
+    table: pd.DataFrame | Rows, quantity: str, of: str | None = "", layer: str | None = ""
 ) -> list[Row]:
     """Read the rows of one quantity back, in order: the whole, or one source; None reads all."""
-    # arrays rather than frames: a report of a grid reads ten thousand quantities
-    (places,) = (table["quantity"].to_numpy() == quantity).nonzero()
-    if not len(places):
-        return []
-    columns = (table[name].to_numpy()[places].tolist() for name in Row._fields)
-    rows = rows_of(zip(*columns, strict=True))
+    if isinstance(table, Mapping):
+        rows = table.get(quantity, [])
+    else:
+        (places,) = (table["quantity"].to_numpy() == quantity).nonzero()
+        columns = [table[name].to_numpy()[places].tolist() for name in Row._fields if len(places)]
+        rows = rows_of(zip(*columns, strict=True))
     return [row for row in rows if of in (None, row.of) and layer in (None, row.layer)]
+
+
+def by_quantity(table: pd.DataFrame) -> Rows:
+    """Read all rows at once, for who asks for many quantities: a report does of every cell."""
+    found: dict[str, list[Row]] = {}
+    columns = [table[name].tolist() for name in Row._fields]
+    for row in rows_of(zip(*columns, strict=True)):
+        found.setdefault(row.quantity, []).append(row)
+    return found
 
 
 def rows_of(lines: Iterable[Sequence[Any]]) -> list[Row]:

@@ -11,7 +11,7 @@ from metabench import memory, plugins
 from metabench.misuse import Misuse, check_limits, unknown
 from metabench.probes.probe import Drawing, Probe, Progress, Share, silent
 from metabench.probes.variance import budget
-from metabench.rows import Finding, Row
+from metabench.rows import Finding, Row, by_quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,7 @@ class Variance(Probe):
         """Say whether tasks are independent, the signal is heard, and which B balances noise."""
         from metabench.probes.variance.diagnose import diagnose
 
-        return diagnose(table, self.batch, self.tasks)
+        return diagnose(by_quantity(table), self.batch, self.tasks)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw variance against B with the 1/B line and the noise scale."""

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings import tails
 from metabench.probes.variance.findings.advice import advice
 from metabench.probes.variance.findings.bias import bias
 from metabench.probes.variance.findings.outer import outer
 from metabench.probes.variance.findings.sources import sources
 from metabench.probes.variance.findings.words import interval, number, percent
-from metabench.rows import LEVELS, Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from metabench.rows import LEVELS, Finding, Row, Rows, from_table
 
 # A slope's interval wider than this includes both independent tasks and tasks with one error in
 # common at most sizes: nothing is claimed of it.
 TELLING = 0.5
 
 
-def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
+def diagnose(table: Rows, batch: int, tasks: int) -> list[Finding]:
     """Make findings of one variance table for training at B = `batch`, the weightiest first."""
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
     noise = _noise(table, batch)
@@ -45,7 +39,7 @@ def diagnose(table: pd.DataFrame, batch: int, tasks: int) -> list[Finding]:
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _divergence(table: Rows, batch: int) -> list[Finding]:
     hit = [r for r in from_table(table, "diverged") if r.status == "diverged"]
     if not hit:
         return _overflow(table)
@@ -66,7 +60,7 @@ def _divergence(table: pd.DataFrame, batch: int) -> list[Finding]:
     return [Finding("diverged", "critical", claim, repair, tuple(hit))]
 
 
-def _overflow(table: pd.DataFrame) -> list[Finding]:
+def _overflow(table: Rows) -> list[Finding]:
     hit = [r for r in from_table(table, "variance") if r.status == "overflow"]
     if not hit:
         return []
@@ -78,7 +72,7 @@ def _overflow(table: pd.DataFrame) -> list[Finding]:
     return [Finding("overflow", "critical", claim, repair, tuple(hit))]
 
 
-def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
+def _independence(table: Rows, largest: int) -> list[Finding]:
     (slope,) = from_table(table, "slope")
     if slope.value is None:
         return []
@@ -111,7 +105,7 @@ def _independence(table: pd.DataFrame, largest: int) -> list[Finding]:
     return [Finding("independent_tasks", "info", claim, "Nothing to change.", (slope,))]
 
 
-def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _noise(table: Rows, batch: int) -> list[Finding]:
     found = from_table(table, "noise_scale")
     (mean,) = from_table(table, "mean_norm_squared")
     scale = found[0] if found else Row("noise_scale", status="withheld")
@@ -150,7 +144,7 @@ def _noise(table: pd.DataFrame, batch: int) -> list[Finding]:
     return [Finding("noise_scale", "info", text + gain, repair, (scale, mean))]
 
 
-def _unresolved(table: pd.DataFrame, mean: Row) -> Finding:
+def _unresolved(table: Rows, mean: Row) -> Finding:
     needed = from_table(table, "tasks_to_detect")
     claim = (
         f"The mean meta-gradient can't be told from zero: |E g|^2 = {number(mean.value)} "

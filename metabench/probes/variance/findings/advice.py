@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import Finding, Row, Rows, from_table
 
 
-def advice(table: pd.DataFrame) -> list[Finding]:
+def advice(table: Rows) -> list[Finding]:
     """Say which plan a budget buys, its variance as foretold and as measured."""
     plan = {r.of: r for r in from_table(table, "advised", of=None)}
     tasks = plan.get("tasks")

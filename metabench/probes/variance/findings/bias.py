@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import Finding, Row, Rows, from_table
 
 GREAT = 0.25  # of |E g|^2: half its length, a gap that is warned of
 NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a sentence
 
 
-def bias(table: pd.DataFrame, batch: int) -> list[Finding]:
+def bias(table: Rows, batch: int) -> list[Finding]:
     """Say what the shortcut and the few shots cost, where the intervals support it."""
     return [
         *_estimator(table, batch),
@@ -24,7 +19,7 @@ def bias(table: pd.DataFrame, batch: int) -> list[Finding]:
     ]
 
 
-def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _estimator(table: Rows, batch: int) -> list[Finding]:
     found = from_table(table, "bias", of="estimator")
     if not found or found[0].value is None or found[0].status not in ("ok", "zero"):
         return []
@@ -55,7 +50,7 @@ def _estimator(table: pd.DataFrame, batch: int) -> list[Finding]:
     return [Finding("estimator_bias", "warning" if worse else "info", claim, repair, evidence)]
 
 
-def _rivals(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _rivals(table: Rows, batch: int) -> list[Finding]:
     """Rank what was compared besides, for the seconds that the exact estimator takes."""
     errors = [r for r in from_table(table, "mse_same_seconds", of=None) if r.at == batch]
     if len(errors) < 3 or any(r.value is None for r in errors):
@@ -73,12 +68,12 @@ def _rivals(table: pd.DataFrame, batch: int) -> list[Finding]:
     return [Finding("rivals", "info", claim, repair, (best, *rest))]
 
 
-def _even(table: pd.DataFrame) -> list[Row]:
+def _even(table: Rows) -> list[Row]:
     names = ("break_even", "break_even_seconds")
     return [r for name in names for r in from_table(table, name)]
 
 
-def _pays(table: pd.DataFrame, exact: Row) -> str:
+def _pays(table: Rows, exact: Row) -> str:
     """Say from which budget on exactness has the smaller error."""
     parts = []
     for line, unit in zip(_even(table), ("tasks", "seconds"), strict=False):
@@ -89,7 +84,7 @@ def _pays(table: pd.DataFrame, exact: Row) -> str:
     return f"{exact.of} has the smaller error {', and '.join(parts)}." if parts else ""
 
 
-def _objective(table: pd.DataFrame) -> list[Finding]:
+def _objective(table: Rows) -> list[Finding]:
     gap = [r for r in from_table(table, "bias", of="objective") if r.at is None]
     mean = from_table(table, "mean_norm_squared")
     if not gap or not mean or gap[0].status != "ok" or mean[0].status != "ok":
@@ -109,7 +104,7 @@ def _objective(table: pd.DataFrame) -> list[Finding]:
     return [Finding("objective_gap", level, claim, repair, (gap[0], mean[0]))]
 
 
-def _amplification(table: pd.DataFrame) -> list[Finding]:
+def _amplification(table: Rows) -> list[Finding]:
     found = from_table(table, "amplification")
     if not found or found[0].low is None or found[0].low < 2:
         return []

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings.words import interval, number, percents
-from metabench.rows import Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import Finding, Row, Rows, from_table
 
 
-def outer(table: pd.DataFrame, batch: int) -> list[Finding]:
+def outer(table: Rows, batch: int) -> list[Finding]:
     """Say whether clipping pays at the B you train with, and how the update's noise falls."""
     return [*_clipping(table, batch), *_update(table)]
 
 
-def _clipping(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _clipping(table: Rows, batch: int) -> list[Finding]:
     share = _at(table, "clipped_share", batch)
     before, after = _at(table, "variance", batch), _at(table, "clipped_variance", batch)
     error, bias = _at(table, "clipped_error", batch), _at(table, "clipping_bias", batch)
@@ -49,7 +44,7 @@ def _clipping(table: pd.DataFrame, batch: int) -> list[Finding]:
     return [Finding("clipping", "info", claim, repair, evidence)]
 
 
-def _update(table: pd.DataFrame) -> list[Finding]:
+def _update(table: Rows) -> list[Finding]:
     slope, warm = from_table(table, "update_slope"), from_table(table, "warm_steps", of=None)
     if not slope or not warm or slope[0].low is None or not slope[0].low > -1:
         return []
@@ -64,7 +59,7 @@ def _update(table: pd.DataFrame) -> list[Finding]:
     return [Finding("update_noise", "info", claim, repair, (slope[0], warm[0]))]
 
 
-def _at(table: pd.DataFrame, quantity: str, batch: int) -> Row | None:
+def _at(table: Rows, quantity: str, batch: int) -> Row | None:
     """Give the row at the largest measured B up to the one trained with."""
     rows = [r for r in from_table(table, quantity) if r.at is not None]
     below = [r for r in rows if (r.at or 0) <= batch] or rows[:1]

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings.words import percents
-from metabench.rows import Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import Finding, Row, Rows, from_table
 
 DOMINANT = 0.9  # the share from which on one source is as good as all
 REPAIRS = {
@@ -35,7 +30,7 @@ WORDS = {
 }
 
 
-def sources(table: pd.DataFrame) -> list[Finding]:
+def sources(table: Rows) -> list[Finding]:
     """Name the sources of the variance, largest first, or why they can't be told apart."""
     components = from_table(table, "component", of=None)
     because = [r for r in components if r.status in ("fixed", "coupled")]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from metabench.probes.variance.findings.words import interval, number, percent
-from metabench.rows import Finding, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import Finding, Rows, from_table
 
 FINITE = 2.0  # tail index of the norm, above which it has a variance
 RELIABLE = 4.0  # above which that variance's own estimate has one
 
 
-def pool(table: pd.DataFrame, tasks: int) -> list[Finding]:
+def pool(table: Rows, tasks: int) -> list[Finding]:
     """Say that tasks come back, if they do."""
     distinct = from_table(table, "distinct_tasks")
     varies = from_table(table, "task_variance")
@@ -31,7 +26,7 @@ def pool(table: pd.DataFrame, tasks: int) -> list[Finding]:
     return [Finding("finite_pool", "critical", claim, repair, tuple(distinct))]
 
 
-def heavy(table: pd.DataFrame) -> list[Finding]:
+def heavy(table: Rows) -> list[Finding]:
     """Say that the tail is too heavy for a variance, or for its interval."""
     index, top = from_table(table, "tail_index"), from_table(table, "top_share")
     largest = from_table(table, "largest_task")
