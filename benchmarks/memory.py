@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import metabench as mb
+from metabench.engine import fast
 from metabench.work import work_of
 
 SHORT, LONG = 1, 50  # K
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=25)
     parser.add_argument("--steps", type=int, default=5, help="K of the times")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--engines", nargs="+", default=["eager", "trace"], help="of the times")
     options = parser.parse_args()
     torch.set_num_threads(1)
     case = PROBLEMS[options.problem](options.tasks)
@@ -54,9 +56,10 @@ def main() -> None:
             )
     if options.how == "vmap":
         print(f"load {os.getloadavg()[0]:.1f}; K = {options.steps}, {options.rounds} rounds")
-        for trail in ("keep", "recompute"):
-            ratio = statistics.median(price(case, options.steps, trail, options.rounds))
-            print(f"  per-task gradients, {trail}: {ratio:.2f} of the averaged one's time")
+        for engine in options.engines:
+            for trail in ("keep", "recompute"):
+                ratio = statistics.median(price(case, options.steps, trail, engine, options.rounds))
+                print(f"  per task, {engine}, {trail}: {ratio:.2f} of the averaged gradient's time")
 
 
 def held(case: Case, steps: int, step: mb.Step, trail: str, how: str) -> int:
@@ -79,22 +82,27 @@ def path(case: Case, step: mb.Step, how: str) -> int:
     return (LONG - SHORT) * numbers * case.theta.element_size() * together
 
 
-def price(case: Case, steps: int, trail: str, rounds: int) -> list[float]:
-    """Time all tasks' gradients over the gradient of their mean loss, in turns."""
+def price(case: Case, steps: int, trail: str, engine: str, rounds: int) -> list[float]:
+    """Time all tasks' gradients over the gradient of their mean loss, in turns, by one engine."""
 
-    def averaged() -> Tensor:
-        theta = case.theta.clone().requires_grad_()
+    def mean(theta: Tensor, tasks: mb.Task) -> Tensor:
         losses = vmap(lambda at, task: unrolled(case, steps, at, task), in_dims=(None, 0))
-        return torch.autograd.grad(losses(theta, case.tasks).mean(), theta)[0]
+        return losses(theta, tasks).mean()
 
-    each = per_task(case, mb.MAML(steps, mb.SGD(INNER_RATE), trail=trail), "vmap")
+    def by_autograd(theta: Tensor, tasks: mb.Task) -> Tensor:
+        theta = theta.clone().requires_grad_()
+        return torch.autograd.grad(mean(theta, tasks), theta)[0]
+
+    slope = by_autograd if engine == "eager" else fast(grad(mean), engine)
+    averaged = lambda: slope(case.theta, case.tasks)  # ruff: ignore[lambda-assignment]
+    each = per_task(case, mb.MAML(steps, mb.SGD(INNER_RATE), trail=trail), "vmap", engine)
     torch.testing.assert_close(each().mean(0), averaged(), rtol=1e-4, atol=1e-6)
     return [_seconds(each) / _seconds(averaged) for _ in range(rounds)]
 
 
-def per_task(case: Case, maml: mb.MAML, how: str) -> Callable[[], Tensor]:
-    """Lift the meta-gradient, eagerly."""
-    lift = mb.Lift(how, len(case.tasks.query[0]), "eager")
+def per_task(case: Case, maml: mb.MAML, how: str, engine: str = "eager") -> Callable[[], Tensor]:
+    """Lift the meta-gradient."""
+    lift = mb.Lift(how, len(case.tasks.query[0]), engine)
     many = lift.per_task(lambda theta, task: maml(case.problem, theta, task).grad)
     return lambda: many(case.theta, case.tasks)
 
