@@ -50,6 +50,7 @@ class Spectrum(Probe):
         "past_edge, adapted": "low",
         "negative_mass, start": "",
         "effective_rank, start": "",
+        "stable_outer_rate": "high",
     }
     intervals: ClassVar[str] = (
         "Quantiles over tasks lie between order statistics, which assumes nothing of their "
