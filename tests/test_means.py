@@ -6,7 +6,13 @@ import math
 
 import numpy as np
 
-from metabench.means import mean_interval, ratio_of_means
+from metabench.means import (
+    mean_interval,
+    mean_share_interval,
+    ratio_of_means,
+    skewed_mean_interval,
+)
+from metabench.stats import share_interval
 
 
 def covered(interval, value: float) -> bool:
@@ -32,3 +38,38 @@ def test_ratios_of_means_cover():
     assert 0.925 <= np.mean(hits) <= 0.965
     assert not ratio_of_means(np.zeros(5), np.ones(5)).value
     assert math.isnan(ratio_of_means(np.ones(5), np.zeros(5)).value)
+
+
+def test_a_skewed_mean_covers_where_students_t_does_not():
+    """One number in fifteen is 20 times the rest: the mean of 60 is mostly too small."""
+    generator = np.random.default_rng(3)
+    plain, leaning = [], []
+    for _ in range(2000):
+        sample = np.where(generator.random(60) < 1 / 15, 20.0, 1.0) * generator.random(60)
+        mean = (1 / 15 * 20 + 14 / 15) / 2
+        plain.append(covered(mean_interval(sample), mean))
+        leaning.append(covered(skewed_mean_interval(sample), mean))
+
+    assert np.mean(plain) < 0.9
+    assert np.mean(leaning) > np.mean(plain) + 0.03
+    assert np.mean([covered(skewed_mean_interval(generator.random(60)), 0.5)
+                    for _ in range(1000)]) < 0.99  # fmt: skip
+    assert math.isnan(skewed_mean_interval(np.ones(2)).low)
+
+
+def test_mean_shares_cover_where_few_tasks_make_them():
+    """Shares of six eigenvalues, of which 0.02 lie below: three tasks of 40 make them all."""
+    generator = np.random.default_rng(4)
+    for chance, least in ((0.02, 0.93), (0.4, 0.93)):
+        hits = [
+            covered(mean_share_interval(generator.binomial(6, chance, 40) / 6), chance)
+            for _ in range(2000)
+        ]
+        assert least <= np.mean(hits) <= 0.995
+
+    assert mean_share_interval(np.zeros(40)) == share_interval(0, 40)
+    assert mean_share_interval(np.full(3, 0.25)) == (0.25, 0.25, 0.25)
+    whole = np.repeat([0.0, 1.0], 20)  # shares of nothing or all: the exact limits, or so
+    near, exact = mean_share_interval(whole), share_interval(20, 40)
+    assert abs(near.low - exact.low) < 0.01
+    assert math.isnan(mean_share_interval(np.ones(1)).low)

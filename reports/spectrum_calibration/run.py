@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -74,14 +75,22 @@ def expected(row: Row) -> float | None:
     if row.quantity == "trace":
         return float(meta().sum() if row.of == "meta" else FAMILY.curvatures.sum())
     if row.quantity == "effective_rank":
-        square = (CHANCE * VALUES**2).sum(1).sum()
-        return float(FAMILY.curvatures.sum() ** 2 / square)
+        return rank()
     ends = {"mean": FAMILY.curvatures, "meta": meta()}.get(row.of)
     if ends is not None and row.quantity in ("largest_eigenvalue", "smallest_eigenvalue"):
         return float(ends.max() if row.quantity.startswith("largest") else ends.min())
     if row.quantity == "stable_outer_rate":
         return float(2 / meta().max())
     return None
+
+
+@cache
+def rank() -> float:
+    """Give the squared mean of sum lambda over the mean of sum lambda^2, lambda_max being 1."""
+    values = np.array(list(itertools.product(*VALUES)))  # every task that there can be
+    chances = np.array(list(itertools.product(*[CHANCE] * FAMILY.dim))).prod(1)
+    shape = values / values.max(1, keepdims=True)
+    return float((chances @ shape.sum(1)) ** 2 / (chances @ (shape**2).sum(1)))
 
 
 def meta() -> Vector:
@@ -146,11 +155,6 @@ exact binomial limits can't be tighter; the ends of an expected Hessian are brac
 sides (the eigenvector's quotient on other tasks below, the biased mean above); a band from 3 nodes
 holds what the quadrature leaves open as well. Densities: the mean share of places of the grid at
 which the band holds the truth.
-
-Too little are the ends of the meta-Hessian, whose quotients are skewed here (at this rate a task's
-(1 - alpha a)^2K reaches from 0 to 5), and the band of a density where all eigenvalues are known:
-its places lie on the atoms of a discrete distribution, and Student's t fails where a few tasks of
-128 make the whole share.
 
 {chr(10).join(lines)}
 """

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench import stats
-from metabench.means import mean_interval, ratio_of_means
+from metabench.means import ratio_of_means, skewed_mean_interval
 from metabench.orders import quantile_interval
 from metabench.probes.spectrum.density import density
 from metabench.probes.spectrum.found import Found, Inside, Outer, size
@@ -115,12 +115,14 @@ def _sums(found: Found, inside: Inside, place: str, tolerance: float) -> list[Ro
     square = found.parameters * (weights * values**2).sum(2).mean(1)
     down = found.parameters * (weights * np.maximum(-values, 0)).sum(2).mean(1)
     negative = ratio_of_means(down, every)
+    ends = found.ends
+    scale = np.where(size(ends) > 0, size(ends), 1.0)  # so that no task outweighs the others
+    rank = ratio_of_means(every / scale, square / scale**2, 2.0)
     rows = [
         row("trace", _trace(inside), of=place),
         row("negative_mass", negative._replace(high=min(negative.high, 1.0)), of=place),
-        row("effective_rank", ratio_of_means(every, square, 2.0), of=place),
+        row("effective_rank", rank, of=place),
     ]
-    ends = found.ends
     if (ends.smallest > tolerance * size(ends)).all():
         for level in LEVELS:
             interval = quantile_interval(ends.largest / ends.smallest, level)
@@ -131,7 +133,7 @@ def _sums(found: Found, inside: Inside, place: str, tolerance: float) -> list[Ro
 def _trace(inside: Inside) -> Interval:
     """Bracket the mean trace over tasks; of a single task, by the spread of its own vectors."""
     if len(inside.trace) > 1:
-        return mean_interval(inside.trace)
+        return skewed_mean_interval(inside.trace)
     value, error = float(inside.trace[0]), float(inside.trace_error[0])
     reach = CAUTION * error
     return Interval(value, value - reach, value + reach)
@@ -141,7 +143,7 @@ def _layer(ends: Outer, trace: Vector, place: str, name: str) -> list[Row]:
     return [
         row("largest_eigenvalue", _largest(ends, 0.5), of=place, layer=name, at=0.5),
         row("smallest_eigenvalue", _smallest(ends, 0.5), of=place, layer=name, at=0.5),
-        row("trace", mean_interval(trace), of=place, layer=name),
+        row("trace", skewed_mean_interval(trace), of=place, layer=name),
     ]
 
 
