@@ -59,7 +59,9 @@ class Constants(Probe):
     precision: float = 0.5  # epsilon of the iteration bound, as a share of |grad F| here [1]
     floor: float = 0.0  # a lower bound of the expected outer loss, for the iteration bound [loss]
     run: int = 100  # most outer steps walked at the theory's rate; 0: none [steps]
+    budget: float = 3e10  # of moments, and of Hessians: beyond it, fewer tasks [operations]
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = "inner rate"
     across: ClassVar[bool] = True
     own_tasks: ClassVar[bool] = True

@@ -36,8 +36,23 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_iterations(table),
         *_floor(table),
         *rate_findings(table),
+        *_reduced(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _reduced(table: pd.DataFrame) -> list[Finding]:
+    """Say of how few tasks the numbers are, where the budget of operations cut them down."""
+    noted = from_table(table, "reduced", of=None)
+    counts = {r.of: r for r in from_table(table, "tasks", of=None)}
+    if not noted:
+        return []
+    claim = (
+        f"For a minute's work, moments are of {number(counts[''].value)} tasks with "
+        f"{number(noted[0].value)} sets each, and Hessians of {number(counts['Hessians'].value)}."
+    )
+    repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
+    return [Finding("reduced", "info", claim, repair, (*counts.values(), *noted))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:

@@ -17,6 +17,7 @@ from metabench.probes.constants.walk import bound, numbers, walk
 from metabench.probes.probe import Progress
 from metabench.problem import Address, Task, tree_map
 from metabench.rows import Row, row
+from metabench.spectra import Effort
 from metabench.stats import Interval
 from metabench.work import work_of
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from metabench.probes.constants import Constants
     from metabench.subject import Subject
 
-BUDGET = 1e11  # operations of all tasks' moments, and of their Hessians: a minute or so on a CPU
 PRODUCTS = 60  # times the work of a task's moments that its Hessians take, or so
 SAMPLE, CURVED = 32, 8  # tasks of either, whatever they cost
+SETS = 4  # of a task, if so many tasks are beyond the budget
+COARSE = Effort(tolerance=5e-2, steps=30, nodes=0, exact=64)  # of Hessians, then
 STAGES = 4  # of progress: Hessians, moments, the meta-Hessian, the walk
 
 
@@ -37,14 +39,21 @@ def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -
     setting = setting_of(subject, probe.redrawn, seed, subject.draw(first, seed))
     one = first_task(draw(subject, first, seed, setting.sets))
     flops = max(work_of(look, setting.problem, 0.0, setting.theta, one).flops, 1)
-    count = min(probe.tasks, max(SAMPLE, int(BUDGET / flops)))
-    curves = min(probe.hessians, count, max(CURVED, int(BUDGET / (PRODUCTS * flops))))
+    if SAMPLE * flops > probe.budget and setting.sets > SETS:
+        flops = flops * SETS // setting.sets
+        setting = setting._replace(sets=SETS)
+    count = min(probe.tasks, max(SAMPLE, int(probe.budget / flops)))
+    curves = min(probe.hessians, count, max(CURVED, int(probe.budget / (PRODUCTS * flops))))
+    if CURVED * PRODUCTS * flops > probe.budget:
+        setting = setting._replace(effort=COARSE)
     tasks = draw(subject, Address.fresh(0, count), seed, setting.sets)
     some: Task = tree_map(lambda leaf: leaf[:curves], tasks)
     examples = leaf_of(tasks.support[0]).shape[1]
     found = curved(setting, some, seed)
     progress(1, STAGES)
     rows = [Row("tasks", value=float(count)), Row("tasks", of="Hessians", value=float(curves))]
+    if (count, curves) != (probe.tasks, min(probe.hessians, probe.tasks)):
+        rows.append(Row("reduced", of="sets", value=float(setting.sets), status="noted"))
     rows += [*assumptions(setting), *bounds.curvature_rows(found, examples)]
     L, rho = bounds.lipschitz(found), bounds.hessian_lipschitz(found)
     if L is None:

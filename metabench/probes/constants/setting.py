@@ -15,6 +15,7 @@ from metabench.probes.variance.components import redraws
 from metabench.problem import Problem, Task
 from metabench.rows import Row
 from metabench.samplers import withheld
+from metabench.spectra import Effort
 from metabench.steps.sgd import SGD
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Setting(NamedTuple):
     start: bool  # theta is where adaptation starts, and enters the losses nowhere else
     third: bool  # third derivatives can be had
     exact: bool  # the algorithm is MAML, all of it
+    effort: Effort = Effort(tolerance=1e-2, steps=60, nodes=0, exact=64)  # of extreme eigenvalues
 
     @property
     def sums(self) -> Problem:

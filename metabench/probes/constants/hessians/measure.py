@@ -19,14 +19,13 @@ from metabench.lift import count_tasks
 from metabench.probes.constants.pooled import pooled
 from metabench.probes.spectrum.measure import signs_of
 from metabench.problem import Address, Data, Problem, Task, tree_map
-from metabench.spectra import Effort, Ends, ends
+from metabench.spectra import Ends, ends
 from metabench.stats import Vector
 from metabench.steps.sgd import SGD
 
 if TYPE_CHECKING:
     from metabench.probes.constants.setting import Setting
 
-EFFORT = Effort(tolerance=1e-2, steps=60, nodes=0, exact=64)
 VECTORS = 4  # of a Frobenius norm
 DIRECTIONS = 3  # in which the Hessian's change is looked for, besides that of the inner step
 
@@ -58,13 +57,13 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
         return curvature.fleet_hessian(of.inner_loss, safe, theta, data, setting.lift.how)
 
     def size(operator: Operator, known: Ends | None = None) -> Vector:
-        found = known or ends(operator, signs[:2], EFFORT)
+        found = known or ends(operator, signs[:2], setting.effort)
         larger = torch.maximum(found.smallest.abs(), found.largest.abs())
         return _numbers(torch.where(found.finite, larger, torch.nan))
 
     slopes = gradients(W)
     here = hessian(W, tasks.support)
-    outer = ends(here, signs[:2], EFFORT)
+    outer = ends(here, signs[:2], setting.effort)
     sizes = {"start": size(here, outer)}
     L = torch.from_numpy(sizes["start"]).to(W)
     most = float(L.nan_to_num().max())
@@ -117,7 +116,7 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
 
     signs = signs_of(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
     sizes = [stop - start for start, stop in halves]
-    return expected([fleet(*half) for half in halves], sizes, signs, EFFORT)
+    return expected([fleet(*half) for half in halves], sizes, signs, setting.effort)
 
 
 def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
