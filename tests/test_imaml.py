@@ -17,13 +17,16 @@ from metabench.families.ridge import Ridge
 from metabench.layout import Layout
 from metabench.lift import Lift
 from metabench.misuse import Misuse
+from metabench.probes.variance import Variance
 from metabench.problem import Address, Layouts, Problem, Task, tree_map
+from metabench.rows import from_table, to_table
 from metabench.solvers.cg import CG
 from metabench.solvers.dense import Dense
 from metabench.solvers.minres import MINRES
 from metabench.solvers.neumann import Neumann
 from metabench.solvers.nystrom import Nystrom
 from metabench.steps.sgd import SGD
+from metabench.subject import Subject
 
 SOLVERS = {
     "cg": CG(steps=60),
@@ -231,3 +234,23 @@ def test_an_optimum_that_does_not_depend_on_theta_is_refused():
 def test_a_pull_that_pushes_is_refused():
     with pytest.raises(Misuse, match="strength is -1"):
         IMAML(strength=-1.0)
+
+
+def test_few_shots_move_its_objective_by_the_closed_form():
+    """On a bowl E g = h lambda^2 theta E (A + lambda)^-2, A the mean of two curvatures h (1 +- j).
+
+    With many shots A is h.
+    """
+    family = Quadratic(2, 1.5, spread=0.2, noise=0.2, jitter=0.9, offset=2.0, shots=2)
+    algorithm = IMAML(20, SGD(0.5), strength=1.0, solver=Dense())
+    subject = Subject(family.problem(), family.sample, algorithm, family.theta(0))
+
+    table = to_table(Variance(tasks=128, sizes=(1, 4), redrawn=512).measure(subject, 0))
+
+    h, theta = family.curvatures, family.theta(0).numpy()
+    few = sum(
+        chance / (h * (1 + 0.9 * s) + 1) ** 2 for s, chance in ((-1, 0.25), (0, 0.5), (1, 0.25))
+    )
+    truth = ((h * theta * (few - 1 / (h + 1) ** 2)) ** 2).sum()
+    (gap,) = [r for r in from_table(table, "bias", of="objective") if r.at is None]
+    assert 0.5 * truth < gap.low < truth < gap.high

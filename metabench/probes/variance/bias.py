@@ -13,6 +13,7 @@ from metabench import pairs
 from metabench.algorithms.algorithm import Algorithm, Estimator
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.hf_maml import HFMAML
+from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.variance.gather import Array, Sample, by_layer, gather
 from metabench.probes.variance.rivals import Rival, named, weigh
@@ -39,6 +40,8 @@ def counterpart(algorithm: Algorithm) -> Algorithm:
 
 def cost(algorithm: Estimator, ladder: int, others: int = 0) -> int:
     """Count the meta-gradients of one task that the biases take."""
+    if isinstance(algorithm, IMAML):
+        return 1 + len(_rungs(ladder))
     if not isinstance(algorithm, SAME):
         return 0
     return 2 + (algorithm.steps > 0) + len(_rungs(ladder)) + others
@@ -62,6 +65,13 @@ def measure(
         return gather(other, address, seed, 1, memory, advance)
 
     algorithm = subject.algorithm
+    if isinstance(algorithm, IMAML):  # whose objective is its own: what many shots make of that
+        rows = [Row("bias", of="estimator", status="withheld")]
+        own = collect(subject)
+        if not own.finite.all():
+            return [*rows, Row("bias", of="objective", status="diverged")]
+        alone = replace(algorithm, batch=0)
+        return [*rows, *_objective(subject, alone, own, _rungs(ladder), collect)]
     if not isinstance(algorithm, SAME):  # whose objective is another than theirs
         return [Row("bias", of=of, status="withheld") for of in ("estimator", "objective")]
     rival = subject.with_algorithm(counterpart(algorithm))
@@ -81,7 +91,8 @@ def measure(
             found.append(_errors(each, exact, sample, name))
             rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
     rows += weigh(found, sizes, seconds)
-    rows += _objective(exactly, algorithm, exact, _rungs(ladder), collect)
+    whole = MAML(algorithm.steps, algorithm.step, 0)
+    rows += _objective(exactly, whole, exact, _rungs(ladder), collect)
     return rows + _amplification(subject, algorithm, own, collect)
 
 
@@ -107,7 +118,7 @@ def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> Ri
 
 
 def _objective(
-    subject: Subject, algorithm: Algorithm, exact: Sample, rungs: list[int], collect: Collect
+    subject: Subject, whole: Algorithm, exact: Sample, rungs: list[int], collect: Collect
 ) -> list[Row]:  # fmt: skip
     r"""Hold the objective's gradient against the many-shot one, extrapolated in 1/shots.
 
@@ -116,10 +127,10 @@ def _objective(
     """
     if not rungs:
         return []
-    if algorithm.steps == 0:
+    if whole.steps == 0:
         return [Row("bias", of="objective", value=0.0, status="zero")]
-    whole = subject.with_algorithm(MAML(algorithm.steps, algorithm.step, 0))
-    ladder = {1: exact, **{m: collect(whole.with_shots(m)) for m in rungs}}
+    fuller = subject.with_algorithm(whole)
+    ladder = {1: exact, **{m: collect(fuller.with_shots(m)) for m in rungs}}
     if not all(sample.finite.all() for sample in ladder.values()):
         return [Row("bias", of="objective", status="diverged")]
     *_, half, top = ladder.values()
