@@ -17,6 +17,7 @@ from torch import Tensor
 Operator = Callable[[Tensor], Tensor]  # (n, P) -> (n, P)
 
 CHECK_EVERY = 5  # steps between two looks at convergence
+CHEAP = 100  # parameters, in squared steps, from which on a look costs nothing beside a step
 PASSES = 3  # most over the basis a step: two are enough but where a space is exhausted
 
 
@@ -79,7 +80,7 @@ def krylov(
         operator: the products.
         start: not zero; scaled to unit length here.
         steps: most products a start vector.
-        stop: looked at every few steps; true ends the search.
+        stop: looked at every few steps, or at each of a large operator; true ends the search.
 
     Returns:
         The Ritz values with bounds and weights, and the basis.
@@ -106,7 +107,8 @@ def krylov(
             rest = torch.where(ended[:, None], _outside(basis[:, : k + 1], fresh), rest)
         off[:, k] = torch.where(ended, torch.zeros_like(scale), off[:, k])
         vector = rest / rest.norm(dim=1, keepdim=True).clamp_min(torch.finfo(start.dtype).tiny)
-        if stop is not None and k % CHECK_EVERY == CHECK_EVERY - 1:
+        due = k % CHECK_EVERY == CHECK_EVERY - 1 or (k > CHECK_EVERY and CHEAP * k**2 <= P)
+        if stop is not None and due:
             found = _ritz(diagonal[:, : k + 1], off[:, : k + 1], basis[:, : k + 1])
             if stop(found.ritz):
                 return found
