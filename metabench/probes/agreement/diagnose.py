@@ -89,8 +89,8 @@ def _cheapest(table: pd.DataFrame) -> list[Finding]:
             if best is None:
                 continue
             claim = (
-                f"No method is surely within {target:.0%} of the gradient at the inner minimum; the "
-                f"closest is {_named(best)} with {percents(best)}."
+                f"No method is surely within {target:.0%} of the gradient at the inner minimum; "
+                f"the closest is {_named(best)} with {percents(best)}."
             )
             repair = "Take more inner steps, a larger inner rate or a stronger pull."
             made.append(Finding(f"cheapest_{target:g}", "info", claim, repair, (best,)))
