@@ -1,4 +1,4 @@
-"""Take the README's picture: the top of reports/rates/page.html, in Debian's Chromium."""
+"""Take the README's picture: the top of reports/variance_sources/page.html, in Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "reports" / "rates" / "page.html"
+PAGE = HERE.parent / "reports" / "variance_sources" / "page.html"
 
 with sync_playwright() as play:
     browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-    page = browser.new_page(viewport={"width": 1140, "height": 900}, color_scheme="light")
+    page = browser.new_page(viewport={"width": 1140, "height": 760}, color_scheme="light")
     page.goto(PAGE.as_uri())
     page.screenshot(path=HERE / "page.png")
     browser.close()

@@ -20,6 +20,7 @@ from metabench.reading import write_table
 from metabench.report import members
 from metabench.report.evidence import joined, of_cells, split
 from metabench.report.figure import render
+from metabench.report.labels import labels
 from metabench.report.study import About, study_page
 from metabench.rows import Row, flatten, to_table
 
@@ -175,6 +176,21 @@ def test_markup_from_users_is_text(where):
     assert MARKUP not in page
     assert "<script>alert" not in page
     assert MARKUP in "".join(Page(page).words)
+
+
+@pytest.mark.parametrize(
+    ("thetas", "told"),
+    [
+        (("initial", "one.pt@0a", "two.pt@0b"), ("initial", "one.pt", "two.pt")),
+        (("initial", "one.pt@0a", "one.pt@0b"), ("initial", "one.pt@0a", "one.pt@0b")),
+    ],
+)
+def test_a_file_is_called_by_its_name_where_that_tells_it_apart(thetas, told):
+    cells = pd.DataFrame({"probe": "variance", "theta": thetas})
+
+    found = labels(cells, ["probe", "theta"])
+
+    assert list(found["label"]) == [f"theta={name}" for name in told]
 
 
 def test_what_isnt_finite_is_rendered():

@@ -21,6 +21,8 @@ def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if "theta" in settings:
+        cells = cells.assign(theta=_by_name(cells["theta"].map(said)))
     names = [name for name in ("probe", *PARTS) if name in settings]
     found = pd.DataFrame("", index=cells.index, columns=["probe", *PARTS, "other", "seed"])
     for name in names:
@@ -37,6 +39,12 @@ def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
     several = found["probe"].nunique() > 1, found["seed"].nunique() > 1
     found["label"] = [_label(line, *several) for line in found.to_dict("records")]
     return found
+
+
+def _by_name(files: pd.Series[str]) -> pd.Series[str]:
+    """Leave out the digests of files whose names tell them apart."""
+    names = files.str.partition("@")[0]
+    return names if names.nunique() == files.nunique() else files
 
 
 def _label(line: Mapping[Any, str], probe: bool, seed: bool) -> str:
