@@ -1,4 +1,4 @@
-"""Take the README's picture: the top of reports/variance_sources/page.html, in Debian's Chromium."""
+"""Take the README's picture: the page of reports/variance_sources, in Debian's Chromium."""
 
 from __future__ import annotations
 
