@@ -64,13 +64,16 @@ def _stdout() -> Console:
 
 def _lines() -> Callable[[int, int], None]:
     begun = last = time.monotonic()
+    before: int | None = None  # done by an earlier run, if one is gone on with
 
     def say(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal last, before
         now = time.monotonic()
-        if now - last >= SAY_EVERY and done:
+        if before is None:
+            before = done if now - begun < 1 else 0
+        if now - last >= SAY_EVERY and done > before:
             last = now
-            left = (now - begun) * (total - done) / done
+            left = (now - begun) * (total - done) / (done - before)
             print(f"  {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return say

@@ -19,7 +19,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from metabench import files
+from metabench import console, files
 from metabench.algorithms.maml import MAML
 from metabench.cli import main
 from metabench.families.digits import Digits
@@ -230,6 +230,17 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
     assert all(torch.equal(one[name], other[name]) for name in other)
     logs = [unseal(folder / f"{n}.state.safetensors").tensors["log"] for n in ("killed", "whole")]
     assert torch.equal(logs[0][:, :-1], logs[1][:, :-1])  # seconds aside
+
+
+def test_the_time_left_counts_what_this_run_did(monkeypatch, capsys):
+    clock = iter([0.0, 0.5, 10.5])  # begun; gone on with; ten steps later
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    say = console._lines()
+
+    say(50, 100)
+    say(60, 100)
+
+    assert capsys.readouterr().err == "  60%, about 42 s left\n"
 
 
 def test_a_longer_training_goes_on_from_a_shorter_one():
