@@ -63,17 +63,16 @@ def _stdout() -> Console:
 
 
 def _lines() -> Callable[[int, int], None]:
-    begun = last = time.monotonic()
-    before: int | None = None  # done by an earlier run, if one is gone on with
+    last = time.monotonic()
+    first: tuple[float, int] | None = None  # when what set-up and an earlier run did was done
 
     def say(done: int, total: int) -> None:
-        nonlocal last, before
+        nonlocal last, first
         now = time.monotonic()
-        if before is None:
-            before = done if now - begun < 1 else 0
-        if now - last >= SAY_EVERY and done > before:
+        first = first or (now, done)
+        if now - last >= SAY_EVERY and done > first[1]:
             last = now
-            left = (now - begun) * (total - done) / (done - before)
+            left = (now - first[0]) * (total - done) / (done - first[1])
             print(f"  {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return say

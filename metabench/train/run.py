@@ -110,7 +110,6 @@ def train(
 ) -> None:
     """Train to the end, or to the first step that fails; pauses add to `rows` and are kept."""
     said = 0.0
-    say(trainer.step, trainer.steps)
     if not rows:
         rows += Verify(thorough=False).measure(trainer.subject, trainer.seed)
     paused = {row.at for row in rows if row.quantity == "validation"}
