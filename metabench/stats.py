@@ -303,10 +303,12 @@ def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
     x = np.log(np.asarray(sizes, np.float64))
     logs, errors = np.empty(len(x)), np.empty(len(x))
     for i, moments in enumerate(samples):
-        left_out = np.log(moments.without_each()[0])
         n = moments.n
-        logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
-        errors[i] = spread(left_out)
+        # one batch may make all of the variance: then no slope is finite
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left_out = np.log(moments.without_each()[0])
+            logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
+            errors[i] = spread(left_out)
     weights = np.array([moments.n - 1.0 for moments in samples])
     centre = (weights @ x) / weights.sum()
     leverage = weights * (x - centre)

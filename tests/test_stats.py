@@ -208,3 +208,12 @@ def test_skewed_intervals_cover_where_the_logarithms_do_not():
 
     # at a true coverage of 95 %, 928 hits or fewer have a probability of 0.1 %
     assert hits > 928
+
+
+def test_a_slope_that_one_batch_makes_is_not_finite_and_warns_of_nothing():
+    """Leave that batch out, and no variance is left to take the logarithm of."""
+    lone = Moments.of(np.array([[1.0], [0.0], [0.0]]))
+
+    line = stats.log_slope(np.array([1.0, 2.0]), [lone, Moments.of(sample(9))])
+
+    assert not math.isfinite(line.slope)

@@ -56,4 +56,4 @@ def require_pyarrow() -> None:
         Misuse: if it isn't installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise Misuse("Snapshots need pyarrow: pip install 'metabench[parquet]'.")
+        raise Misuse("Parquet files need pyarrow: pip install 'metabench[parquet]'.")

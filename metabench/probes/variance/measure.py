@@ -184,6 +184,8 @@ def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
     if failed:
         return Row("slope", status=failed[0])
     line = stats.log_slope(np.array(list(samples), float), list(samples.values()))
+    if not math.isfinite(line.slope):  # one batch makes all of the variance
+        return Row("slope", status="unresolved")
     wide = line.interval(REFUTED)
     status = "ok" if wide.low <= -1 <= wide.high else "refuted"
     return row("slope", line.interval(), status)
