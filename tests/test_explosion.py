@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import metabench as mb
-from metabench.probes.explosion import Explosion, growth, stable
+from metabench.probes.explosion import Explosion, growth, mitigations, stable
 from metabench.problem import Layouts
 from metabench.rows import from_table, to_table
 
@@ -143,8 +143,8 @@ def test_stable_rates_are_counted_on_held_out_tasks():
 def test_mitigations_leave_and_cost_what_the_closed_forms_say():
     """Half the rate at curvature about 1 and K = 10; and clipping, whose share is its quantile."""
     far = replace(BOWL, offset=3.0)
-    probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), far, mitigated=10)
-    plain, slow = (closed_form(far, rate, 10, 64) for rate in (2.6, 1.3))
+    probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), far, mitigated=10, tasks=128)
+    plain, slow = (closed_form(far, rate, 10, 128) for rate in (2.6, 1.3))
 
     assert one(table, "norm_left", 10, "rate x 0.5").value == pytest.approx(np.median(slow / plain))
     first = one(table, "norm_left", 10, "first order").value
@@ -156,6 +156,23 @@ def test_mitigations_leave_and_cost_what_the_closed_forms_say():
     assert one(table, "norm_left", 10, clips[0].of).value == pytest.approx(expected, rel=0.01)
     (tried,) = [f for f in probe.diagnose(table) if f.name == "mitigation"]
     assert "to the exact mean meta-gradient" in tried.claim
+
+
+def test_what_no_moment_is_known_of_has_no_interval():
+    """Meta-gradients of tail index 1.5 have no variance; those of fifty tasks no interval of it."""
+    noise = np.random.default_rng(0)
+    plain = noise.standard_normal((200, 5))
+    wild = plain * noise.random((200, 1)) ** (-1 / 1.5)
+
+    def of(*samples):
+        return {r.quantity: r for r in mitigations._held(*samples, 4, "other")}
+
+    assert of(plain, plain / 2)["variance_left"].high == pytest.approx(0.25, rel=1e-6)
+    assert of(plain[:50], plain[:50] / 2)["variance_left"].status == "unresolved"
+    assert of(plain[:50], plain[:50] / 2)["variance_left"].high is None
+    assert {of(wild, plain)[name].status for name in ("bias", "cosine", "variance_left")} == {
+        "withheld"
+    }
 
 
 def test_who_diverged_first_is_named():

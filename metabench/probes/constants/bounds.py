@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench import stats
-from metabench.means import ratio_of_means
+from metabench.means import ratio_of_means, skewed_mean_interval
 from metabench.orders import quantile_interval
 from metabench.rows import Row, row
 from metabench.stats import Interval, Vector
@@ -70,14 +70,25 @@ def _sets(found: Curved, examples: int) -> list[Row]:
         return [Row("hessian_variance", of="one support set", status="fixed")]
     if not found.frobenius.any():
         return [Row("hessian_variance", of="one support set", value=0.0, status="zero")]
-    one = ratio_of_means(found.frobenius, np.ones_like(found.frobenius))
+    one, apart = _mean(found.frobenius), _mean(found.operator)
     each = Interval(*(examples * end for end in one))
-    apart = ratio_of_means(found.operator, np.ones_like(found.operator))
     return [
         row("hessian_variance", one, of="one support set"),
         row("hessian_variance", each, of="an example"),
         row("hessian_difference", apart, of="two support sets"),
     ]
+
+
+def _mean(squares: Vector) -> Interval:
+    """Bracket the mean of squares, of which a few may be large: by the wider of two, either side.
+
+    A jackknife of the logarithm alone covered 90 % of 64 tasks.
+    """
+    log = ratio_of_means(squares, np.ones_like(squares))
+    plain = skewed_mean_interval(squares)
+    if not math.isfinite(plain.low):
+        return log
+    return Interval(log.value, max(min(log.low, plain.low), 0.0), max(log.high, plain.high))
 
 
 def assumed(rate: float | None, found: Curved, rows: list[Row]) -> list[Row]:
@@ -152,12 +163,9 @@ def smoothness(
         return [*rows, Row("smoothness", at=rate, of="bound", status="withheld")]
     bound = 4 * L + 2 * rho * rate * size
     rows.append(_bound("smoothness", bound, LEAST, of="bound", at=rate))
-    if found.value > 0:
-        low = bound / found.high
-        high = bound / found.low if found.low > 0 else math.inf
-        rows.append(
-            row("slack", Interval(bound / found.value, low, high), at=rate, of="smoothness")
-        )
+    if found.value > 0:  # the bound is at least what L and rho make of it, so the slack is, too
+        slack = Interval(bound / found.value, bound / found.high, math.inf)
+        rows.append(row("slack", slack, LEAST, at=rate, of="smoothness"))
     return rows
 
 

@@ -47,7 +47,7 @@ class Explosion(Probe):
     own_tasks: ClassVar[bool] = True
     rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"steps": 20, "tasks": 48, "directions": 0, "mitigated": 0},
-        {"steps": 50, "tasks": 64, "directions": 1, "mitigated": 20},
+        {"steps": 50, "tasks": 100, "directions": 1, "mitigated": 20},
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CLIPPED = (0.5, 0.75, 0.9)  # quantiles of norms, and of largest entries, taken as thresholds
 SLOWER = (0.5, 0.25)  # times the inner rate
 BACK = 5  # steps that truncation goes back
+FARTHEST = 10  # vectors that a tail index is read off
+MOMENTS, SQUARES = 2.0, 3.0  # indices below which a variance, or its interval, is withheld
 
 
 def mitigations(
@@ -98,6 +100,10 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
     if len(plain) < 4:
         return rows
     a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
+    heavy = _heaviest(a, b)
+    if heavy < MOMENTS:  # no second moments: what the sample has aren't the tasks'
+        names = ("bias", "cosine", "variance_left")
+        return [*rows, *(Row(each, at=float(K), of=name, status="withheld") for each in names)]
     bias = mean_norm_interval(d)
     status = "ok" if bias.low > 0 else "unresolved"
     rows.append(row("bias", bias, status, at=float(K), of=name))
@@ -105,4 +111,20 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
     rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
     ratio = pairs.log_ratio(a, b)
     state = "ok" if math.isfinite(ratio.value) else "degenerate"
+    if heavy < SQUARES or len(plain) < stats.RESOLVED:  # so that an interval would not cover
+        ratio, state = ratio._replace(low=math.nan, high=math.nan), "unresolved"
     return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]
+
+
+def _heaviest(*samples: Moments) -> float:
+    """Estimate the lowest tail index among samples of vectors, from the ten that are farthest out.
+
+    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite of fewer than twenty vectors.
+    """
+    found = [math.inf]
+    for sample in samples:
+        largest = np.sort(np.sqrt(sample.deviations))[::-1][: FARTHEST + 1]
+        if sample.n >= 2 * FARTHEST and largest[-1] > 0:
+            mean = float(np.log(largest[:-1] / largest[-1]).mean())
+            found.append(1 / mean if mean > 0 else math.inf)
+    return min(found)
