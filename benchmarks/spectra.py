@@ -91,7 +91,7 @@ def eigenvalues(of: Fleet, rounds: int) -> list[dict[str, Any]]:
 
 def densities(of: Fleet, rounds: int) -> list[dict[str, Any]]:
     """Give each contender's time for a density of 100 steps."""
-    names = operators.installed(of)
+    names = [name for name in operators.installed(of) if name in DENSITIES]
     chosen = {name: lambda name=name: DENSITIES[name](of, STEPS) for name in names}
     return _timed([{"contender": name} for name in names], chosen, rounds)
 
