@@ -28,7 +28,7 @@ CLIPPED = (0.5, 0.75, 0.9)  # quantiles of norms, and of largest entries, taken 
 SLOWER = (0.5, 0.25)  # times the inner rate
 BACK = 5  # steps that truncation goes back
 FARTHEST = 10  # vectors that a tail index is read off
-MOMENTS, SQUARES = 2.0, 3.0  # indices below which a variance, or its interval, is withheld
+MOMENTS, SQUARES = 2.0, 6.0  # indices below which a variance, or its interval, is withheld
 
 
 def mitigations(
