@@ -217,3 +217,15 @@ def test_forgetting_the_path_changes_no_bits():
 
     assert torch.equal(kept.last, gone.last)
     assert gone.trail == ()
+
+
+def test_what_an_algorithm_learns_besides_takes_no_part():
+    small = {"tasks": 4, "at": (1,), "budgets": (1,), "settle": 20}
+    _, plain = measured(mb.MAML(1, mb.SGD(0.3)), **small)
+    expected = [row.value for row in from_table(plain, "error", "cg 1")]
+
+    for learned in (mb.AlphaMAML, mb.MetaSGD, mb.BMAML):
+        _, table = measured(learned(1, mb.SGD(0.3)), **small)
+
+        assert [row.value for row in from_table(table, "error", "cg 1")] == expected
+        assert len(expected) == 1

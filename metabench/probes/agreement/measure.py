@@ -13,6 +13,7 @@ from torch import Tensor
 from metabench import edges, plugins
 from metabench.algorithms.algorithm import Algorithm, MetaGrad
 from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.maml import MAML
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.methods import UNROLLED, Make, Methods, pulls_in_problem
 from metabench.probes.agreement.price import prices
@@ -44,6 +45,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         return [Row("error", status="withheld")]
     ladder = tuple(sorted({*probe.at, algorithm.steps}))
     strength = strength_of(probe, algorithm)
+    subject = unextended(subject, algorithm)
     methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
     listed = methods.listed(probe.solvers, probe.budgets, probe.truncate)
     total = (len(ladder) + len(probe.pulls)) * (len(listed) + 1) * 2
@@ -96,6 +98,16 @@ def strength_of(probe: Agreement, algorithm: Algorithm) -> float:
     if probe.strength >= 0:
         return probe.strength
     return algorithm.strength if isinstance(algorithm, IMAML) else STRENGTH
+
+
+def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
+    """Take off theta what its algorithm appended, which none of the methods compared knows."""
+    base = subject.problem.base
+    if base is None:
+        return subject
+    like = MAML(algorithm.steps, algorithm.step, algorithm.batch)
+    theta = subject.theta[: base.layouts.theta.size]
+    return replace(subject, problem=base, theta=theta, algorithm=like)
 
 
 def through(subject: Subject, algorithm: Algorithm, strength: float) -> Subject:
