@@ -23,6 +23,7 @@ STYLE = {
     "axes.facecolor": "none",
 }
 DPI = 150  # of what is rasterised
+MARGIN = 0.08  # around a picture [inches]
 # Whoever plots several lines and says no more gets them told apart by colour and by dashes.
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
@@ -48,14 +49,28 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
     style = [STYLE, {"svg.hashsalt": name, "axes.prop_cycle": cycle}]
     with matplotlib.style.context(style):
         # A figure of its own, not pyplot's: nothing global is left behind.
-        figure = matplotlib.figure.Figure((5.0, 3.5), dpi=DPI, layout="tight")
+        figure = matplotlib.figure.Figure((5.0, 3.5), dpi=DPI)
         draw(figure.subplots())
         _rasterise(figure)
+        _fit(figure)
         buffer = io.StringIO()
         # not `savefig`, which draws everything twice
         plain = {"Date": None, "Creator": None}
         FigureCanvasSVG(figure).print_svg(buffer, metadata=plain)  # type: ignore[no-untyped-call]
     return Figure(title, caption, _inlined(buffer.getvalue(), name, title, caption))
+
+
+def _fit(figure: Canvas) -> None:
+    """Give the words around the axes their room; matplotlib's own layouts measure all twice."""
+    whole, room = figure.get_tightbbox(), figure.subplotpars
+    width, height = figure.get_size_inches()
+    # whatever the words ask for, the axes keep a fifth of the picture
+    figure.subplots_adjust(
+        left=min(room.left + (MARGIN - whole.x0) / width, 0.6),
+        right=max(room.right - (whole.x1 + MARGIN - width) / width, 0.8),
+        bottom=min(room.bottom + (MARGIN - whole.y0) / height, 0.4),
+        top=max(room.top - (whole.y1 + MARGIN - height) / height, 0.6),
+    )
 
 
 def _rasterise(figure: Canvas) -> None:

@@ -236,7 +236,7 @@ def _points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
 
 def _scaled(axes: Axes, data: pd.DataFrame) -> None:
     """Choose logarithmic axes for what is positive and spans more than half a decade."""
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     setters: list[tuple[Callable[[str], None], np.ndarray[Any, Any]]] = [
         (axes.set_xscale, data["x"].to_numpy()),
@@ -247,14 +247,15 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
             scale("log")
     if axes.get_yscale() == "log":
         low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+        if high < 1000 * low:
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         axes.yaxis.set_minor_formatter(lambda y, _: "")
     places = np.unique(data["x"])
     if len(places) <= FEW:
         axes.set_xticks(places, list(map(said, places)))
-        axes.tick_params(axis="x", which="minor", length=0)
-        axes.xaxis.set_minor_formatter(lambda x, _: "")
+        axes.xaxis.set_minor_locator(NullLocator())
     elif axes.get_xscale() == "log":
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.xaxis.set_minor_formatter(lambda x, _: "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import seaborn as sns
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from metabench.rows import from_table
 
@@ -39,6 +39,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
         axes.axhspan(mean.low or mean.value, mean.high or mean.value, color=green, alpha=0.2, lw=0)
         axes.axhline(mean.value, color=green, linestyle=":", label="signal |E g|²")
     axes.set_xticks(B, [f"{b:.0f}" for b in B])
+    axes.xaxis.set_minor_locator(NullLocator())
     _plain_decades(axes)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] != "measured")
@@ -49,7 +50,8 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
 def _plain_decades(axes: Axes) -> None:
     """Write the logarithmic axis in plain numbers, at 1, 2 and 5 while there is room for them."""
     low, high = axes.get_ylim()
-    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
-    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    if high < 1000 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     axes.yaxis.set_minor_formatter(lambda y, _: "")

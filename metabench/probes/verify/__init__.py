@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from metabench.misuse import Misuse
 from metabench.probes.probe import Probe, Progress, silent
-from metabench.rows import Finding, Row
+from metabench.rows import Finding, Row, by_quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ class Verify(Probe):
         """Say what is wrong, what to change, and what couldn't be checked."""
         from metabench.probes.verify.diagnose import diagnose
 
-        return diagnose(table)
+        return diagnose(by_quantity(table))
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw the relative error of each check."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from metabench.rows import LEVELS, Finding, Row, from_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from metabench.rows import LEVELS, Finding, Row, Rows, from_table
 
 BAD = (
     "wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite",
@@ -20,7 +15,7 @@ SAFE = (
 )
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def diagnose(table: Rows) -> list[Finding]:
     """Make findings of the check rows of a table, the weightiest first."""
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
@@ -145,7 +140,7 @@ def _words(row: Row) -> tuple[str, str, str]:
     )
 
 
-def _unchecked(table: pd.DataFrame, fused: list[Row]) -> list[Finding]:
+def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
     """Warn of a black box that can't be checked where torch is known to be wrong."""
     hidden = [row for row in from_table(table, "unavailable", of=None) if "black box" in row.of]
     open_ = [
@@ -203,7 +198,7 @@ def _held(checks: list[Row]) -> list[Finding]:
     return [Finding("verified", "info", claim, "Nothing to change.", tuple(checks))]
 
 
-def _said(table: pd.DataFrame) -> list[Finding]:
+def _said(table: Rows) -> list[Finding]:
     made = [
         Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
         for row in from_table(table, "changed", of=None)
