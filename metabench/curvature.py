@@ -26,7 +26,7 @@ from metabench.transforms import transformed
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     """Give the gradient of the loss in phi, `(P,)`."""
     if transformed():
-        result: Tensor = grad(loss)(phi, theta, data)
+        result: Tensor = grad(lambda p: loss(p, theta, data))(phi)
         return result
     return _value_and_slopes(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
 
@@ -36,7 +36,8 @@ def value_and_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the loss `()` with its gradients in phi `(P,)` and directly in theta `(Q,)`."""
     if transformed():
-        result: Any = grad_and_value(loss, argnums=(0, 1))(phi, theta, data)
+        slopes = grad_and_value(lambda p, t: loss(p, t, data), argnums=(0, 1))
+        result: Any = slopes(phi, theta)
         (in_phi, in_theta), value = result
     else:
         value, (in_phi, in_theta) = _value_and_slopes(

@@ -14,9 +14,10 @@ import inspect
 import re
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from metabench.misuse import Misuse, unknown
@@ -101,13 +102,22 @@ def _imported(module: str, target: str) -> ModuleType:
         raise Misuse(f"{target!r} can't be loaded: {error}.") from error
 
 
+class _Unkept(SourceFileLoader):
+    """Compile what the file holds now: kept bytecode is told apart by seconds and size alone."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file."""
+        made: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return made
+
+
 def _from_file(path: Path) -> ModuleType:
     """Import a file under a name made of its contents, so that a changed file is another module."""
     if not path.is_file():
         raise Misuse(f"There is no file {str(path)!r}.")
     name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if name not in sys.modules:
-        place = importlib.util.spec_from_file_location(name, path)
+        place = importlib.util.spec_from_file_location(name, path, loader=_Unkept(name, str(path)))
         assert place is not None
         assert place.loader is not None
         module = importlib.util.module_from_spec(place)

@@ -233,7 +233,7 @@ class Problem(NamedTuple):
         def features(phi: Tensor, theta: Tensor, data: Data) -> Seen:
             return watching(values_of(phi, theta), modules.pair(data)[0])
 
-        init = _identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
+        init = identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
         fused = modules.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
@@ -285,7 +285,8 @@ def _statistics(
     return Statistics(layout, of, by_given, by_given, share if classes else None)
 
 
-def _identity(theta: Tensor) -> Tensor:
+def identity(theta: Tensor) -> Tensor:
+    """Begin where theta is: phi_0 = theta, the usual `init`."""
     return theta
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from metabench import curvature
 from metabench.inner import FORGET, Rates, adapt
 from metabench.misuse import Misuse
-from metabench.problem import Problem, Task
+from metabench.problem import Problem, Task, identity
 from metabench.steps.sgd import SGD
 from metabench.steps.step import Step
 from metabench.work import Work
@@ -134,6 +134,8 @@ class Algorithm(Estimator):
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
     """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""
+    if problem.init is identity:
+        return v
     _, pull = curvature.pullback_of(problem.init, theta)
     through: tuple[Tensor] = pull(v)
     return through[0]

@@ -19,7 +19,7 @@ from metabench import draws
 from metabench.families.family import Family, at_least
 from metabench.layout import Layout
 from metabench.misuse import Misuse
-from metabench.problem import Address, Data, Layouts, Problem, Task
+from metabench.problem import Address, Data, Layouts, Problem, Task, identity
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LogCosh(Family):
             value: Tensor = s**2 * (each @ h.to(phi)).mean()
             return value
 
-        return Problem(lambda theta: theta, loss, loss, Layouts(layout, layout))
+        return Problem(identity, loss, loss, Layouts(layout, layout))
 
     def theta(self, seed: int) -> Tensor:
         """Draw an initialisation among the centres, `(dim,)`."""

@@ -20,7 +20,7 @@ from metabench.families.family import Family, at_least
 from metabench.families.moments import Bowl, Truth
 from metabench.layout import Layout
 from metabench.misuse import Misuse
-from metabench.problem import Address, Data, Layouts, Problem, Task
+from metabench.problem import Address, Data, Layouts, Problem, Task, identity
 
 Vector = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Quadratic(Family):
     def problem(self) -> Problem:
         """Adapt one vector `(dim,)` from theta."""
         layout = Layout(("phi",), ((self.dim,),))
-        return Problem(_identity, _loss, _loss, Layouts(layout, layout))
+        return Problem(identity, _loss, _loss, Layouts(layout, layout))
 
     def theta(self, seed: int) -> Tensor:
         """Draw theta around the mean centre, `(dim,)`."""
@@ -118,10 +118,6 @@ class Quadratic(Family):
     def many_shot(self, theta: Tensor, steps: int, rate: float) -> Vector:
         """Give MAML's expected meta-gradient with endless support sets, `(dim,)`."""
         return self.bowl.many_shot(theta.double().cpu().numpy(), steps, rate)
-
-
-def _identity(theta: Tensor) -> Tensor:
-    return theta
 
 
 def _loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
