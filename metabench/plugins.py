@@ -117,7 +117,8 @@ def _from_file(path: Path) -> ModuleType:
         raise Misuse(f"There is no file {str(path)!r}.")
     name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if name not in sys.modules:
-        place = importlib.util.spec_from_file_location(name, path, loader=_Unkept(name, str(path)))
+        loader = _Unkept(name, str(path.resolve()))
+        place = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert place is not None
         assert place.loader is not None
         module = importlib.util.module_from_spec(place)
