@@ -224,6 +224,7 @@ WRONG = [
     ('"family.queries"', '"family.querys"', 3, "zip", "no axis 'family.querys' to zip; did you"),
     ('name = "quadratic"\n', "", 21, "family", "It names no family; add name"),
     ("seed = 1\n", "seed = 7\n", 26, "exclude", "fits no cell"),
+    ("seed = 1\n", "theta = 1\n", 26, "exclude", "fits no cell"),
     ("seed = 1\n", "sead = 1\n", 26, "exclude", "no setting 'sead' to exclude by; did you mean"),
 ]  # fmt: skip
 

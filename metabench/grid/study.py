@@ -213,9 +213,9 @@ def _absolute(home: Path, value: Any) -> Any:
     return value
 
 
-def _at(home: Path, theta: str) -> str:
+def _at(home: Path, theta: Any) -> Any:
     """Find a file of theta next to the study; "" is the family's own initial one."""
-    return str((home / theta).resolve()) if theta else ""
+    return str((home / theta).resolve()) if theta and isinstance(theta, str) else theta
 
 
 def _listed(value: Any) -> list[Any]:

@@ -48,7 +48,7 @@ def _reduced(table: pd.DataFrame) -> list[Finding]:
     if not noted:
         return []
     claim = (
-        f"For a minute's work, moments are of {number(counts[''].value)} tasks with "
+        f"Within the budget of operations, moments are of {number(counts[''].value)} tasks with "
         f"{number(noted[0].value)} sets each, and Hessians of {number(counts['Hessians'].value)}."
     )
     repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
