@@ -8,6 +8,8 @@ counter, and a longer draw begins with the shorter one.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +21,9 @@ LARGEST_SEED = 2**60 - 1
 
 _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)
+_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
+TOGETHER = 2**13  # blocks whose words and products fit into a core's second cache
 
 Words = NDArray[np.uint64]
 
@@ -73,19 +76,29 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
     """
     c0, c1, c2, c3 = np.broadcast_arrays(*counter)
     pairs = np.stack([c0 << _HALF | c1, c2 << _HALF | c3])
-    products = np.empty_like(pairs)
-    last = (1,) * (pairs.ndim - 1)
-    multipliers = _MULTIPLIERS.reshape(2, *last)
-    k0, k1 = key
-    # In place and on pairs: a draw of many tasks is bound by calls and memory, not by arithmetic.
-    for _ in range(10):
-        np.right_shift(pairs, _HALF, out=products)
-        products *= multipliers
-        pairs <<= _HALF
-        pairs ^= np.array([k0 << 32, k1 << 32], np.uint64).reshape(2, *last)
-        pairs ^= products[::-1]
-        k0, k1 = (k0 + _KEY_STEPS[0]) & 0xFFFFFFFF, (k1 + _KEY_STEPS[1]) & 0xFFFFFFFF
+    flat = pairs.reshape(2, -1)
+    keys = _keys(*key)
+    # In place, on pairs of words, and a cache's worth at a time: a draw of many tasks is bound by
+    # calls and memory, not by arithmetic.
+    for start in range(0, flat.shape[1], TOGETHER):
+        part = flat[:, start : start + TOGETHER]
+        products = np.empty_like(part)
+        crossed = products[::-1]
+        for each in keys:
+            np.right_shift(part, _HALF, out=products)
+            products *= _MULTIPLIERS
+            part <<= _HALF
+            part ^= each
+            part ^= crossed
     return pairs
+
+
+@lru_cache
+def _keys(low: int, high: int) -> tuple[Words, ...]:
+    """Give the two key words of each round, each in the upper half of 64 bits, `(2, 1)`."""
+    words, steps = np.array([low, high]), np.array(_KEY_STEPS)
+    return tuple(((words + n * steps & 0xFFFFFFFF) << 32).astype(np.uint64)[:, None]
+                 for n in range(10))  # fmt: skip
 
 
 _REDRAWN = frozenset(Address._fields) - {"task"}
