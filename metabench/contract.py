@@ -114,7 +114,10 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "solvers": (testing.check_solver,),
 }
 HELD = {
-    "algorithms": "shapes, dtype, vmap against a loop, same bits twice, the reported loss",
+    "algorithms": (
+        "shapes, dtype, vmap against a loop, same bits twice, the reported loss, its slope where "
+        "it is exact, settings below zero refused"
+    ),
     "black boxes": "shapes, finite numbers, same bits twice, the mean over tasks if batched",
     "families": "addresses, redraws of one part, shapes, dtype, scalar losses",
     "problems of one's own": "shapes, tasks by address whatever is drawn with them, scalar losses",

@@ -5,6 +5,7 @@ Each function raises AssertionError with a sentence that says what was found and
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -15,9 +16,11 @@ from metabench import curvature
 from metabench.algorithms.algorithm import Algorithm
 from metabench.algorithms.maml import MAML
 from metabench.blackbox import BlackBox
+from metabench.differences import settled_slopes
 from metabench.families.family import Family
 from metabench.families.quadratic import Quadratic
 from metabench.lift import Lift, first_task
+from metabench.misuse import Misuse
 from metabench.own import Own
 from metabench.probes.probe import Probe, Share
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
@@ -29,14 +32,21 @@ from metabench.subject import Subject
 
 TASKS = 3
 SIZE = 6  # of a solver's matrix
+DIRECTIONS = 3  # along which a gradient is held against differences
+SLOPE = 1e-4  # of its own size: differences are good to 1e-6 of it
+# Settings that count something, of whichever member has them.
+COUNTS = ("steps", "batch", "tasks", "ways", "shots", "queries", "rank", "rate")
 
 
 def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None:
     """Hold an algorithm to its contract on a family, in float64.
 
-    Shapes and dtype follow theta; vmap equals a loop over tasks; two calls give the same bits; the
-    reported loss is the outer loss at the reported phi.
+    Shapes and dtype follow theta, in float32 too; vmap equals a loop over tasks; two calls give the
+    same bits; the reported loss is the outer loss at the reported phi; where the algorithm says
+    that it is exact, its gradient is the slope of what it says is differentiated, by finite
+    differences; settings below zero are refused.
     """
+    _expect_refused(algorithm)
     subject = Subject(family.problem(), _sampler(family), algorithm, family.theta(seed).double())
     problem, theta = subject.problem, subject.theta
     tasks = subject.draw(Address.fresh(0, TASKS), seed)
@@ -55,10 +65,18 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     _same(together, again, 0.0, "two calls differ")
     _same(together, apart, 1e-10, "vmap and a loop over tasks differ")
     _expect_loss(algorithm, problem, theta, first_task(tasks))
+    _expect_slope(algorithm, problem, theta, first_task(tasks), seed)
+    small = theta.float()
+    grad = algorithm(problem, small, first_task(cast(tasks, small))).grad
+    _expect(grad.dtype == small.dtype, f"grad is {grad.dtype}, theta {small.dtype}")
 
 
 def check_family(family: Family, seed: int = 0) -> None:
-    """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes."""
+    """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes.
+
+    Settings that count something are refused below zero.
+    """
+    _expect_refused(family)
     address = Address.fresh(5, TASKS)
     tasks = family.sample(address, seed)
     _check_theta(family, seed)
@@ -144,8 +162,10 @@ def _check_losses(family: Family, task: Task, seed: int) -> None:
 def check_solver(solver: Solver, seed: int = 0) -> None:
     """Hold a solver to its contract, on a well-conditioned matrix in float64.
 
-    Shapes; an honest residual; zero for zero; vmap equals a loop over right-hand sides.
+    Shapes; an honest residual; zero for zero; vmap equals a loop over right-hand sides; settings
+    below zero are refused.
     """
+    _expect_refused(solver)
     generator = torch.Generator().manual_seed(seed)
     square, B = torch.randn(2, SIZE, SIZE, generator=generator, dtype=torch.float64)
     A = torch.eye(SIZE).to(square) + square @ square.T / SIZE
@@ -170,7 +190,11 @@ def check_solver(solver: Solver, seed: int = 0) -> None:
 
 
 def check_step(step: Step, seed: int = 0) -> None:
-    """Hold an inner optimiser to its contract: shapes, and a derivative that is its own."""
+    """Hold an inner optimiser to its contract: shapes, and a derivative that is its own.
+
+    A rate below zero is refused.
+    """
+    _expect_refused(step)
     generator = torch.Generator().manual_seed(seed)
     gradient, phi, along = torch.randn(3, SIZE, generator=generator, dtype=torch.float64)
     slots = step.start(phi)
@@ -195,9 +219,13 @@ def check_step(step: Step, seed: int = 0) -> None:
 
 
 def check_probe(probe: Probe, seed: int = 0) -> None:
-    """Hold a probe to its contract: tidy rows, and findings and a figure from the table alone."""
+    """Hold a probe to its contract: tidy rows, and findings and a figure from the table alone.
+
+    Settings that count something are refused below zero.
+    """
     from matplotlib.figure import Figure
 
+    _expect_refused(probe)
     family = Quadratic(dim=4)
     theta = family.theta(seed)
     subject = Subject(family.problem(), family.sample, MAML(steps=2), theta)
@@ -242,6 +270,40 @@ def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Ta
     expected = problem.outer_loss(found.phi, theta, task.query)
     gap = float((found.loss - expected).abs())
     _expect(gap <= 1e-12 * (1 + float(expected.abs())), "loss is not the outer loss at phi")
+
+
+def _expect_slope(
+    algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task, seed: int
+) -> None:
+    """Hold a gradient that claims to be exact against differences of what it is the gradient of."""
+    if not algorithm.exact:
+        return
+    grad = algorithm(problem, theta, task).grad
+    size = (grad.norm() / len(grad) ** 0.5).reshape(1)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(at: Tensor) -> Tensor:
+        return algorithm.differentiated(problem, at, task).reshape(1)
+
+    for _ in range(DIRECTIONS):
+        along = torch.randn(len(theta), generator=generator, dtype=theta.dtype)
+        along = along / along.norm()
+        slope, claimed = float(settled_slopes(loss, theta, along, size)), float(grad @ along)
+        near = math.isnan(slope) or abs(claimed - slope) <= SLOPE * float(size)  # NaN: a kink
+        _expect(near, f"its slope is {claimed:.6g}, finite differences of its loss say {slope:.6g}")
+
+
+def _expect_refused(member: object) -> None:
+    """Counts and rates below zero are refused, whatever the member."""
+    held = {field.name for field in dataclasses.fields(member)}  # type: ignore[arg-type]
+    for name in COUNTS:
+        if name not in held or not isinstance(getattr(member, name), int | float):
+            continue
+        try:
+            dataclasses.replace(member, **{name: -1})  # type: ignore[type-var]
+        except Misuse:
+            continue
+        raise AssertionError(f"{name} = -1 is taken; raise metabench.Misuse, with the repair")
 
 
 def _check_leaf(leaf: Tensor) -> Tensor:
