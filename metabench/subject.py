@@ -53,7 +53,9 @@ class Subject:
                     f"vector of {expected} numbers. Flatten named parameters with "
                     "problem.layouts.theta.flatten(...)."
                 )
-        problem, started = self.algorithm.extend(base, theta[:expected])
+        # cloned: a view would hold, and have counted as its own, what was appended
+        first = theta[:expected].clone() if len(theta) > expected else theta
+        problem, started = self.algorithm.extend(base, first)
         trained = theta.shape == started.shape and (
             self.problem.base is None or self.problem.layouts == problem.layouts
         )

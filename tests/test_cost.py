@@ -116,6 +116,21 @@ def test_what_learns_more_than_theta_is_left_out():
     assert "meta_sgd" not in names
 
 
+def test_one_that_learns_more_than_theta_is_priced_beside_the_others_and_its_error_withheld():
+    small = {"tasks": 16, "steps": (2,), "sizes": (4,)}
+    (_, table), (_, plain) = (
+        measured(algorithm(2, mb.SGD(0.5)), **small) for algorithm in (mb.MetaSGD, mb.MAML)
+    )
+
+    (said,) = [r.of for r in from_table(table, "unavailable", of=None)]
+    assert said.startswith("meta_sgd learns more than theta")
+    assert one(table, "seconds_by_k", "meta_sgd", 2).value > 0
+    for quantity, at in (("mse", 4.0), ("bytes", 2.0)):
+        for name in ("maml", "fomaml"):
+            assert one(table, quantity, name, at) == one(plain, quantity, name, at)
+    assert not [r for r in from_table(table, "mse", of=None) if r.of == "meta_sgd"]
+
+
 @pytest.mark.parametrize(
     ("algorithm", "family"),
     [
@@ -129,9 +144,10 @@ def test_what_learns_more_than_theta_is_left_out():
 def test_hard_cases_give_numbers_or_a_sentence(algorithm, family):
     probe, table = measured(algorithm, family, tasks=16, steps=(1,), sizes=(1,))
 
-    probe.diagnose(table)
+    findings = [finding.name for finding in probe.diagnose(table)]
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
+    assert ("diverged" in findings) == (algorithm.step.rate > 1)
 
 
 def test_a_black_box_is_withheld_in_words():

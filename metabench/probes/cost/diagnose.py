@@ -20,8 +20,27 @@ def diagnose(table: pd.DataFrame, batch: int) -> list[Finding]:
         claim = "Withheld: a black box has no other algorithm's inner loop to be compared on."
         repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
         return [Finding("withheld", "info", claim, repair, tuple(seconds))]
-    findings = [*_best(table, batch), *_even(table, batch), *_growth(table), *_unroll(table)]
+    findings = [
+        *_diverged(table),
+        *_best(table, batch),
+        *_even(table, batch),
+        *_growth(table),
+        *_unroll(table),
+    ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _diverged(table: pd.DataFrame) -> list[Finding]:
+    """Say whose error can't be told, since some of its meta-gradients aren't finite."""
+    lost = [r for r in from_table(table, "mse", of=None) if r.status == "diverged"]
+    if not lost:
+        return []
+    names = ", ".join(r.of or EXACT for r in lost)
+    claim = f"Some meta-gradients of {names} aren't finite, so no error is told" + (
+        f" of any algorithm: each is held against {EXACT}." if not lost[0].of else "."
+    )
+    repair = "Lower the inner rate, or ask `metabench explosion` where it begins."
+    return [Finding("diverged", "warning", claim, repair, tuple(lost))]
 
 
 def _best(table: pd.DataFrame, batch: int) -> list[Finding]:

@@ -42,7 +42,8 @@ def errors(
         advance: called with 1 after each algorithm.
 
     Returns:
-        Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`.
+        Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`; of one
+        that learns more than theta, whose meta-gradient is another vector, a row that says so.
     """
     grads: dict[str, Array] = {}
     for name, looked in lookeds.items():
@@ -50,11 +51,20 @@ def errors(
             drawn = looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad
             grads[name] = drawn.double().cpu().numpy()
         advance(4)
-    if EXACT not in grads or not np.isfinite(grads[EXACT]).all():
+    if EXACT not in grads:  # a row of rivals says why
+        return [Row("mse", status="withheld")]
+    if not np.isfinite(grads[EXACT]).all():
         return [Row("mse", status="diverged")]
     true = Moments.of(grads[EXACT])
     rows = []
     for name, found in grads.items():
+        if found.shape != grads[EXACT].shape:
+            of = (
+                f"{name} learns more than theta, so that its meta-gradient is no estimate of "
+                f"{EXACT}'s and has no error; its seconds and bytes are told"
+            )
+            rows.append(Row("unavailable", of=of, status="withheld"))
+            continue
         if not np.isfinite(found).all():
             rows.append(Row("mse", of=name, status="diverged"))
             continue

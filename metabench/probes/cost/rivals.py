@@ -45,7 +45,8 @@ class Autograd(Algorithm):
 def rivals(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
     """Give every algorithm that can be run here on the subject's inner optimiser, by name.
 
-    One that learns more than theta has another meta-gradient, and is left out. One that refuses the
+    Rivals see theta as it is without what the subject's own algorithm learns besides; others that
+    learn more than theta have another meta-gradient, and are left out. One that refuses the
     problem, or an operation of it, is left out with a row that says why; what the subject's own
     algorithm, its sampler or its losses raise is raised.
     """
@@ -82,18 +83,19 @@ def _maker(cls: type[Algorithm], own: Algorithm) -> Make:
 
 
 def _against(subject: Subject, make: Make, task: Task, seed: int) -> str | None:
-    """Say why an algorithm isn't run here: None if it is, nothing if it learns more than theta.
+    """Say why an algorithm isn't run here: None if it is, "" if it learns more and isn't one's own.
 
     Only a refusal (Misuse) and what torch can't compute (RuntimeError) speak against it, and
     neither where the algorithm is the subject's own.
     """
     algorithm = None
+    plain = (subject.problem.base or subject.problem).layouts.theta.size
     try:
         algorithm = make(max(_steps(subject), 1))
         looked = subject.with_algorithm(algorithm)
-        if looked.theta.shape != subject.theta.shape:
+        if len(looked.theta) != plain and type(algorithm) is not type(subject.algorithm):
             return ""
-        algorithm.check(subject.problem, subject.theta, task)
+        algorithm.check(looked.problem, looked.theta, task)
         looked.meta_gradients(Address.fresh(0, 2), seed)
     except (Misuse, RuntimeError) as error:
         if type(algorithm) is type(subject.algorithm):
