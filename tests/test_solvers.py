@@ -123,8 +123,18 @@ def test_cg_is_exact_after_as_many_steps_as_distinct_eigenvalues():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_cg_takes_scipys_steps(steps):
-    A, b = oracles.symmetric([1.0, 1.5, 2.0, 2.5, 3.0, 3.5]), vector()
+@pytest.mark.parametrize(
+    "spectrum",
+    [
+        [1.0, 1.5, 2.0, 2.5, 3.0, 3.5],
+        [1.0, 1.01, 1.02, 9.0, 9.01, 9.02],
+        [0.0, 1.0, 1.5, 2.0, 2.5, 3.0],
+    ],
+    ids=["spread", "clustered", "singular"],
+)
+def test_cg_takes_scipys_steps(spectrum, steps):
+    A = oracles.symmetric(spectrum)
+    b = A @ vector()  # so that the singular system has answers
 
     expected, _ = scipy_cg(A.numpy(), b.numpy(), maxiter=steps, rtol=0.0)
 
@@ -196,7 +206,13 @@ def test_float32_reaches_its_own_round_off():
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 @pytest.mark.parametrize(
     "spectrum",
-    [[1.0, 1.5, 2.0, 2.5, 3.0, 3.5], [-3.0, -1.0, 0.5, 2.0, 3.0, 4.0], [-2.0, 1.0, 1e-3, 5, 8, 9]],
+    [
+        [1.0, 1.5, 2.0, 2.5, 3.0, 3.5],
+        [-3.0, -1.0, 0.5, 2.0, 3.0, 4.0],
+        [-2.0, 1.0, 1e-3, 5, 8, 9],
+        [-3.0, 0.0, 1.0, 2.0, 5.0, 6.0],
+        [-2.0, -2.01, 1.0, 1.01, 3.0, 3.01],
+    ],
 )
 def test_minres_takes_scipys_steps(spectrum, steps):
     A, b = oracles.symmetric(spectrum), vector()
@@ -233,6 +249,27 @@ def test_minres_finds_the_shortest_answer_of_a_singular_system_and_the_least_res
     nearest = (A @ torch.linalg.pinv(A, hermitian=True) @ b - b).norm() / b.norm()
     assert float(cannot.residual) == pytest.approx(float(nearest), rel=1e-6)
     assert float(cannot.curvature) < 0
+
+
+@pytest.mark.parametrize("solver", [CG(), MINRES(), Nystrom(rank=3), Neumann(300, 0.3)])
+def test_of_a_singular_system_that_has_answers_the_shortest_is_found(solver):
+    A = oracles.symmetric([0.0, 0.0, 1.0, 2.0, 3.0])
+    b = A @ vector(5)
+
+    found = solver(lambda v: A @ v, b)
+
+    assert oracles.relative(found.x, torch.linalg.pinv(A, hermitian=True) @ b) < 1e-11
+    assert float(found.residual) < 1e-11
+
+
+def test_the_dense_solver_refuses_a_singular_matrix_to_round_off_alone():
+    singular, near = (oracles.symmetric([least, 0.5, 1.0, 3.0]) for least in (0.0, 1e-13))
+    # both systems have answers; of the first's, round-off would choose one
+    found, close = (Dense()(lambda v, A=A: A @ v, A @ vector(4)) for A in (singular, near))
+
+    assert not torch.isfinite(found.x).all()
+    assert not torch.isfinite(found.residual)
+    assert oracles.relative(close.x, vector(4)) < 1e-2
 
 
 @pytest.mark.parametrize("terms", [1, 4, 30])

@@ -10,13 +10,16 @@ from torch import Tensor
 from metabench.misuse import Misuse
 from metabench.solvers.solver import Matvec, Solve, Solver, relative_residual
 
+ROUNDINGS = 10  # an eigenvalue of so many roundings of the largest is zero
+
 
 @dataclass(frozen=True)
 class Dense(Solver):
     """Exact solve of the dense matrix through its eigenvalues, for small problems.
 
     The matrix is built column by column, P products and P^2 numbers a task, and is taken to be
-    symmetric. `curvature` is its smallest eigenvalue; a singular matrix gives what isn't finite.
+    symmetric. `curvature` is its smallest eigenvalue; one that is singular to round-off gives
+    what isn't finite.
     (Golub & Van Loan, 2013, https://doi.org/10.56021/9781421407944), section 8.
     """
 
@@ -37,7 +40,9 @@ class Dense(Solver):
         A = torch.stack([matvec(column) for column in torch.eye(P).to(b.device, b.dtype)], -1)
         finite = torch.isfinite(A).all()
         values, vectors = torch.linalg.eigh(torch.where(finite, A, 0))  # LAPACK refuses NaN
-        x = vectors @ ((vectors.T @ b) / values)
+        # an eigenvalue of round-off is zero: by it, x would be any of many answers, or none
+        nothing = values.abs() <= ROUNDINGS * torch.finfo(b.dtype).eps * values.abs().max()
+        x = vectors @ ((vectors.T @ b) / torch.where(nothing, 0, values))
         x = torch.where(b.any(), torch.where(finite, x, torch.nan), 0)
         residual = relative_residual(matvec, x, b)
         least = torch.where(finite, values[0], torch.nan)
