@@ -173,19 +173,21 @@ def test_one_particle_is_plain_adaptation_chasing_its_own_further_steps():
 
 def test_the_chaser_loss_of_many_particles_is_autograds():
     problem, theta, task = small()
-    algorithm = BMAML(particles=3, steps=2, lead=1, step=SGD(rate=0.1), spread=0.3)
+    algorithm = BMAML(particles=3, lead=1, temperature=0.7, steps=2, step=SGD(rate=0.1), spread=0.3)
     longer, started = algorithm.extend(problem, theta)
 
     found = algorithm(longer, started, task)
 
     leaf = started.clone().requires_grad_()
     flock, P = leaf.view(3, -1), len(theta)
+    away = started[P:] - theta.repeat(2)
+    assert float(away.std()) == pytest.approx(0.3, rel=0.3)
 
     def move(flock, data):
         scores = []
         for own in flock:
             loss = problem.inner_loss(own, leaf[:P], data)
-            scores.append(-torch.autograd.grad(loss, own, create_graph=True)[0])
+            scores.append(-torch.autograd.grad(loss, own, create_graph=True)[0] / 0.7)
         return flock + 0.1 * stein_direction(flock, torch.stack(scores))
 
     for _ in range(2):

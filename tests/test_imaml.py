@@ -93,6 +93,18 @@ def test_a_network_pulled_to_its_initialisation_agrees_with_the_dense_formula(so
     assert float(found.notes["residual"]) < 1e-10
 
 
+def test_the_pull_is_half_its_strength_times_the_squared_way_from_init():
+    problem, theta, task = mixed()
+    phi = torch.linspace(-1, 1, 4).double()
+
+    found = proximal(problem, 0.7).inner_loss(phi, theta, task.support)
+
+    pull = 0.35 * ((phi - torch.tanh(theta[:4])) ** 2).sum()
+    assert float(found) == pytest.approx(
+        float(problem.inner_loss(phi, theta, task.support) + pull), rel=1e-14
+    )
+
+
 def test_the_neumann_series_is_enough_under_a_strong_pull():
     """Eigenvalues lie around 20, so that each term takes an order of magnitude off the residual."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)

@@ -6,6 +6,7 @@ import cases
 import oracles
 import pytest
 import torch
+from test_imaml import mixed
 
 from metabench.algorithms.reptile import Reptile
 from metabench.families.ridge import Ridge
@@ -31,6 +32,18 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
         phi = phi - 0.1 * gradient
     assert oracles.relative(found.grad, sum(gradients) / 3) < 1e-12
     assert oracles.relative(found.phi, phi.detach()) < 1e-14
+
+
+def test_the_way_is_carried_back_through_init():
+    problem, theta, task = mixed()
+
+    found = Reptile(steps=1, step=SGD(rate=0.1))(problem, theta, task).grad
+
+    leaf = theta.clone().requires_grad_()
+    phi = torch.tanh(leaf[:4])
+    (slope,) = torch.autograd.grad(problem.inner_loss(phi, theta, task.support), phi)
+    expected = torch.autograd.grad(torch.tanh(leaf[:4]), leaf, slope)[0]
+    assert oracles.relative(found, expected) < 1e-12
 
 
 def test_it_agrees_with_finite_differences_of_the_support_loss_along_the_path():
