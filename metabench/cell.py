@@ -126,7 +126,13 @@ class Cell:
         if longer.layouts.theta != layout:
             with contextlib.suppress(Misuse):
                 return load_theta(file, longer.layouts.theta, problem.fixed)
-        return load_theta(file, layout, problem.fixed)
+        try:
+            return load_theta(file, layout, problem.fixed)
+        except Misuse as error:
+            if not (rows := self.foreign()):
+                raise
+            fields = "; ".join(row.of for row in rows)
+            raise Misuse(f"{error} It was trained with other settings: {fields}.") from error
 
     def settled(self) -> Cell:
         """Choose what is left to `auto`, so that the spec says what was done."""

@@ -270,6 +270,20 @@ def test_probes_take_what_training_saves():
     assert other.exit_code == 2
     assert "t.safetensors, trained by maml on quadratic, doesn't fit this problem" in other.stderr
     assert "phi: given (20,), expected nothing" in other.stderr
+    assert "other settings: family is quadratic there and sinusoid here." in other.stderr
+
+
+def test_a_theta_with_parts_that_an_algorithm_learns_besides_names_the_field_that_differs():
+    metabench(
+        *SMALL, "--algo", "mamlpp", "--set", "algo.steps=3", "--steps", 1, "--save", "t.safetensors"
+    )
+    use = ("variance", "--family", "quadratic", "--theta", "t.safetensors", "--tasks", 64)
+
+    plain, shorter = (metabench(*use, "--algo", *of) for of in (["maml"], ["mamlpp"]))
+
+    assert (plain.exit_code, shorter.exit_code) == (2, 2)
+    assert "algo is mamlpp there and maml here" in plain.stderr
+    assert "algo.steps is 3 there and 1 here" in shorter.stderr
 
 
 @pytest.mark.parametrize(
