@@ -29,6 +29,7 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_tried(table),
         *_precision(table),
         *drifts(table, _own(table)),
+        *_untold(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
@@ -46,6 +47,23 @@ def _withheld(norm: Row) -> Finding:
     )
     repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
     return Finding("withheld", "info", claim, repair, (norm,))
+
+
+def _untold(table: pd.DataFrame) -> list[Finding]:
+    """Say why there is no growth and no stable rate where they are withheld."""
+    reasons = {
+        "growth": "growth over K, which takes a longer loop (--set probe.steps=..., or algo.steps "
+        "where an algorithm learns something of each step)",
+        "stable_rate": "stable inner rates, which follow from the Hessian for one rate above 0 of "
+        "plain descent or momentum, of models that take all tasks at once",
+    }
+    lost = [
+        row for name in reasons for row in from_table(table, name)[:1] if row.status == "withheld"
+    ]
+    if not lost:
+        return []
+    claim = f"Withheld: {'; '.join(reasons[row.quantity] for row in lost)}."
+    return [Finding("untold", "info", claim, "Nothing to change.", tuple(lost))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:

@@ -41,6 +41,10 @@ def sources(table: Rows) -> list[Finding]:
     if not shares:
         return []
     first = shares[0]
+    if first.low is None:
+        claim = "Which source makes most of the variance can't be told from so few redraws."
+        repair = "Redraw more tasks (--set probe.redrawn=...)."
+        return [Finding("sources", "info", claim, repair, tuple(shares))]
     text = f"{_words(first)} make {percents(first)} of the variance"
     rest = ", ".join(f"{_words(r).lower()} {percents(r)}" for r in shares[1:] if _seen(r))
     text += f"; {rest}." if rest else "."
