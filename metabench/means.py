@@ -6,7 +6,17 @@ import math
 
 import numpy as np
 
-from metabench.stats import MOST, Estimate, Interval, Vector, quantile, share_interval, spread
+from metabench.stats import (
+    MOST,
+    Estimate,
+    Interval,
+    Moments,
+    Vector,
+    mean_norm_interval,
+    quantile,
+    share_interval,
+    spread,
+)
 
 NORMAL = 1.959964  # Student's t of endless freedom
 
@@ -32,6 +42,30 @@ def skewed_mean_interval(sample: Vector) -> Interval:
     if len(sample) < 3:
         return Interval(float(sample.mean()), math.nan, math.nan)
     return Estimate.mean(sample).leaning()
+
+
+def squared_norm_interval(sample: Vector) -> Interval:
+    r"""Bracket |E g|^2 of vectors `(n, Q)`, also where one direction makes nearly all their noise.
+
+    A score interval takes the noise along the mean for a multiple of the squared norm; that
+    multiple is far off where the mean's part along the noisiest direction u is small by chance,
+    and 90 % were covered. So the ends reach at least as far as those of that part alone,
+    :math:`(|\bar g^\top u| \pm t s)^2` with s its standard error, the others as they were found.
+    """
+    found, n = mean_norm_interval(Moments.of(sample)), len(sample)
+    if not math.isfinite(found.high):
+        return found
+    mean = sample.mean(0)
+    centred = sample - mean
+    largest, vectors = np.linalg.eigh(centred @ centred.T)
+    if not largest[-1] > 0:
+        return found
+    part = abs(float(vectors[:, -1] @ (centred @ mean))) / math.sqrt(largest[-1])
+    square = float(largest[-1]) / (n - 1) / n
+    reach = quantile(n - 1) * math.sqrt(square)
+    rest = found.value + square - part**2
+    low, high = rest + max(part - reach, 0.0) ** 2, rest + (part + reach) ** 2
+    return Interval(found.value, min(found.low, low), max(found.high, high))
 
 
 def mean_share_interval(shares: Vector) -> Interval:

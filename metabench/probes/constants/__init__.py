@@ -61,7 +61,7 @@ class Constants(Probe):
     run: int = 100  # most outer steps walked at the theory's rate; 0: none [steps]
     budget: float = 3e10  # of moments, and of Hessians: beyond it, fewer tasks [operations]
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     axis: ClassVar[str] = "inner rate"
     across: ClassVar[bool] = True
     own_tasks: ClassVar[bool] = True

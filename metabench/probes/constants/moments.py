@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metabench.means import squared_norm_interval
 from metabench.rows import Row, row
 from metabench.stats import (
     Estimate,
     Interval,
     Moments,
     Vector,
-    mean_norm_interval,
     ratio_interval,
 )
 
@@ -85,11 +85,11 @@ def held(rate: float, found: Numbers, sets: int, covered: bool) -> list[Row]:
     true, drawn = Moments.of(found.whole), Moments.of(found.single)
     second = Estimate.mean((found.single**2).sum(1))
     rows = [
-        _norm("meta_gradient_squared", true, rate, ""),
+        _norm("meta_gradient_squared", found.whole, rate, ""),
         row(
             "gradient_variance", Estimate.mean(found.of_query).skewed(), at=rate, of="one query set"
         ),
-        _norm("first_moment", drawn, rate, "measured"),
+        _norm("first_moment", found.single, rate, "measured"),
         _positive("second_moment", second, "measured", rate),
     ]
     if not covered:
@@ -102,7 +102,7 @@ def held(rate: float, found: Numbers, sets: int, covered: bool) -> list[Row]:
         + Estimate.mean(found.within).scaled(1 / 6)
     )
     rows += [
-        row("first_moment", _bracket(true, found.within), at=rate, of="bound"),
+        row("first_moment", _bracket(found.whole, found.within), at=rate, of="bound"),
         _positive("second_moment", bound, "bound", rate),
     ]
     if drawn.mean_squared == 0 and not drawn.deviations.any():
@@ -161,18 +161,18 @@ def _positive(quantity: str, estimate: Estimate, of: str, at: float | None = Non
     return row(quantity, found._replace(low=max(found.low, 0.0)), at=at, of=of)
 
 
-def _norm(quantity: str, moments: Moments, rate: float, of: str) -> Row:
-    if moments.mean_squared == 0 and not moments.deviations.any():
+def _norm(quantity: str, sample: Vector, rate: float, of: str) -> Row:
+    if not sample.any():
         return Row(quantity, at=rate, of=of, value=0.0, status="zero")
-    interval = mean_norm_interval(moments)
+    interval = squared_norm_interval(sample)
     status = "ok" if interval.low > 0 else "unresolved"
     return row(quantity, interval, status, at=rate, of=of)
 
 
-def _bracket(true: Moments, within: Vector) -> Interval:
-    """Bracket 2 |grad F|^2 + 0.08 V by the score interval of its first part and both errors."""
-    norm, noise = mean_norm_interval(true), Estimate.mean(0.08 * within).interval()
-    value = 2 * true.mean_norm_squared + noise.value
+def _bracket(true: Vector, within: Vector) -> Interval:
+    """Bracket 2 |grad F|^2 + 0.08 V by the interval of its first part and both errors."""
+    norm, noise = squared_norm_interval(true), Estimate.mean(0.08 * within).interval()
+    value = 2 * norm.value + noise.value
     below = math.hypot(2 * (norm.value - norm.low), noise.value - noise.low)
     above = math.hypot(2 * (norm.high - norm.value), noise.high - noise.value)
     return Interval(value, max(value - below, 0.0), value + above)

@@ -6,11 +6,12 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from metabench.means import squared_norm_interval
 from metabench.probes.constants.moments import Numbers
 from metabench.probes.constants.pooled import draw, look, single
 from metabench.problem import Address
 from metabench.rows import Row, row
-from metabench.stats import Interval, Moments, mean_norm_interval
+from metabench.stats import Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ def bound(
 ) -> tuple[Row, float]:
     """Give T <= Delta 1600 (L + rho alpha (sigma + epsilon)) / epsilon^2, and epsilon."""
     L, rho, sigma = constants
-    size = mean_norm_interval(Moments.of(found.whole))
+    size = squared_norm_interval(found.whole)
     gap = float(found.loss.mean()) - probe.floor
     if not size.low > 0 or not gap > 0:
         status = "unresolved" if not size.low > 0 else "withheld"
@@ -66,8 +67,8 @@ def walk(
         theta = theta - beta * one(theta, draw(subject, address, seed, 2)).mean(0)
         if t not in looked:
             continue
-        there = Moments.of(numbers(setting, rate, theta, held).whole)
-        size = mean_norm_interval(there)
+        there = numbers(setting, rate, theta, held).whole
+        size = squared_norm_interval(there)
         if not math.isfinite(size.value):
             return Row("iterations", at=rate, of="measured", status="diverged")
         value = min(value, t if size.value <= epsilon**2 else math.inf)
