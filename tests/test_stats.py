@@ -179,6 +179,21 @@ def test_the_variance_interval_of_normals_is_near_the_exact_one(seed):
     assert found.high == pytest.approx(moments.variance * 3999 / high, rel=0.01)
 
 
+def test_the_variance_of_numbers_of_which_few_are_large_is_covered():
+    """Of fair signs times log-normal numbers; the logarithm's interval alone lies too low."""
+    rng = np.random.default_rng(0)
+    samples = [
+        Moments.of(rng.choice([-1, 1], (128, 1)) * rng.lognormal(0, 0.6, (128, 1)))
+        for _ in range(600)
+    ]
+    truth = np.exp(2 * 0.6**2)
+
+    def hits(interval):
+        return sum(found.low <= truth <= found.high for found in map(interval, samples))
+
+    assert hits(stats.variance_interval) < 0.93 * 600 < hits(stats.skewed_variance_interval)
+
+
 def test_a_skewed_interval_has_halls_upper_end_where_a_few_tasks_are_large():
     """Against Hall's transformation solved by bisection for the mean of exponential numbers."""
     each = np.random.default_rng(0).exponential(size=200)

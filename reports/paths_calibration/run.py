@@ -26,7 +26,7 @@ from metabench.probes.explosion import growth, stable
 from metabench.probes.explosion.growth import Walk
 from metabench.problem import Address
 from metabench.rows import Row, row
-from metabench.stats import Moments, mean_norm_interval, share_interval, variance_interval
+from metabench.stats import Moments, mean_norm_interval, share_interval, skewed_variance_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
@@ -126,9 +126,9 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     own, gap = (Moments.of(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
     exact = Moments.of(back * forms.slope(phi))
     rows += [
-        row("variance", variance_interval(own)),
+        row("variance", skewed_variance_interval(own)),
         row("bias", mean_norm_interval(gap)),
-        row("mse", pairs.squared_error(own, gap, BATCH)),
+        row("mse", pairs.squared_error(own, gap, BATCH, spread_of=skewed_variance_interval)),
         row("break_even", pairs.break_even(exact, own, gap)),
     ]
     return rows

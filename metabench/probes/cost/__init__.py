@@ -33,6 +33,7 @@ class Cost(Probe):
     batch: int = 25  # the B you train with, which findings speak of [tasks]
     rounds: int = 7  # times each is timed, in turn [calls]
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = "B"
     compared: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",

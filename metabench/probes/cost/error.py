@@ -13,7 +13,7 @@ from metabench.probes.cost.rivals import EXACT, UNROLL
 from metabench.probes.explosion.growth import Array
 from metabench.problem import Address
 from metabench.rows import Row, row
-from metabench.stats import Moments, mean_norm_interval, variance_interval
+from metabench.stats import Moments, mean_norm_interval, skewed_variance_interval
 
 if TYPE_CHECKING:
     from metabench.probes.cost import Cost
@@ -71,7 +71,7 @@ def errors(
         own, gap = Moments.of(found), Moments.of(found - grads[EXACT])
         same = not gap.deviations.any() and gap.mean_squared == 0
         bias = None if same else gap
-        rows.append(row("variance", variance_interval(own), of=name))
+        rows.append(row("variance", skewed_variance_interval(own), of=name))
         if bias is None:
             rows.append(Row("bias", of=name, value=0.0, status="zero"))
         else:
@@ -88,7 +88,8 @@ def _budgets(
     probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, held: float
 ) -> list[Row]:
     def at(B: float, quantity: str, place: float) -> Row:
-        return row(quantity, pairs.squared_error(own, bias, B), at=place, of=name)
+        error = pairs.squared_error(own, bias, B, spread_of=skewed_variance_interval)
+        return row(quantity, error, at=place, of=name)
 
     rows = [at(float(B), "mse", float(B)) for B in sorted({*probe.sizes, probe.batch})]
     rows += [at(b / seconds, "mse_by_seconds", float(b)) for b in BUDGETS if b >= seconds]
