@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 
-from metabench.stats import LEVEL, Interval, Vector, quantile, spread
+from metabench.stats import LEVEL, Interval, Moments, Vector, quantile, spread
 
 TOP = 0.01  # the share of the numbers whose share of the sum is asked for
 RESOLVED = 4000  # numbers, from which on that share gets an interval
 TAIL = 0.05  # the share of the numbers that the index is read off
 FEWEST = 10  # numbers in that tail
+FARTHEST = 10  # vectors that the index of a small sample is read off
+MOMENTS = 2.0  # index below which there is no second moment: the sample's isn't the tasks'
 
 
 def top_share(numbers: Vector) -> Interval:
@@ -53,6 +55,20 @@ def hill(numbers: Vector) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = (float(gammaincinv(k, p)) / k for p in (tail, 1 - tail))
     return Interval(value, value * low, value * high)
+
+
+def heaviest(*samples: Moments) -> float:
+    """Estimate the lowest tail index among samples of vectors, from the ten that are farthest out.
+
+    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite of fewer than twenty vectors.
+    """
+    found = [math.inf]
+    for sample in samples:
+        largest = np.sort(np.sqrt(sample.deviations))[::-1][: FARTHEST + 1]
+        if sample.n >= 2 * FARTHEST and largest[-1] > 0:
+            mean = float(np.log(largest[:-1] / largest[-1]).mean())
+            found.append(1 / mean if mean > 0 else math.inf)
+    return min(found)
 
 
 def _top_sums(largest: Vector) -> Vector:

@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from metabench import tails
 from metabench.families.moments import gaussian_top_share
+from metabench.stats import Moments
 
 
 @pytest.mark.parametrize("index", [1.5, 3.0])
@@ -31,6 +32,21 @@ def test_hill_is_the_mean_excess_of_logarithms():
 def test_few_numbers_have_no_index_and_equal_ones_an_infinite_one():
     assert math.isnan(tails.hill(np.arange(1.0, 100.0)).value)
     assert tails.hill(np.ones(1000)).value == math.inf
+
+
+def test_a_small_sample_tells_vectors_without_second_moments():
+    """Cauchy numbers, of index 1, beside normal ones of three dimensions."""
+    rng = np.random.default_rng(0)
+    light = [Moments.of(rng.standard_normal((32, 3))) for _ in range(200)]
+    heavy = [Moments.of(rng.standard_cauchy((32, 1))) for _ in range(200)]
+
+    refused = [
+        np.mean([tails.heaviest(each) < tails.MOMENTS for each in both]) for both in (light, heavy)
+    ]
+
+    assert refused[0] < 0.1
+    assert refused[1] > 0.9
+    assert tails.heaviest(light[0], heavy[0]) == tails.heaviest(heavy[0])
 
 
 def test_the_top_share_of_gaussians_is_the_closed_form():

@@ -37,6 +37,7 @@ class Agreement(Probe):
     settle: int = 300  # descent steps that look for the inner minimum [steps]
     rounds: int = 3  # times each method is timed [calls]
 
+    version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
     compared: ClassVar[Mapping[str, str]] = {"minimum_found": "high", "slope_at_minimum": "low"}
     own_tasks: ClassVar[bool] = True

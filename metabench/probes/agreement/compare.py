@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from metabench import pairs, stats
+from metabench import pairs, stats, tails
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.rows import Row, row
 from metabench.stats import Interval, Moments
@@ -16,22 +17,31 @@ OVERFLOW = 1e70  # entries beyond which squares of squares overflow float64
 CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
 
 
-def against(found: Array, reference: Array, K: int, name: str, to: str) -> list[Row]:
+def against(
+    found: Array, reference: Array, K: int, name: str, to: str, poles: bool = False
+) -> list[Row]:
     """Give the median task's relative error and, of the expected gradients, angle and lengths.
 
     `to` ends the quantities' names: nothing for the gradient at the inner minimum, `_unrolled`.
+    With `poles` there are no expectations: where the inverse of a Hessian is taken that curves
+    down in some tasks, others lie arbitrarily near the pole between, and 1 / x has no mean there.
     """
     rows = [median(f"error{to}", relative(found, reference), K, name)]
-    return rows + _of_means(found, reference, to, at=float(K), of=name)
+    where: dict[str, Any] = {"at": float(K), "of": name}
+    return rows + (_none(to, **where) if poles else _of_means(found, reference, to, **where))
 
 
-def layers(found: Array, reference: Array, name: str, segments: dict[str, slice]) -> list[Row]:
-    """Give the same of each layer of theta, against the unroll at the largest K."""
+def layers(
+    found: Array, reference: Array, name: str, segments: dict[str, slice], poles: bool = False
+) -> list[Row]:
+    """Give error and angle of each layer of theta, against the unroll at the largest K."""
     rows = []
     for layer, part in segments.items() if len(segments) > 1 else ():
         a, b = found[:, part], reference[:, part]
         line = quantile("error_unrolled", relative(a, b), of=name, layer=layer)
-        rows += [line, *_of_means(a, b, "_unrolled", of=name, layer=layer)[:1]]
+        where: dict[str, Any] = {"of": name, "layer": layer}
+        means = _none if poles else partial(_of_means, a, b)
+        rows += [line, *means("_unrolled", **where)[:1]]
     return rows
 
 
@@ -74,6 +84,11 @@ def settled(slope: Array) -> list[Row]:
     return [line, row("minimum_found", stats.share_interval(hits, len(slope)))]
 
 
+def curves_down(notes: dict[str, Array]) -> bool:
+    """Say whether the inner objective curves down in some tasks where the solver looked."""
+    return bool((notes["curvature"] <= 0).any())
+
+
 def convexity(notes: dict[str, Array], K: int) -> list[Row]:
     """Count the tasks whose inner objective curves down at phi_K where the solver looked."""
     curvature = notes["curvature"]
@@ -96,18 +111,25 @@ def halves(half: dict[str, Array], double: dict[str, Array], K: int) -> list[Row
 
 
 def _of_means(found: Array, reference: Array, to: str, **where: Any) -> list[Row]:
-    """Give cosine and ratio of norms of the two expectations, from U-statistics."""
+    """Give cosine and ratio of norms of the two expectations, from U-statistics.
+
+    Withheld where either's tail says that it has no second moment, or tasks are fewer than four.
+    """
     if max(np.abs(found).max(initial=0), np.abs(reference).max(initial=0)) > OVERFLOW:
-        return [Row(f"{name}{to}", status="overflow", **where) for name in ("cosine", "norm_ratio")]
+        return _none(to, "overflow", **where)
     if len(found) < 4 or not (np.isfinite(found).all() and np.isfinite(reference).all()):
-        status = "withheld" if len(found) < 4 else "diverged"
-        return [Row(f"cosine{to}", status=status, **where),
-                Row(f"norm_ratio{to}", status=status, **where)]  # fmt: skip
+        return _none(to, "withheld" if len(found) < 4 else "diverged", **where)
     a, b, d = Moments.of(found), Moments.of(reference), Moments.of(found - reference)
+    if tails.heaviest(a, b) < tails.MOMENTS:  # as an inverse has whose Hessian may be singular
+        return _none(to, **where)
     angle = row(f"cosine{to}", pairs.cosine(a, b, d), **where)
     if angle.value is None:
         angle = angle._replace(status="unresolved")
     return [angle, _ratio(a, b, f"norm_ratio{to}", **where)]
+
+
+def _none(to: str, status: str = "withheld", **where: Any) -> list[Row]:
+    return [Row(f"{name}{to}", status=status, **where) for name in ("cosine", "norm_ratio")]
 
 
 def _ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:

@@ -62,7 +62,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         Row("pull", value=strength),
         Row("own_steps", of=name_of(algorithm), value=float(algorithm.steps)),
     ]
-    best, slope = minimum(probe, subject, methods, seed)
+    best, slope, nowhere = minimum(probe, subject, methods, seed)
     rows += compare.settled(slope)
     for K in ladder:
         double = {name: run(make, K, torch.float64, strength) for name, make in listed.items()}
@@ -70,16 +70,21 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         rough = {name: run(make, K, torch.float32, strength) for name, make in listed.items()}
         own = rough if subject.theta.dtype == torch.float32 else double
         rows += compare.convexity(exact.notes, K)
+        implicit = {name for name in listed if "residual" in double[name].notes}
+        poles = implicit if compare.curves_down(exact.notes) else set()
         for name in listed:
-            rows += compare.against(own[name].grads, best, K, name, "")
-            rows += compare.against(own[name].grads, double[UNROLLED].grads, K, name, "_unrolled")
+            grads, unrolled = own[name].grads, double[UNROLLED].grads
+            none = name in poles
+            rows += compare.against(grads, best, K, name, "", nowhere or none)
+            rows += compare.against(grads, unrolled, K, name, "_unrolled", none)
             parts = (best, exact.grads, double[name].grads, rough[name].grads)
-            rows += compare.parts(*parts, K, name, "residual" in double[name].notes)
+            rows += compare.parts(*parts, K, name, name in implicit)
             rows += compare.residual(own[name].notes, K, name)
         if ladder[-1] == K:
             for name in listed:
-                grads = own[name].grads, double[UNROLLED].grads
-                rows += compare.layers(*grads, name, dict(layout.segments()))
+                pair = own[name].grads, double[UNROLLED].grads
+                segments = dict(layout.segments())
+                rows += compare.layers(*pair, name, segments, name in poles)
             half = _half(subject, listed, K, strength, probe.tasks, seed)
             rows += compare.halves(half, {n: double[n].grads for n in half}, K)
     rows += _pulls(probe, subject, algorithm, ladder[-1], seed, run)
@@ -121,10 +126,13 @@ def through(subject: Subject, algorithm: Algorithm, strength: float) -> Subject:
     return replace(subject, problem=problem, algorithm=algorithm, lift=lift)
 
 
-def minimum(probe: Agreement, subject: Subject, methods: Methods, seed: int) -> tuple[Array, Array]:
+def minimum(
+    probe: Agreement, subject: Subject, methods: Methods, seed: int
+) -> tuple[Array, Array, bool]:
     """Give the implicit gradient where a long descent in float64 ends, and |grad G| there.
 
-    Its rate is 1 / (lambda + twice the largest curvature at phi_0 of any task).
+    Last, whether the objective curves down there in some tasks. The descent's rate is
+    1 / (lambda + twice the largest curvature at phi_0 of any task).
     """
     exact = subject.at(subject.theta.double())
     tasks = exact.draw(Address.fresh(0, probe.tasks), seed)
@@ -135,7 +143,7 @@ def minimum(probe: Agreement, subject: Subject, methods: Methods, seed: int) -> 
     found = _run(subject, algorithm, torch.float64, methods.strength, probe.tasks, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = found.notes["slope"] / np.linalg.norm(found.grads, axis=1)
-    return found.grads, slope
+    return found.grads, slope, compare.curves_down(found.notes)
 
 
 def _run(
@@ -179,7 +187,7 @@ def _pulls(
     for by in probe.pulls:
         strength = by * strength_of(probe, algorithm)
         methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
-        best, _ = minimum(probe, subject, methods, seed)
+        best, *_ = minimum(probe, subject, methods, seed)
         dtype = subject.theta.dtype
         for name, make in methods.listed(probe.solvers, probe.budgets, probe.truncate).items():
             grads = run(make, K, dtype, strength).grads

@@ -36,7 +36,7 @@ class Explosion(Probe):
     mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
     precision: bool = True  # walk the paths in the other precision as well: float32 or float64
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     axis: ClassVar[str] = "K"
     compared: ClassVar[Mapping[str, str]] = {
         "growth": "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import pairs, stats
+from metabench import pairs, stats, tails
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 CLIPPED = (0.5, 0.75, 0.9)  # quantiles of norms, and of largest entries, taken as thresholds
 SLOWER = (0.5, 0.25)  # times the inner rate
 BACK = 5  # steps that truncation goes back
-FARTHEST = 10  # vectors that a tail index is read off
-MOMENTS, SQUARES = 2.0, 6.0  # indices below which a variance, or its interval, is withheld
+SQUARES = 6.0  # tail index below which the interval of a variance is withheld
 
 
 def mitigations(
@@ -100,8 +99,8 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
     if len(plain) < 4:
         return rows
     a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
-    heavy = _heaviest(a, b)
-    if heavy < MOMENTS:  # no second moments: what the sample has aren't the tasks'
+    heavy = tails.heaviest(a, b)
+    if heavy < tails.MOMENTS:  # no second moments: what the sample has aren't the tasks'
         names = ("bias", "cosine", "variance_left")
         return [*rows, *(Row(each, at=float(K), of=name, status="withheld") for each in names)]
     bias = mean_norm_interval(d)
@@ -109,22 +108,8 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
     rows.append(row("bias", bias, status, at=float(K), of=name))
     angle = row("cosine", pairs.cosine(a, b, d), at=float(K), of=name)
     rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
-    ratio = pairs.log_ratio(a, b)
+    ratio = pairs.skewed_ratio(a, b)
     state = "ok" if math.isfinite(ratio.value) else "degenerate"
     if heavy < SQUARES or len(plain) < stats.RESOLVED:  # so that an interval would not cover
         ratio, state = ratio._replace(low=math.nan, high=math.nan), "unresolved"
     return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]
-
-
-def _heaviest(*samples: Moments) -> float:
-    """Estimate the lowest tail index among samples of vectors, from the ten that are farthest out.
-
-    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite of fewer than twenty vectors.
-    """
-    found = [math.inf]
-    for sample in samples:
-        largest = np.sort(np.sqrt(sample.deviations))[::-1][: FARTHEST + 1]
-        if sample.n >= 2 * FARTHEST and largest[-1] > 0:
-            mean = float(np.log(largest[:-1] / largest[-1]).mean())
-            found.append(1 / mean if mean > 0 else math.inf)
-    return min(found)
