@@ -83,3 +83,18 @@ def test_log_ratios_cover_the_ratio_of_variances():
     found = [pairs.log_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))]
 
     assert covers(found, 4.09)
+
+
+def test_skewed_ratios_cover_what_clipping_leaves_of_a_variance():
+    """Of Laplace numbers clipped at 2 there is 1 - 3 exp(-2) left: 2 - 2 (c + 1) exp(-c) of 2."""
+    rng, found = np.random.default_rng(0), {pairs.log_ratio: [], pairs.skewed_ratio: []}
+    for _ in range(600):
+        x = rng.laplace(size=(64, 1))
+        top, bottom = Moments.of(np.clip(x, -2, 2)), Moments.of(x)
+        for ratio, intervals in found.items():
+            intervals.append(ratio(top, bottom))
+
+    truth = 1 - 3 * math.exp(-2)
+    assert covers(found[pairs.skewed_ratio], truth)
+    plain = zip(found[pairs.log_ratio], found[pairs.skewed_ratio], strict=True)
+    assert all(wide.low <= own.low < own.high <= wide.high for own, wide in plain)

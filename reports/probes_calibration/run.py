@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -23,6 +23,7 @@ from unittest.mock import patch
 import click
 import numpy as np
 import pandas as pd
+import pools  # type: ignore[import-not-found]  # beside this file
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +32,6 @@ from metabench.checkup.trial import Trial
 from metabench.families.quadratic import Quadratic
 from metabench.orders import quantile_interval
 from metabench.probes.cost.error import errors
-from metabench.probes.explosion import mitigations
-from metabench.probes.explosion.growth import Array
 from metabench.probes.probe import Probe
 from metabench.problem import Data
 from metabench.rows import Row, row
@@ -41,6 +40,7 @@ from metabench.stats import share_interval
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
 LARGE, FAR = 20_000, 10**6  # tasks of the truth, and its seed
+POOL = 10_000  # tasks that samples are drawn from where the truth is that of the pool
 LIFT = mb.Lift("vmap", chunk=1024, engine="eager")
 Key = tuple[str, str, float | None, str]  # quantity, of, at, layer
 Measure = Callable[[int, int], list[Row]]  # tasks and seed to rows
@@ -71,6 +71,8 @@ class Setting(NamedTuple):
     tasks: int
     measure: Measure
     truth: int = LARGE
+    times: int = 1  # as many repetitions, where they are cheap
+    at_cut: Callable[[Row], Row | None] | None = None  # the truth at a sample's own threshold
 
 
 def bowls(**fields: float) -> mb.Family:
@@ -100,17 +102,46 @@ def by(probe: Probe, make: Callable[[], mb.Subject]) -> Measure:
 
     def measure(tasks: int, seed: int) -> list[Row]:
         told = type(probe)(**{**vars(probe), "tasks": tasks, **dict.fromkeys(also, tasks)})
-        with patch("metabench.probes.agreement.measure.prices", return_value=[]):  # no intervals
-            return told.measure(make(), seed)
+        return told.measure(make(), seed)
 
     return measure
 
 
-def cost(tasks: int, seed: int) -> list[Row]:
+def agreement(
+    name: str, tasks: int, probe: mb.Agreement, make: Callable[[], mb.Subject]
+) -> Setting:
+    """Compare methods on samples of a pool of tasks."""
+    return Setting(name, "agreement", tasks, pools.drawn(probe, make, POOL, FAR), POOL, 2)
+
+
+def mitigated(name: str, make: Callable[[], mb.Subject]) -> Setting:
+    """Try mitigations at K = 4 on samples of a pool of tasks."""
+    measure = pools.Mitigated(make, 4, POOL, FAR)
+    return Setting(name, "explosion", 128, measure, POOL, 2, measure.at_cut)
+
+
+def overflown(tasks: int, seed: int) -> list[Row]:
+    """Count what overflows float64 where all three signs of a task's one curvature are up.
+
+    There it is 1.6, and 60 factors of 1 - 1.6 rate are 1e312; at the next, 1.2, they are 1e304.5.
+    """
+    chance, sizes = 1 / 8, (1, 4)
+    if tasks == LARGE:
+        shares = {B: 1 - (1 - chance) ** B for B in sizes}
+        return [Row("diverged", at=float(B), value=share) for B, share in shares.items()]
+    family = bowls(dim=1, shots=3, jitter=0.6)
+    subject = of_family(family, mb.MAML(30, mb.SGD(99e3)))
+    probe = mb.Variance(tasks=tasks, sizes=sizes, redrawn=0, ladder=0)
+    with patch("metabench.probes.variance.measure._clock", return_value=1.0):
+        return [line for line in probe.measure(subject, seed) if line.quantity == "diverged"]
+
+
+def cost(
+    tasks: int, seed: int, rate: float = 0.4, steps: int = 2, offset: float = 0.5
+) -> list[Row]:
     """Give the errors that budgets buy, at fixed seconds and bytes: clocks are no estimate."""
-    step = mb.SGD(0.4)
-    family = bowls()
-    algorithms = {"maml": mb.MAML(2, step), "fomaml": mb.FOMAML(2, step)}
+    step, family = mb.SGD(rate), bowls(offset=offset)
+    algorithms = {"maml": mb.MAML(steps, step), "fomaml": mb.FOMAML(steps, step)}
     subjects = {name: of_family(family, each) for name, each in algorithms.items()}
     seconds, held = {"maml": 0.02, "fomaml": 0.01}, {"maml": 2.0**16, "fomaml": 2.0**14}
     return errors(mb.Cost(tasks=tasks), subjects, seconds, held, seed, lambda count: None)
@@ -135,36 +166,10 @@ def trial(streams: int, seed: int) -> list[Row]:
 WALKED = mb.MAML(2, mb.SGD(0.05))
 
 
-@cache
-def pool() -> tuple[Array, dict[str, Array]]:
-    """Give the exact meta-gradients of many tasks at K = 4, and those of other algorithms."""
-    probe, subject, exact = mb.Explosion(tasks=LARGE), network(WALKED), mb.MAML(4, WALKED.step)
-    gradients = {
-        name: mitigations._gradients(probe, subject, algorithm, FAR)
-        for name, algorithm in mitigations._others(exact)
-    }
-    return mitigations._gradients(probe, subject, exact, FAR), gradients
-
-
-def mitigated(tasks: int, seed: int) -> list[Row]:
-    """Hold mitigations against the exact meta-gradient on tasks drawn from the pool, or all."""
-    plain, others = pool()
-    drawn = np.random.default_rng(seed).integers(0, LARGE, tasks)
-    chosen = np.arange(LARGE) if tasks == LARGE else drawn
-    rows = []
-    for name, cut, clipped in mitigations._clips(plain[chosen]):
-        share = share_interval(int(clipped.sum()), tasks)
-        rows.append(row("share_clipped", share, at=4.0, of=name))
-        rows += mitigations._held(plain[chosen], cut, 4, name)
-    for name, grads in others.items():
-        rows += mitigations._held(plain[chosen], grads[chosen], 4, name)
-    return rows
-
-
 TINY = mb.Spectrum(layers=4)
 LONG = mb.Explosion(steps=8, at=(1, 2, 4, 8), directions=2, mitigated=0)
 SHORT = mb.Agreement(at=(1, 4), settle=60, budgets=(2,), rounds=1, truncate=2)
-MINIMA = mb.Agreement(at=(1,), settle=12, budgets=(2,), pulls=(), rounds=1, truncate=0)
+MINIMA = mb.Agreement(at=(1,), settle=7, budgets=(2,), pulls=(), rounds=1, truncate=0)
 THEORY = mb.Constants(run=0, redrawn=4)
 SETTINGS = (
     Setting("network", "spectrum", 48, by(TINY, lambda: network(mb.MAML(2, mb.SGD(0.1))))),
@@ -176,18 +181,24 @@ SETTINGS = (
             by(TINY, lambda: of_family(bowls(down=0.6), mb.MAML(2, mb.SGD(1.2))))),
     Setting("bowls", "spectrum", 48, by(TINY, lambda: of_family(bowls(), mb.MAML(2, mb.SGD(0.8))))),
     Setting("network", "explosion", 48, by(LONG, lambda: network(WALKED))),
-    Setting("network, mitigations", "explosion", 128, mitigated),
-    Setting("network", "agreement", 32,
-            by(SHORT, lambda: network(mb.MAML(1, mb.SGD(0.05)))), 2_000),
-    Setting("dips", "agreement", 32,
-            by(replace(SHORT, strength=0.3),
-               lambda: of_family(bowls(down=0.6), mb.MAML(1, mb.SGD(0.3)))), 2_000),
-    Setting("even bowls", "agreement", 48,
-            by(MINIMA, lambda: of_family(bowls(jitter=0.0), mb.MAML(1, mb.SGD(0.3)))), 2_000),
+    mitigated("network, mitigations", lambda: network(WALKED)),
+    mitigated("bowls of many dimensions, mitigations",
+              lambda: of_family(bowls(dim=30), mb.MAML(2, mb.SGD(0.3)))),
+    agreement("network", 32, SHORT, lambda: network(mb.MAML(1, mb.SGD(0.05)))),
+    agreement("dips", 32, replace(SHORT, strength=0.3),
+              lambda: of_family(bowls(down=0.6), mb.MAML(1, mb.SGD(0.3)))),
+    agreement("dips, off the centre", 32, replace(SHORT, strength=0.3),
+              lambda: of_family(bowls(down=0.6, offset=2.0), mb.MAML(1, mb.SGD(0.3)))),
+    agreement("even bowls", 48, MINIMA,
+              lambda: of_family(bowls(jitter=0.0), mb.MAML(1, mb.SGD(0.3)))),
     Setting("log-cosh", "constants", 64,
             by(THEORY, lambda: of_family(mb.LogCosh(dim=3, shots=5, queries=5),
-                                         mb.MAML(1, mb.SGD(0.1)))), 2_000),
+                                         mb.MAML(1, mb.SGD(0.1)))), 8_000),
     Setting("bowls", "cost", 128, cost),
+    Setting("bowls, short step", "cost", 128, partial(cost, rate=0.1), LARGE, 2),
+    Setting("bowls, past the edge", "cost", 128,
+            partial(cost, rate=2.4, steps=1, offset=2.0), LARGE, 2),
+    Setting("overflow", "variance", 64, overflown),
     Setting("log-normal", "cost", 7, clocks, 10**6),
     Setting("bowls", "diagnose", 6, trial, 400),
 )  # fmt: skip
@@ -196,20 +207,6 @@ SETTINGS = (
 def key(line: Row) -> Key:
     """Name a row."""
     return line.quantity, line.of, line.at, line.layer
-
-
-def clipped(line: Row) -> Row | None:
-    """Give the truth of a row on clipping, at the threshold that a sample chose."""
-    plain, _ = pool()
-    _, kind, word = line.of.split()
-    limit = float(word)
-    scale = np.minimum(1, limit / np.linalg.norm(plain, axis=1))[:, None]
-    cut = plain * scale if kind == "norm" else np.clip(plain, -limit, limit)
-    if line.quantity == "share_clipped":
-        hits = int((np.abs(cut - plain).max(1) > 0).sum())
-        return row("share_clipped", share_interval(hits, len(plain)))
-    found = mitigations._held(plain, cut, 4, line.of)
-    return next((each for each in found if each.quantity == line.quantity), None)
 
 
 def judged(setting: Setting, repetitions: int) -> Iterator[dict[str, object]]:
@@ -226,7 +223,8 @@ def judged(setting: Setting, repetitions: int) -> Iterator[dict[str, object]]:
                 ranks[line.quantity, kind] += 1
                 rank = ranks[line.quantity, kind]
                 name = (line.quantity, f"{kind}, threshold {rank}", line.at, "")
-                other = clipped(line) if line.low is not None and rank == 2 else None
+                judge = line.low is not None and rank == 2 and setting.at_cut is not None
+                other = setting.at_cut(line) if judge and setting.at_cut else None
             if name is None or other is None or other.value is None or line.value is None:
                 continue
             if line.low is None and line.high is None:
@@ -264,7 +262,7 @@ def main(repetitions: int, only: str) -> None:
         if only and (setting.probe != probe or name not in ("", setting.name)):
             continue
         begun = time.monotonic()
-        found = pd.DataFrame(list(judged(setting, repetitions)))
+        found = pd.DataFrame(list(judged(setting, setting.times * repetitions)))
         if len(table):
             same = (table["probe"] == setting.probe) & (table["setting"] == setting.name)
             table = table[~same]

@@ -13,11 +13,12 @@ from metabench import pairs, stats, tails
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
+from metabench.means import squared_norm_interval
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.probes.explosion.paths import eagerly, numpy
 from metabench.problem import Address
 from metabench.rows import Row, row
-from metabench.stats import Moments, mean_norm_interval
+from metabench.stats import Moments
 
 if TYPE_CHECKING:
     from metabench.algorithms.algorithm import Algorithm
@@ -103,7 +104,7 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
     if heavy < tails.MOMENTS:  # no second moments: what the sample has aren't the tasks'
         names = ("bias", "cosine", "variance_left")
         return [*rows, *(Row(each, at=float(K), of=name, status="withheld") for each in names)]
-    bias = mean_norm_interval(d)
+    bias = squared_norm_interval(grads - plain)
     status = "ok" if bias.low > 0 else "unresolved"
     rows.append(row("bias", bias, status, at=float(K), of=name))
     angle = row("cosine", pairs.cosine(a, b, d), at=float(K), of=name)

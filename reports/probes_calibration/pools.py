@@ -1,0 +1,145 @@
+"""Samples of methods and of mitigations out of a pool of tasks: each runs on the pool once.
+
+What a method of `metabench agreement` gives of a task depends on that task alone, but for the rate
+of the descent to the minimum, which is the pool's here. So a sample drawn from the pool, with
+replacement, is what the probe would measure of those tasks, and what it finds of the whole pool is
+the truth, without error. No truth is withheld: where a tail is so heavy that a sample has no
+interval, one printed all the same counts. Mitigations of `metabench explosion` likewise; where a
+sample chose the threshold of its clipping, the truth is what that threshold makes of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import metabench as mb
+from metabench import edges, tails
+from metabench.algorithms.algorithm import Algorithm
+from metabench.probes.agreement import compare
+from metabench.probes.agreement import measure as module
+from metabench.probes.agreement.measure import Run
+from metabench.probes.explosion import mitigations
+from metabench.probes.explosion.growth import Array
+from metabench.rows import Row, row
+from metabench.stats import share_interval
+
+TOGETHER = 4096  # tasks of the pool that are computed together
+Key = tuple[str, torch.dtype, float]  # algorithm, precision, pull
+
+
+def drawn(
+    probe: mb.Agreement, make: Callable[[], mb.Subject], pool: int, far: int
+) -> Callable[[int, int], list[Row]]:
+    """Measure samples of a pool of tasks of the seed `far`, or all of it; all comes first."""
+    held: dict[Key, Run | None] = {}
+    plain, ends_of = module._run, edges.ends
+    ends: list[Any] = []
+
+    def kept(subject: mb.Subject, algorithm: Algorithm, dtype: torch.dtype, pull: float) -> Run:
+        key = repr(algorithm), dtype, pull
+        if key not in held:
+            try:
+                held[key] = plain(subject, algorithm, dtype, pull, pool, far)
+            except RuntimeError:  # an operation that this precision lacks
+                held[key] = None
+        found = held[key]
+        if found is None:
+            raise RuntimeError(f"{algorithm} doesn't run in {dtype}.")
+        return found
+
+    def never(notes: dict[str, Array]) -> bool:
+        return False
+
+    def measure(tasks: int, seed: int) -> list[Row]:
+        generator = np.random.default_rng(seed)
+        chosen = np.arange(pool) if tasks == pool else generator.integers(0, pool, tasks)
+
+        def run(
+            subject: mb.Subject, algorithm: Algorithm, dtype: torch.dtype, pull: float, *_: int
+        ) -> Run:
+            found = kept(subject, algorithm, dtype, pull)
+            notes = {name: values[chosen] for name, values in found.notes.items()}
+            return Run(found.grads[chosen], notes)
+
+        def ends_of_pool(*given: Any) -> Any:
+            if not ends:
+                ends.append(ends_of(*given))
+            return ends[0]
+
+        with (
+            patch.object(module, "_run", run),
+            patch.object(module, "TOGETHER", TOGETHER),
+            patch.object(edges, "ends", ends_of_pool),
+            patch.object(module, "prices", return_value=[]),  # no intervals
+            patch.object(tails, "MOMENTS", 0.0 if tasks == pool else tails.MOMENTS),
+            patch.object(compare, "curves_down", never if tasks == pool else compare.curves_down),
+        ):
+            rows: list[Row] = replace(probe, tasks=tasks).measure(make(), far)
+            return rows
+
+    return measure
+
+
+@dataclass(frozen=True)
+class Mitigated:
+    """Mitigations on samples of a pool of tasks."""
+
+    make: Callable[[], mb.Subject]  # a subject of MAML
+    K: int  # where they are tried [steps]
+    pool: int  # [tasks]
+    far: int  # the pool's seed
+
+    @cached_property
+    def gradients(self) -> tuple[Array, dict[str, Array]]:
+        """Give the pool's exact meta-gradients, and those of other algorithms, `(pool, Q)` each."""
+        probe, subject = mb.Explosion(tasks=self.pool), self.make()
+        exact = mb.MAML(self.K, subject.algorithm.step)
+        others = {
+            name: mitigations._gradients(probe, subject, algorithm, self.far)
+            for name, algorithm in mitigations._others(exact)
+        }
+        return mitigations._gradients(probe, subject, exact, self.far), others
+
+    def __call__(self, tasks: int, seed: int) -> list[Row]:
+        """Hold mitigations against the exact meta-gradient on a sample of the pool, or on all."""
+        if tasks == self.pool:
+            with patch.object(tails, "MOMENTS", 0.0):
+                return self.held(np.arange(tasks))
+        return self.held(np.random.default_rng(seed).integers(0, self.pool, tasks))
+
+    def held(self, chosen: NDArray[np.int_]) -> list[Row]:
+        """Give the rows of these tasks."""
+        plain, others = self.gradients
+        rows = []
+        for name, cut, clipped in mitigations._clips(plain[chosen]):
+            share = share_interval(int(clipped.sum()), len(chosen))
+            rows.append(row("share_clipped", share, at=float(self.K), of=name))
+            rows += mitigations._held(plain[chosen], cut, self.K, name)
+        for name, grads in others.items():
+            rows += mitigations._held(plain[chosen], grads[chosen], self.K, name)
+        return rows
+
+    def at_cut(self, line: Row) -> Row | None:
+        """Give the truth of a row on clipping, at the threshold that its sample chose."""
+        return next((r for r in _cut(self, line.of) if r.quantity == line.quantity), None)
+
+
+@lru_cache(maxsize=8)
+def _cut(of: Mitigated, name: str) -> list[Row]:
+    plain, _ = of.gradients
+    _, kind, word = name.split()
+    limit = float(word)
+    scale = np.minimum(1, limit / np.linalg.norm(plain, axis=1))[:, None]
+    cut = plain * scale if kind == "norm" else np.clip(plain, -limit, limit)
+    hits = int((np.abs(cut - plain).max(1) > 0).sum())
+    share = row("share_clipped", share_interval(hits, len(plain)), of=name)
+    with patch.object(tails, "MOMENTS", 0.0):
+        return [share, *mitigations._held(plain, cut, of.K, name)]
