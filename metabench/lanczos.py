@@ -90,23 +90,27 @@ def krylov(
     basis = start.new_zeros(n, steps, P)
     diagonal, off = start.new_zeros(n, steps), start.new_zeros(n, steps)
     generator = torch.Generator(start.device).manual_seed(0)
-    vector = start / start.norm(dim=1, keepdim=True)
+    torch.div(start, start.norm(dim=1, keepdim=True), out=basis[:, 0])
     for k in range(steps):
-        basis[:, k] = vector
+        vector = basis[:, k]
         product = operator(vector)
-        diagonal[:, k] = (vector * product).sum(1)
-        rest = torch.addcmul(product, diagonal[:, k, None], vector, value=-1)
-        if k:
-            rest = rest.addcmul_(off[:, k - 1, None], basis[:, k - 1], value=-1)
-        rest = _outside(basis[:, : k + 1], rest)
-        off[:, k] = rest.norm(dim=1)
+        diagonal[:, k] = torch.linalg.vecdot(vector, product)
+        two = max(k - 1, 0)  # the recurrence of three terms, in one pass over them
+        terms = torch.cat([off[:, two:k], diagonal[:, k, None]], dim=1)[:, None]
+        rest = torch.baddbmm(product[:, None], terms, basis[:, two : k + 1], alpha=-1)[:, 0]
+        rest, length = _outside(basis[:, : k + 1], rest)
+        off[:, k] = length
         scale = torch.linalg.vector_norm(torch.stack([diagonal, off]), ord=torch.inf, dim=(0, 2))
-        ended = off[:, k] <= P * torch.finfo(start.dtype).eps * scale
+        ended = length <= P * torch.finfo(start.dtype).eps * scale
         if bool(ended.any()) and k + 1 < steps:
             fresh = torch.randn(n, P, dtype=start.dtype, device=start.device, generator=generator)
-            rest = torch.where(ended[:, None], _outside(basis[:, : k + 1], fresh), rest)
+            beyond, reach = _outside(basis[:, : k + 1], fresh)
+            rest = torch.where(ended[:, None], beyond, rest)
+            length = torch.where(ended, reach, length)
         off[:, k] = torch.where(ended, torch.zeros_like(scale), off[:, k])
-        vector = rest / rest.norm(dim=1, keepdim=True).clamp_min(torch.finfo(start.dtype).tiny)
+        if k + 1 < steps:
+            least = torch.finfo(start.dtype).tiny
+            torch.div(rest, length[:, None].clamp_min(least), out=basis[:, k + 1])
         due = k % CHECK_EVERY == CHECK_EVERY - 1 or (k > CHECK_EVERY and CHEAP * k**2 <= P)
         if stop is not None and due:
             found = _ritz(diagonal[:, : k + 1], off[:, : k + 1], basis[:, : k + 1])
@@ -144,19 +148,22 @@ def cumulative(ritz: Ritz, at: Tensor) -> Tensor:
     return (below * ritz.weights[:, :, None]).sum(1)
 
 
-def _outside(basis: Tensor, vector: Tensor) -> Tensor:
+def _outside(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
     """Take out of each vector `(n, P)` what lies in the span of its basis `(n, k, P)`.
 
-    Once more wherever that halved it, and left what round-off had put into the span.
+    Once more wherever that halved it, and left what round-off had put into the span. Beside the
+    vectors their norms `(n,)`.
     """
+    after = vector.norm(dim=1)
     for _ in range(PASSES):
-        before = vector.norm(dim=1)
+        before = after
         # rows times matrices: a matrix times a column reads the basis at half the speed
         shares = torch.bmm(vector[:, None], basis.mT)
         vector = torch.baddbmm(vector[:, None], shares, basis, alpha=-1)[:, 0]
-        if bool((vector.norm(dim=1) >= before / 2).all()):
+        after = vector.norm(dim=1)
+        if bool((after >= before / 2).all()):
             break
-    return vector
+    return vector, after
 
 
 def _ritz(diagonal: Tensor, off: Tensor, basis: Tensor) -> Krylov:
