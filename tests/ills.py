@@ -6,6 +6,7 @@ follows from the settings, not from chance.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -143,6 +144,9 @@ def sampling(case):
     return replace(case, family=replace(case.family, together=4))
 
 
+# One task a batch has no neighbour to resemble: the noise scale that names it assumes
+# independent tasks, and is withheld where they aren't.
+APART = {("batch", "sampling")}
 PLANTS = {plant.__name__: plant for plant in (rate, shots, batch, curvature, precision, sampling)}
 
 
@@ -152,3 +156,6 @@ def planted(names, seed=0):
     for name in names:
         case = PLANTS[name](case)
     return replace(case, planted=tuple(names))
+
+
+PAIRS = [pair for pair in itertools.combinations(PLANTS, 2) if pair not in APART]

@@ -32,7 +32,7 @@ def test_what_was_planted_is_named_first(plant):
     assert first.heard[0].confirmed
 
 
-@pytest.mark.parametrize("plants", [("rate", "shots"), ("precision", "batch")])
+@pytest.mark.parametrize("plants", ills.PAIRS)
 def test_two_that_were_planted_are_both_named(plants):
     found = asked(ills.planted(plants))
 

@@ -359,3 +359,24 @@ def test_the_search_for_the_fastest_change_finds_a_tensors_norm():
 def test_settings_from_which_nothing_follows_are_refused(settings):
     with pytest.raises(mb.Misuse):
         mb.Constants(**settings)
+
+
+def test_what_the_budget_made_coarser_is_said():
+    """Fewer tasks and coarser eigenvalues within few operations, coarser alone with few tasks."""
+    algorithm = mb.MAML(1, mb.SGD(0.1))
+    few = {"tasks": 32, "hessians": 8}
+
+    said = {
+        name: findings(*measured(BOWL, algorithm, **settings)).get("reduced")
+        for name, settings in {
+            "all": {"budget": 1e12},
+            "fewer": {"budget": 1.0},
+            "coarser": {**few, "budget": 1.0},
+        }.items()
+    }
+
+    assert said["all"] is None
+    assert "moments are of 32 tasks" in said["fewer"].claim
+    assert "moments" not in said["coarser"].claim
+    assert "only to 5 % of the largest" in said["coarser"].claim
+    assert "only to 5 % of the largest" in said["fewer"].claim

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -26,10 +25,7 @@ from metabench.checkup.clock import Clock  # ruff: ignore[module-import-not-at-t
 from metabench.stats import Interval, share_interval  # ruff: ignore[module-import-not-at-top-of-file]
 
 Line = tuple[tuple[str, ...], int, list[str], list[str]]  # planted, seed, named, heard once
-# One task a batch has no neighbour to resemble: the noise scale that names it assumes
-# independent tasks, and is withheld where they aren't.
-APART = {("batch", "sampling")}
-SEEDS = 2  # of each plant alone; pairs have one
+SEEDS = 2  # draws of each plant, and of each pair
 
 
 def asked(case: ills.Case, seed: int) -> tuple[list[str], list[str]]:
@@ -50,9 +46,7 @@ def cases(healthy: int) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yield what is planted, and the seed: plants alone, in pairs, then none."""
     for plant in ills.PLANTS:
         yield from (((plant,), seed) for seed in range(SEEDS))
-    for pair in itertools.combinations(ills.PLANTS, 2):
-        if pair not in APART:
-            yield pair, 0
+    yield from ((pair, seed) for pair in ills.PAIRS for seed in range(SEEDS))
     yield from (((), seed) for seed in range(100, 100 + healthy))
 
 
@@ -100,9 +94,9 @@ def page(lines: list[Line]) -> str:
         firsts = [first if first in names else "another" for first in firsts]
         text.append(f"| {plant} | " + " | ".join(str(firsts.count(n)) for n in names) + " |")
     good = sum(set(p) <= set(c) for p, _, c, _ in pairs)
-    text += ["", f"## Two faults: both named in {good} of {len(pairs)} pairs", ""]
-    text += ["| planted | named, in order |", "|---|---|"]
-    text += [f"| {' and '.join(p)} | {', '.join(c) or 'nothing'} |" for p, _, c, _ in pairs]
+    text += ["", f"## Two faults: both named in {good} of {len(pairs)} problems", ""]
+    text += ["| planted | seed | named, in order |", "|---|---|---|"]
+    text += [f"| {' and '.join(p)} | {s} | {', '.join(c) or 'nothing'} |" for p, s, c, _ in pairs]
     wrong = [line for line in healthy if line[2]]
     once = [line for line in healthy if line[3]]
     ends = share_interval(len(wrong), max(len(healthy), 1))

@@ -43,16 +43,22 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
 
 def _reduced(table: pd.DataFrame) -> list[Finding]:
     """Say of how few tasks the numbers are, where the budget of operations cut them down."""
-    noted = from_table(table, "reduced", of=None)
+    noted = {r.of: r for r in from_table(table, "reduced", of=None)}
     counts = {r.of: r for r in from_table(table, "tasks", of=None)}
     if not noted:
         return []
-    claim = (
-        f"Within the budget of operations, moments are of {number(counts[''].value)} tasks with "
-        f"{number(noted[0].value)} sets each, and Hessians of {number(counts['Hessians'].value)}."
-    )
+    claims = []
+    if "sets" in noted:
+        claims.append(
+            f"moments are of {number(counts[''].value)} tasks with {number(noted['sets'].value)} "
+            f"sets each, and Hessians of {number(counts['Hessians'].value)}"
+        )
+    if "tolerance" in noted:
+        coarse = number(100 * noted["tolerance"].value)
+        claims.append(f"extreme eigenvalues are found only to {coarse} % of the largest")
+    claim = f"Within the budget of operations, {'; '.join(claims)}."
     repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
-    return [Finding("reduced", "info", claim, repair, (*counts.values(), *noted))]
+    return [Finding("reduced", "info", claim, repair, (*counts.values(), *noted.values()))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:

@@ -54,6 +54,8 @@ def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -
     rows = [Row("tasks", value=float(count)), Row("tasks", of="Hessians", value=float(curves))]
     if (count, curves) != (probe.tasks, min(probe.hessians, probe.tasks)):
         rows.append(Row("reduced", of="sets", value=float(setting.sets), status="noted"))
+    if setting.effort == COARSE:
+        rows.append(Row("reduced", of="tolerance", value=COARSE.tolerance, status="noted"))
     rows += [*assumptions(setting), *bounds.curvature_rows(found, examples)]
     L, rho = bounds.lipschitz(found), bounds.hessian_lipschitz(found)
     if L is None:
