@@ -173,10 +173,12 @@ DENSITIES: dict[str, Callable[[Fleet, int], Any]] = {
 }
 
 
-def installed(of: Fleet) -> list[str]:
-    """Name the contenders that can run here."""
+def installed(of: Fleet, without: list[str]) -> list[str]:
+    """Name the contenders that can run here, but for those to leave out."""
     names = []
     for name, (run, efforts) in EIGENVALUES.items():
+        if name in without:
+            continue
         try:
             run(of, efforts[0])
             names.append(name)

@@ -2,6 +2,7 @@
 
     python benchmarks/spectra.py
     python benchmarks/spectra.py --problems 200k --rounds 5
+    python benchmarks/spectra.py --problems fleet --rounds 5 --without PyHessian
 
 In an environment of its own, since none of the rivals is a dependency: what the `spectra` extra
 names besides metabench. All run in one process on one thread, in turns. Each is given the least
@@ -44,6 +45,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--without",
+        nargs="*",
+        choices=EIGENVALUES,
+        default=[],
+        metavar="NAME",
+        help="leave out, since on a fleet PyHessian takes minutes a round",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the record here")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -61,8 +70,8 @@ def main() -> None:
         found = {
             "problem": of.name,
             "parameters": of.phis.shape[1],
-            "eigenvalues": eigenvalues(of, options.rounds),
-            "density": densities(of, options.rounds),
+            "eigenvalues": eigenvalues(of, options.rounds, options.without),
+            "density": densities(of, options.rounds, options.without),
             "product": product(of, 10 * options.rounds),
             "memory": memory(of),
         }
@@ -75,10 +84,10 @@ def main() -> None:
             json.dump(record, file, indent=1)
 
 
-def eigenvalues(of: Fleet, rounds: int) -> list[dict[str, Any]]:
+def eigenvalues(of: Fleet, rounds: int, without: list[str]) -> list[dict[str, Any]]:
     """Give each contender's least sufficient effort, its error and its time."""
     expected, chosen, rows = truth(of), {}, []
-    for name in operators.installed(of):
+    for name in operators.installed(of, without):
         run, efforts = EIGENVALUES[name]
         for effort in efforts:
             error = worst(run(of, effort), expected)
@@ -89,9 +98,9 @@ def eigenvalues(of: Fleet, rounds: int) -> list[dict[str, Any]]:
     return _timed(rows, chosen, rounds)
 
 
-def densities(of: Fleet, rounds: int) -> list[dict[str, Any]]:
+def densities(of: Fleet, rounds: int, without: list[str]) -> list[dict[str, Any]]:
     """Give each contender's time for a density of 100 steps."""
-    names = [name for name in operators.installed(of) if name in DENSITIES]
+    names = [name for name in operators.installed(of, without) if name in DENSITIES]
     chosen = {name: lambda name=name: DENSITIES[name](of, STEPS) for name in names}
     return _timed([{"contender": name} for name in names], chosen, rounds)
 

@@ -77,7 +77,7 @@ class Case:
 
 # Settings at which one checkup takes a second or two, and still sees what is planted.
 SMALL = {
-    "variance": {"tasks": 512, "redrawn": 256, "batches": 32},
+    "variance": {"tasks": 2048, "redrawn": 1024, "batches": 32},
     "spectrum": {"tasks": 24},
     "explosion": {"tasks": 32, "steps": 10},
     "agreement": {"tasks": 8, "settle": 30},

@@ -11,6 +11,7 @@ from metabench.checkup.causes import CAUSES, Heard, faults, remarks
 from metabench.checkup.checkup import checkup
 from metabench.checkup.clock import Clock, Late, parse
 from metabench.rows import LEVELS, Finding
+from metabench.stats import share_interval
 
 
 def finding(name, level="warning"):
@@ -45,6 +46,17 @@ def test_nothing_is_named_where_nothing_is_planted(seed):
 
     assert found.faults == []
     assert any("the chance that any of them warns of nothing" in note for note in found.notes)
+
+
+@pytest.mark.long
+def test_false_alarms_over_two_hundred_healthy_draws_stay_below_one_in_twenty():
+    """By the exact limit of their share; `reports/diagnosis` asks more probes of the same draws."""
+    seeds = range(100, 300)
+
+    alarms = {seed: asked(ills.healthy(seed), seed).faults for seed in seeds}
+
+    wrong = [seed for seed, faults in alarms.items() if faults]
+    assert share_interval(len(wrong), len(seeds)).high < 0.05, wrong
 
 
 def test_every_listed_probe_says_what_its_warnings_would_mean():
