@@ -54,7 +54,7 @@ def _reduced(table: pd.DataFrame) -> list[Finding]:
             f"sets each, and Hessians of {number(counts['Hessians'].value)}"
         )
     if "tolerance" in noted:
-        coarse = number(100 * noted["tolerance"].value)
+        coarse = number(100 * (noted["tolerance"].value or 0.0))
         claims.append(f"extreme eigenvalues are found only to {coarse} % of the largest")
     claim = f"Within the budget of operations, {'; '.join(claims)}."
     repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
