@@ -199,6 +199,19 @@ def test_a_training_that_stops_names_where_and_its_recording_replays():
     assert "drawn again from their addresses, are the recorded ones" in again.stdout
 
 
+def test_a_theta_whose_square_overflows_is_replayed():
+    of = problem()
+    huge = 1e200 * of.theta
+    with pytest.raises(Exploded):
+        Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors").watch(huge, batch(), huge / 0)
+    Path("my.py").write_text(FILE)
+
+    result = metabench("autopsy", "loop.safetensors", "--problem", "my.py:problem")
+
+    assert result.exit_code == 0
+    assert "goes wrong again" in result.stdout
+
+
 FILE = """
 import torch
 from metabench import BlackBox, Indexed, Own, Problem
@@ -227,6 +240,7 @@ def test_a_replay_says_whether_a_change_helps(folder):
         return metabench("autopsy", "loop.safetensors", "--problem", "my.py:problem", *args).stdout
 
     assert "is sound" in said("--set", "algo.step.rate=0.01")
+    assert "e+28." in said()  # by the recorder's algorithm, two steps at 1e6
     assert "recorded without addresses" in said()
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metabench import spec
 from metabench.algorithms.algorithm import Estimator
+from metabench.blackbox import BlackBox
 from metabench.misuse import Misuse
 from metabench.outer import autopsy
 from metabench.problem import Address, Problem, Task
@@ -168,7 +170,9 @@ class Recorder:
     def _stop(self, kind: str, tasks: Task, address: Address | None) -> Exploded:
         at = self._ring.moments[-1].theta
         told = f"Step {self._step}: the meta-gradient {kind}. "
-        about = {"kind": kind, "step": self._step}
+        about: dict[str, Any] = {"kind": kind, "step": self._step}
+        if not isinstance(self._algorithm, BlackBox):  # which only its own file can make again
+            about["spec"] = {"algo": spec.to_json("algorithms", self._algorithm)}
         self._ring.save(self._path, tasks, about)
         where = f" Replay it: metabench autopsy {self._path} --problem FILE.py:NAME"
         if not autopsy.finite(at):

@@ -142,10 +142,10 @@ def cell(row: Row | None) -> str:
 def number(value: float) -> str:
     """Write a number to three digits, whole numbers in full.
 
-    >>> number(4096.0), number(0.012345), number(5.6149)
-    ('4096', '0.0123', '5.61')
+    >>> number(4096.0), number(0.012345), number(5.6149), number(float("inf"))
+    ('4096', '0.0123', '5.61', 'inf')
     """
-    return f"{value:.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"
 
 
 def _named(row: Row) -> str:

@@ -48,7 +48,7 @@ def replay(
         )
         return
     lines = tuple(
-        (str(moment.step), number(float(moment.theta.norm())), f"{norm:.3g}")
+        (str(moment.step), number(float(moment.theta.double().norm())), f"{norm:.3g}")
         for moment, norm in zip(recording.moments, norms, strict=True)
     )
     print_table(TextTable(("step", "|theta|", "|g| of the last step's tasks"), lines))

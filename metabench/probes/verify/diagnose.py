@@ -177,7 +177,8 @@ def _zero(row: Row) -> Finding:
     claim = "The meta-gradient is exactly zero on every task that was checked."
     repair = (
         "Check that the query loss reaches theta: an implicit or first-order estimator sees only "
-        "some ways; maml sees all."
+        "some ways; maml sees all. A penalty has no slope where phi starts at 0: take more inner "
+        "steps than one (--set algo.steps=5)."
     )
     return Finding("zero", "critical", claim, repair, (row,))
 
