@@ -52,6 +52,7 @@ STOREYS = [
     {"command", "grid"},
     {"train", "reading", "checkup"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
 

@@ -570,7 +570,7 @@ def test_a_link_is_written_through(folder):
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    command = [sys.executable, "-m", "metabench.cli", "list"]
+    command = [sys.executable, "-m", "metabench", "list"]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
