@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 import metabench as mb
 from metabench import edges, tails
-from metabench.algorithms.algorithm import Algorithm
 from metabench.probes.agreement import compare
 from metabench.probes.agreement import measure as module
+from metabench.probes.agreement.looks import Look
 from metabench.probes.agreement.measure import Run
 from metabench.probes.explosion import mitigations
 from metabench.probes.explosion.growth import Array
@@ -43,16 +43,16 @@ def drawn(
     plain, ends_of = module._run, edges.ends
     ends: list[Any] = []
 
-    def kept(subject: mb.Subject, algorithm: Algorithm, dtype: torch.dtype, pull: float) -> Run:
-        key = repr(algorithm), dtype, pull
+    def kept(seen: Look, dtype: torch.dtype) -> Run:
+        key = repr(seen.algorithm), dtype, seen.pull
         if key not in held:
             try:
-                held[key] = plain(subject, algorithm, dtype, pull, pool, far)
+                held[key] = plain(seen, dtype, pool)
             except RuntimeError:  # an operation that this precision lacks
                 held[key] = None
         found = held[key]
         if found is None:
-            raise RuntimeError(f"{algorithm} doesn't run in {dtype}.")
+            raise RuntimeError(f"{seen.algorithm} doesn't run in {dtype}.")
         return found
 
     def never(notes: dict[str, Array]) -> bool:
@@ -62,10 +62,8 @@ def drawn(
         generator = np.random.default_rng(seed)
         chosen = np.arange(pool) if tasks == pool else generator.integers(0, pool, tasks)
 
-        def run(
-            subject: mb.Subject, algorithm: Algorithm, dtype: torch.dtype, pull: float, *_: int
-        ) -> Run:
-            found = kept(subject, algorithm, dtype, pull)
+        def run(seen: Look, dtype: torch.dtype, T: int) -> Run:
+            found = kept(seen, dtype)
             notes = {name: values[chosen] for name, values in found.notes.items()}
             return Run(found.grads[chosen], notes)
 

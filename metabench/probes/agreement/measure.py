@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from metabench import edges, plugins
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.agreement import compare
-from metabench.probes.agreement.methods import UNROLLED, Make, Methods, pulls_in_problem
+from metabench.probes.agreement.looks import Look
+from metabench.probes.agreement.methods import UNROLLED, Methods
 from metabench.probes.agreement.price import prices
 from metabench.probes.explosion.growth import Array
 from metabench.probes.probe import Progress
@@ -51,11 +52,11 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     total = (len(ladder) + len(probe.pulls)) * (len(listed) + 1) * 2
     done = 0
 
-    def run(make: Make, K: int, dtype: torch.dtype, lam: float) -> Run:
+    def run(seen: Look, dtype: torch.dtype) -> Run:
         nonlocal done
         done += 1
         progress(min(done, total), total)
-        return _run(subject, make(K), dtype, lam, probe.tasks, seed)
+        return _run(seen, dtype, probe.tasks)
 
     layout = subject.problem.layouts.theta
     rows = [
@@ -64,10 +65,14 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     ]
     best, slope, nowhere = minimum(probe, subject, methods, seed)
     rows += compare.settled(slope)
+    looks: dict[tuple[str, int], Look] = {}
     for K in ladder:
-        double = {name: run(make, K, torch.float64, strength) for name, make in listed.items()}
-        exact = run(methods.implicit(methods.exact()), K, torch.float64, strength)
-        rough = {name: run(make, K, torch.float32, strength) for name, make in listed.items()}
+        here = {name: Look(subject, make(K), strength, seed) for name, make in listed.items()}
+        looks |= {(name, K): seen for name, seen in here.items()}
+        double = {name: run(seen, torch.float64) for name, seen in here.items()}
+        dense = methods.implicit(methods.exact())(K)
+        exact = run(Look(subject, dense, strength, seed), torch.float64)
+        rough = {name: run(seen, torch.float32) for name, seen in here.items()}
         own = rough if subject.theta.dtype == torch.float32 else double
         rows += compare.convexity(exact.notes, K)
         implicit = {name for name in listed if "residual" in double[name].notes}
@@ -85,10 +90,10 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
                 pair = own[name].grads, double[UNROLLED].grads
                 segments = dict(layout.segments())
                 rows += compare.layers(*pair, name, segments, name in poles)
-            half = _half(subject, listed, K, strength, probe.tasks, seed)
+            half = _half(here, probe.tasks)
             rows += compare.halves(half, {n: double[n].grads for n in half}, K)
     rows += _pulls(probe, subject, algorithm, ladder[-1], seed, run)
-    rows += prices(probe, _cells(subject, listed, ladder, strength), seed)
+    rows += prices(probe, {(name, K): looks[name, K] for name in listed for K in ladder})
     progress(total, total)
     return rows
 
@@ -115,17 +120,6 @@ def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
     return replace(subject, problem=base, theta=theta, algorithm=like)
 
 
-def through(subject: Subject, algorithm: Algorithm, strength: float) -> Subject:
-    """Look at the tasks through a method, on the inner loss with its pull."""
-    problem = subject.problem
-    if pulls_in_problem(algorithm):
-        problem = proximal(problem, strength)
-    elif isinstance(algorithm, IMAML):
-        algorithm = replace(algorithm, strength=strength)
-    lift = replace(subject.lift, engine="eager")
-    return replace(subject, problem=problem, algorithm=algorithm, lift=lift)
-
-
 def minimum(
     probe: Agreement, subject: Subject, methods: Methods, seed: int
 ) -> tuple[Array, Array, bool]:
@@ -140,19 +134,16 @@ def minimum(
     _, largest = edges.ends(exact.problem, exact.theta, phis, tasks)
     rate = 1 / (methods.strength + 2 * max(float(largest.max()), 1e-6))
     algorithm = IMAML(probe.settle, SGD(rate), strength=methods.strength, solver=methods.exact())
-    found = _run(subject, algorithm, torch.float64, methods.strength, probe.tasks, seed)
+    seen = Look(subject, algorithm, methods.strength, seed)
+    found = _run(seen, torch.float64, probe.tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = found.notes["slope"] / np.linalg.norm(found.grads, axis=1)
     return found.grads, slope, compare.curves_down(found.notes)
 
 
-def _run(
-    subject: Subject, algorithm: Algorithm, dtype: torch.dtype, strength: float, T: int, seed: int
-) -> Run:
-    looked = through(subject, algorithm, strength).at(subject.theta.to(dtype))
-    looked._lifted.clear()
-    parts: list[MetaGrad] = [
-        looked.meta_gradients(Address.fresh(start, min(TOGETHER, T - start)), seed)
+def _run(seen: Look, dtype: torch.dtype, T: int) -> Run:
+    parts = [
+        seen(Address.fresh(start, min(TOGETHER, T - start)), dtype)
         for start in range(0, T, TOGETHER)
     ]
     notes = {
@@ -161,14 +152,12 @@ def _run(
     return Run(_numpy(torch.cat([part.grad for part in parts])), notes)
 
 
-def _half(
-    subject: Subject, listed: dict[str, Make], K: int, strength: float, T: int, seed: int
-) -> dict[str, Array]:
+def _half(looks: dict[str, Look], T: int) -> dict[str, Array]:
     """Run what runs in bfloat16."""
     found = {}
-    for name, make in listed.items():
+    for name, seen in looks.items():
         try:
-            found[name] = _run(subject, make(K), torch.bfloat16, strength, T, seed).grads
+            found[name] = _run(seen, torch.bfloat16, T).grads
         except RuntimeError:  # an operation without it, such as an eigendecomposition
             continue
     return found
@@ -180,7 +169,7 @@ def _pulls(
     algorithm: Algorithm,
     K: int,
     seed: int,
-    run: Callable[[Make, int, torch.dtype, float], Run],
+    run: Callable[[Look, torch.dtype], Run],
 ) -> list[Row]:
     """Compare again under other pulls, each with its own minimum and its own unroll."""
     rows = []
@@ -190,20 +179,10 @@ def _pulls(
         best, *_ = minimum(probe, subject, methods, seed)
         dtype = subject.theta.dtype
         for name, make in methods.listed(probe.solvers, probe.budgets, probe.truncate).items():
-            grads = run(make, K, dtype, strength).grads
+            grads = run(Look(subject, make(K), strength, seed), dtype).grads
             rows.append(compare.median("error", compare.relative(grads, best), strength, name)
                         ._replace(of=f"pull: {name}"))  # fmt: skip
     return rows
-
-
-def _cells(
-    subject: Subject, listed: dict[str, Make], ladder: tuple[int, ...], strength: float
-) -> dict[tuple[str, int], Subject]:
-    return {
-        (name, K): through(subject, make(K), strength)
-        for name, make in listed.items()
-        for K in ladder
-    }
 
 
 def _numpy(values: Tensor) -> Array:

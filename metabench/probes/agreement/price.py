@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.lift import first_task
 from metabench.problem import Address
 from metabench.rows import Row
-from metabench.work import work_of
 
 if TYPE_CHECKING:
     from metabench.probes.agreement import Agreement
-    from metabench.subject import Subject
-
-Cells = dict[tuple[str, int], "Subject"]  # (method, K) -> the subject to call
+    from metabench.probes.agreement.looks import Look
 
 
-def prices(probe: Agreement, cells: Cells, seed: int) -> list[Row]:
+def prices(probe: Agreement, looks: Mapping[tuple[str, int], Look]) -> list[Row]:
     """Give `seconds` of the meta-gradients of all tasks, and `bytes` that live at once for one.
 
-    Methods take turns, so that a busy moment of the machine meets them all; of each the median
-    counts. All have been called before, with the same shapes.
+    `looks` are by method and K. Methods take turns, so that a busy moment of the machine meets
+    them all; of each the median counts. All have been called before, with the same shapes.
     """
     address = Address.fresh(0, probe.tasks)
-    taken: dict[tuple[str, int], list[float]] = {key: [] for key in cells}
+    taken: dict[tuple[str, int], list[float]] = {key: [] for key in looks}
     for _ in range(probe.rounds):
-        for key, subject in cells.items():
+        for key, look in looks.items():
             begun = time.perf_counter()
-            subject.meta_gradients(address, seed)
+            look(address)
             taken[key].append(time.perf_counter() - begun)
     rows = []
-    for (name, K), subject in cells.items():
-        seconds = taken[name, K]
-        rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(seconds))))
-        algorithm, _ = subject.settled(subject.draw(address.part(0, 1), seed))
-        task = first_task(subject.draw(address.part(0, 1), seed))
-        work = work_of(algorithm, subject.problem, subject.theta, task)
-        rows.append(Row("bytes", at=float(K), of=name, value=float(work.bytes)))
+    for (name, K), look in looks.items():
+        rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(taken[name, K]))))
+        rows.append(Row("bytes", at=float(K), of=name, value=float(look.work().bytes)))
     return rows
