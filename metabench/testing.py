@@ -20,7 +20,6 @@ from metabench.differences import settled_slopes
 from metabench.families.family import Family
 from metabench.families.quadratic import Quadratic
 from metabench.lift import Lift, first_task
-from metabench.misuse import Misuse
 from metabench.own import Own
 from metabench.probes.probe import Probe, Share
 from metabench.problem import Address, Problem, Sampler, Task, cast, tree_map
@@ -294,14 +293,16 @@ def _expect_slope(
 
 
 def _expect_refused(member: object) -> None:
-    """Counts and rates below zero are refused, whatever the member."""
-    held = {field.name for field in dataclasses.fields(member)}  # type: ignore[arg-type]
+    """Counts and rates below zero are refused, where settings are fields."""
+    if not dataclasses.is_dataclass(member) or isinstance(member, type):
+        return
+    held = {field.name for field in dataclasses.fields(member) if field.init}
     for name in COUNTS:
         if name not in held or not isinstance(getattr(member, name), int | float):
             continue
         try:
-            dataclasses.replace(member, **{name: -1})  # type: ignore[type-var]
-        except Misuse:
+            dataclasses.replace(member, **{name: -1})
+        except ValueError:  # Misuse is one
             continue
         raise AssertionError(f"{name} = -1 is taken; raise metabench.Misuse, with the repair")
 
