@@ -173,6 +173,8 @@ def test_what_no_moment_is_known_of_has_no_interval():
     assert {of(wild, plain)[name].status for name in ("bias", "cosine", "variance_left")} == {
         "withheld"
     }
+    poles = mitigations._held(plain, plain / 2, 4, "implicit", poles=True)
+    assert [r.status for r in poles[1:]] == ["withheld"] * 3
 
 
 def test_who_diverged_first_is_named():

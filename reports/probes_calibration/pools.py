@@ -96,15 +96,15 @@ class Mitigated:
     far: int  # the pool's seed
 
     @cached_property
-    def gradients(self) -> tuple[Array, dict[str, Array]]:
-        """Give the pool's exact meta-gradients, and those of other algorithms, `(pool, Q)` each."""
+    def gradients(self) -> tuple[Array, dict[str, tuple[Array, NDArray[np.bool_]]]]:
+        """Give the pool's exact meta-gradients, and those of others with where they have poles."""
         probe, subject = mb.Explosion(tasks=self.pool), self.make()
         exact = mb.MAML(self.K, subject.algorithm.step)
         others = {
             name: mitigations._gradients(probe, subject, algorithm, self.far)
             for name, algorithm in mitigations._others(exact)
         }
-        return mitigations._gradients(probe, subject, exact, self.far), others
+        return mitigations._gradients(probe, subject, exact, self.far)[0], others
 
     def __call__(self, tasks: int, seed: int) -> list[Row]:
         """Hold mitigations against the exact meta-gradient on a sample of the pool, or on all."""
@@ -121,8 +121,9 @@ class Mitigated:
             share = share_interval(int(clipped.sum()), len(chosen))
             rows.append(row("share_clipped", share, at=float(self.K), of=name))
             rows += mitigations._held(plain[chosen], cut, self.K, name)
-        for name, grads in others.items():
-            rows += mitigations._held(plain[chosen], grads[chosen], self.K, name)
+        for name, (grads, down) in others.items():
+            poles = len(chosen) < self.pool and bool(down[chosen].any())
+            rows += mitigations._held(plain[chosen], grads[chosen], self.K, name, poles)
         return rows
 
     def at_cut(self, line: Row) -> Row | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench import pairs, stats, tails
 from metabench.algorithms.fomaml import FOMAML
@@ -45,7 +46,7 @@ def mitigations(
     """
     K = min(probe.mitigated, probe.steps)
     exact = MAML(K, algorithm.step, algorithm.batch)
-    plain = _gradients(probe, subject, exact, seed)
+    plain, _ = _gradients(probe, subject, exact, seed)
     advance(probe.tasks)
     if not np.isfinite(plain).all():
         return [Row("norm_left", at=float(K), status="diverged")]
@@ -55,15 +56,25 @@ def mitigations(
         rows.append(row("share_clipped", share, at=float(K), of=name))
         rows += _held(plain, grads, K, name)
     for name, other in _others(exact):
-        rows += _held(plain, _gradients(probe, subject, other, seed), K, name)
+        grads, down = _gradients(probe, subject, other, seed)
+        rows += _held(plain, grads, K, name, poles=bool(down.any()))
         advance(probe.tasks)
     return rows
 
 
-def _gradients(probe: Explosion, subject: Subject, algorithm: Algorithm, seed: int) -> Array:
-    """Give one algorithm's meta-gradients of the tasks, `(T, Q)`."""
+def _gradients(
+    probe: Explosion, subject: Subject, algorithm: Algorithm, seed: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Give one algorithm's meta-gradients of the tasks, `(T, Q)`.
+
+    Second, where it inverts Hessians, which tasks' were seen to curve down, `(T,)`.
+    """
     looked = replace(subject, algorithm=algorithm, lift=replace(eagerly(subject), chunk=64))
-    return numpy(looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad)
+    found = looked.meta_gradients(Address.fresh(0, probe.tasks), seed)
+    grads = numpy(found.grad)
+    curvature = found.notes.get("curvature")
+    down = np.zeros(len(grads), bool) if curvature is None else numpy(curvature) <= 0
+    return grads, down
 
 
 def _clips(plain: Array) -> Iterator[tuple[str, Array, Array]]:
@@ -90,8 +101,11 @@ def _others(exact: MAML) -> Iterator[tuple[str, Algorithm]]:
     yield "implicit", IMAML(K, step, batch)
 
 
-def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
-    """Give the norm and the variance that are left, and the bias that is paid."""
+def _held(plain: Array, grads: Array, K: int, name: str, poles: bool = False) -> list[Row]:
+    """Give the norm and the variance that are left, and the bias that is paid.
+
+    With `poles`, as an inverse has between Hessians that curve up and down, there are no means.
+    """
     if not np.isfinite(grads).all():
         return [Row("norm_left", at=float(K), of=name, status="diverged")]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -101,7 +115,7 @@ def _held(plain: Array, grads: Array, K: int, name: str) -> list[Row]:
         return rows
     a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
     heavy = tails.heaviest(a, b)
-    if heavy < tails.MOMENTS:  # no second moments: what the sample has aren't the tasks'
+    if poles or heavy < tails.MOMENTS:  # no second moments: what the sample has aren't the tasks'
         names = ("bias", "cosine", "variance_left")
         return [*rows, *(Row(each, at=float(K), of=name, status="withheld") for each in names)]
     bias = squared_norm_interval(grads - plain)
