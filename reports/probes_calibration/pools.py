@@ -5,7 +5,8 @@ of the descent to the minimum, which is the pool's here. So a sample drawn from 
 replacement, is what the probe would measure of those tasks, and what it finds of the whole pool is
 the truth, without error. No truth is withheld: where a tail is so heavy that a sample has no
 interval, one printed all the same counts. Mitigations of `metabench explosion` likewise; where a
-sample chose the threshold of its clipping, the truth is what that threshold makes of the pool.
+sample chose the threshold of its clipping, the truth is what that threshold makes of the pool. Of
+`metabench spectrum` the ends of expected meta-Hessians, from the tasks' matrices.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import metabench as mb
-from metabench import edges, tails
+from metabench import curvature, edges, tails
+from metabench.expected import expected
 from metabench.probes.agreement import compare
 from metabench.probes.agreement import measure as module
 from metabench.probes.agreement.looks import Look
 from metabench.probes.agreement.measure import Run
 from metabench.probes.explosion import mitigations
 from metabench.probes.explosion.growth import Array
+from metabench.probes.spectrum.outer import measure as outer
+from metabench.problem import Address
 from metabench.rows import Row, row
+from metabench.spectra import Effort
 from metabench.stats import share_interval
 
 TOGETHER = 4096  # tasks of the pool that are computed together
@@ -142,3 +148,49 @@ def _cut(of: Mitigated, name: str) -> list[Row]:
     share = row("share_clipped", share_interval(hits, len(plain)), of=name)
     with patch.object(tails, "MOMENTS", 0.0):
         return [share, *mitigations._held(plain, cut, of.K, name)]
+
+
+@dataclass(frozen=True)
+class MetaHessians:
+    """Ends of the expected meta-Hessian on samples of a pool of tasks, whose matrices are held."""
+
+    make: Callable[[], mb.Subject]
+    pool: int  # [tasks]
+    far: int  # the pool's seed
+
+    @cached_property
+    def matrices(self) -> Tensor:
+        """Give the pool's meta-Hessians, `(pool, Q, Q)`."""
+        subject = self.make()
+        tasks = subject.draw(Address.fresh(0, self.pool), self.far)
+        times = curvature.fleet_of_hessians(
+            lambda at, task: subject.algorithm.objective(subject.problem, at, task),
+            subject.theta.expand(self.pool, -1),
+            tasks,
+            subject.lift.how,
+        )
+        axes = torch.eye(len(subject.theta), dtype=subject.theta.dtype)
+        return torch.stack([times(axis.expand(self.pool, -1)).detach() for axis in axes], 2)
+
+    def __call__(self, tasks: int, seed: int) -> list[Row]:
+        """Bracket the ends of the mean over a sample of the pool, or give those of the pool."""
+        if tasks == self.pool:
+            ends = torch.linalg.eigvalsh(self.matrices.mean(0))
+            rows = [
+                Row("largest_eigenvalue", of="meta", value=float(ends[-1])),
+                Row("smallest_eigenvalue", of="meta", value=float(ends[0])),
+            ]
+            return [*rows, Row("stable_outer_rate", value=2 / float(ends[-1]))]
+        drawn = np.random.default_rng(seed)
+        chosen = self.matrices[torch.from_numpy(drawn.integers(0, self.pool, tasks))]
+        halves = chosen[: tasks // 2], chosen[tasks // 2 :]
+        fleets = [lambda vector, half=half: half @ vector for half in halves]
+        signs = torch.from_numpy(drawn.choice([-1.0, 1.0], (2, chosen.shape[1])))
+        probe = mb.Spectrum()
+        effort = Effort(probe.tolerance, probe.steps, 0, probe.exact)
+        found = expected(fleets, [len(half) for half in halves], signs, effort)
+        rows = [
+            row("largest_eigenvalue", found.largest, of="meta"),
+            row("smallest_eigenvalue", found.smallest, of="meta"),
+        ]
+        return rows + outer._stable(rows, 0.0)

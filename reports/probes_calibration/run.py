@@ -173,6 +173,8 @@ MINIMA = mb.Agreement(at=(1,), settle=7, budgets=(2,), pulls=(), rounds=1, trunc
 THEORY = mb.Constants(run=0, redrawn=4)
 SETTINGS = (
     Setting("network", "spectrum", 48, by(TINY, lambda: network(mb.MAML(2, mb.SGD(0.1))))),
+    Setting("network, meta-Hessian", "spectrum", 96,
+            pools.MetaHessians(lambda: network(mb.MAML(2, mb.SGD(0.1))), POOL, FAR), POOL, 4),
     Setting("network, Adam", "spectrum", 48,
             by(replace(TINY, meta=0), lambda: network(mb.MAML(2, mb.Adam(0.05))))),
     Setting("network, imaml", "spectrum", 48,
