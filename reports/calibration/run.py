@@ -114,6 +114,7 @@ def printed() -> dict[Kind, int]:
         (mb.Spectrum(**few, meta=0), mb.IMAML(2, step)),
         (mb.Explosion(**few, steps=10, mitigated=4), mb.MAML(1, step)),
         (mb.Agreement(tasks=8, at=(1,), settle=10, rounds=1), mb.MAML(1, step)),
+        (mb.Agreement(tasks=8, at=(1,), settle=10, rounds=1, strength=20.0), mb.MAML(1, step)),
         (mb.Constants(tasks=128, hessians=8, run=5), mb.MAML(1, step)),
         (mb.Cost(tasks=16, steps=(1,), sizes=(1, 4)), mb.MAML(1, step)),
         (Trial(changes=("algo.step.rate=0.02",), steps=1, repeats=4), mb.MAML(1, step)),
