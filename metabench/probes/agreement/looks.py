@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-
-import torch
+from typing import TYPE_CHECKING
 
 from metabench.algorithms.algorithm import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.imaml import IMAML, proximal
@@ -14,6 +13,9 @@ from metabench.probes.agreement.methods import pulls_in_problem
 from metabench.problem import Address
 from metabench.subject import Subject
 from metabench.work import Work, work_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Look:
