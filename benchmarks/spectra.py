@@ -7,7 +7,7 @@
 In an environment of its own, since none of the rivals is a dependency: what the `spectra` extra
 names besides metabench. All run in one process on one thread, in turns. Each is given the least
 effort at which its five eigenvalues are within 1e-3 of the truth, relative to the largest; the
-truth is SciPy's `eigsh` to machine precision on products in float64.
+truth is SciPy's `eigsh` to 1e-6 of the largest, on products in float64.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def memory(of: Fleet) -> float:
 
 
 def truth(of: Fleet) -> Tensor:
-    """Find the top five of each task in float64 by SciPy, to machine precision."""
+    """Find the top five of each task in float64 by SciPy, far closer than asked of anyone."""
     double = of._replace(
         phis=of.phis.double(), data=(_double(of.data[0]), _double(of.data[1])), nets=of.nets[:1]
     )
@@ -148,7 +148,10 @@ def truth(of: Fleet) -> Tensor:
             return times(torch.from_numpy(v.reshape(1, -1).copy()))[0].numpy()
 
         values = eigsh(
-            LinearOperator((P, P), product, dtype=np.float64), TOP, return_eigenvectors=False
+            LinearOperator((P, P), product, dtype=np.float64),
+            TOP,
+            tol=ERROR**2,
+            return_eigenvectors=False,
         )
         found.append(operators.top(torch.from_numpy(values.copy())))
     return torch.stack(found)
