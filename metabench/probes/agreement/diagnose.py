@@ -30,9 +30,25 @@ def diagnose(table: pd.DataFrame) -> list[Finding]:
         *_cheapest(table),
         *_causes(table),
         *_first_order(table),
+        *_untold(table),
     ]
     findings = [_heeded(table, finding) for finding in findings]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _untold(table: pd.DataFrame) -> list[Finding]:
+    """Say of whose expected gradients there is no angle, and why."""
+    rows = [r for r in from_table(table, "cosine", of=None) if r.status == "withheld"]
+    if not rows:
+        return []
+    names = ", ".join(sorted({r.of for r in rows}))
+    claim = (
+        f"Withheld: angles and ratios to the expected gradient of some of {names}, which may not "
+        "exist: there are fewer than four tasks, a tail without second moments, or an inverse of "
+        "Hessians that curve down in some tasks."
+    )
+    repair = "Raise lambda (--set probe.strength=...), or read each task's error, which is told."
+    return [Finding("untold", "info", claim, repair, tuple(rows))]
 
 
 def _heeded(table: pd.DataFrame, finding: Finding) -> Finding:
