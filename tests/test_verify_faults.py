@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import ills
 import pytest
 import torch
 from torch import nn
@@ -170,6 +173,21 @@ def test_half_precision_inside_the_model_is_found(dtype):
     assert checks["resolution"].status == "coarse"
     assert findings[0].level == "critical"
     assert any("autocast" in finding.repair for finding in findings)
+
+
+def test_half_precision_is_found_where_the_meta_gradient_is_zero_and_not_invented_there():
+    """At a saddle conjugate gradients stop at once, and no change of theta moves the loss."""
+
+    def statuses(half):
+        case = ills.planted(["curvature", "precision"], 1)
+        family = replace(case.family, half=half)
+        made = Subject(family.problem(), family.sample, case.algorithm, family.theta(1).float())
+        table = to_table(Verify().measure(made, 1))
+        assert from_table(table, "zero", of=None)
+        return {row.of: row.status for row in from_table(table, "check", of=None)}
+
+    assert statuses(half=True)["resolution"] == "coarse"
+    assert "resolution" not in statuses(half=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -33,7 +33,7 @@ class Verify(Probe):
     directions: int = 3  # random directions of the finite differences [directions]
     thorough: bool = True  # the unroll, linear solves and each layer too, which the gate leaves out
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     axis: ClassVar[str] = ""
     compared: ClassVar[Mapping[str, str]] = {
         "check, finite differences": "low",

@@ -162,19 +162,30 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
 
 
 def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
-    """Say so if the loss in float64 doesn't notice a change of theta that moves it by 1e-6."""
-    algorithm, problem = subject.algorithm, subject.problem
-    loss, slope = found.loss[0], found.grad[0]
+    """Say so if the loss in float64 doesn't notice a change of theta that moves it by 1e-6.
+
+    Where the meta-gradient is zero, so that nothing moves it, the inner loss is asked, and phi_0.
+    """
+    problem, task = subject.problem, first_task(tasks)
+    at, loss, slope = subject.theta, found.loss[0], found.grad[0]
+
+    def outer(point: Tensor) -> Tensor:
+        return subject.algorithm.differentiated(problem, point, task)
+
+    def inner(point: Tensor) -> Tensor:
+        return problem.inner_loss(point, subject.theta, task.support)
+
+    of = outer
+    if not slope.any() and isinstance(subject.algorithm, Algorithm):
+        of, at = inner, problem.init(subject.theta)
+        given = problem.inner_loss, at, subject.theta, task.support
+        loss, slope, _ = curvature.value_and_gradients(*given)
     if not (torch.isfinite(slope).all() and slope.any() and torch.isfinite(loss) and loss):
         return None
-    task, move = first_task(tasks), RESOLVED * float(loss.abs() / (slope @ slope)) * slope
-    if move.norm() < LOST * subject.theta.norm():  # a slope so steep that theta hardly moves
+    move = RESOLVED * float(loss.abs() / (slope @ slope)) * slope
+    if move.norm() < LOST * at.norm():  # a slope so steep that there is hardly a move
         return None
-    before, after = (
-        algorithm.differentiated(problem, theta, task)
-        for theta in (subject.theta, subject.theta + move)
-    )
-    if after != before:
+    if of(at + move) != of(at):
         return None
     return Row("check", of="resolution", value=RESOLVED, status="coarse")
 
