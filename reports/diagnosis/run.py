@@ -114,7 +114,7 @@ def page(lines: list[Line]) -> str:
     text += [
         "",
         "Where conjugate gradients meet negative curvature at once, the implicit meta-gradient is",
-        "exactly zero on every task, which is said; what else is wrong can't be seen in it then.",
+        "exactly zero on every task, which is said; that tasks are alike can't be seen in it then.",
     ]
     wrong = [line for line in healthy if line[2]]
     once = [line for line in healthy if line[3]]
