@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -25,27 +26,13 @@ from metabench import Subject, measure, plugins, spec
 from metabench.cli import main as shell
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from tiny import TINY, given  # type: ignore[import-not-found]  # ruff: ignore[module-import-not-at-top-of-file]
+
 FAMILY: dict[str, Any] = {"hidden": [5], "shots": 4, "queries": 4}
-TINY: dict[str, dict[str, Any]] = {
-    "variance": {"tasks": 64, "redrawn": 16, "ladder": 4},
-    "verify": {"tasks": 2},
-    "spectrum": {"tasks": 4, "steps": 20, "meta": 4},
-    "agreement": {"tasks": 4, "at": [1, 2], "settle": 20, "budgets": [2], "rounds": 1},
-    "explosion": {"tasks": 8, "steps": 5, "mitigated": 2},
-    "constants": {"tasks": 16, "redrawn": 4, "hessians": 4, "run": 2},
-    "cost": {"tasks": 16, "steps": [1], "sizes": [1, 4], "rounds": 1},
-}
 ALGORITHM = {"steps": 2}
 CLOCKED = ("second", "cheapest", "break", "efficien", "per_")  # quantities that a clock has told
-
-
-def given(root: str, settings: dict[str, Any]) -> list[str]:
-    """Write settings as the shell takes them."""
-    words = []
-    for name, value in settings.items():
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        words += ["--set", f"{root}.{name}={text}"]
-    return words
 
 
 def run(*words: str) -> tuple[int, str, str]:

@@ -27,6 +27,10 @@ from metabench import plugins
 from metabench.cli import main as shell
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from tiny import TINY, given  # type: ignore[import-not-found]  # ruff: ignore[module-import-not-at-top-of-file]
+
 BENT = ("--family", f"{HERE / 'hard.py'}:Bent", "--set", "family.dim=4")
 SMALL = ("--set", "family.shots=5", "--set", "family.queries=5")
 CASES: dict[str, tuple[str, ...]] = {
@@ -41,26 +45,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "P = 1": ("--family", "quadratic", "--set", "family.dim=1"),
     "phi and theta differ": ("--family", "ridge", "--set", "algo.steps=3"),
 }
-TINY: dict[str, dict[str, str]] = {
-    "variance": {"tasks": "64", "redrawn": "16", "ladder": "0"},
-    "verify": {"tasks": "2"},
-    "spectrum": {"tasks": "4", "steps": "20", "meta": "4"},
-    "agreement": {"tasks": "4", "at": "1,2", "settle": "20", "budgets": "2", "rounds": "1"},
-    "explosion": {"tasks": "8", "steps": "5", "mitigated": "2"},
-    "constants": {"tasks": "16", "redrawn": "4", "hessians": "4", "run": "2"},
-    "cost": {"tasks": "16", "steps": "1", "sizes": "1,4", "rounds": "1"},
-}
 
 
 def asked(probe: str, words: tuple[str, ...]) -> str:
     """Run one probe on one case; say how that ended, FAILED first where it should not have."""
-    pinned = [word.partition("=")[0] for word in words]
-    tiny = [
-        word
-        for name, value in TINY[probe].items()
-        if f"probe.{name}" not in pinned
-        for word in ("--set", f"probe.{name}={value}")
-    ]
+    pinned = {word.partition("=")[0] for word in words}
+    free = {k: v for k, v in TINY[probe].items() if f"probe.{k}" not in pinned}
+    tiny = given("probe", free)
     result = CliRunner().invoke(shell, [probe, "--quiet", "--json", *words, *tiny])
     if result.exception and not isinstance(result.exception, SystemExit):
         return f"FAILED: {result.exception!r}"
