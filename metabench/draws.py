@@ -42,17 +42,17 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise Misuse(f"The seed is {seed}; it must lie in 0 .. 2^60 - 1.")
-    task = address.task.astype(np.uint64)[:, None]
-    redraw = getattr(address, axis).astype(np.uint64)[:, None] if axis in _REDRAWN else 0 * task
-    block = np.arange((count + 1) // 2, dtype=np.uint64)[None, :]
+    task = address.task.astype(np.uint64)
+    redraw = getattr(address, axis).astype(np.uint64) if axis in _REDRAWN else 0 * task
+    block = np.arange((count + 1) // 2, dtype=np.uint64)[:, None]
     key = seed & 0xFFFFFFFF, (seed >> 32) << 4 | AXES.index(axis)
-    bits = philox((block, redraw, task & _WORD, task >> _HALF), key)
-    numbers = np.empty((*bits.shape[1:], 2))
+    bits = philox((block, _brief(redraw), task & _WORD, _brief(task >> _HALF)), key)
     np.right_shift(bits, np.uint64(11), out=bits)
-    numbers[..., 0], numbers[..., 1] = bits
-    numbers += 0.5
-    numbers *= 2.0**-53
-    return numbers.reshape(len(task), -1)[:, :count]
+    large = bits.view(np.int64).astype(np.float64)  # numbers of 53 bits have no sign to lose
+    large += 0.5
+    numbers = np.empty((len(task), len(block), 2))
+    np.multiply(large.transpose(2, 1, 0), 2.0**-53, out=numbers)
+    return numbers.reshape(len(task), 2 * len(block))[:, :count]
 
 
 def normal(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,10 +74,17 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
     Returns:
         The first two words of the answer and the last two, each pair as one of 64 bits, `(2, ..)`.
     """
-    c0, c1, c2, c3 = np.broadcast_arrays(*counter)
-    pairs = np.stack([c0 << _HALF | c1, c2 << _HALF | c3])
+    c0, c1, c2, c3 = counter
+    (key0, key1), (next0, next1), *keys = _keys(*key)
+    # Two rounds in which most words are those of all tasks, or of all blocks.
+    low, high = _MULTIPLIERS[:, 0]
+    one = c2 * high ^ (c1 << _HALF ^ key0)
+    other = c0 * low ^ (c3 << _HALF ^ key1)
+    pairs = np.stack(np.broadcast_arrays(
+        (other >> _HALF) * high ^ (one << _HALF ^ next0),
+        (one >> _HALF) * low ^ next1 ^ other << _HALF,
+    ))  # fmt: skip
     flat = pairs.reshape(2, -1)
-    keys = _keys(*key)
     # In place, on pairs of words, and a cache's worth at a time: a draw of many tasks is bound by
     # calls and memory, not by arithmetic.
     for start in range(0, flat.shape[1], TOGETHER):
@@ -91,6 +98,11 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
             part ^= each
             part ^= crossed
     return pairs
+
+
+def _brief(words: Words) -> Words:
+    """Give `(1,)` for `(n,)` words that are all the same: broadcasting them costs nothing."""
+    return words[:1] if (words == words[:1]).all() else words
 
 
 @lru_cache
