@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -383,9 +384,18 @@ def test_a_snapshot_and_newer_records_are_one_table():
     assert set(both.rows["cell"]) == set(range(5))
 
 
-def test_equal_stores_compare_as_equal():
+def twice():
+    """Measure one study in two stores, and give both the clock of the first."""
     for name in ("a", "b"):
         inline("small.toml", "--store", name)
+    for path in Path("b").glob("cells/*/*.json"):
+        record = json.loads(path.read_text())
+        clock = json.loads((Path("a") / path.relative_to("b")).read_text())["seconds"]
+        path.write_text(json.dumps({**record, "seconds": clock}) + "\n")
+
+
+def test_equal_stores_compare_as_equal():
+    twice()
 
     same = asked("compare", "a", "b")
 
@@ -396,7 +406,7 @@ def test_a_cell_that_fails_now_is_a_regression():
     write("die once")
     Path("died").touch()
     inline("odd.toml", "--store", "a")
-    inline("odd.toml", "--store", "b")
+    shutil.copytree("a", "b")
     (digest,) = Store(Path("b")).standing()
     fine = Store(Path("b")).read(digest)
     Store(Path("b")).remove(digest)
@@ -410,8 +420,7 @@ def test_cells_whose_members_have_different_settings_compare_too():
     """An sgd has no betas: in a table of both, its cells have blanks there."""
     text = SMALL.replace('name = ["maml", "fomaml"]', 'name = "maml"\nstep = ["sgd", "adam"]')
     Path("small.toml").write_text(text)
-    for name in ("a", "b"):
-        inline("small.toml", "--store", name)
+    twice()
     assert asked("compare", "a", "b")["pairs"] == 4
     for path in Path("b").glob("cells/*/*.json"):
         record = json.loads(path.read_text())
