@@ -8,7 +8,7 @@ Then a round is a few steps of each contender, which take turns in one process; 
 the median of the ratios within each round, in processor seconds, which other work disturbs least.
 The rivals draw each batch by one vectorised call of NumPy's generator, and take the step of
 torch.optim.Adam on their module's parameters. The second table holds a step of metabench's against
-the mean meta-gradient alone, at so many tasks times so many inner steps.
+the mean meta-gradient alone, by the same engine, at so many tasks times so many inner steps.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ import torch
 from problems import PROBLEMS
 
 import metabench as mb
-from metabench.outer.trainer import Trainer, means_of
+from metabench.outer.gradients import batches
+from metabench.outer.trainer import Trainer
 
-PER_ROUND = {"rival": 3, "ours": 60}  # steps of a round: about as long for either
+# Steps of a round. Ours draws the tasks of up to 256 steps together: a round holds their draw.
+PER_ROUND = {"rival": 3, "ours": 256}
 CHECKED, AGREE = 5, 1e-4  # first steps that are compared, and how far losses may differ
 
 
@@ -184,19 +186,19 @@ def _overhead(options: argparse.Namespace, size: int, steps: int) -> list[dict[s
         trainer = _trainer(size, steps, engine)
         trainer.advance()
         tasks = trainer.subject.draw(mb.Address.fresh(0, size), 0)
-        means = means_of(trainer.subject, trainer.outer, tasks, 10**6)
+        means = batches(trainer.subject, trainer.outer, tasks, 10**6).fast_means()
         theta = trainer.theta.clone()
         ratios, alone = [], []
         for i in range(options.rounds + 2):
             took = []
             for call in (trainer.advance, lambda m=means, t=theta, d=tasks: m(t, d)[0]):
                 begun = time.process_time()
-                for _ in range(60):
+                for _ in range(PER_ROUND["ours"]):
                     call()
                 took.append(time.process_time() - begun)
             if i > 1:
                 ratios.append(took[0] / took[1])
-                alone.append(1e3 * took[1] / 60)
+                alone.append(1e3 * took[1] / PER_ROUND["ours"])
         rows.append(
             {
                 "tasks": size,

@@ -76,8 +76,7 @@ def fast(
             shape = shapes[key] = _Shape(lambda args, leaves: function(*args))
         wanted = by_count(shape.applied, patience) if engine == "auto" else engine
         if wanted != shape.word:
-            spec = tree_flatten(args)[1]
-            shape.run, shape.word = _made(function, wanted, leaves, spec, shape.run), wanted
+            shape.run, shape.word = _copied(function, wanted, args) or shape.run, wanted
         shape.applied += 1
         return shape.run(args, leaves)
 
@@ -106,19 +105,27 @@ def by_count(applied: int, patience: Patience = MANY) -> str:
     return "trace" if applied >= patience.trace else "eager"
 
 
-def _made(
-    function: Callable[..., Any],
-    engine: str,
-    leaves: Sequence[Tensor],
-    spec: TreeSpec,
-    otherwise: Callable[..., Any],
-) -> Callable[..., Any]:
-    """Build a traced or compiled function, or give `otherwise` and say why."""
-    shape_of_result: list[TreeSpec] = []
+class Fixed(NamedTuple):
+    """A function made for arguments of one form: leaves in, leaves of its result out.
+
+    Those are inference tensors, which autograd refuses.
+    """
+
+    run: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    result: TreeSpec
+
+
+def fixed(function: Callable[..., Any], engine: str, args: tuple[Any, ...]) -> Fixed | None:
+    """Trace or compile a function for arguments like these; None, with a warning, if it can't be.
+
+    Whoever calls it keeps to their form, shapes and dtypes: nothing looks at them any more.
+    """
+    leaves, spec = tree_flatten(args)
+    result: list[TreeSpec] = []
 
     def flat(*leaves: Tensor) -> Sequence[Tensor]:
         out, out_spec = tree_flatten(function(*tree_unflatten(leaves, spec)))
-        shape_of_result[:] = [out_spec]
+        result[:] = [out_spec]
         return tuple(out)
 
     try:
@@ -130,19 +137,30 @@ def _made(
         warnings.warn(
             f"metabench could not {engine} this function and goes on without: {cause}",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-        return otherwise
+        return None
 
-    (result_spec,) = shape_of_result
-    simple = result_spec == tree_flatten((0,) * result_spec.num_leaves)[1]
+    def run(leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+        with torch.inference_mode():  # nothing of autograd's at each operation
+            return made(*leaves)
+
+    return Fixed(run, result[0])
+
+
+def _copied(
+    function: Callable[..., Any], engine: str, args: tuple[Any, ...]
+) -> Callable[[tuple[Any, ...], Sequence[Tensor]], Any] | None:
+    """Make a function for one form, whose results autograd takes: copies."""
+    made = fixed(function, engine, args)
+    if made is None:
+        return None
+    call, spec = made
+    simple = spec == tree_flatten((0,) * spec.num_leaves)[1]
 
     def run(args: tuple[Any, ...], leaves: Sequence[Tensor]) -> Any:
-        with torch.inference_mode():  # nothing of autograd's at each operation
-            results = made(*leaves)
-        # clones, because autograd refuses what was made in that mode
-        clones = [result.clone() for result in results]
-        return tuple(clones) if simple else tree_unflatten(clones, result_spec)
+        copies = [result.clone() for result in call(leaves)]
+        return tuple(copies) if simple else tree_unflatten(copies, spec)
 
     return run
 

@@ -18,13 +18,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
+from torch.utils._pytree import tree_leaves, tree_structure
 
 from metabench import console, files
 from metabench.algorithms.maml import MAML
 from metabench.cli import main
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.outer.feed import HELD_OUT, Feed, _apart, split
+from metabench.outer.batch import Drawn
+from metabench.outer.feed import HELD_OUT, Feed, split
 from metabench.outer.lean import lean
 from metabench.outer.settings import OPTIMIZERS, Outer
 from metabench.outer.trainer import Trainer
@@ -159,6 +161,10 @@ def test_clipping_each_task_clips_before_the_mean():
     each = torch.stack([g * min(1.0, 0.2 / float(g.norm())) for g in grads])
 
     torch.testing.assert_close(of.theta - trainer.theta, each.mean(0), rtol=1e-12, atol=1e-14)
+    assert trainer.log[0].clipped
+    loose = Trainer(of, replace(outer, clip_norm=1e6), steps=1)
+    loose.advance()
+    assert not loose.log[0].clipped
 
 
 def test_the_tasks_of_a_step_are_the_addressed_ones_however_many_are_drawn_ahead():
@@ -167,21 +173,27 @@ def test_the_tasks_of_a_step_are_the_addressed_ones_however_many_are_drawn_ahead
 
     for step in (0, 1, 2, 7, 300, 1):
         expected = of.draw(Address.fresh(5 + 4 * step, 4), 3)
-        found = feed(step, 1000)
+        found = feed(step, 1000).tasks
         for one, other in ((found.support, expected.support), (found.query, expected.query)):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_batches_keep_the_form_of_what_was_drawn():
     x = torch.arange(12.0).reshape(12, 1)
-    task = Task({"x": x, "more": [x, x + 1]}, (x, (x, ())), x.long())
+    task = Task({"x": x, "more": [x, x.double() + 1]}, (x, (x, ())), x.long())
+    drawn = Drawn(task, 4)
 
-    (first, second, third) = _apart(task, 4, 3)
+    (first, second, third) = drawn.tasks
 
-    assert torch.equal(second.support["more"][1], x[4:8] + 1)
+    assert torch.equal(second.support["more"][1], x[4:8].double() + 1)
     assert torch.equal(third.query[1][0], x[8:])
     assert second.query[1][1] == ()
     assert torch.equal(first.noise, x[:4].long())
+    for batch, rows in zip(drawn.tasks, drawn.rows, strict=True):
+        packed = drawn.form.tasks(rows)
+        assert [row.dtype for row in rows] == [torch.float32, torch.float64, torch.int64]
+        assert tree_structure(packed) == tree_structure(batch)
+        assert all(map(torch.equal, tree_leaves(packed), tree_leaves(batch)))
 
 
 def test_held_out_tasks_are_never_trained_on():

@@ -19,8 +19,7 @@ def lean(optimiser: Optimizer) -> Callable[[], Any]:
     arithmetic of a small theta. State and settings stay where torch keeps them; what has a state
     begins it by torch's own step. On the CPU alone: elsewhere torch looks after streams.
     """
-    bare = inspect.unwrap(type(optimiser).step)
-    whole: Callable[[], Any] = torch.no_grad()(functools.partial(bare, optimiser))
+    whole: Callable[[], Any] = torch.no_grad()(functools.partial(bare_step, optimiser))
     if isinstance(optimiser, Adam):
         quick: Callable[..., Any] = _adam
     elif isinstance(optimiser, SGD):
@@ -42,6 +41,11 @@ def lean(optimiser: Optimizer) -> Callable[[], Any]:
             whole()
 
     return step
+
+
+def bare_step(optimiser: Optimizer) -> None:
+    """Call `optimiser.step` without hooks, and without a switch of autograd's mode."""
+    inspect.unwrap(type(optimiser).step)(optimiser)
 
 
 def _adam(at: Tensor, gradient: Tensor, state: Any, group: Any) -> None:

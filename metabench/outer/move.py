@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from metabench.layout import Layout
 from metabench.misuse import Misuse
 from metabench.outer.lean import lean
 from metabench.outer.settings import Outer
+
+# theta (Q,), and what the optimiser keeps of the way there, by `Mover.slots`
+Held = Sequence[Tensor]
 
 
 class Mover:
@@ -42,11 +45,47 @@ class Mover:
         self._parts = dict(layout.segments())
         self._plain = aside == Aside()
         self._along: Tensor | None = None  # what theta moved along last, (Q,), per outer rate
+        self._put: Held | None = None  # what was put and torch's optimiser doesn't know of yet
 
     @property
     def theta(self) -> Tensor:
         """Where training is, `(Q,)`."""
+        self._tell()
         return self._theta.detach()
+
+    @property
+    def plain(self) -> bool:
+        """Whether theta moves by the optimiser alone, and its rate by nothing but a schedule."""
+        return self._plain
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Name the tensors that the optimiser keeps; none before its first step."""
+        state = self._optimiser.state.get(self._theta, {})
+        return tuple(name for name, slot in state.items() if isinstance(slot, Tensor))
+
+    @property
+    def held(self) -> Held:
+        """Give theta and those tensors, which nobody will write into."""
+        if self._put is None:
+            state = self._optimiser.state.get(self._theta, {})
+            return tuple(each.clone() for each in (self.theta, *map(state.get, self.slots)))
+        return self._put
+
+    def put(self, held: Held) -> None:
+        """Take over theta and those tensors from whoever has computed the move."""
+        self._put = held
+        if self._scheduler is not None:
+            self._scheduler.step()
+
+    def _tell(self) -> None:
+        if self._put is None:
+            return
+        (theta, *slots), self._put = self._put, None
+        self._theta.data.copy_(theta)
+        state = self._optimiser.state.get(self._theta, {})
+        for name, slot in zip(self.slots, slots, strict=True):
+            state[name].copy_(slot)
 
     @property
     def rate(self) -> float:
@@ -55,6 +94,7 @@ class Mover:
 
     def __call__(self, gradient: Tensor, shown: Tensor) -> float:
         """Move theta; `shown` is what the tasks showed of running averages. Give the outer rate."""
+        self._tell()
         self._theta.grad = gradient
         if self._plain:
             rate = self.rate
@@ -96,6 +136,7 @@ class Mover:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that the next move depends on: tensors, and plain values."""
+        self._tell()
         held = self._optimiser.state_dict()
         slots = held["state"].get(0, {})
         tensors = {f"optimizer.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
@@ -109,6 +150,7 @@ class Mover:
 
     def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Go on where `state` was taken."""
+        self._put = None
         self._theta.data.copy_(tensors["theta"])
         slots = {
             name.removeprefix("optimizer."): tensor

@@ -43,24 +43,34 @@ class Ring:
         self, size: int = STEPS, address_of: Callable[[int], Address] | None = None
     ) -> None:
         """Begin empty; where a step's address follows from its number, it is made when asked."""
-        self._kept: deque[Moment] = deque(maxlen=size)
+        # fields of a Moment: made into one when asked, as each step adds to it
+        self._kept: deque[tuple[int, Tensor, Address | None, Tensor]] = deque(maxlen=size)
         self._address_of = address_of
+        self._random = torch.default_generator.get_state()
 
     def add(self, step: int, theta: Tensor, address: Address | None = None) -> None:
         """Remember what a step begins from."""
         state = torch.default_generator.get_state()
-        self._kept.append(Moment(step, theta.detach().clone(), address, state))
+        self._kept.append((step, theta.detach().clone(), address, state))
+
+    def keep(self, step: int, theta: Tensor) -> None:
+        """Remember it uncopied: theta stays as it is, and the step draws nothing at random."""
+        self._kept.append((step, theta, None, self._random))
 
     @property
     def moments(self) -> list[Moment]:
         """Give what is held, the oldest first."""
-        if self._address_of is None:
-            return list(self._kept)
-        return [moment._replace(address=self._address_of(moment.step)) for moment in self._kept]
+        made = []
+        for step, theta, address, state in self._kept:
+            if self._address_of is not None:
+                address = self._address_of(step)
+            # cloned: what was made in inference mode can't be differentiated at
+            made.append(Moment(step, theta.clone(), address, state))
+        return made
 
     def healthy(self) -> Tensor:
         """Give the oldest theta, from before things went wrong."""
-        return self._kept[0].theta
+        return self.moments[0].theta
 
     def save(self, path: Path, tasks: Task, about: Mapping[str, Any]) -> None:
         """Write the moments and the batch of the last of them.

@@ -21,22 +21,21 @@ from torch.optim.lr_scheduler import (
 from metabench.clip import check_limits, clipped
 from metabench.misuse import Misuse, unknown
 
-# Fused: one kernel for a flat theta.
-OPTIMIZERS: dict[str, Callable[[list[Tensor], Outer], Optimizer]] = {
-    "sgd": lambda of, outer: torch.optim.SGD(
-        of, outer.rate, weight_decay=outer.weight_decay, fused=True
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": lambda of, outer, **how: torch.optim.SGD(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
-    "momentum": lambda of, outer: torch.optim.SGD(
-        of, outer.rate, momentum=outer.momentum, weight_decay=outer.weight_decay, fused=True
+    "momentum": lambda of, outer, **how: torch.optim.SGD(
+        of, outer.rate, momentum=outer.momentum, weight_decay=outer.weight_decay, **how
     ),
-    "adam": lambda of, outer: torch.optim.Adam(
-        of, outer.rate, weight_decay=outer.weight_decay, fused=True
+    "adam": lambda of, outer, **how: torch.optim.Adam(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
-    "adamw": lambda of, outer: torch.optim.AdamW(
-        of, outer.rate, weight_decay=outer.weight_decay, fused=True
+    "adamw": lambda of, outer, **how: torch.optim.AdamW(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
-    "rmsprop": lambda of, outer: torch.optim.RMSprop(
-        of, outer.rate, weight_decay=outer.weight_decay
+    "rmsprop": lambda of, outer, fused=False, **how: torch.optim.RMSprop(  # which has no such
+        of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
 }
 SCHEDULES = ("constant", "step", "cosine")
@@ -97,9 +96,13 @@ class Outer:
         """Clip one gradient `(Q,)` or each of several `(T, Q)`."""
         return clipped(gradients, self.clip_norm, self.clip_value)
 
-    def optimiser(self, theta: Tensor) -> Optimizer:
-        """Make torch's optimiser of theta `(Q,)`."""
-        return OPTIMIZERS[self.optimizer]([theta], self)
+    def optimiser(self, theta: Tensor, differentiable: bool = False) -> Optimizer:
+        """Make torch's optimiser of theta `(Q,)`.
+
+        It is fused, one kernel for a flat theta, or differentiable: operations that can be traced.
+        """
+        how = {"differentiable": True} if differentiable else {"fused": True}
+        return OPTIMIZERS[self.optimizer]([theta], self, **how)
 
     def scheduler(self, optimiser: Optimizer, steps: int) -> LRScheduler | None:
         """Make torch's schedule over `steps` outer steps; None where the rate never changes."""

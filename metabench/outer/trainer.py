@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Estimator
 from metabench.blackbox import BlackBox
-from metabench.engine import MANY, ONE, by_count, fast
-from metabench.lift import Lift
 from metabench.outer import autopsy
+from metabench.outer.batch import Batch
 from metabench.outer.feed import Feed, split
+from metabench.outer.gradients import batches
 from metabench.outer.move import Mover
 from metabench.outer.recorder import Ring
 from metabench.outer.settings import Outer
+from metabench.outer.stride import Stride, stride_of
 from metabench.problem import Task
 from metabench.rows import Row
 from metabench.stats import Estimate, Interval
@@ -30,9 +30,8 @@ from metabench.subject import Subject
 
 WINDOW = 100  # steps whose median norm a meta-gradient is held against
 REFRESHED = 20  # steps after which that median is taken anew
-
-# theta, tasks -> means: meta-gradient (Q,), loss (), |g| (), what was shown of running averages
-Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor, Tensor]]
+# Settings of an outer loop that a step, as a function of theta, tasks and the rate, doesn't see.
+APART = {"rate", "schedule", "warmup", "period", "factor", "epoch", "held_out", "explode"}
 
 
 class Entry(NamedTuple):
@@ -40,7 +39,7 @@ class Entry(NamedTuple):
 
     loss: float  # mean outer loss of its tasks, at the theta it began from
     norm: float  # |g| of the mean meta-gradient, before clipping
-    clipped: float  # 1 if clipping changed the mean, else 0
+    clipped: float  # 1 if clipping changed the mean, or a task's own gradient, else 0
     rate: float  # outer rate
     seconds: float  # sampling included
 
@@ -81,21 +80,22 @@ class Trainer:
         aside = subject.algorithm.aside(subject.problem)
         layout = subject.problem.layouts.theta
         self._mover = Mover(subject.theta, layout, outer, steps, aside)
-        self._algorithm = subject.algorithm  # as it is in the epoch of `_means`
-        self._means: Means | None = None
+        self._algorithm = subject.algorithm  # as it is in the epoch of `_stride`
+        self._stride: Stride | None = None
+        self._usual = math.inf  # median |g| of recent steps
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
     def again(self, seed: int, outer: Outer | None = None) -> Trainer:
         """Begin anew on the tasks of another seed, with what was traced or compiled already.
 
-        Another outer loop may move theta otherwise; what it clips of which batch decides whether
-        anything is traced anew.
+        Of another outer loop, rates and schedules are taken over as they are; what else of a step
+        differs is traced or compiled anew.
         """
         outer = outer or self.outer
         other = Trainer(self.subject, outer, self.steps, seed, self._validation)
         other._losses = self._losses
-        if _traced(outer) == _traced(self.outer):
-            other._means = self._means
+        if _alike(outer, self.outer):
+            other._stride, other._algorithm = self._stride, self._algorithm
         return other
 
     @property
@@ -119,20 +119,18 @@ class Trainer:
     def advance(self) -> bool:
         """Take one outer step; False, and theta stays, where its meta-gradient can't be used."""
         begun = time.perf_counter()
-        tasks = self._feed(self.step, self.steps)
-        theta = self.theta
-        gradient, lost, length, shown = self._means_for(tasks)(theta, tasks)
-        loss, norm = float(lost), float(length)
-        self.ring.add(self.step, theta)
-        kind = autopsy.unusable(norm, self._usual(), self.outer.explode)
+        step = self.step
+        batch = self._feed(step, self.steps)
+        if self._stride is None or step % self.outer.epoch == 0:
+            self._stride = self._stride_for(batch)
+        loss, norm, move = self._stride(step, batch, self._mover, self.ring)
+        if step % REFRESHED == 0:
+            self._usual = usual(self.log)
+        kind = autopsy.unusable(norm, self._usual, self.outer.explode)
         if kind:
-            self.failure = Failure(self.step, kind, norm, tasks)
+            self.failure = Failure(step, kind, norm, batch.tasks)
             return False
-        cut = gradient
-        if self.outer.clips and not self.outer.clip_tasks:
-            cut = self.outer.clipped(gradient)
-        rate = self._mover(cut, shown)
-        clipped = float(cut is not gradient and not torch.equal(cut, gradient))
+        rate, clipped = move()
         self.log.append(Entry(loss, norm, clipped, rate, time.perf_counter() - begun))
         return True
 
@@ -191,98 +189,28 @@ class Trainer:
         """Go on where `state` was taken."""
         self._mover.restore(tensors, plain)
         self.log = [Entry(*line) for line in tensors["log"].tolist()]
+        self._usual = usual(self.log[: self.step - self.step % REFRESHED])
 
-    def _means_for(self, tasks: Task) -> Means:
-        """Give what this step applies, made anew where the algorithm is another in this epoch."""
-        if self._means is None or self.step % self.outer.epoch == 0:
-            now = self.now
-            if self._means is None or now.algorithm != self._algorithm:
-                self._algorithm = now.algorithm
-                self._means = means_of(now, self.outer, tasks, self.steps)
-        return self._means
-
-    def _usual(self) -> float:
-        """Give the median |g| of recent steps; infinite while there are too few."""
-        end = self.step - self.step % REFRESHED
-        if end < REFRESHED:
-            return math.inf
-        if end != self._median[0]:
-            recent = self.log[max(end - WINDOW, 0) : end]
-            self._median = end, statistics.median(entry.norm for entry in recent)
-        return self._median[1]
-
-    _median: tuple[int, float] = (0, math.inf)
+    def _stride_for(self, batch: Batch) -> Stride:
+        """Give how this step is taken, made anew where the algorithm is another in this epoch."""
+        now = self.now
+        if self._stride is not None and now.algorithm == self._algorithm:
+            return self._stride
+        self._algorithm = now.algorithm
+        return stride_of(batches(now, self.outer, batch.tasks, self.steps), self._mover)
 
 
-def means_of(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Means:
-    """Make the function that a training of so many steps applies: mean gradient, mean loss, |g|.
-
-    Which engine, is chosen once and by their number: a compiled function rounds otherwise, and a
-    training that was killed must go on to the same numbers.
-    """
-    problem, algorithm = subject.problem, subject.algorithm
-    still = _still(subject)
-
-    def mean(
-        gradients: Tensor, losses: Tensor, shown: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        gradients = gradients if still is None else gradients * still
-        gradient = (outer.clipped(gradients) if outer.clip_tasks else gradients).mean(0)
-        return gradient, losses.mean(), gradient.norm(), shown.mean(0)
-
-    if isinstance(algorithm, BlackBox) and algorithm.batched:
-
-        def estimated(theta: Tensor, tasks: Task) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            found = algorithm.estimate(problem, theta, tasks)
-            return mean(found.grad[None], found.loss[None], theta.new_zeros(1, 0))
-
-        return estimated
-    chosen, lift = subject.settled(tasks)
-    lift = pinned(lift, stretch(algorithm, outer, steps))
-
-    def one(theta: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        found = chosen(problem, theta, task)
-        return found.grad, found.loss, found.notes.get("shown", theta.new_zeros(0))
-
-    if lift.how == "loop" or outer.batch > lift.chunk:
-        apart = lift.per_task(one)
-        return lambda theta, tasks: mean(*apart(theta, tasks))
-    together = replace(lift, engine="eager").per_task(one)
-    whole: Means = fast(lambda theta, tasks: mean(*together(theta, tasks)), lift.engine)
-    return whole
+def usual(log: Sequence[Entry]) -> float:
+    """Give the median |g| of the last steps; infinite while there are too few."""
+    if len(log) < REFRESHED:
+        return math.inf
+    return statistics.median(entry.norm for entry in log[-WINDOW:])
 
 
-def _traced(outer: Outer) -> tuple[object, ...]:
-    """Give those settings of an outer loop that its mean meta-gradient depends on."""
-    limits = (outer.clip_norm, outer.clip_value) if outer.clip_tasks else ()
-    return outer.batch, outer.clip_tasks, limits
-
-
-def _still(subject: Subject) -> Tensor | None:
-    """Give 0 for each number of theta that is a running average, 1 for the rest, `(Q,)`, or None.
-
-    No gradient moves an average, so none of it counts in a norm or is clipped.
-    """
-    averages = subject.algorithm.aside(subject.problem).averages
-    if not averages:
-        return None
-    moved = torch.ones_like(subject.theta)
-    for name, part in subject.problem.layouts.theta.segments():
-        if name in averages:
-            moved[part] = 0
-    return moved
-
-
-def stretch(algorithm: Estimator, outer: Outer, steps: int) -> int:
-    """Give the steps for which one meta-gradient is applied: an epoch, where it is annealed."""
-    return steps if algorithm.at_epoch(1) == algorithm else min(outer.epoch, steps)
-
-
-def pinned(lift: Lift, steps: int, before: str = "") -> Lift:
-    """Choose the engine, if that is left to `auto`: as before, or by the number of outer steps."""
-    if lift.engine != "auto":
-        return lift
-    return replace(lift, engine=before or by_count(steps, ONE if lift.how == "loop" else MANY))
+def _alike(one: Outer, other: Outer) -> bool:
+    """Whether a step of both is the same function of theta, tasks and the outer rate."""
+    names = {field.name for field in fields(Outer)} - APART
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def log_of(trainer: Trainer) -> NDArray[np.float64]:

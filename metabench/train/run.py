@@ -16,8 +16,9 @@ from metabench.cell import Cell
 from metabench.console import print_findings, progress
 from metabench.families.family import Family
 from metabench.misuse import Misuse
+from metabench.outer.gradients import pinned, stretch
 from metabench.outer.settings import Outer
-from metabench.outer.trainer import Trainer, pinned, stretch
+from metabench.outer.trainer import Trainer
 from metabench.probes.probe import Probe, Progress
 from metabench.probes.verify import Verify
 from metabench.rows import Row

@@ -1,0 +1,237 @@
+"""Is a step that is compiled as a whole the step that torch's optimiser takes apart from it?"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from metabench import engine
+from metabench.algorithms.alpha_maml import AlphaMAML
+from metabench.algorithms.maml import MAML
+from metabench.algorithms.mamlpp import MAMLPP
+from metabench.cli import main
+from metabench.families.quadratic import Quadratic
+from metabench.lift import Lift
+from metabench.outer.feed import Feed
+from metabench.outer.gradients import batches
+from metabench.outer.move import Mover
+from metabench.outer.settings import OPTIMIZERS, Outer
+from metabench.outer.stride import AtOnce, InParts, whole_step
+from metabench.outer.trainer import Trainer
+from metabench.steps.sgd import SGD
+from metabench.subject import Subject
+
+# torch's own, of its compiler
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def subject(how="compile", algorithm=None, dtype=torch.float64):
+    family = Quadratic(dim=4)
+    theta = family.theta(0).to(dtype)
+    algorithm = algorithm or MAML(2, SGD(0.1))
+    return Subject(family.problem(), family.sample, algorithm, theta, Lift(engine=how))
+
+
+def trained(of, outer, steps, total=20):
+    trainer = Trainer(of, outer, total)
+    while trainer.step < steps:
+        assert trainer.advance()
+    return trainer
+
+
+def close(one, other, tolerance):
+    """Compare all that the next step depends on."""
+    (tensors, plain), (others, plain_too) = one.state(), other.state()
+    assert plain == plain_too
+    assert tensors.keys() == others.keys()
+    for name in tensors.keys() - {"log"}:
+        torch.testing.assert_close(tensors[name], others[name], rtol=tolerance, atol=tolerance)
+    for mine, theirs in zip(one.log, other.log, strict=True):
+        assert mine[:4] == pytest.approx(theirs[:4], rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("clips", [{}, {"clip_norm": 0.3}, {"clip_value": 0.05},
+                                   {"clip_norm": 0.2, "clip_tasks": True}])  # fmt: skip
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
+    of = subject()
+    outer = Outer(name, rate=0.03, batch=3, weight_decay=0.1, momentum=0.8, held_out=4, **clips)
+    feed = Feed(of, 0, outer.batch)
+    parts = batches(replace(of, lift=Lift(engine="eager")), outer, feed(0, 1).tasks, 9)
+    movers = [Mover(of.theta, of.problem.layouts.theta, outer, 9, of.algorithm.aside(of.problem))
+              for _ in range(2)]  # fmt: skip
+    apart, ring = InParts(parts), Trainer(of, outer, 9).ring
+
+    for step in range(6):
+        batch = feed(step, 9)
+        loss, norm, move = apart(step, batch, movers[0], ring)
+        rate, clipped = move()
+        if step == 0:
+            apart(0, batch, movers[1], ring)[-1]()
+            continue
+        whole = whole_step(parts, movers[1].slots, batch.drawn.form)
+        told, *held = whole(movers[1].held, torch.tensor(0.03, dtype=torch.float64), batch.rows)
+        movers[1].put(held)
+        assert told.tolist() == pytest.approx([loss, norm, clipped])
+
+    assert (rate, clipped) == (pytest.approx(0.03), bool(clips))
+    (one, plain), (other, plain_too) = (mover.state() for mover in movers)
+    assert plain == plain_too
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 3, "clip_norm": 0.3}])
+def test_a_compiled_training_is_the_eager_one_to_round_off(settings):
+    outer = Outer(rate=0.05, batch=3, held_out=4, **settings)
+
+    fast, plain = (trained(subject(how), outer, 9) for how in ("compile", "eager"))
+
+    assert isinstance(fast._stride, AtOnce)
+    close(fast, plain, 1e-9)
+
+
+def test_a_small_gradient_beside_a_large_theta_moves_it_as_far_as_torch_does():
+    outer = Outer("sgd", rate=1e4, batch=3, held_out=4, clip_norm=1e-5)
+    family = Quadratic(dim=4)
+    of = replace(subject("eager"), theta=family.theta(0).float() * 1e-3 + 8)
+    feed = Feed(of, 0, 3)
+    parts = batches(of, outer, feed(0, 1).tasks, 9)
+
+    told, theta = whole_step(parts, (), feed(1, 9).drawn.form)(
+        [of.theta], torch.tensor(1e4, dtype=torch.float64), feed(1, 9).rows
+    )
+
+    gradient = parts.means()(of.theta, feed(1, 9).tasks)[0]
+    assert told[2] == 1
+    torch.testing.assert_close(theta, of.theta - 1e4 * gradient, rtol=2e-7, atol=0)
+
+
+def test_adam_corrects_its_bias_in_float64_though_theta_is_float32():
+    outer = Outer(rate=0.05, batch=3, held_out=4)
+
+    fast, plain = (trained(subject(how, dtype=torch.float32), outer, 4)
+                   for how in ("compile", "eager"))  # fmt: skip
+
+    moved = plain.theta - plain.subject.theta
+    # 1 - 0.999^2 in float32 is off by 3e-5: that would move theta by as much
+    assert float((fast.theta - plain.theta).norm() / moved.norm()) < 3e-6
+
+
+def test_looking_at_theta_on_the_way_and_going_on_elsewhere_leave_the_bits():
+    outer = Outer(rate=0.05, batch=3, held_out=4, schedule="step", period=4)
+    straight = trained(subject(), outer, 12)
+
+    looked = trained(subject(), outer, 5)
+    torch.func.grad(lambda theta: (theta**2).sum())(looked.theta)  # no inference tensor
+    elsewhere = Trainer(subject(), outer, 20)
+    elsewhere.restore(*copy.deepcopy(looked.state()))
+    for trainer in (looked, elsewhere):
+        while trainer.step < 12:
+            assert trainer.advance()
+        assert torch.equal(trainer.theta, straight.theta)
+
+
+def test_a_step_that_fails_leaves_theta_and_what_the_autopsy_needs():
+    outer = Outer("sgd", rate=1e200, batch=3, held_out=4, explode=math.inf)
+    trainer = Trainer(subject(), outer, 20)
+    before = trainer.theta.clone()
+
+    while trainer.advance():
+        before = trainer.theta.clone()
+
+    assert trainer.failure.kind == "diverged"
+    assert torch.equal(trainer.theta, before)
+    assert torch.equal(trainer.ring.moments[-1].theta, before)
+    assert {row.quantity for row in trainer.examine()} == {"stopped", "began"}
+
+
+def test_rates_and_schedules_share_one_compiled_step_and_nothing_else_does(monkeypatch):
+    outer = Outer(rate=0.05, batch=3, held_out=4)
+    first = trained(subject(), outer, 3)
+
+    other = first.again(1, replace(outer, rate=0.01, schedule="cosine"))
+    clipped = first.again(1, replace(outer, clip_norm=0.1))
+    assert clipped._stride is None
+    monkeypatch.setattr(engine, "compiled", None)  # nothing is compiled any more
+    while other.step < 6:
+        assert other.advance()
+
+    assert other._stride is first._stride
+    plain = trained(subject("eager"), outer, 0).again(1, replace(outer, rate=0.01,
+                                                                 schedule="cosine"))  # fmt: skip
+    while plain.step < 6:
+        assert plain.advance()
+    close(other, plain, 1e-9)
+
+
+def test_training_again_starts_from_the_first_epochs_algorithm():
+    algorithm = MAMLPP(steps=2, step=SGD(0.1), loss_epochs=3, learned_rates=False,
+                       per_step_norms=False)  # fmt: skip
+    outer = Outer("sgd", rate=0.05, batch=3, epoch=2, held_out=4)
+    first = trained(subject("eager", algorithm), outer, 7)
+
+    again = first.again(0)
+    while again.step < 7:
+        assert again.advance()
+
+    assert torch.equal(again.theta, first.theta)
+
+
+def test_what_moves_by_rules_of_its_own_is_taken_in_parts():
+    trainer = trained(subject(algorithm=AlphaMAML(steps=1)), Outer(batch=3, held_out=4), 2)
+
+    assert isinstance(trainer._stride, InParts)
+
+
+def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(engine, "compiled", refuse)
+    outer = Outer(rate=0.05, batch=3, held_out=4)
+
+    with pytest.warns(RuntimeWarning, match="could not compile .* no C\\+\\+ compiler") as said:
+        trainer = trained(subject(), outer, 5)
+
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        close(trainer, trained(subject("eager"), outer, 5), 1e-12)
+
+
+def test_batches_of_another_shape_are_compiled_apart():
+    outer = Outer(rate=0.05, batch=2, held_out=4)
+    families = [Quadratic(dim=4, shots=shots) for shots in (3, 2)]
+    of = Subject(families[0].problem(), families[0].sample, MAML(1), families[0].theta(0))
+    feeds = [Feed(replace(of, sample=family.sample), 0, 2) for family in families]
+    trainers = [Trainer(replace(of, lift=Lift(engine=how)), outer, 9)
+                for how in ("compile", "eager")]  # fmt: skip
+
+    for trainer in trainers:
+        trainer._feed = lambda step, last: feeds[step % 2](step, last)
+        while trainer.step < 7:
+            assert trainer.advance()
+
+    assert len(trainers[0]._stride._made) == 2
+    close(*trainers, 1e-9)
+
+
+def test_the_command_trains_compiled_as_it_does_eagerly(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for how in ("compile", "eager"):
+        result = CliRunner().invoke(main, [
+            "train", "--family", "quadratic", "--steps", "6", "--set", "outer.held_out=16",
+            "--set", f"lift.engine={how}", "--quiet", "--save", f"{how}.safetensors",
+        ])  # fmt: skip
+        assert result.exit_code == 0, result.output
+
+    fast, plain = (load_file(f"{how}.safetensors")["phi"] for how in ("compile", "eager"))
+    torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
