@@ -171,8 +171,14 @@ def test_half_precision_inside_the_model_is_found(dtype):
     checks, findings = of_dtype(dtype)
 
     assert checks["resolution"].status == "coarse"
-    assert findings[0].level == "critical"
-    assert any("autocast" in finding.repair for finding in findings)
+    assert [(each.name, each.level) for each in findings if each.level != "info"] == [
+        ("check_resolution", "critical"),
+        ("check_vmap_against_a_loop", "warning"),
+        ("check_finite_differences", "warning"),
+        ("check_hessian_symmetry", "warning"),
+    ]
+    assert "autocast" in findings[0].repair
+    assert not any("is wrong" in each.claim for each in findings)
 
 
 def test_half_precision_is_found_where_the_meta_gradient_is_zero_and_not_invented_there():
@@ -192,9 +198,12 @@ def test_half_precision_is_found_where_the_meta_gradient_is_zero_and_not_invente
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_single_precision_is_not_called_half(dtype):
-    checks, _ = of_dtype(dtype)
+    checks, findings = of_dtype(dtype)
 
     assert "resolution" not in checks
+    assert {each.level for each in findings} == {"info"}
+    told = [each.claim for each in findings if "computed in float32" in each.claim]
+    assert len(told) == (dtype is torch.float32)
 
 
 def test_a_loss_too_steep_for_thetas_digits_is_not_called_half_precision():

@@ -9,6 +9,10 @@ BAD = (
     "unsolved", "misreported",
 )  # fmt: skip
 MOST = 3  # layers that a sentence names
+SINGLE = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of torch's
+# fused norms is 5e-4
+DIFFERENCES = "finite differences"
+ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); or write "
     "the norms out: net = metabench.safe_norms(net)."
@@ -20,8 +24,16 @@ def diagnose(table: Rows) -> list[Finding]:
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
-    findings = [_wrong(row, fused, layers) for row in checks if row.status in BAD]
-    findings += _in_layers(checks, layers)
+    bad = [row for row in checks if row.status in BAD]
+    single = [row for row in bad if row.of in ROUNDED and (row.value or 1) <= SINGLE and not fused]
+    half = any(row.status == "coarse" for row in bad) and not fused
+    findings = [
+        _rounded(row) if half and row.of in (*ROUNDED, DIFFERENCES) else _wrong(row, fused, layers)
+        for row in bad
+        if row not in single or half
+    ]
+    findings += _single(single) if single and not half else []
+    findings += [] if half else _in_layers(checks, layers)
     zero = from_table(table, "zero", of=None)
     saddles = [row for row in from_table(table, "curvature", of=None) if row.status != "ok"]
     findings += [_saddle(row, zero) for row in saddles]
@@ -36,13 +48,34 @@ def diagnose(table: Rows) -> list[Finding]:
 def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
     claim, repair, level = _words(row)
     claim += _where([each for each in layers if each.of == row.of])
-    if fused and row.of in ("finite differences", "vmap against a loop", "Hessian symmetry"):
+    if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
         repair = SAFE
         level = "critical"
-    name = "check_" + row.of.lower().replace(" ", "_")
-    return Finding(name, level, claim, repair, (row, *fused))
+    return Finding(_name(row), level, claim, repair, (row, *fused))
+
+
+def _name(row: Row) -> str:
+    return "check_" + row.of.lower().replace(" ", "_")
+
+
+def _rounded(row: Row) -> Finding:
+    """Say of a check that fails where the loss was found to be of half precision."""
+    claim = f"Off by {row.value or 0:.2g} in {row.of}, of which half precision, told beside this, "
+    claim += "may be all."
+    repair = "Keep the loss in float32, then verify again: until then this check can't judge."
+    return Finding(_name(row), "warning", claim, repair, (row,))
+
+
+def _single(rows: list[Row]) -> list[Finding]:
+    claim = (
+        "Some of the loss is computed in float32, whatever theta's dtype is: "
+        + " and ".join(f"{row.of} ({row.value or 0:.2g})" for row in rows)
+        + f" {'agrees' if len(rows) == 1 else 'agree'} to its rounding, not to float64's."
+    )
+    repair = "Nothing while you train in float32; before --dtype float64, look for .float()."
+    return [Finding("single", "info", claim, repair, tuple(rows))]
 
 
 def _where(layers: list[Row]) -> str:
@@ -146,7 +179,7 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
     open_ = [
         row
         for row in from_table(table, "check", of=None)
-        if row.of == "finite differences" and row.value is None
+        if row.of == DIFFERENCES and row.value is None
     ]
     if not (hidden and open_ and fused):
         return []
@@ -189,7 +222,8 @@ def _held(checks: list[Row]) -> list[Finding]:
         return []
     claim = f"Checked first, in float64: {', '.join(row.of for row in held)} hold."
     rough = [row for row in checks if row.status == "approximate"]
-    open_ = [f"{row.of} ({row.status})" for row in checks if row not in [*held, *rough]]
+    told = [*held, *rough, *(row for row in checks if row.status in BAD)]
+    open_ = [f"{row.of} ({row.status})" for row in checks if row not in told]
     claim += f" Not checked: {', '.join(open_)}." if open_ else ""
     for row in rough:
         claim += (
