@@ -139,6 +139,20 @@ def test_looking_at_theta_on_the_way_and_going_on_elsewhere_leave_the_bits():
         assert torch.equal(trainer.theta, straight.theta)
 
 
+def test_the_order_in_which_a_file_keeps_the_optimisers_tensors_is_nothing_to_a_compiled_step():
+    outer = Outer(rate=0.05, batch=3, held_out=4)
+    first = trained(subject(), outer, 5)
+    tensors, plain = copy.deepcopy(first.state())
+
+    other = first.again(0)
+    other.restore(dict(reversed(tensors.items())), plain)
+    for trainer in (first, other):
+        while trainer.step < 9:
+            assert trainer.advance()
+
+    assert torch.equal(other.theta, first.theta)
+
+
 def test_a_step_that_fails_leaves_theta_and_what_the_autopsy_needs():
     outer = Outer("sgd", rate=1e200, batch=3, held_out=4, explode=math.inf)
     trainer = Trainer(subject(), outer, 20)

@@ -60,9 +60,12 @@ class Mover:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Name the tensors that the optimiser keeps; none before its first step."""
+        """Name the tensors that the optimiser keeps, in one order whatever a file's is.
+
+        There are none before its first step.
+        """
         state = self._optimiser.state.get(self._theta, {})
-        return tuple(name for name, slot in state.items() if isinstance(slot, Tensor))
+        return tuple(sorted(name for name, slot in state.items() if isinstance(slot, Tensor)))
 
     @property
     def held(self) -> Held:
