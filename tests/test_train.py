@@ -183,17 +183,17 @@ def test_batches_keep_the_form_of_what_was_drawn():
     task = Task({"x": x, "more": [x, x.double() + 1]}, (x, (x, ())), x.long())
     drawn = Drawn(task, 4)
 
-    (first, second, third) = drawn.tasks
+    cut = first, second, third = [drawn.tasks(number) for number in range(3)]
 
     assert torch.equal(second.support["more"][1], x[4:8].double() + 1)
     assert torch.equal(third.query[1][0], x[8:])
     assert second.query[1][1] == ()
     assert torch.equal(first.noise, x[:4].long())
-    for batch, rows in zip(drawn.tasks, drawn.rows, strict=True):
-        packed = drawn.form.tasks(rows)
+    for number, rows in enumerate(drawn.rows):
+        packed = drawn.tasks(number)  # from rows, once they were asked for
         assert [row.dtype for row in rows] == [torch.float32, torch.float64, torch.int64]
-        assert tree_structure(packed) == tree_structure(batch)
-        assert all(map(torch.equal, tree_leaves(packed), tree_leaves(batch)))
+        assert tree_structure(packed) == tree_structure(cut[number])
+        assert all(map(torch.equal, tree_leaves(packed), tree_leaves(cut[number])))
 
 
 def test_held_out_tasks_are_never_trained_on():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 # The pytrees that torch.func itself accepts; torch has no public name for these yet.
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from metabench.problem import Task
 
@@ -48,37 +48,29 @@ class Drawn:
     def __init__(self, tasks: Task, size: int) -> None:
         """Cut nothing yet."""
         self._tasks, self._size = tasks, size
-        self._leaves, self._tree = tree_flatten(tasks)
+        self._cut: list[Task] = []
+        leaves, tree = tree_flatten(tasks)
+        self.bytes = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
+        self._count = len(leaves[0]) // size
+        self.form = _form(leaves, tree, size)
 
-    @property
-    def bytes(self) -> int:
-        """What they take [bytes]."""
-        return sum(leaf.numel() * leaf.element_size() for leaf in self._leaves)
-
-    @cached_property
-    def tasks(self) -> list[Task]:
-        """Give each batch as it was drawn, `(B, ...)`."""
-        cut: list[Task] = _apart(self._tasks, self._size, len(self._leaves[0]) // self._size)
-        return cut
-
-    @cached_property
-    def form(self) -> Form:
-        """Say what is where in `rows`."""
-        ends: dict[torch.dtype, int] = {}
-        places = []
-        for leaf in self._leaves:
-            start = ends.setdefault(leaf.dtype, 0)
-            shape = torch.Size((self._size, *leaf.shape[1:]))
-            places.append(Place(leaf.dtype, list(ends).index(leaf.dtype), start, shape))
-            ends[leaf.dtype] += shape.numel()
-        return Form(self._tree, tuple(places))
+    def tasks(self, number: int) -> Task:
+        """Give a batch as it was drawn, `(B, ...)`."""
+        if "rows" in vars(self):
+            return self.form.tasks(self.rows[number])
+        self._cut = self._cut or _apart(self._tasks, self._size, self._count)
+        return self._cut[number]
 
     @cached_property
     def rows(self) -> list[Rows]:
-        """Give each batch in as few tensors as can be: each one more costs a small step."""
+        """Give each batch in as few tensors as can be: each one more costs a small step.
+
+        Once this was asked for, the tasks are held as rows alone.
+        """
         parts: dict[torch.dtype, list[Tensor]] = {}
-        for leaf, place in zip(self._leaves, self.form.places, strict=True):
+        for leaf, place in zip(tree_leaves(self._tasks), self.form.places, strict=True):
             parts.setdefault(leaf.dtype, []).append(leaf.reshape(-1, place.shape.numel()))
+        self._tasks, self._cut = Task((), ()), []
         return list(zip(*(torch.cat(each, 1).unbind() for each in parts.values()), strict=True))
 
 
@@ -91,12 +83,24 @@ class Batch(NamedTuple):
     @property
     def tasks(self) -> Task:
         """Give them as they were drawn, `(B, ...)`."""
-        return self.drawn.tasks[self.number]
+        return self.drawn.tasks(self.number)
 
     @property
     def rows(self) -> Rows:
         """Give them as `drawn.form` says."""
         return self.drawn.rows[self.number]
+
+
+def _form(leaves: Sequence[Tensor], tree: TreeSpec, size: int) -> Form:
+    """Say what is where in a batch's rows."""
+    ends: dict[torch.dtype, int] = {}
+    places = []
+    for leaf in leaves:
+        start = ends.setdefault(leaf.dtype, 0)
+        shape = torch.Size((size, *leaf.shape[1:]))
+        places.append(Place(leaf.dtype, list(ends).index(leaf.dtype), start, shape))
+        ends[leaf.dtype] += shape.numel()
+    return Form(tree, tuple(places))
 
 
 def _apart(tree: Any, size: int, count: int) -> list[Any]:

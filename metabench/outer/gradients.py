@@ -74,7 +74,8 @@ class Batches:
         cut = mean if self.outer.clip_tasks else self.outer.clipped(mean)
         changed = losses.new_zeros(())
         if self.outer.clips:
-            changed = ((each != gradients).any() | (cut != mean).any()).to(losses.dtype)
+            differ = each != gradients if self.outer.clip_tasks else cut != mean
+            changed = differ.any().to(losses.dtype)
         return cut, torch.stack([losses.mean(), mean.norm(), changed]), shown.mean(0)
 
 

@@ -84,11 +84,12 @@ class Mover:
     def _tell(self) -> None:
         if self._put is None:
             return
-        (theta, *slots), self._put = self._put, None
+        theta, *slots = self._put
         self._theta.data.copy_(theta)
         state = self._optimiser.state.get(self._theta, {})
         for name, slot in zip(self.slots, slots, strict=True):
             state[name].copy_(slot)
+        self._put = None  # last: an interrupt before it loses nothing
 
     @property
     def rate(self) -> float:
@@ -164,5 +165,7 @@ class Mover:
         self._optimiser.load_state_dict(held)
         if self._scheduler is not None:
             self._scheduler.load_state_dict(plain["schedule"])
+            # Torch's scheduler warns where its optimiser never stepped in this process.
+            self._optimiser._opt_called = True  # type: ignore[attr-defined]
         along = tensors.get("along")
         self._along = None if along is None else along.to(self._theta)

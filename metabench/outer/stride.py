@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from metabench.engine import Fixed, fixed
-from metabench.outer.batch import Batch, Drawn, Form, Rows
+from metabench.outer.batch import Batch, Form, Rows
 from metabench.outer.gradients import Batches
 from metabench.outer.lean import bare_step
 from metabench.outer.move import Held, Mover
 from metabench.outer.recorder import Ring
+from metabench.outer.settings import Outer
 
 # What an outer step found ahead of its move: mean outer loss of its tasks, |g| of the mean
 # meta-gradient before clipping; and the move, which gives the outer rate, and 1 if clipping cut.
@@ -59,24 +60,25 @@ class AtOnce:
     def __init__(self, batches: Batches) -> None:
         """Compile nothing yet."""
         self._batches = batches
-        self._eager = InParts(replace(batches, lift=replace(batches.lift, engine="eager")))
-        self._made: dict[Form, Fixed | None] = {}  # None where it can't be compiled
-        self._drawn: Drawn | None = None  # of the batch before, all of whose forms are one
+        self._first = InParts(replace(batches, lift=replace(batches.lift, engine="eager")))
+        self._otherwise = InParts(batches)  # where it can't be compiled
+        self._made: dict[Form, Fixed | None] = {}
+        self._form: Form | None = None  # of the batch before: one for all that were drawn together
         self._step: Fixed | None = None
         self._rate, self._rate_given = torch.zeros((), dtype=torch.float64), 0.0
 
     def __call__(self, step: int, batch: Batch, mover: Mover, ring: Ring) -> Seen:
         """Compute where these tasks would move theta; nothing moves yet."""
         if step == 0:  # torch's own step begins the optimiser's state
-            return self._eager(step, batch, mover, ring)
+            return self._first(step, batch, mover, ring)
         rate, held = mover.rate, mover.held
         if rate != self._rate_given:
             self._rate, self._rate_given = torch.tensor(rate, dtype=torch.float64), rate
-        if batch.drawn is not self._drawn:
-            self._drawn, self._step = batch.drawn, self._fitting(batch, mover)
+        if batch.drawn.form is not self._form:
+            self._form, self._step = batch.drawn.form, self._fitting(batch, mover)
         if self._step is None:
-            return self._eager(step, batch, mover, ring)
-        told, *moved = self._step.run((*held, self._rate, *batch.rows))
+            return self._otherwise(step, batch, mover, ring)
+        told, _, *moved = self._step.run((*held, self._rate, *batch.rows))
         loss, norm, clipped = told.tolist()
         ring.keep(step, held[0])
 
@@ -88,40 +90,54 @@ class AtOnce:
 
     def _fitting(self, batch: Batch, mover: Mover) -> Fixed | None:
         """Give the function for batches of this form, compiled at the first of them."""
-        form = batch.drawn.form
-        if form not in self._made:
-            whole = whole_step(self._batches, mover.slots, form)
-            args = mover.held, self._rate, batch.rows
-            self._made[form] = fixed(whole, self._batches.lift.engine, args)
+        form, held, rows, rate = batch.drawn.form, mover.held, batch.rows, self._rate
+        if form in self._made:
+            return self._made[form]
+        means, move = self._batches.means(), moving(self._batches.outer, mover.slots)
+
+        def step(held: Held, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
+            gradient, told, _ = means(held[0], form.tasks(rows))
+            return told, gradient, *move(held, rate, gradient)
+
+        def expected(found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            # Adam makes as much of a gradient that is nothing but round-off as of any other: where
+            # theta goes must follow from the gradient that was found.
+            gradient, told, _ = means(held[0], form.tasks(rows))
+            return told, gradient, *move(held, rate, found[1])
+
+        engine = self._batches.lift.engine
+        self._made[form] = fixed(step, engine, (held, rate, rows), expected)
         return self._made[form]
 
 
-def whole_step(
-    batches: Batches, names: tuple[str, ...], form: Form
-) -> Callable[[Held, Tensor, Rows], tuple[Tensor, ...]]:
-    """Make `(theta and state, outer rate, batch) -> ([loss, |g|, clipped], theta and state)`, flat.
+def moving(
+    outer: Outer, names: tuple[str, ...]
+) -> Callable[[Held, Tensor, Tensor], tuple[Tensor, ...]]:
+    """Make `(theta and state, outer rate, gradient) -> (theta and state)`, by torch's optimiser.
 
-    Torch's optimiser steps at the rate of `outer`, and theta goes the share of that way which the
-    rate of this step is of it: the move of each optimiser is proportional to its rate, which a
-    schedule may thus change without compiling anew.
+    It steps from zero at a rate of 1, and theta goes so much of that way: each optimiser's move is
+    proportional to its rate, which a schedule may thus change without compiling anew.
     """
-    means = batches.means()
-    outer = replace(batches.outer, rate=batches.outer.rate or 1.0)
+    decay, bare = outer.weight_decay, replace(outer, rate=1.0, weight_decay=0.0)
 
-    def step(held: Held, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
-        before, *slots = held
-        theta = before.clone()
-        theta.grad, told, _ = means(before, form.tasks(rows))
-        optimiser = outer.optimiser(theta, differentiable=True)
+    def move(held: Held, rate: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        theta, *slots = held
+        way = torch.zeros_like(theta)
+        way.grad = gradient
+        if decay and outer.optimizer == "adamw":
+            theta = theta * (1 - rate * decay)
+        elif decay:
+            way.grad = gradient + decay * theta
+        optimiser = bare.optimiser(way, differentiable=True)
         # a count of steps as float64, in which Adam's biases are then corrected
         state: dict[str, Any] = {
-            name: slot.clone() if slot.dim() else slot.double()
+            name: slot.clone() if slot.dim() else slot.to(torch.float64, copy=True)
             for name, slot in zip(names, slots, strict=True)
         }
-        optimiser.state[theta] = state
+        optimiser.state[way] = state
         with torch.no_grad():
             bare_step(optimiser)
         after = [state[name].to(slot.dtype) for name, slot in zip(names, slots, strict=True)]
-        return told, before + rate / outer.rate * (theta - before), *after
+        return theta + rate * way, *after
 
-    return step
+    return move

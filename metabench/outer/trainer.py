@@ -190,6 +190,8 @@ class Trainer:
         self._mover.restore(tensors, plain)
         self.log = [Entry(*line) for line in tensors["log"].tolist()]
         self._usual = usual(self.log[: self.step - self.step % REFRESHED])
+        if self.now.algorithm != self._algorithm:  # that of another epoch
+            self._stride = None
 
     def _stride_for(self, batch: Batch) -> Stride:
         """Give how this step is taken, made anew where the algorithm is another in this epoch."""

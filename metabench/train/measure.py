@@ -49,7 +49,7 @@ def logged(trainer: Trainer, every: int) -> list[Row]:
             row("gradient_norm", _only(np.median(norm[part])), at=at),
             row("rate", _only(rate[part][-1]), at=at),
         ]
-        if trainer.outer.clips and not trainer.outer.clip_tasks:
+        if trainer.outer.clips:
             rows.append(row("clipped", _only(clipped[part].mean()), at=at))
     rows.append(Row("steps", value=float(len(log))))
     rows.append(row("seconds_a_step", _only(np.median(seconds))))
