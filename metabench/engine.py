@@ -212,5 +212,6 @@ def _expect_same(expected: Sequence[Tensor], found: Sequence[Tensor], exactly: b
             largest = float(a.nan_to_num().abs().max()) if a.numel() else 0.0
             size, off = ((each.nan_to_num() / (largest or 1.0)).norm() for each in (a, a - b))
             same = bool(off <= torch.finfo(a.dtype).eps ** 0.75 * size)
+            same = same and torch.equal(a.isfinite(), b.isfinite())
         if not same:
             raise ArithmeticError("it gives other numbers; does it depend on more than its input?")

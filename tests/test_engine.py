@@ -151,3 +151,11 @@ def test_traced_views_that_change_nothing_are_left_out():
 
     targets = [node.target for node in graph.graph.nodes if node.op == "call_function"]
     assert targets == [torch.ops.aten.mul.Tensor]
+
+
+@pytest.mark.parametrize("lost", [float("nan"), float("inf")])
+def test_a_result_that_loses_a_number_is_not_the_same(lost):
+    right = torch.tensor([1.0, 2.0])
+
+    with pytest.raises(ArithmeticError, match="other numbers"):
+        engine._expect_same([right], [torch.tensor([1.0, lost])], exactly=False)
