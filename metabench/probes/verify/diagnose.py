@@ -25,15 +25,17 @@ def diagnose(table: Rows) -> list[Finding]:
     fused = from_table(table, "fused_norm", of=None)
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
     bad = [row for row in checks if row.status in BAD]
-    single = [row for row in bad if row.of in ROUNDED and (row.value or 1) <= SINGLE and not fused]
     half = any(row.status == "coarse" for row in bad) and not fused
+    doubted = (*ROUNDED, DIFFERENCES) if half else ()
+    layers = [row for row in layers if row.of not in doubted]
+    single = [] if half or fused else [row for row in bad if row.of in ROUNDED and _faint(row)]
     findings = [
-        _rounded(row) if half and row.of in (*ROUNDED, DIFFERENCES) else _wrong(row, fused, layers)
+        _rounded(row) if row.of in doubted else _wrong(row, fused, layers)
         for row in bad
-        if row not in single or half
+        if row not in single
     ]
-    findings += _single(single) if single and not half else []
-    findings += [] if half else _in_layers(checks, layers)
+    findings += _single(single) if single else []
+    findings += _in_layers(checks, layers)
     zero = from_table(table, "zero", of=None)
     saddles = [row for row in from_table(table, "curvature", of=None) if row.status != "ok"]
     findings += [_saddle(row, zero) for row in saddles]
@@ -58,6 +60,10 @@ def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
 
 def _name(row: Row) -> str:
     return "check_" + row.of.lower().replace(" ", "_")
+
+
+def _faint(row: Row) -> bool:
+    return row.value is not None and row.value <= SINGLE
 
 
 def _rounded(row: Row) -> Finding:
