@@ -34,7 +34,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": lambda of, outer, **how: torch.optim.AdamW(
         of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
-    "rmsprop": lambda of, outer, fused=False, **how: torch.optim.RMSprop(  # which has no such
+    "rmsprop": lambda of, outer, fused=False, **how: torch.optim.RMSprop(  # never fused in torch
         of, outer.rate, weight_decay=outer.weight_decay, **how
     ),
 }
