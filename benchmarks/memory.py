@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import metabench as mb
-from metabench.engine import fast
-from metabench.work import work_of
+from metabench.autodiff.compilation import fast
+from metabench.autodiff.operation_counts import work_of
 
 SHORT, LONG = 1, 50  # K
 STEPS = {"sgd": mb.SGD(INNER_RATE), "adam": mb.Adam(INNER_RATE)}

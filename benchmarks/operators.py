@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import metabench as mb
-from metabench import curvature, nets
-from metabench.lanczos import Ritz, lanczos
-from metabench.layout import Layout
-from metabench.problem import Problem, cast
+from metabench.autodiff import derivatives
+from metabench.linalg.lanczos import Ritz, lanczos
+from metabench.problems import architectures
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Problem, cast
 
 TOP = 5  # eigenvalues, the largest in size
 STEPS = [10, 12, 15, 17, 20, 25, 30, 35, 40, 45, 50, 60, 80, 100]  # of a Lanczos run
@@ -47,7 +48,7 @@ class Fleet(NamedTuple):
 
     def operator(self) -> Callable[[Tensor], Tensor]:
         """Give metabench's products, one graph for all tasks."""
-        return curvature.fleet_hessian(
+        return derivatives.fleet_hessian(
             self.problem.inner_loss, self.phis, self.phis[0], self.data, self.how
         )
 
@@ -224,7 +225,9 @@ def sinusoids(tasks: int) -> Fleet:
     theta = family.theta(0).float()
     drawn = cast(family.sample(mb.Address.fresh(0, tasks), 0), theta)
     name = f"{tasks} sinusoid tasks"
-    return fleet(name, nets.mlp((1, 40, 40, 1)), nn.functional.mse_loss, drawn.support, theta)
+    return fleet(
+        name, architectures.mlp((1, 40, 40, 1)), nn.functional.mse_loss, drawn.support, theta
+    )
 
 
 def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
@@ -233,18 +236,18 @@ def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
     y = torch.arange(examples) % sizes[-1]
     centres = torch.randn(sizes[-1], sizes[0], generator=noise)
     x = centres[y] + torch.randn(examples, sizes[0], generator=noise)
-    net = nets.mlp(sizes)
-    theta = nets.initial(net, 0).float()
+    net = architectures.mlp(sizes)
+    theta = architectures.initial(net, 0).float()
     name = f"one net of {len(theta) / 1000:.0f}k"
     return fleet(name, net, nn.functional.cross_entropy, (x[None], y[None]), theta)
 
 
 def conv4() -> Fleet:
     """One Conv-4 of 32 filters on 25 images of 28x28, batch norm by the batch."""
-    net, noise = nets.conv(4, 32, 5, 28), torch.Generator().manual_seed(0)
+    net, noise = architectures.conv(4, 32, 5, 28), torch.Generator().manual_seed(0)
     x = torch.randn(25, 1, 28, 28, generator=noise)
     data = x[None], (torch.arange(25) % 5)[None]
-    theta = nets.initial(net, 0).float()
+    theta = architectures.initial(net, 0).float()
     return fleet("Conv-4", net, nn.functional.cross_entropy, data, theta)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import metabench as mb
-from metabench import nets
-from metabench.problem import cast
+from metabench.problems import architectures
+from metabench.problems.problem import cast
 
 INNER_RATE = 0.01
 
@@ -33,12 +33,12 @@ def sinusoid(tasks: int) -> Case:
     theta = family.theta(0).float()
     drawn = cast(family.sample(mb.Address.fresh(0, tasks), 0), theta)
     loss = lambda prediction, y: ((prediction - y) ** 2).mean()  # ruff: ignore[lambda-assignment]
-    return _case("sinusoid", nets.mlp((1, 40, 40, 1)), loss, theta, drawn)
+    return _case("sinusoid", architectures.mlp((1, 40, 40, 1)), loss, theta, drawn)
 
 
 def conv4(tasks: int) -> Case:
     """Four blocks of 32 filters with batch norm, 28x28 images, 5 ways, 1 shot, 15 queries."""
-    net = nets.conv(4, 32, 5, 28)
+    net = architectures.conv(4, 32, 5, 28)
     generator = torch.Generator().manual_seed(0)
 
     def images(each: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,9 @@ def conv4(tasks: int) -> Case:
         return x, torch.arange(5).repeat_interleave(each).repeat(tasks, 1)
 
     drawn = mb.Task(images(1), images(15))
-    return _case("conv4", net, functional.cross_entropy, nets.initial(net, 0).float(), drawn)
+    return _case(
+        "conv4", net, functional.cross_entropy, architectures.initial(net, 0).float(), drawn
+    )
 
 
 def _case(name: str, net: nn.Module, loss: Callable, theta: Tensor, tasks: mb.Task) -> Case:

@@ -32,8 +32,8 @@ from operators import DENSITIES, EIGENVALUES, PROBLEMS, TOP, Fleet
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from metabench.lanczos import lanczos
-from metabench.work import work_of
+from metabench.autodiff.operation_counts import work_of
+from metabench.linalg.lanczos import lanczos
 
 ERROR = 1e-3  # of each of the five eigenvalues, relative to the largest
 STEPS = 100  # of a density

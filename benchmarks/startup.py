@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-COMMAND = [sys.executable, "-m", "metabench.cli", "variance", "--algo", "maml"]
+COMMAND = [sys.executable, "-m", "metabench", "variance", "--algo", "maml"]
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ import torch
 from problems import PROBLEMS
 
 import metabench as mb
-from metabench.outer.gradients import batches
-from metabench.outer.trainer import Trainer
+from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.trainer import Trainer
 
 # Steps of a round. Ours draws the tasks of up to 256 steps together: a round holds their draw.
 PER_ROUND = {"rival": 3, "ours": 256}

@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from metabench.cell import Cell
-from metabench.command import build
+from metabench.cli.probe.run import build
+from metabench.measurement.measurement import Cell
 
 # What a kernel may call for its results and arguments without being anything but a kernel.
 PLUMBING = {f"aten::{name}" for name in ("empty", "empty_strided", "as_strided", "resize_")}

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench import plugins
-from metabench.algorithms.algorithm import Algorithm
-from metabench.problem import Address, Problem, Task
-from metabench.steps.adam import Adam
-from metabench.steps.momentum import Momentum
-from metabench.steps.sgd import SGD
+from metabench.algorithms.base import Algorithm
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.momentum import Momentum
+from metabench.algorithms.inner_optimizers.sgd import SGD
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings import registry
 
-ALGORITHMS = sorted(plugins.members("algorithms"))
+ALGORITHMS = sorted(registry.members("algorithms"))
 FAMILIES = sorted(
-    name for name in plugins.members("families") if not plugins.load("families", name).needs
+    name for name in registry.members("families") if not registry.load("families", name).needs
 )
-SOLVERS = sorted(plugins.members("solvers"))
+SOLVERS = sorted(registry.members("solvers"))
 
 STEPS = {
     "sgd": SGD(rate=0.1),
@@ -68,7 +68,7 @@ def one(many: Task, i: int) -> Task:
 
 
 def algorithm(name: str, **settings: object) -> Algorithm:
-    return plugins.load("algorithms", name)(**settings)
+    return registry.load("algorithms", name)(**settings)
 
 
 def fresh(count: int) -> Address:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import metabench as mb
-from metabench.cell import Cell
+from metabench.measurement.measurement import Cell
 from metabench.probes.verify import Verify
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm
-from metabench.problem import Problem, Task
+from metabench.algorithms.base import Algorithm
+from metabench.problems.problem import Problem, Task
 
 
 def adapted(

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.blobs import Blobs
-from metabench.misuse import Misuse
-from metabench.outer.settings import Outer
-from metabench.outer.trainer import Trainer
-from metabench.problem import Address, Problem
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
-from metabench.train.measure import pause
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.trainer import Trainer
+from metabench.problems.problem import Address, Problem
+from metabench.settings.errors import Misuse
+from metabench.training.measure import pause
 
 FAMILY = Blobs(ways=3, shots=4, queries=8, hidden=(5,))
 

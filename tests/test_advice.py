@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
-from metabench.misuse import Misuse
 from metabench.probes.variance import Variance, budget
-from metabench.probes.variance.advice import design
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
-from metabench.twostage import Cost, Plan, best
+from metabench.probes.variance.measure_advice import design
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
+from metabench.stats.two_stage_sampling import Cost, Plan, best
 
 PLAIN = Quadratic(dim=8, shots=3, queries=3)
 TASK, DRAW = 0.03, 0.001  # seconds that the clock of these tests counts

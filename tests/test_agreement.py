@@ -10,7 +10,7 @@ import torch
 
 import metabench as mb
 from metabench.probes.agreement import Agreement, compare
-from metabench.rows import from_table, to_table
+from metabench.records.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.3, shots=3, queries=3)
 QUICK = {"tasks": 16, "at": (1, 10, 60), "budgets": (1, 4), "rounds": 1, "truncate": 3}
@@ -131,7 +131,7 @@ def test_a_pull_that_is_too_weak_is_a_saddle_in_words():
     def loss(phi, theta, data):
         return (bend * phi**2).sum() / 2 + (phi**4).sum() / 4 - phi @ data[1].mean(0)
 
-    from metabench.problem import Layouts
+    from metabench.problems.problem import Layouts
 
     family = mb.Quadratic(dim=2)
     problem = mb.Problem(lambda t: t, loss, loss, Layouts(layout, layout))
@@ -208,7 +208,7 @@ def test_a_black_box_is_withheld_in_words():
 
 
 def test_forgetting_the_path_changes_no_bits():
-    from metabench.inner import FORGET, KEEP, adapt
+    from metabench.algorithms.adapt import FORGET, KEEP, adapt
 
     family = BOWL
     task = mb.Task(*(tuple(leaf[0] for leaf in part) for part in family.sample(

@@ -10,17 +10,17 @@ import torch
 from click.testing import CliRunner
 
 from metabench.algorithms.alpha_maml import AlphaMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
-from metabench.cli import main
+from metabench.cli.main import main
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
-from metabench.misuse import Misuse
-from metabench.outer.settings import Outer
-from metabench.outer.trainer import Trainer
-from metabench.problem import Address
-from metabench.sealed import unseal
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.trainer import Trainer
+from metabench.problems.problem import Address
+from metabench.records.checksummed_tensors import unseal
+from metabench.settings.errors import Misuse
 
 K, B, ALPHA, BETA = 3, 4, 0.1, 0.05
 SMALL = ("train", "--family", "quadratic", "--set", "outer.held_out=16", "--quiet")

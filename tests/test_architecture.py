@@ -14,43 +14,18 @@ import metabench
 
 HOME = Path(metabench.__file__).parent
 
-# From the ground up: a room may import from rooms of earlier lines, and from itself.
+# From the ground up: a folder imports from folders of earlier lines, and from itself.
 STOREYS = [
-    {"", "misuse", "stats"},
-    {"files"},
-    {"sealed"},
-    {"means"},
-    {
-        "plugins",
-        "layout",
-        "rows",
-        "memory",
-        "norms",
-        "clip",
-        "crossed",
-        "pairs",
-        "tails",
-        "twostage",
-        "orders",
-        "transforms",
-        "doubly",
-    },
-    {"modules", "spec", "engine", "work", "convolutions"},
-    {"features"},
-    {"problem"},
-    {"samplers", "draws", "curvature", "lanczos", "differences", "steps", "weights", "listing"},
-    {"nets", "inner", "solvers", "trace"},
-    {"algorithms", "families", "spectra"},
-    {"expected"},
-    {"lift", "blackbox", "own", "sweeps", "edges", "smoothness"},
-    {"subject"},
-    {"outer"},
+    {"", "stats", "settings"},
+    {"linalg", "records"},
+    {"problems"},
+    {"autodiff", "families"},
+    {"algorithms"},
+    {"estimation"},
+    {"outer_loop"},
     {"probes"},
-    {"gate"},
-    {"cell", "testing", "report", "output", "provenance"},
-    {"console", "contract"},
-    {"command", "grid"},
-    {"train", "reading", "checkup"},
+    {"measurement", "report", "testing"},
+    {"grid", "diagnosis", "training"},
     {"cli"},
     {"__main__"},
 ]
@@ -58,7 +33,7 @@ FLOOR = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
 
 
 def room_of(module: str) -> str:
-    """'metabench.steps.sgd' lies in 'steps'; the package itself is ''."""
+    """'metabench.stats.intervals' lies in 'stats'; the package itself is ''."""
     return [*module.split("."), ""][1]
 
 
@@ -85,7 +60,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             assert node.module is not None
-            # `from metabench import draws` imports metabench.draws
+            # `from metabench import draws` imports metabench.problems.random_numbers
             joined = node.module == "metabench"
             found |= {f"metabench.{a.name}" for a in node.names} if joined else {node.module}
     return found
@@ -116,50 +91,44 @@ def test_imports_point_one_way(module):
     assert above == set()
 
 
-def test_the_path_from_a_layout_to_a_command_is_one_line():
-    """The arrow of the design notes, each room strictly above the one before."""
-    arrow = [
-        "layout",
-        "problem",
-        "curvature",
-        "inner",
-        "algorithms",
-        "lift",
-        "subject",
-        "probes",
-        "cell",
-        "command",
-        "cli",
-    ]
+def test_the_path_from_a_problem_to_a_command_is_one_line():
+    """The arrow of the design, each folder strictly above the one before."""
+    arrow = ["problems", "autodiff", "algorithms", "estimation", "probes", "measurement", "cli"]
 
     floors = [FLOOR[room] for room in arrow]
     assert floors == sorted(set(floors))
-    assert all(FLOOR[room] < FLOOR["inner"] for room in ("draws", "curvature", "steps"))
+
+
+def test_the_package_shows_at_most_22_entries():
+    entries = [path for path in HOME.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 22
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "families"])
 def test_families_know_nothing_of_algorithms(module):
-    assert ours(module) <= {"layout", "problem", "draws", "nets", "misuse", "families", ""}
+    assert ours(module) <= {"problems", "settings", "families", ""}
 
 
-@pytest.mark.parametrize(
-    "room", ["stats", "crossed", "pairs", "tails", "means", "twostage", "orders"]
-)
-def test_statistics_need_numpy_and_scipy_only(room):
-    assert ours(f"metabench.{room}") <= {"stats"}
-    assert others(f"metabench.{room}") <= {"numpy", "scipy"}
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "stats"])
+def test_statistics_need_numpy_and_scipy_only(module):
+    assert ours(module) <= {"stats"}
+    assert others(module) <= {"numpy", "scipy"}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
-def test_within_probes_only_measure_imports_torch(module):
-    assert ("torch" in others(module)) == module.endswith(".measure")
+def test_within_probes_only_modules_that_measure_import_torch(module):
+    assert "torch" not in others(module) or module.rpartition(".")[2].startswith("measure")
 
 
-@pytest.mark.parametrize("room", ["report", "reading", "rows", "output", "console"])
-def test_what_makes_a_page_imports_no_torch(room):
-    modules = [module for module in MODULES if room_of(module) == room]
+def test_what_makes_a_page_imports_no_torch():
+    """But for what writes tensors and names the devices, which no page needs."""
+    modules = [name for name in MODULES if room_of(name) in {"report", "records", "settings"}]
 
-    assert all("torch" not in others(module) for module in modules)
+    importing = {module for module in modules if "torch" in others(module)}
+    assert importing == {
+        "metabench.records.checksummed_tensors",
+        "metabench.records.provenance",
+    }
 
 
 def test_second_derivatives_have_one_door():
@@ -176,13 +145,13 @@ def test_second_derivatives_have_one_door():
             ):
                 using.add(module_of(path))
 
-    assert using == {"metabench.curvature"}
+    assert using == {"metabench.autodiff.derivatives"}
 
 
 def test_only_the_lift_knows_that_there_are_many_tasks():
     vmapping = {module_of(path) for path in HOME.rglob("*.py") if "import vmap" in path.read_text()}
 
-    assert vmapping == {"metabench.lift"}
+    assert vmapping == {"metabench.estimation.vectorization"}
 
 
 HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
@@ -193,7 +162,7 @@ HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
 )
 def test_help_and_the_list_import_nothing_heavy(command):
     code = (
-        "import sys; from metabench.cli import main; main(standalone_mode=False); "
+        "import sys; from metabench.cli.main import main; main(standalone_mode=False); "
         "print('|'.join(sys.modules))"
     )
 
@@ -202,7 +171,7 @@ def test_help_and_the_list_import_nothing_heavy(command):
     ).stdout
 
     imported = set(said.splitlines()[-1].split("|"))
-    assert "metabench.cli" in imported
+    assert "metabench.cli.main" in imported
     assert imported & HEAVY == set()
 
 
@@ -213,7 +182,7 @@ def test_help_takes_less_than_half_a_second(command):
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [sys.executable, "-m", "metabench.cli", *command], capture_output=True, check=True
+            [sys.executable, "-m", "metabench", *command], capture_output=True, check=True
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

@@ -12,14 +12,14 @@ from torch import nn
 
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.cli import main
-from metabench.misuse import Misuse
-from metabench.outer.autopsy import examine
-from metabench.outer.recorder import Exploded, Recorder, load
-from metabench.outer.watch import operations
-from metabench.problem import Address, Problem, Task
-from metabench.steps.sgd import SGD
+from metabench.cli.main import main
+from metabench.outer_loop.divergence_report import examine
+from metabench.outer_loop.operation_log import operations
+from metabench.outer_loop.step_recorder import Exploded, Recorder, load
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings.errors import Misuse
 
 TASKS = 4
 

@@ -13,15 +13,15 @@ import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import mse_loss as mse
 
+from metabench.algorithms.black_box import BlackBox
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.blackbox import BlackBox
-from metabench.misuse import Misuse
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.variance import Variance
-from metabench.problem import Address, Problem, Task
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address, Problem, Task
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
 
 STEPS, RATE = 3, 0.1
 NET = cases.net("plain")

@@ -8,11 +8,11 @@ import torch
 from scipy import stats as scipy_stats
 from torch import nn
 
-from metabench import nets
 from metabench.families.blobs import Blobs
 from metabench.families.logcosh import LogCosh
-from metabench.misuse import Misuse
-from metabench.problem import Address
+from metabench.problems import architectures
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
 
 
 def hessian(family, phi, z):
@@ -121,7 +121,7 @@ def test_settings_that_cannot_be_are_refused(family, settings, said):
 
 @pytest.mark.parametrize(("filters", "norm"), [(32, True), (64, True), (32, False)])
 def test_conv4_has_the_parameters_of_the_papers(filters, norm):
-    net = nets.conv(4, filters, 5, 84, channels=3, norm=norm)
+    net = architectures.conv(4, filters, 5, 84, channels=3, norm=norm)
 
     found = sum(p.numel() for p in net.parameters())
 
@@ -132,8 +132,8 @@ def test_conv4_has_the_parameters_of_the_papers(filters, norm):
 
 
 def test_the_omniglot_network_without_convolutions_is_the_one_of_the_paper():
-    net = nets.mlp((784, 256, 128, 64, 64, 5), norm=True)
+    net = architectures.mlp((784, 256, 128, 64, 64, 5), norm=True)
 
     kinds = [type(m).__name__ for m in net]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 4 + ["Linear"]
-    assert [type(m).__name__ for m in nets.mlp((1, 40, 1))] == ["Linear", "ReLU", "Linear"]
+    assert [type(m).__name__ for m in architectures.mlp((1, 40, 1))] == ["Linear", "ReLU", "Linear"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_study_page import ABOUT, evidence, grid, healthy, settings
 
-from metabench.report.study import study_page
+from metabench.report.study_page import study_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 768, 360)  # pixels

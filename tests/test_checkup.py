@@ -6,12 +6,12 @@ import ills
 import pytest
 
 import metabench as mb
-from metabench import plugins
-from metabench.checkup.causes import CAUSES, Heard, faults, remarks
-from metabench.checkup.checkup import checkup
-from metabench.checkup.clock import Clock, Late, parse
-from metabench.rows import LEVELS, Finding
-from metabench.stats import share_interval
+from metabench.diagnosis.causes import CAUSES, Heard, faults, remarks
+from metabench.diagnosis.checkup import checkup
+from metabench.diagnosis.clock import Clock, Late, parse
+from metabench.records.rows import LEVELS, Finding
+from metabench.settings import registry
+from metabench.stats.estimates import share_interval
 
 
 def finding(name, level="warning"):
@@ -60,8 +60,8 @@ def test_false_alarms_over_two_hundred_healthy_draws_stay_below_one_in_twenty():
 
 
 def test_every_listed_probe_says_what_its_warnings_would_mean():
-    for name in plugins.members("probes"):
-        cls = plugins.load("probes", name)
+    for name in registry.members("probes"):
+        cls = registry.load("probes", name)
         assert set(cls.causes.values()) <= set(CAUSES), name
         for rung in cls.rungs:
             cls(**rung)

@@ -16,12 +16,12 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from metabench import output
-from metabench.cli import ENVIRONMENT, main
+from metabench.cli.main import ENVIRONMENT, main
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problem import Address
-from metabench.rows import Row
+from metabench.problems.problem import Address
+from metabench.records import record_files
+from metabench.records.rows import Row
 
 SMALL = ("variance", "--family", "quadratic", "--tasks", "256")
 SINE = ("variance", "--family", "sinusoid", "--tasks", "32")
@@ -105,7 +105,7 @@ def test_the_json_is_one_strict_object_and_progress_goes_elsewhere():
 
 def test_a_record_that_is_not_strict_is_never_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        output.record({}, [Row("variance", value=float("nan"))], [], {})
+        record_files.record({}, [Row("variance", value=float("nan"))], [], {})
 
 
 def test_the_json_holds_every_quantity_at_every_batch_size():
@@ -535,7 +535,7 @@ def test_a_full_disk_exits_with_4_and_keeps_the_sentence_short(monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(output, "write", full)
+    monkeypatch.setattr(record_files, "write", full)
     result = metabench(*SMALL)
 
     assert result.exit_code == ENVIRONMENT == 4
@@ -553,7 +553,7 @@ def test_a_write_that_is_killed_halfway_leaves_the_old_file(folder, monkeypatch,
 
     monkeypatch.setattr(os, step, killed)
     with pytest.raises(KeyboardInterrupt):
-        output.write(path, "new")
+        record_files.write(path, "new")
 
     assert path.read_text() == "old"
     assert list(folder.iterdir()) == [path]
@@ -563,7 +563,7 @@ def test_a_link_is_written_through(folder):
     (folder / "real.html").write_text("old")
     (folder / "link.html").symlink_to("real.html")
 
-    output.write(folder / "link.html", "new")
+    record_files.write(folder / "link.html", "new")
 
     assert (folder / "real.html").read_text() == "new"
     assert (folder / "link.html").is_symlink()
@@ -598,7 +598,7 @@ def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
     def exhausted(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
 
-    monkeypatch.setattr("metabench.cell.Cell.measure", exhausted)
+    monkeypatch.setattr("metabench.measurement.measurement.Cell.measure", exhausted)
 
     result = metabench(*SMALL)
 
@@ -608,7 +608,9 @@ def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
 
 def test_budget_and_memory_are_options_that_set_the_probes_fields(monkeypatch):
     seen = {}
-    monkeypatch.setattr("metabench.command.run", lambda probe, **options: seen.update(options))
+    monkeypatch.setattr(
+        "metabench.cli.probe.run.run", lambda probe, **options: seen.update(options)
+    )
 
     metabench("variance", "--budget", "20ms", "--memory", "4GiB", "--set", "algo.steps=2")
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from test_cli import folder, measured, metabench, numbers
 
-from metabench import plugins
+from metabench.settings import registry
 
 __all__ = ["folder"]  # every test runs in a folder of its own
 
@@ -57,7 +57,7 @@ MINE = ("variance", "--problem", "my.py:problem", "--tasks", "32")
 @pytest.fixture
 def own(folder):
     (folder / "my.py").write_text(OWN)
-    return plugins.load("families", "my.py:problem").of
+    return registry.load("families", "my.py:problem").of
 
 
 def test_a_module_of_ones_own_is_measured_and_checked(own):
@@ -108,7 +108,7 @@ def test_a_module_of_other_values_is_another_cell(own, folder):
     (folder / "my.py").write_text(OWN.replace("torch.manual_seed(0)", "torch.seed()"))
     digests = []
     for _ in range(2):
-        sys.modules.pop(plugins.load("families", "my.py:sample").__module__)
+        sys.modules.pop(registry.load("families", "my.py:sample").__module__)
         digests.append(measured(*MINE)["spec"]["theta"])
 
     assert re.fullmatch(r"module@[0-9a-f]{12}", digests[0])
@@ -191,7 +191,7 @@ class Whatever:
 @pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(("arguments", "sentence"), BAD_OWN.values(), ids=BAD_OWN.keys())
 def test_bad_input_of_ones_own_is_refused_in_a_sentence(folder, arguments, sentence):
-    whole = plugins.load("families", "my.py:net").state_dict()
+    whole = registry.load("families", "my.py:net").state_dict()
     torch.save({**whole, "0.weight": torch.zeros(7, 3)}, folder / "wide.pt")
     torch.save({"net." + name: value for name, value in whole.items()}, folder / "other.pt")
     torch.save({name: value + 1 for name, value in whole.items()}, folder / "whole.pt")

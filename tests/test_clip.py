@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from metabench.clip import clipped
-from metabench.misuse import Misuse, check_limits
+from metabench.autodiff.clipping import clipped
+from metabench.settings.errors import Misuse, check_limits
 
 
 def gradients() -> torch.Tensor:

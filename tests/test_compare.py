@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from metabench.grid.compare import compare
-from metabench.grid.table import Tables
+from metabench.records.store.tables import Tables
 
 
 def store(values, seconds=1.0, outcome="ok"):

@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 import metabench as mb
-from metabench import smoothness
-from metabench.rows import from_table, to_table
+from metabench.linalg import hessian_lipschitz
+from metabench.records.rows import from_table, to_table
 
 QUICK = {"tasks": 64, "hessians": 8, "redrawn": 4, "run": 0}
 MANY = {"tasks": 1024, "hessians": 16, "redrawn": 4, "run": 0}
@@ -342,10 +342,12 @@ def test_the_search_for_the_fastest_change_finds_a_tensors_norm():
     points = torch.randn(5, 3, dtype=torch.float64)
     starts = torch.randn(2, 5, 3, dtype=torch.float64)
 
-    found = smoothness.hessian_change(
+    found = hessian_lipschitz.hessian_change(
         lambda x: c * x**2 / 2, points, starts, torch.ones(5).double()
     )
-    kinked = smoothness.hessian_change(lambda x: x.abs(), 1e-4 * points, starts, torch.ones(5))
+    kinked = hessian_lipschitz.hessian_change(
+        lambda x: x.abs(), 1e-4 * points, starts, torch.ones(5)
+    )
 
     assert float(found.rate.max()) == pytest.approx(4.0, rel=1e-6)
     assert bool((found.rate <= 4.0 * (1 + 1e-6)).all())

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.base import Algorithm
 from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.probes.probe import silent
+from metabench.linalg.solvers.cg import CG
+from metabench.probes.base import silent
 from metabench.probes.variance import Variance
-from metabench.solvers.cg import CG
-from metabench.testing import check_algorithm, check_family, check_probe, check_solver
+from metabench.testing.contracts import check_algorithm, check_family, check_probe, check_solver
 
 
 @pytest.mark.parametrize("family", [Quadratic(dim=4), Sinusoid(hidden=(5,))], ids=["quad", "sine"])

@@ -11,12 +11,14 @@ from torch import nn
 from torch.func import functional_call
 
 import metabench as mb
-from metabench import convolutions, curvature, doubly, nets
-from metabench.convolutions import quick
+from metabench.autodiff import derivatives as curvature
+from metabench.problems import architectures
+from metabench.problems.networks import double_backward, fast_convolutions
+from metabench.problems.networks.fast_convolutions import quick
 
 CHAINS = {
-    "conv-4's block, twice": nets.conv(2, 4, 3, 8),
-    "without norms": nets.conv(2, 4, 3, 8, norm=False),
+    "conv-4's block, twice": architectures.conv(2, 4, 3, 8),
+    "without norms": architectures.conv(2, 4, 3, 8, norm=False),
     "strides, groups, no bias": nn.Sequential(
         nn.Conv2d(1, 4, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(4, track_running_stats=False),
@@ -39,7 +41,7 @@ class Viewing(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.blocks = nets.conv(1, 4, 3, 8)[:-2]
+        self.blocks = architectures.conv(1, 4, 3, 8)[:-2]
         self.head = nn.Linear(4 * 4 * 4, 3)
 
     def forward(self, x):
@@ -50,8 +52,8 @@ class Viewing(nn.Module):
 @pytest.fixture(autouse=True)
 def in_double_precision(monkeypatch):
     """The layers serve float32 alone; their formulas are held to float64's round-off."""
-    plain = convolutions._applies
-    monkeypatch.setattr(convolutions, "_applies", lambda x: plain(x.float()))
+    plain = fast_convolutions._applies
+    monkeypatch.setattr(fast_convolutions, "_applies", lambda x: plain(x.float()))
 
 
 def data(examples=6, side=8):
@@ -138,16 +140,16 @@ def test_other_layers_are_left_alone():
 
 def test_a_meta_gradient_by_a_loop_is_that_by_vmap(monkeypatch):
     monkeypatch.undo()  # float32, as it is used
-    net = nets.conv(2, 4, 3, 8)
+    net = architectures.conv(2, 4, 3, 8)
     problem, maml = mb.Problem.from_module(net, nn.functional.cross_entropy), mb.MAML(3)
     tasks = mb.Task(*(tuple(torch.stack([leaf] * 2) for leaf in _single()) for _ in range(2)))
-    theta = nets.initial(net, 0).float()
+    theta = architectures.initial(net, 0).float()
 
     by = {
         how: mb.Lift(how, engine="eager").per_task(lambda at, task: maml(problem, at, task).grad)
         for how in ("loop", "vmap")
     }
-    with patch.object(doubly._NormalisationBack, "apply", side_effect=AssertionError):
+    with patch.object(double_backward._NormalisationBack, "apply", side_effect=AssertionError):
         expected = by["vmap"](theta, tasks)
 
     torch.testing.assert_close(by["loop"](theta, tasks), expected, rtol=1e-4, atol=1e-6)

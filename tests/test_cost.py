@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 import metabench as mb
 import metabench.probes.cost.measure as measure_module
 from metabench.probes.cost import Cost
-from metabench.probes.cost.rivals import Autograd, rivals
-from metabench.rows import from_table, to_table
+from metabench.probes.cost.comparison_algorithms import Autograd, rivals
+from metabench.records.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.5, shots=3, queries=3, offset=2.0)
 QUICK = {"tasks": 2048, "steps": (1, 10), "sizes": (1, 4), "batch": 4, "rounds": 1}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metabench import curvature, plugins
-from metabench.work import work_of
+from metabench.autodiff import derivatives
+from metabench.autodiff.operation_counts import work_of
+from metabench.settings import registry
 
 SUITES = Path(__file__).parent.parent / "benchmarks" / "asv"
 WORSE = 1.1  # what benchmarks/gate.py flags
@@ -46,14 +47,14 @@ def test_a_slower_inner_step_is_flagged_and_the_same_commit_is_not(monkeypatch):
     """Every second inner gradient is taken twice: the work of the gradients grows by half."""
     before, again = counters(), counters()
 
-    honest, calls = curvature.gradient, iter(range(10**6))
+    honest, calls = derivatives.gradient, iter(range(10**6))
 
     def slower(*args):
         if next(calls) % 2:
             honest(*args)
         return honest(*args)
 
-    monkeypatch.setattr(curvature, "gradient", slower)
+    monkeypatch.setattr(derivatives, "gradient", slower)
     after = counters()
 
     assert again == before
@@ -63,7 +64,7 @@ def test_a_slower_inner_step_is_flagged_and_the_same_commit_is_not(monkeypatch):
 
 def test_every_probe_has_its_counters():
     probes = suite("probes")
-    assert {*probes.SETTINGS} == {*plugins.members("probes")}
+    assert {*probes.SETTINGS} == {*registry.members("probes")}
 
     suite_of_all = probes.Probes()
     suite_of_all.setup("verify")

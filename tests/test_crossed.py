@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench.crossed import Design, Squares, components
+from metabench.stats.variance_components import Design, Squares, components
 
 SIZES = {"task": 1.0, "support": 2.0, "query": 0.5, "support x query": 1.5, "inner": 0.7}
 

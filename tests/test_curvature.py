@@ -7,9 +7,9 @@ import oracles
 import torch
 from torch.func import vmap
 
-from metabench import curvature
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.steps.sgd import SGD
+from metabench.autodiff import derivatives
 
 
 def penalised(phi, theta, data):
@@ -25,8 +25,8 @@ def lifted(function, *args):
 def test_phi_that_is_theta_itself_has_a_gradient_of_its_own():
     x, data = torch.randn(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
 
-    alone = curvature.gradient(penalised, x, x, data)
-    value, in_phi, in_theta = curvature.value_and_gradients(penalised, x, x, data)
+    alone = derivatives.gradient(penalised, x, x, data)
+    value, in_phi, in_theta = derivatives.value_and_gradients(penalised, x, x, data)
 
     torch.testing.assert_close(alone, x.cos() * x**2)
     torch.testing.assert_close(in_phi, x.cos() * x**2)
@@ -40,7 +40,7 @@ def test_products_are_those_of_the_dense_second_derivatives():
     data = torch.ones(4, dtype=torch.float64)
 
     def products(p, t, w):
-        return torch.cat(curvature.gradient_with_products(penalised, p, t, data)[1](w))
+        return torch.cat(derivatives.gradient_with_products(penalised, p, t, data)[1](w))
 
     expected = torch.cat([-phi.sin() * theta**2 * v, 2 * phi.cos() * theta * v])
     torch.testing.assert_close(products(phi, theta, v), expected)
@@ -50,8 +50,8 @@ def test_products_are_those_of_the_dense_second_derivatives():
 def test_a_loss_that_is_linear_or_constant_in_phi_has_zeros():
     phi, theta = torch.ones(2, 3, dtype=torch.float64)
 
-    slope, times = curvature.gradient_with_products(lambda p, t, d: p.sum(), phi, theta, ())
-    none = curvature.gradient(lambda p, t, d: t.sum(), phi, theta, ())
+    slope, times = derivatives.gradient_with_products(lambda p, t, d: p.sum(), phi, theta, ())
+    none = derivatives.gradient(lambda p, t, d: t.sum(), phi, theta, ())
 
     assert torch.equal(slope, torch.ones_like(phi))
     assert [x.abs().sum() for x in times(phi)] == [0, 0]
@@ -65,7 +65,7 @@ def test_derivatives_of_a_meta_gradient_are_not_cut_off():
     v = torch.randn_like(theta)
     v, h = v / v.norm(), 1e-5
 
-    _, pull = curvature.pullback_of(lambda at: maml(problem, at, task).grad, theta)
+    _, pull = derivatives.pullback_of(lambda at: maml(problem, at, task).grad, theta)
     (found,) = pull(v)
 
     ahead, behind = (maml(problem, theta + sign * h * v, task).grad for sign in (1, -1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from metabench.differences import settled_slopes
+from metabench.autodiff.finite_differences import settled_slopes
 
 AT = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
 ALONG = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3

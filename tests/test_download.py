@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from metabench.families import archives, download
-from metabench.misuse import Misuse
+from metabench.problems.images import archives, download
+from metabench.settings.errors import Misuse
 
 pytest.importorskip("pooch")
 pytest.importorskip("requests")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from metabench import draws
-from metabench.misuse import Misuse
-from metabench.problem import Address
+from metabench.problems import random_numbers
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
 
 # Known answers of the authors' own test suite (Random123, kat_vectors, philox4x32 10).
 KNOWN = [
@@ -24,15 +24,15 @@ KNOWN = [
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_gives_the_published_answers(counter, key, answer):
-    words = draws.philox(tuple(np.array([word], np.uint64) for word in counter), key)
+    words = random_numbers.philox(tuple(np.array([word], np.uint64) for word in counter), key)
 
     assert "".join(f"{int(pair[0]):016x}" for pair in words) == answer.replace(" ", "")
 
 
 def test_a_draw_depends_on_nothing_but_its_address():
-    many = draws.uniform(7, "task", Address.fresh(0, 1000), 9)
+    many = random_numbers.uniform(7, "task", Address.fresh(0, 1000), 9)
 
-    alone = draws.uniform(7, "task", Address.fresh(613, 1), 4)
+    alone = random_numbers.uniform(7, "task", Address.fresh(613, 1), 4)
 
     np.testing.assert_array_equal(alone[0], many[613, :4])
 
@@ -43,9 +43,14 @@ def test_seeds_axes_tasks_and_redraws_never_share_numbers():
     far = Address.fresh(2**33, 50)
 
     pieces = [
-        draws.uniform(seed, axis, address, 20) for seed in (0, 1, 2**40) for axis in draws.AXES
+        random_numbers.uniform(seed, axis, address, 20)
+        for seed in (0, 1, 2**40)
+        for axis in random_numbers.AXES
     ]
-    pieces += [draws.uniform(0, "support", again, 20), draws.uniform(0, "task", far, 20)]
+    pieces += [
+        random_numbers.uniform(0, "support", again, 20),
+        random_numbers.uniform(0, "task", far, 20),
+    ]
 
     numbers = np.concatenate([piece.ravel() for piece in pieces])
     # theta ignores the redraw, not the task; no two of the 20,000 draws of 53 bits may meet
@@ -53,11 +58,11 @@ def test_seeds_axes_tasks_and_redraws_never_share_numbers():
 
 
 def test_numbers_are_uniform_independent_and_inside_the_open_interval():
-    numbers = draws.uniform(3, "query", Address.fresh(0, 400), 500)
+    numbers = random_numbers.uniform(3, "query", Address.fresh(0, 400), 500)
 
     assert 0 < numbers.min() < numbers.max() < 1
     assert scipy_stats.kstest(numbers.ravel(), "uniform").pvalue > 1e-3
-    assert scipy_stats.kstest(draws.normal(numbers).ravel(), "norm").pvalue > 1e-3
+    assert scipy_stats.kstest(random_numbers.normal(numbers).ravel(), "norm").pvalue > 1e-3
     # 200,000 pairs: a correlation beyond 0.01 is more than four standard errors away
     for lagged in (numbers[:, 1:], numbers[1:, :]):
         first = numbers[: lagged.shape[0], : lagged.shape[1]]
@@ -65,7 +70,7 @@ def test_numbers_are_uniform_independent_and_inside_the_open_interval():
 
 
 def test_orders_are_permutations_and_equally_likely():
-    orders = draws.order(draws.uniform(1, "label", Address.fresh(0, 6000), 3))
+    orders = random_numbers.order(random_numbers.uniform(1, "label", Address.fresh(0, 6000), 3))
 
     assert (np.sort(orders, axis=1) == np.arange(3)).all()
     _, counts = np.unique(orders, axis=0, return_counts=True)
@@ -75,4 +80,4 @@ def test_orders_are_permutations_and_equally_likely():
 
 def test_a_seed_that_does_not_fit_is_refused():
     with pytest.raises(Misuse, match=r"0 \.\. 2\^60 - 1"):
-        draws.uniform(-1, "task", Address.fresh(0, 1), 1)
+        random_numbers.uniform(-1, "task", Address.fresh(0, 1), 1)

@@ -8,10 +8,10 @@ import cases
 import pytest
 import torch
 
-from metabench import engine
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.lift import Lift
-from metabench.steps.sgd import SGD
+from metabench.autodiff import compilation
+from metabench.estimation.vectorization import Lift
 
 
 def meta_gradient(kind: str, steps: int = 2):
@@ -59,7 +59,7 @@ def test_what_was_compiled_once_comes_from_the_cache(tmp_path, monkeypatch):
     for _ in range(2):  # what inductor keeps is on disk, for other processes too
         torch._dynamo.reset()
         counters.clear()
-        engine.fast(lambda x: (x.sin() @ x).cos().sum(), "compile")(torch.ones(7, 7))
+        compilation.fast(lambda x: (x.sin() @ x).cos().sum(), "compile")(torch.ones(7, 7))
         found.append(
             (counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
         )
@@ -68,7 +68,7 @@ def test_what_was_compiled_once_comes_from_the_cache(tmp_path, monkeypatch):
 
 
 def test_what_a_trace_gives_can_be_differentiated_and_changed():
-    run = engine.fast(lambda x: 2 * x, "trace")
+    run = compilation.fast(lambda x: 2 * x, "trace")
     x = torch.ones(3)
 
     run(x)
@@ -83,7 +83,7 @@ def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
     """make_fx alone takes x - 2y, traced at (a, a), for a function of one argument."""
     a = torch.ones(3)
 
-    run = engine.fast(lambda x, y: x - 2 * y, "trace")
+    run = compilation.fast(lambda x, y: x - 2 * y, "trace")
 
     run(a, a)
     assert torch.equal(run(torch.full((3,), 3.0), a), torch.ones(3))
@@ -112,7 +112,7 @@ def test_auto_rents_before_it_buys():
         seen.append(len(x))
         return 2 * x
 
-    run = engine.fast(function, "auto", engine.Patience(trace=4, compile=10_000))
+    run = compilation.fast(function, "auto", compilation.Patience(trace=4, compile=10_000))
     for _ in range(10):
         run(torch.ones(3))
     run(torch.ones(5))
@@ -128,7 +128,7 @@ def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word
             return x + 1
         return x - 1
 
-    run = engine.fast(branching, word)
+    run = compilation.fast(branching, word)
 
     with pytest.warns(RuntimeWarning, match=rf"could not {word} .*RuntimeError: It appears"):
         first = run(torch.ones(2))
@@ -139,7 +139,7 @@ def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word
 def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
     calls = iter(range(100))
 
-    run = engine.fast(lambda x: x + next(calls), "trace")
+    run = compilation.fast(lambda x: x + next(calls), "trace")
 
     with pytest.warns(RuntimeWarning, match="more than its input"):
         first = run(torch.zeros(()))
@@ -147,7 +147,7 @@ def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
 
 
 def test_traced_views_that_change_nothing_are_left_out():
-    graph = engine.traced(lambda x: (x.view(2, 3).expand(2, 3) * 2,), [torch.ones(2, 3)])
+    graph = compilation.traced(lambda x: (x.view(2, 3).expand(2, 3) * 2,), [torch.ones(2, 3)])
 
     targets = [node.target for node in graph.graph.nodes if node.op == "call_function"]
     assert targets == [torch.ops.aten.mul.Tensor]
@@ -158,4 +158,4 @@ def test_a_result_that_loses_a_number_is_not_the_same(lost):
     right = torch.tensor([1.0, 2.0])
 
     with pytest.raises(ArithmeticError, match="other numbers"):
-        engine._expect_same([right], [torch.tensor([1.0, lost])], exactly=False)
+        compilation._expect_same([right], [torch.tensor([1.0, lost])], exactly=False)

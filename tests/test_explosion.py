@@ -11,8 +11,8 @@ import torch
 
 import metabench as mb
 from metabench.probes.explosion import Explosion, growth, mitigations, stable
-from metabench.problem import Layouts
-from metabench.rows import from_table, to_table
+from metabench.problems.problem import Layouts
+from metabench.records.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.0, shots=3, queries=3)
 QUICK = {"tasks": 64, "steps": 20, "rounds": 1, "precision": False, "mitigated": 0}

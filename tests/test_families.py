@@ -11,11 +11,11 @@ from scipy import stats as scipy_stats
 from sklearn.datasets import load_digits
 from torch import nn
 
-from metabench import nets
 from metabench.families.digits import SPLITS, Digits
 from metabench.families.sinusoid import Sinusoid
-from metabench.misuse import Misuse
-from metabench.problem import Address
+from metabench.problems import architectures
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
 
 
 def test_sinusoids_have_the_amplitudes_phases_and_inputs_of_the_paper():
@@ -55,7 +55,7 @@ def test_the_sinusoid_loss_is_the_mean_squared_error_of_the_network():
 
 
 def test_initial_weights_follow_the_fan_in_and_norms_start_at_identity():
-    net = nets.conv(2, 8, 5, 8)
+    net = architectures.conv(2, 8, 5, 8)
 
     values = dict(zip([n for n, _ in net.named_parameters()], _split(net), strict=True))
 
@@ -69,11 +69,11 @@ def test_initial_weights_follow_the_fan_in_and_norms_start_at_identity():
         if isinstance(module, nn.BatchNorm2d):
             assert values[f"{module_name}.weight"].eq(1).all()
             assert values[f"{module_name}.bias"].eq(0).all()
-    assert not torch.equal(nets.initial(net, 0), nets.initial(net, 1))
+    assert not torch.equal(architectures.initial(net, 0), architectures.initial(net, 1))
 
 
 def _split(net: nn.Module) -> list[torch.Tensor]:
-    return list(nets.initial(net, 0).split([p.numel() for p in net.parameters()]))
+    return list(architectures.initial(net, 0).split([p.numel() for p in net.parameters()]))
 
 
 @pytest.mark.parametrize("split", SPLITS)

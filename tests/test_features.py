@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import metabench as mb
-from metabench.features import watched
 from metabench.probes.explosion import Explosion
-from metabench.rows import from_table, to_table
+from metabench.problems.networks.layer_statistics import watched
+from metabench.records.rows import from_table, to_table
 
 START = 0.1
 QUICK = {"tasks": 16, "steps": 6, "at": (1, 2, 6), "directions": 0, "mitigated": 0}

@@ -12,14 +12,14 @@ import torch
 
 from metabench.algorithms.alpha_maml import AlphaMAML, outer_hypergradient
 from metabench.algorithms.bmaml import BMAML, stein_direction
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.pretrain import Pretrain
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.problem import Address, tree_map
-from metabench.steps.sgd import SGD
+from metabench.problems.problem import Address, tree_map
+from metabench.settings.errors import Misuse
 
 
 def small():

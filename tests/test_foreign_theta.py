@@ -9,9 +9,9 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from metabench.cell import Cell
-from metabench.cli import main
-from metabench.rows import to_table
+from metabench.cli.main import main
+from metabench.measurement.measurement import Cell
+from metabench.records.rows import to_table
 
 CELL = {
     "probe": {"name": "verify"},

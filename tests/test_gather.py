@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench import memory
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.probes.probe import Share
-from metabench.probes.variance import Variance, gather
-from metabench.problem import Address
-from metabench.stats import Moments
-from metabench.subject import Subject
+from metabench.probes.base import Share
+from metabench.probes.variance import Variance, collect
+from metabench.problems.problem import Address
+from metabench.settings import memory_budget
+from metabench.settings.errors import Misuse
+from metabench.stats.estimates import Moments
 
 
 def subject(family, chunk=16, engine="auto") -> Subject:
@@ -25,14 +25,14 @@ def subject(family, chunk=16, engine="auto") -> Subject:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_what_does_not_fit_goes_through_a_file_unchanged(size, monkeypatch):
-    monkeypatch.setattr(gather, "BLOCK", 64 * 100)  # several blocks of columns a layer
+    monkeypatch.setattr(collect, "BLOCK", 64 * 100)  # several blocks of columns a layer
     of, address = subject(Sinusoid(hidden=(20, 20))), Address.fresh(0, 64)
     layout = of.problem.layouts.theta
 
-    samples = [gather.gather(of, address, 0, size, m, lambda count: None) for m in (2**30, 2**10)]
+    samples = [collect.gather(of, address, 0, size, m, lambda count: None) for m in (2**30, 2**10)]
 
     assert [type(s).__name__ for s in samples] == ["InMemory", "OnDisk"]
-    held, filed = (gather.by_layer(layout, [s], Moments.of, Moments.joined) for s in samples)
+    held, filed = (collect.by_layer(layout, [s], Moments.of, Moments.joined) for s in samples)
     for name, moments in held.items():
         for one, other in zip(moments, filed[name], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -42,9 +42,9 @@ def test_layers_and_blocks_add_up_to_the_whole():
     of = subject(Sinusoid(hidden=(20, 20)))
     address = Address.fresh(0, 32)
     whole = Moments.of(of.meta_gradients(address, 0).grad.double().numpy())
-    sample = gather.gather(of, address, 0, 1, 2**30, lambda count: None)
+    sample = collect.gather(of, address, 0, 1, 2**30, lambda count: None)
 
-    found = gather.by_layer(of.problem.layouts.theta, [sample], Moments.of, Moments.joined)
+    found = collect.by_layer(of.problem.layouts.theta, [sample], Moments.of, Moments.joined)
 
     assert list(found) == ["", *of.problem.layouts.theta.names]
     assert found[""].variance == pytest.approx(whole.variance)
@@ -55,9 +55,9 @@ def test_layers_and_blocks_add_up_to_the_whole():
 def test_fewer_tasks_are_computed_together_where_memory_is_short():
     of = subject(Quadratic(dim=1000), chunk=256)
 
-    assert gather.within(of, 2**30).lift.chunk == 256
-    assert 1 <= gather.within(of, 2**20).lift.chunk < 16
-    assert gather.within(of, 1).lift.chunk == 1
+    assert collect.within(of, 2**30).lift.chunk == 256
+    assert 1 <= collect.within(of, 2**20).lift.chunk < 16
+    assert collect.within(of, 1).lift.chunk == 1
 
 
 def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
@@ -80,7 +80,7 @@ def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
     ("text", "expected"), [("4GiB", 2**32), ("1.5 KiB", 1536), ("100", 100), ("2MiB", 2**21)]
 )
 def test_amounts_of_memory_are_read(text, expected):
-    assert memory.parse(text) == expected
+    assert memory_budget.parse(text) == expected
 
 
 @pytest.mark.parametrize("text", ["4GB", "", "0", "-1GiB", "much"])
@@ -90,7 +90,7 @@ def test_amounts_that_are_none_are_refused(text):
 
 
 def test_half_of_what_is_free_is_something():
-    assert 0 < memory.parse("half") <= memory.free()
+    assert 0 < memory_budget.parse("half") <= memory_budget.free()
 
 
 @pytest.mark.parametrize("memory", ["1GiB", "40KiB"])

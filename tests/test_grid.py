@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 from pandas.testing import assert_frame_equal
 
-from metabench import output
-from metabench.cli import main
-from metabench.grid.engines import slots
-from metabench.grid.store import Store
-from metabench.grid.table import tables, tidy
+from metabench.cli.main import main
+from metabench.grid.execution.executors import slots
+from metabench.records import record_files
+from metabench.records.store.store import Store
+from metabench.records.store.tables import tables, tidy
 
 # A probe that does what it is told: to fail in every way in which a cell can.
 ODD = """
@@ -247,7 +247,7 @@ def test_a_full_disk_exits_with_4_and_loses_nothing(monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(output, "write", full)
+    monkeypatch.setattr(record_files, "write", full)
     said = inline("small.toml", code=4).stderr
 
     assert "No space left on device" in said
@@ -493,7 +493,8 @@ def test_a_cell_that_kills_its_process_or_takes_too_long_harms_no_other():
 
 def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
     """Here are two GPUs in name only; that nothing imports torch first, a child process tells."""
-    told = "import sys, metabench.cli, metabench.grid.engines.pool; print('torch' in sys.modules)"
+    imported = "sys, metabench.cli.main, metabench.grid.execution.executors.pool"
+    told = f"import {imported}; print('torch' in sys.modules)"
     child = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
     assert child.stdout.strip() == "False"
     write("mask", seeds=6)
@@ -501,7 +502,9 @@ def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
     rooms = tuple(
         slots.Slot("cpu", slot.environment) for slot in slots.gpu_slots(per_gpu=1, threads=1)
     )
-    monkeypatch.setattr("metabench.grid.engines.choose.cpu_slots", lambda workers, threads: rooms)
+    monkeypatch.setattr(
+        "metabench.grid.execution.executors.choose.cpu_slots", lambda workers, threads: rooms
+    )
 
     metabench("grid", "odd.toml")
 
@@ -512,7 +515,7 @@ def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
 
 def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
     Path("small.toml").write_text(SMALL.replace("range(2)", "range(40)"))
-    command = [sys.executable, "-m", "metabench.cli", "grid", "small.toml", "--workers", "1"]
+    command = [sys.executable, "-m", "metabench", "grid", "small.toml", "--workers", "1"]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _until(lambda: len(store("small").standing()) >= 3)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
@@ -528,7 +531,7 @@ def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
 
 def test_two_parents_on_one_store_do_no_harm():
     inline("small.toml", "--store", "alone")
-    command = [sys.executable, "-m", "metabench.cli", "grid", "small.toml", "--store", "shared"]
+    command = [sys.executable, "-m", "metabench", "grid", "small.toml", "--store", "shared"]
     parents = [subprocess.Popen([*command, "--engine", "inline", "--quiet"]) for _ in range(2)]
 
     assert [parent.wait() for parent in parents] == [0, 0]

@@ -12,11 +12,11 @@ import torch
 from test_imaml import mixed
 
 from metabench.algorithms.hf_maml import HFMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
-from metabench.misuse import Misuse
-from metabench.problem import Address, tree_map
-from metabench.steps.sgd import SGD
+from metabench.problems.problem import Address, tree_map
+from metabench.settings.errors import Misuse
 
 
 def errors(deltas, kind="plain", step=None):

@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from metabench.families import archives, omniglot
+from metabench.families import omniglot
 from metabench.families.folder import Folder
 from metabench.families.omniglot import Omniglot
-from metabench.misuse import Misuse
-from metabench.problem import Address
-from metabench.testing import check_family
+from metabench.problems.images import archives
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
+from metabench.testing.contracts import check_family
 
 CLASSES, EACH, SIDE = 25, 8, 16
 

@@ -11,22 +11,22 @@ import torch
 
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
-from metabench.layout import Layout
-from metabench.lift import Lift
-from metabench.misuse import Misuse
+from metabench.linalg.solvers.cg import CG
+from metabench.linalg.solvers.dense import Dense
+from metabench.linalg.solvers.minres import MINRES
+from metabench.linalg.solvers.neumann import Neumann
+from metabench.linalg.solvers.nystrom import Nystrom
 from metabench.probes.variance import Variance
-from metabench.problem import Address, Layouts, Problem, Task, tree_map
-from metabench.rows import from_table, to_table
-from metabench.solvers.cg import CG
-from metabench.solvers.dense import Dense
-from metabench.solvers.minres import MINRES
-from metabench.solvers.neumann import Neumann
-from metabench.solvers.nystrom import Nystrom
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Address, Layouts, Problem, Task, tree_map
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
 
 SOLVERS = {
     "cg": CG(steps=60),

@@ -9,11 +9,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.layout import Layout
-from metabench.lift import Lift
-from metabench.problem import Layouts, Problem, Task, cast
-from metabench.steps.sgd import SGD
+from metabench.estimation.vectorization import Lift
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Layouts, Problem, Task, cast
 
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())

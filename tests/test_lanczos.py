@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.sparse.linalg import eigsh
 
-from metabench import curvature
-from metabench.lanczos import cumulative, extremes, lanczos
+from metabench.autodiff import derivatives
+from metabench.linalg.lanczos import cumulative, extremes, lanczos
 
 SPECTRA = {
     "spread": torch.linspace(-1, 10, 60),
@@ -125,7 +125,7 @@ def test_fleet_products_are_those_of_each_tasks_dense_hessian(kind):
     phis = torch.stack([cases.theta(problem, seed) for seed in range(4)])
     vectors = starts(4, P)
 
-    found = curvature.fleet_hessian(problem.inner_loss, phis, theta, many.support)(vectors)
+    found = derivatives.fleet_hessian(problem.inner_loss, phis, theta, many.support)(vectors)
 
     for i in range(4):
         support = cases.one(many, i).support
@@ -138,6 +138,6 @@ def test_a_linear_loss_has_a_zero_hessian():
     def linear(phi, theta, data):
         return (phi * data).sum()
 
-    product = curvature.fleet_hessian(linear, starts(2, 5), starts(1, 5)[0], starts(2, 5))
+    product = derivatives.fleet_hessian(linear, starts(2, 5), starts(1, 5)[0], starts(2, 5))
 
     assert product(starts(2, 5)).eq(0).all()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.layout import Layout
-from metabench.misuse import Misuse
+from metabench.problems.parameter_layout import Layout
+from metabench.settings.errors import Misuse
 
 
 def test_flatten_undoes_unflatten_with_leading_axes():

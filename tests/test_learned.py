@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from metabench.algorithms.anil import ANIL
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.misuse import Misuse
-from metabench.problem import Address, Problem, tree_map
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address, Problem, tree_map
+from metabench.settings.errors import Misuse
 
 
 def small(kind: str = "plain"):

@@ -7,10 +7,10 @@ import oracles
 import pytest
 import torch
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.steps.sgd import SGD
+from metabench.estimation.vectorization import Lift
+from metabench.settings.errors import Misuse
 
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])

@@ -10,16 +10,16 @@ import oracles
 import pytest
 import torch
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.outer.settings import Outer
-from metabench.outer.trainer import Trainer
-from metabench.problem import tree_map
-from metabench.samplers import Indexed
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.trainer import Trainer
+from metabench.problems.problem import tree_map
+from metabench.problems.samplers import Indexed
+from metabench.settings.errors import Misuse
 
 K, RATE = 3, 0.1
 

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from metabench.means import (
+from metabench.stats.estimates import Moments, mean_norm_interval, share_interval
+from metabench.stats.mean_intervals import (
     mean_interval,
     mean_share_interval,
     ratio_of_means,
     skewed_mean_interval,
     squared_norm_interval,
 )
-from metabench.stats import Moments, mean_norm_interval, share_interval
 
 
 def covered(interval, value: float) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from metabench.orders import quantile_interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])

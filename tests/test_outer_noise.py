@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.clip import clipped
+from metabench.autodiff.clipping import clipped
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.outer import settings
-from metabench.outer.updates import updates
+from metabench.outer_loop import optimizer_settings
+from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance import OPTIMIZERS, Variance
-from metabench.probes.variance.gather import InMemory
-from metabench.probes.variance.outer import Clipped
-from metabench.problem import Address
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.probes.variance.collect import InMemory
+from metabench.probes.variance.measure_outer_optimizer import Clipped
+from metabench.problems.problem import Address
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
 
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
 
@@ -60,7 +60,7 @@ def test_a_clipped_sample_is_each_vector_clipped_read_in_any_columns(norm, value
 
 
 def test_the_optimisers_are_those_of_training():
-    assert set(OPTIMIZERS) == set(settings.OPTIMIZERS)
+    assert set(OPTIMIZERS) == set(optimizer_settings.OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

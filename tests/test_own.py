@@ -15,15 +15,15 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.own import Own
-from metabench.problem import Address, Problem, Task
-from metabench.samplers import Indexed, Stream
-from metabench.solvers.dense import Dense
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
+from metabench.linalg.solvers.dense import Dense
+from metabench.problems.custom import Own
+from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.samplers import Indexed, Stream
+from metabench.settings.errors import Misuse
 
 HALF_MAML = MAML(steps=3, step=SGD(rate=0.1))
 

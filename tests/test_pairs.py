@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from metabench import pairs
-from metabench.stats import Estimate, Moments, ratio_interval
+from metabench.stats import paired_estimators
+from metabench.stats.estimates import Estimate, Moments, ratio_interval
 
 
 def paired(seed: int, n: int = 64, dim: int = 6) -> tuple[Moments, Moments, Moments]:
@@ -29,7 +29,9 @@ def covers(intervals, truth):
 
 
 def test_cosines_cover_the_truth():
-    assert covers([pairs.cosine(*paired(seed)) for seed in range(300)], 1 / math.sqrt(2))
+    assert covers(
+        [paired_estimators.cosine(*paired(seed)) for seed in range(300)], 1 / math.sqrt(2)
+    )
 
 
 def test_shared_noise_alone_has_no_cosine():
@@ -38,7 +40,9 @@ def test_shared_noise_alone_has_no_cosine():
     claimed = 0
     for _ in range(200):
         noise = rng.standard_normal((16, 5))
-        found = pairs.cosine(Moments.of(noise), Moments.of(noise), Moments.of(0 * noise))
+        found = paired_estimators.cosine(
+            Moments.of(noise), Moments.of(noise), Moments.of(0 * noise)
+        )
         claimed += not math.isnan(found.low)
 
     assert claimed <= 10
@@ -48,7 +52,8 @@ def test_squared_errors_cover_bias_and_variance_together():
     """b as an estimate of E a: bias (1, -1), variance 6 * 4.09 a task."""
     truth = 2 + 6 * 4.09 / 8
     found = [
-        pairs.squared_error(b, apart, B=8) for _, b, apart in (paired(s, 200) for s in range(300))
+        paired_estimators.squared_error(b, apart, B=8)
+        for _, b, apart in (paired(s, 200) for s in range(300))
     ]
 
     assert covers(found, truth)
@@ -57,18 +62,18 @@ def test_squared_errors_cover_bias_and_variance_together():
 def test_break_even_is_where_both_errors_meet():
     a, b, apart = paired(0, 4000)
 
-    found = pairs.break_even(b, a, apart)
+    found = paired_estimators.break_even(b, a, apart)
 
     B = found.value
-    ours = pairs.squared_error(b, None, B).value
-    assert ours == pytest.approx(pairs.squared_error(a, apart, B).value)
+    ours = paired_estimators.squared_error(b, None, B).value
+    assert ours == pytest.approx(paired_estimators.squared_error(a, apart, B).value)
     assert found.low < (6 * 4.09 - 6) / 2 < found.high
 
 
 def test_the_better_estimator_is_better_at_any_budget():
     a, b, apart = paired(0, 4000)
 
-    assert pairs.break_even(a, b, apart) == (0.0, 0.0, 0.0)
+    assert paired_estimators.break_even(a, b, apart) == (0.0, 0.0, 0.0)
 
 
 def test_an_exact_ratio_has_no_width_and_none_is_negative():
@@ -80,14 +85,17 @@ def test_an_exact_ratio_has_no_width_and_none_is_negative():
 
 
 def test_log_ratios_cover_the_ratio_of_variances():
-    found = [pairs.log_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))]
+    found = [paired_estimators.log_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))]
 
     assert covers(found, 4.09)
 
 
 def test_skewed_ratios_cover_what_clipping_leaves_of_a_variance():
     """Of Laplace numbers clipped at 2 there is 1 - 3 exp(-2) left: 2 - 2 (c + 1) exp(-c) of 2."""
-    rng, found = np.random.default_rng(0), {pairs.log_ratio: [], pairs.skewed_ratio: []}
+    rng, found = (
+        np.random.default_rng(0),
+        {paired_estimators.log_ratio: [], paired_estimators.skewed_ratio: []},
+    )
     for _ in range(600):
         x = rng.laplace(size=(64, 1))
         top, bottom = Moments.of(np.clip(x, -2, 2)), Moments.of(x)
@@ -95,6 +103,8 @@ def test_skewed_ratios_cover_what_clipping_leaves_of_a_variance():
             intervals.append(ratio(top, bottom))
 
     truth = 1 - 3 * math.exp(-2)
-    assert covers(found[pairs.skewed_ratio], truth)
-    plain = zip(found[pairs.log_ratio], found[pairs.skewed_ratio], strict=True)
+    assert covers(found[paired_estimators.skewed_ratio], truth)
+    plain = zip(
+        found[paired_estimators.log_ratio], found[paired_estimators.skewed_ratio], strict=True
+    )
     assert all(wide.low <= own.low < own.high <= wide.high for own, wide in plain)

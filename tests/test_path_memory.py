@@ -6,19 +6,19 @@ import pytest
 import torch
 
 import metabench as mb
-from metabench import nets
-from metabench.work import work_of
+from metabench.autodiff.operation_counts import work_of
+from metabench.problems import architectures
 
 SHORT, LONG = 1, 50
 
 
 def subject():
     """A convolutional net, whose graphs outweigh its parameters, with one task."""
-    net = nets.conv(2, 8, 5, 14)
+    net = architectures.conv(2, 8, 5, 14)
     problem = mb.Problem.from_module(net, torch.nn.functional.cross_entropy)
     noise = torch.Generator().manual_seed(0)
     images = lambda n: (torch.randn(n, 1, 14, 14, generator=noise), torch.arange(n) % 5)  # ruff: ignore[lambda-assignment]
-    return problem, nets.initial(net, 0).float(), mb.Task(images(5), images(20))
+    return problem, architectures.initial(net, 0).float(), mb.Task(images(5), images(20))
 
 
 def unrolled(problem, steps, theta, task):

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import pytest
 
-from metabench.grid.engines import pool, slots
-from metabench.grid.engines.pool import Pool
-from metabench.grid.engines.queue import Queue
-from metabench.grid.engines.slots import MASK, Slot
-from metabench.grid.needs import Needs
-from metabench.grid.store import SCHEMA, Store
-from metabench.grid.work import Job, Outcome
+from metabench.grid.execution.executors import pool, slots
+from metabench.grid.execution.executors.pool import Pool
+from metabench.grid.execution.executors.queue import Queue
+from metabench.grid.execution.executors.slots import MASK, Slot
+from metabench.grid.execution.run_cell import Job, Outcome
+from metabench.grid.scheduling.memory_forecast import Needs
+from metabench.records.store.store import SCHEMA, Store
 
 GIB = 2.0**30
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
 from metabench.probes.variance import Variance
 from metabench.probes.variance.components import redraws
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.records.rows import from_table, to_table
 
 PLAIN = Quadratic(dim=8, shots=3, queries=3)
 

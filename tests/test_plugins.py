@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 import metabench
-from metabench import cli, plugins, spec
-from metabench.misuse import Misuse
+from metabench.cli import main
+from metabench.settings import fields, registry
+from metabench.settings.errors import Misuse
 
-MEMBERS = [(kind, name) for kind in plugins.KINDS for name in plugins.members(kind)]
+MEMBERS = [(kind, name) for kind in registry.KINDS for name in registry.members(kind)]
 HOME = Path(metabench.__file__).parent
 
 PLUGIN = '''
@@ -68,32 +69,32 @@ def concrete_classes(kind: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", plugins.KINDS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_member_that_is_written_is_listed(kind):
-    listed = {target.partition(":")[2] for target in plugins.members(kind).values()}
+    listed = {target.partition(":")[2] for target in registry.members(kind).values()}
 
     assert concrete_classes(kind) == listed
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_a_name_leads_to_its_class_and_back(kind, name):
-    cls = plugins.load(kind, name)
+    cls = registry.load(kind, name)
 
-    assert plugins.name_of(kind, cls) == name
+    assert registry.name_of(kind, cls) == name
     assert inspect.isabstract(cls) is False
     assert dataclasses.is_dataclass(cls)
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_member_is_a_public_name_of_the_package(kind, name):
-    cls = plugins.load(kind, name)
+    cls = registry.load(kind, name)
 
     assert getattr(metabench, cls.__name__) is cls
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_member_is_described_with_its_reference(kind, name):
-    about = plugins.describe(plugins.members(kind)[name])
+    about = registry.describe(registry.members(kind)[name])
 
     assert about.summary.endswith(".")
     assert 20 < len(about.summary) <= 100
@@ -102,56 +103,56 @@ def test_every_member_is_described_with_its_reference(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_field_says_what_it_is_and_in_which_unit(kind, name):
-    cls = plugins.load(kind, name)
-    types, comments = typing.get_type_hints(cls), plugins.comments(cls)
+    cls = registry.load(kind, name)
+    types, comments = typing.get_type_hints(cls), registry.comments(cls)
 
     for field in dataclasses.fields(cls):
         comment = comments[field.name]
-        wordless = types[field.name].__name__ in {*spec.NESTED, "str", "bool"}
+        wordless = types[field.name].__name__ in {*fields.NESTED, "str", "bool"}
         assert wordless or re.fullmatch(r"\S.+ \[[^\[\]]+\]", comment), field.name
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_listing_a_member_shows_every_field_with_its_default(kind, name):
-    result = CliRunner().invoke(cli.main, ["list", name], catch_exceptions=False)
+    result = CliRunner().invoke(main.main, ["list", name], catch_exceptions=False)
 
-    cls = plugins.load(kind, name)
+    cls = registry.load(kind, name)
     types = typing.get_type_hints(cls)
-    nested = {field: spec.NESTED.get(type_.__name__) for field, type_ in types.items()}
+    nested = {field: fields.NESTED.get(type_.__name__) for field, type_ in types.items()}
     for field in dataclasses.fields(cls):
         (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         if dataclasses.is_dataclass(default):
-            default = plugins.name_of(nested[field.name], type(default))
+            default = registry.name_of(nested[field.name], type(default))
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert f"  {shown}  " in line
     assert result.exit_code == 0
 
 
 def test_the_list_names_every_member_with_its_reference():
-    result = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False)
+    result = CliRunner().invoke(main.main, ["list"], catch_exceptions=False)
 
     for kind, name in MEMBERS:
-        about = plugins.describe(plugins.members(kind)[name])
+        about = registry.describe(registry.members(kind)[name])
         assert re.search(rf"^  {name} +{re.escape(about.summary)}$", result.stdout, re.M)
         assert about.reference in result.stdout
 
 
 @pytest.mark.usefixtures("plugin")
 def test_another_packages_member_is_found_by_name():
-    made = spec.build("algorithms", "half", {"share": "0.25", "steps": "2"})
+    made = fields.build("algorithms", "half", {"share": "0.25", "steps": "2"})
 
     assert (made.share, made.steps) == (0.25, 2)
     assert type(made).__module__ == "halves"
-    assert plugins.name_of("algorithms", type(made)) == "half"
+    assert registry.name_of("algorithms", type(made)) == "half"
 
 
 @pytest.mark.usefixtures("plugin")
 def test_another_packages_member_is_listed_with_its_fields():
-    listed = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False).stdout
-    one = CliRunner().invoke(cli.main, ["list", "half"], catch_exceptions=False).stdout
+    listed = CliRunner().invoke(main.main, ["list"], catch_exceptions=False).stdout
+    one = CliRunner().invoke(main.main, ["list", "half"], catch_exceptions=False).stdout
 
     assert re.search(
         r"^  half +Half of MAML\.\n +Nobody, 2031, https://example.org/half$", listed, re.M
@@ -162,16 +163,16 @@ def test_another_packages_member_is_listed_with_its_fields():
 
 @pytest.mark.usefixtures("plugin")
 def test_our_names_cannot_be_replaced():
-    assert plugins.members("algorithms")["maml"] == "metabench.algorithms.maml:MAML"
+    assert registry.members("algorithms")["maml"] == "metabench.algorithms.maml:MAML"
 
 
 @pytest.mark.usefixtures("plugin")
 def test_a_member_whose_package_is_gone_breaks_no_other():
-    listed = CliRunner().invoke(cli.main, ["list"], catch_exceptions=False)
+    listed = CliRunner().invoke(main.main, ["list"], catch_exceptions=False)
 
     assert re.search(r"^  lost +\(not installed\)$", listed.stdout, re.M)
     with pytest.raises(Misuse, match=r"'gone\.away:Lost' can't be loaded: No module named 'gone'"):
-        plugins.load("algorithms", "lost")
+        registry.load("algorithms", "lost")
 
 
 @pytest.mark.usefixtures("plugin")
@@ -179,7 +180,7 @@ def test_another_packages_member_is_measured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--algo", "half", "--family", "quadratic", "--tasks", "32", "--json"]
 
-    result = CliRunner().invoke(cli.main, ["variance", *options], catch_exceptions=False)
+    result = CliRunner().invoke(main.main, ["variance", *options], catch_exceptions=False)
 
     assert json.loads(result.stdout)["spec"]["algo"]["name"] == "half"
 
@@ -187,10 +188,10 @@ def test_another_packages_member_is_measured(tmp_path, monkeypatch):
 def test_a_file_that_changes_is_another_module(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("class Mine:\n    number = 1\n")
-    first = plugins.load("families", f"{path}:Mine")
-    same = plugins.load("families", f"{path}:Mine")
+    first = registry.load("families", f"{path}:Mine")
+    same = registry.load("families", f"{path}:Mine")
     path.write_text("class Mine:\n    number = 2\n")
-    other = plugins.load("families", f"{path}:Mine")
+    other = registry.load("families", f"{path}:Mine")
 
     assert first is same
     assert (first.number, other.number) == (1, 2)
@@ -236,7 +237,7 @@ def test_a_strangers_member_of_every_kind_keeps_its_contract(kind, by):
     name = TINY[kind][0]
     target = name.lower() if by == "name" else f"tiny_plugin:{name}"
 
-    result = CliRunner().invoke(cli.main, ["contract", target], catch_exceptions=False)
+    result = CliRunner().invoke(main.main, ["contract", target], catch_exceptions=False)
 
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{target} keeps the contract of {kind}: ")
@@ -248,9 +249,9 @@ def test_strangers_are_measured_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--family", "bowls", "--tasks", "32", "--json", "--set", "algo.step=plain"]
 
-    twice = CliRunner().invoke(cli.main, ["variance", "--algo", "twice", *options])
+    twice = CliRunner().invoke(main.main, ["variance", "--algo", "twice", *options])
     implicit = CliRunner().invoke(
-        cli.main, ["variance", "--algo", "imaml", *options, "--set", "algo.solver=slow"]
+        main.main, ["variance", "--algo", "imaml", *options, "--set", "algo.solver=slow"]
     )
 
     found = json.loads(twice.stdout)["spec"]
@@ -277,19 +278,19 @@ def test_strangers_are_measured_together(tmp_path, monkeypatch):
     ],
 )
 def test_a_broken_contract_is_said_in_a_sentence(target, words):
-    result = CliRunner().invoke(cli.main, ["contract", target])
+    result = CliRunner().invoke(main.main, ["contract", target])
 
     assert result.exit_code == 2
     assert words in result.stderr
 
 
 WHOLE = [
-    (kind, name) for kind, name in MEMBERS if not getattr(plugins.load(kind, name), "needs", "")
+    (kind, name) for kind, name in MEMBERS if not getattr(registry.load(kind, name), "needs", "")
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), WHOLE)  # folder and omniglot: tests/test_images.py
 def test_our_members_keep_the_contract_they_ask_of_strangers(kind, name):
-    from metabench.contract import hold
+    from metabench.testing.check_member import hold
 
     assert hold(name).startswith(f"{name} keeps the contract of {kind}")

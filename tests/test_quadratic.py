@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
-from metabench.misuse import Misuse
-from metabench.problem import Address
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
 
 
 @pytest.mark.parametrize("cls", [MAML, FOMAML])

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from metabench import plugins
-from metabench.cli import main
-from metabench.grid import study
-from metabench.grid.tally import Tally
+from metabench.cli.main import main
+from metabench.grid.scheduling.progress_counts import Tally
+from metabench.grid.study import study
 from metabench.probes.verify.limits import LIMITS
+from metabench.settings import registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,9 +103,9 @@ def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.py").write_text(own_files()[1])
     (tmp_path / "run.pt").touch()
-    monkeypatch.setattr("metabench.command.run", lambda probe, **o: _build(probe, o))
-    monkeypatch.setattr("metabench.grid.running.drive", lambda study, *_: Tally(0, 0))
-    monkeypatch.setattr("metabench.reading.report", lambda page, sources, **_: None)
+    monkeypatch.setattr("metabench.cli.probe.run.run", lambda probe, **o: _build(probe, o))
+    monkeypatch.setattr("metabench.cli.grid.run.drive", lambda study, *_: Tally(0, 0))
+    monkeypatch.setattr("metabench.cli.report.sources.report", lambda page, sources, **_: None)
     (text,) = blocks(README, "toml")
     Path("study.toml").write_text(text, encoding="utf-8")
     words = shlex.split(command.partition(">")[0])[1:]
@@ -127,7 +127,7 @@ def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
 
 
 def _build(probe: str, options: dict) -> None:
-    from metabench.command import build
+    from metabench.cli.probe.run import build
 
     for name in ("as_json", "html", "csv", "quiet"):
         options.pop(name)
@@ -181,7 +181,7 @@ def _same(found: object, expected: object, where: str) -> None:
 MEMBERS = [
     (kind, name, target)
     for kind in ("algorithms", "families", "probes")
-    for name, target in plugins.members(kind).items()
+    for name, target in registry.members(kind).items()
 ]
 
 
@@ -190,7 +190,7 @@ def test_every_member_of_the_list_stands_in_the_readme_with_its_reference(kind, 
     lines = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
 
     assert len(lines) == 1, f"{name} of metabench list {kind} needs a line of its own in README.md"
-    address = plugins.describe(target).reference.rpartition(", ")[2]
+    address = registry.describe(target).reference.rpartition(", ")[2]
     assert address in lines[0].replace("%28", "(").replace("%29", ")")
 
 

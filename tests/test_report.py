@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from metabench.probes.variance import Variance
-from metabench.report.figure import render
+from metabench.records.rows import Finding, Row, to_table
 from metabench.report.page import page
-from metabench.rows import Finding, Row, to_table
+from metabench.report.svg import render
 
 MARKUP = "<script>alert('x')</script><b>&amp;"
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -8,12 +8,12 @@ import pytest
 import torch
 from test_imaml import mixed
 
+from metabench.algorithms.inner_optimizers.momentum import Momentum
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.reptile import Reptile
 from metabench.families.ridge import Ridge
-from metabench.misuse import Misuse
-from metabench.problem import Address, tree_map
-from metabench.steps.momentum import Momentum
-from metabench.steps.sgd import SGD
+from metabench.problems.problem import Address, tree_map
+from metabench.settings.errors import Misuse
 
 
 def test_it_is_the_mean_gradient_of_a_hand_written_loop():

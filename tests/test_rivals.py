@@ -7,14 +7,14 @@ import importlib
 import pytest
 
 from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
-from metabench.misuse import Misuse
 from metabench.probes.variance import Variance
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
 
 FAMILY = Quadratic(dim=6, shots=2, queries=4, jitter=0.9, offset=2.0, spread=0.5, noise=0.5)
 STEP = SGD(rate=0.7)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from metabench.cli import main
-from metabench.grid import shards
-from metabench.grid.store import Store
-from metabench.grid.table import tables
-from metabench.probes.probe import Share
+from metabench.cli.main import main
+from metabench.grid.execution import shard_arrays
+from metabench.probes.base import Share
+from metabench.records.store.store import Store
+from metabench.records.store.tables import tables
 
 STUDY = """
 {top}
@@ -92,9 +92,9 @@ def test_what_was_measured_of_a_cell_is_kept_and_the_rest_is_measured():
     spoilt.write_bytes(spoilt.read_bytes()[:-40])  # half a file is none
 
     taken = []
-    keep = shards.keep
+    keep = shard_arrays.keep
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
+        patch.setattr(shard_arrays, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
         metabench("grid", "cut.toml", "--engine", "inline")
 
     assert len(taken) == 2
@@ -172,12 +172,12 @@ def test_arrays_are_kept_whole_with_what_they_took(tmp_path):
     kept = Store(tmp_path / "store").open()
     for i in range(2):
         arrays = {"1": np.full((2, 3), i)}
-        shards.keep(kept, "abc", Share(i, 2), arrays, shards.Took(1.5, 10.0 * i))
+        shard_arrays.keep(kept, "abc", Share(i, 2), arrays, shard_arrays.Took(1.5, 10.0 * i))
 
-    found, took = shards.read(kept, "abc", 2)
+    found, took = shard_arrays.read(kept, "abc", 2)
 
     assert [int(each["1"].sum()) for each in found] == [0, 6]
     assert took == (3.0, 10.0)
-    assert shards.missing(kept, "abc", 2) == []
-    assert len(shards.missing(kept, "abc", 4)) == 4
+    assert shard_arrays.missing(kept, "abc", 2) == []
+    assert len(shard_arrays.missing(kept, "abc", 4)) == 4
     assert len(tables(kept).cells) == 0

@@ -12,13 +12,13 @@ from scipy.sparse.linalg import cg as scipy_cg
 from scipy.sparse.linalg import minres as scipy_minres
 from torch.func import vmap
 
-from metabench import plugins
-from metabench.misuse import Misuse
-from metabench.solvers.cg import CG, conjugate_gradients
-from metabench.solvers.dense import Dense
-from metabench.solvers.minres import MINRES
-from metabench.solvers.neumann import Neumann
-from metabench.solvers.nystrom import Nystrom
+from metabench.linalg.solvers.cg import CG, conjugate_gradients
+from metabench.linalg.solvers.dense import Dense
+from metabench.linalg.solvers.minres import MINRES
+from metabench.linalg.solvers.neumann import Neumann
+from metabench.linalg.solvers.nystrom import Nystrom
+from metabench.settings import registry
+from metabench.settings.errors import Misuse
 
 SPECTRA = {
     "identity": [1.0] * 6,
@@ -58,7 +58,7 @@ def vector(P=6, seed=1, dtype=torch.float64):
 def test_every_solver_solves_to_the_condition_numbers_round_off(name, spectrum):
     A, b = oracles.symmetric(spectrum), vector()
 
-    found = plugins.load("solvers", name)(**ENOUGH[name])(lambda v: A @ v, b)
+    found = registry.load("solvers", name)(**ENOUGH[name])(lambda v: A @ v, b)
 
     expected = torch.linalg.solve(A, b)
     assert oracles.relative(found.x, expected) < 1e-13 * max(spectrum) / min(spectrum) + 1e-12
@@ -74,7 +74,7 @@ def test_the_residual_is_that_of_the_answer(name, spectrum, steps):
     A, b = oracles.symmetric(spectrum), vector()
     settings = {} if name == "dense" else {"steps": steps}
 
-    found = plugins.load("solvers", name)(**settings)(lambda v: A @ v, b)
+    found = registry.load("solvers", name)(**settings)(lambda v: A @ v, b)
 
     true = float((A @ found.x - b).norm() / b.norm())
     # of x itself, to the round-off of A x: an answer may be many times as long as b
@@ -91,7 +91,7 @@ def test_the_residual_is_measured_where_products_are_not_quite_symmetric(name):
     skew = torch.triu(torch.ones_like(A), 1)
     A = A + 0.1 * (skew - skew.T)
 
-    found = plugins.load("solvers", name)()(lambda v: A @ v, b)
+    found = registry.load("solvers", name)()(lambda v: A @ v, b)
 
     true = float((A @ found.x - b).norm() / b.norm())
     assert float(found.residual) == pytest.approx(true, rel=1e-9)
@@ -102,7 +102,7 @@ def test_the_residual_is_measured_where_products_are_not_quite_symmetric(name):
 def test_a_right_hand_side_of_zero_has_the_answer_zero(name):
     A = oracles.symmetric([1.0, 2.0, 3.0])
 
-    found = plugins.load("solvers", name)()(lambda v: A @ v, torch.zeros(3, dtype=torch.float64))
+    found = registry.load("solvers", name)()(lambda v: A @ v, torch.zeros(3, dtype=torch.float64))
 
     assert found.x.tolist() == [0.0] * 3
     assert (float(found.residual), float(found.history[-1])) == (0.0, 0.0)
@@ -120,7 +120,7 @@ def test_the_scale_of_the_right_hand_side_does_not_matter(scale):
 @pytest.mark.parametrize("name", cases.SOLVERS)
 def test_every_solver_is_the_same_under_vmap_where_some_stand_still(name):
     """Zero, an eigenvector (one step), a full vector, and one that isn't finite."""
-    A, solver = oracles.symmetric([1.0, 2.0, 5.0, 10.0]), plugins.load("solvers", name)()
+    A, solver = oracles.symmetric([1.0, 2.0, 5.0, 10.0]), registry.load("solvers", name)()
     eigenvector = torch.linalg.eigh(A).eigenvectors[:, 2]
     B = torch.stack([torch.zeros_like(A[0]), eigenvector, vector(4), A[0] / 0])
 
@@ -136,7 +136,7 @@ def test_every_solver_is_the_same_under_vmap_where_some_stand_still(name):
 @pytest.mark.parametrize("name", cases.SOLVERS)
 def test_what_is_not_finite_does_not_pass_for_an_answer(name):
     b = vector(3)
-    solver = plugins.load("solvers", name)()
+    solver = registry.load("solvers", name)()
 
     assert solver(lambda v: v * torch.nan, b).x.isnan().all()
     assert solver(lambda v: v, b * torch.nan).x.isnan().all()
@@ -222,7 +222,7 @@ def test_what_has_converged_stands_still(solver, enough):
 def test_negative_curvature_is_flagged(name):
     A, b = oracles.symmetric([-4.0, 1.0, 2.0, 3.0]), vector(4)
 
-    assert float(plugins.load("solvers", name)()(lambda v: A @ v, b).curvature) < 0
+    assert float(registry.load("solvers", name)()(lambda v: A @ v, b).curvature) < 0
 
 
 def test_a_sketch_flags_what_the_right_hand_side_does_not_reach():

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from metabench import spec
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.lift import Lift
-from metabench.misuse import Misuse
+from metabench.estimation.vectorization import Lift
 from metabench.probes.variance import Variance
-from metabench.steps.adam import Adam
-from metabench.steps.sgd import SGD
+from metabench.settings import fields
+from metabench.settings.errors import Misuse
 
 ROOTS = ("algo", "family")
 
@@ -34,33 +34,33 @@ class Needy:
 def test_the_order_of_assignments_does_not_matter():
     name, rate = "algo.step=adam", "algo.step.rate=0.1"
 
-    assert spec.parse([name, rate], ROOTS) == spec.parse([rate, name], ROOTS)
+    assert fields.parse([name, rate], ROOTS) == fields.parse([rate, name], ROOTS)
 
 
 def test_a_later_assignment_of_a_field_wins():
-    found = spec.parse(["algo.steps=1", "algo.steps=2"], ROOTS)
+    found = fields.parse(["algo.steps=1", "algo.steps=2"], ROOTS)
 
     assert found == {"algo": {"steps": "2"}, "family": {}}
 
 
 def test_a_value_may_hold_an_equals_sign_and_spaces_around_it():
-    assert spec.parse(["algo.step = a=b"], ROOTS)["algo"] == {"step": "a=b"}
+    assert fields.parse(["algo.step = a=b"], ROOTS)["algo"] == {"step": "a=b"}
 
 
 @pytest.mark.parametrize("assignment", ["", "algo", "algo=maml", "algo.=1", "=1", ".steps=1"])
 def test_an_assignment_without_a_path_is_refused(assignment):
     with pytest.raises(Misuse):
-        spec.parse([assignment], ROOTS)
+        fields.parse([assignment], ROOTS)
 
 
 def test_a_nested_member_keeps_its_type_when_only_a_field_is_given():
-    made = spec.build("algorithms", "maml", {"step": {"rate": "0.5"}, "steps": "3"})
+    made = fields.build("algorithms", "maml", {"step": {"rate": "0.5"}, "steps": "3"})
 
     assert made == MAML(steps=3, step=SGD(rate=0.5))
 
 
 def test_a_nested_member_is_chosen_by_name_with_its_fields():
-    made = spec.build("algorithms", "maml", {"step": {"name": "adam", "beta1": "0.5"}})
+    made = fields.build("algorithms", "maml", {"step": {"name": "adam", "beta1": "0.5"}})
 
     assert made == MAML(step=Adam(beta1=0.5))
 
@@ -77,7 +77,7 @@ def test_a_nested_member_is_chosen_by_name_with_its_fields():
     ],
 )
 def test_text_becomes_the_fields_type(text, made):
-    assert spec.make(Switch, text, "switch") == made
+    assert fields.make(Switch, text, "switch") == made
 
 
 @pytest.mark.parametrize("text", [{"on": "yes"}, {"many": "1,a"}, {"many": "nan"}])
@@ -85,18 +85,18 @@ def test_text_of_another_type_is_refused_with_the_fields_name(text):
     (name,) = text
 
     with pytest.raises(Misuse, match=f"^switch.{name} is "):
-        spec.make(Switch, text, "switch")
+        fields.make(Switch, text, "switch")
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1.0", None])
 def test_what_is_no_whole_number_is_refused_as_one(value):
     with pytest.raises(Misuse, match="it must be a whole number"):
-        spec.build("algorithms", "maml", {"steps": value})
+        fields.build("algorithms", "maml", {"steps": value})
 
 
 def test_a_field_without_default_is_asked_for():
     with pytest.raises(Misuse, match=r"needy can't be made: .*'size'"):
-        spec.make(Needy, {}, "needy")
+        fields.make(Needy, {}, "needy")
 
 
 @pytest.mark.parametrize(
@@ -107,27 +107,27 @@ def test_a_field_without_default_is_asked_for():
     ],
 )
 def test_a_member_survives_json(kind, member):
-    plain = json.loads(json.dumps(spec.to_json(kind, member), allow_nan=False))
+    plain = json.loads(json.dumps(fields.to_json(kind, member), allow_nan=False))
 
     name = plain.pop("name")
-    assert spec.build(kind, name, plain) == member
+    assert fields.build(kind, name, plain) == member
 
 
 def test_an_infinite_setting_survives_json_as_a_word():
-    plain = spec.settings(SGD())
+    plain = fields.settings(SGD())
 
     assert plain["clip_norm"] == "inf"
-    assert spec.make(SGD, plain, "sgd") == SGD()
+    assert fields.make(SGD, plain, "sgd") == SGD()
 
 
 def test_the_digest_depends_on_every_value_and_on_no_order():
-    settings = spec.settings(Lift())
+    settings = fields.settings(Lift())
 
-    assert spec.digest(dict(reversed(settings.items()))) == spec.digest(settings)
-    assert spec.digest(spec.settings(Lift(chunk=257))) != spec.digest(settings)
-    assert spec.digest(spec.settings(Lift(how="loop"))) != spec.digest(settings)
+    assert fields.digest(dict(reversed(settings.items()))) == fields.digest(settings)
+    assert fields.digest(fields.settings(Lift(chunk=257))) != fields.digest(settings)
+    assert fields.digest(fields.settings(Lift(how="loop"))) != fields.digest(settings)
 
 
 def test_the_digest_is_the_same_on_every_machine():
     # sha256 of {"a":1,"b":[2.5,"x"]}, by the sha256sum command
-    assert spec.digest({"b": [2.5, "x"], "a": 1}) == "5f097a2417b2"
+    assert fields.digest({"b": [2.5, "x"], "a": 1}) == "5f097a2417b2"

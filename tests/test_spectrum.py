@@ -8,23 +8,23 @@ import pytest
 import torch
 from torch import nn
 
-from metabench import curvature
+from metabench.algorithms.black_box import BlackBox
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.momentum import Momentum
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.blackbox import BlackBox
+from metabench.autodiff import derivatives
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
-from metabench.layout import Layout
-from metabench.lift import Lift
 from metabench.probes.spectrum import Spectrum
-from metabench.problem import Address, Layouts, Problem, tree_map
-from metabench.rows import from_table, to_table
-from metabench.samplers import Indexed
-from metabench.steps.adam import Adam
-from metabench.steps.momentum import Momentum
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Address, Layouts, Problem, tree_map
+from metabench.problems.samplers import Indexed
+from metabench.records.rows import from_table, to_table
 
 
 def of(family, algorithm, dtype=torch.float64, **lift) -> Subject:
@@ -234,7 +234,7 @@ def test_no_curvature_gives_a_sentence():
 def test_a_loss_that_does_not_depend_on_phi_has_no_curvature_either():
     subject = own(lambda phi, theta, data: (data[0] ** 2).sum() + 0 * phi.detach().sum())
 
-    product = curvature.fleet_hessian(
+    product = derivatives.fleet_hessian(
         subject.problem.inner_loss,
         subject.theta.expand(2, -1),
         subject.theta,
@@ -356,7 +356,7 @@ def test_figures_are_drawn_from_the_table_alone(algorithm):
 
 
 def test_settings_that_measure_nothing_are_refused():
-    from metabench.misuse import Misuse
+    from metabench.settings.errors import Misuse
 
     for settings, words in (
         ({"tasks": 0}, "tasks is 0"),

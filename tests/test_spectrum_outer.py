@@ -10,22 +10,22 @@ import torch
 from test_spectrum import SMALL, looked, of, one
 from torch import nn
 
-from metabench import curvature
 from metabench.algorithms.anil import ANIL
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
-from metabench.expected import expected
+from metabench.autodiff import derivatives
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
+from metabench.linalg.expected_spectrum import expected
+from metabench.linalg.solvers.cg import CG
+from metabench.linalg.spectra import Effort
 from metabench.probes.spectrum import Spectrum
-from metabench.problem import Address, Problem, tree_map
-from metabench.rows import from_table, to_table
-from metabench.solvers.cg import CG
-from metabench.spectra import Effort
-from metabench.steps.adam import Adam
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address, Problem, tree_map
+from metabench.records.rows import from_table, to_table
 
 EFFORT = Effort(1e-10, 60, 0, 0)
 
@@ -147,7 +147,7 @@ def test_the_fused_kernels_would_have_been_wrong_there():
     def value(at, task):
         return algorithm.objective(problem, at, task)
 
-    product = curvature.fleet_of_hessians(value, points, tasks)
+    product = derivatives.fleet_of_hessians(value, points, tasks)
     v = torch.randn(len(subject.theta), generator=torch.Generator().manual_seed(0)).double()
 
     assert (

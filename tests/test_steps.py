@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.misuse import Misuse
-from metabench.steps.adam import Adam
-from metabench.steps.momentum import Momentum
-from metabench.steps.sgd import SGD
-from metabench.steps.step import Step
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.momentum import Momentum
+from metabench.algorithms.inner_optimizers.sgd import SGD
+from metabench.settings.errors import Misuse
 
 STEPS = 7
 

@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from metabench import output
-from metabench.grid.store import SCHEMA, Store
-from metabench.misuse import Misuse
+from metabench.records import record_files
+from metabench.records.store.store import SCHEMA, Store
+from metabench.settings.errors import Misuse
 
 DIGEST = "0123456789ab"
 
@@ -111,7 +111,7 @@ def test_a_store_that_can_not_be_written_is_refused_at_once(tmp_path, monkeypatc
     def refused(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(output.tempfile, "NamedTemporaryFile", refused)
+    monkeypatch.setattr(record_files.tempfile, "NamedTemporaryFile", refused)
 
     with pytest.raises(Misuse, match=r"can't be written .*; give another path"):
         Store(tmp_path).open()

@@ -12,23 +12,24 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from metabench import draws, engine
 from metabench.algorithms.alpha_maml import AlphaMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
-from metabench.cli import main
+from metabench.autodiff import compilation
+from metabench.cli.main import main
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
-from metabench.norms import safe_norms
-from metabench.outer.feed import Feed
-from metabench.outer.gradients import batches
-from metabench.outer.move import Mover
-from metabench.outer.settings import OPTIMIZERS, Outer
-from metabench.outer.stride import AtOnce, InParts, moving
-from metabench.outer.trainer import Trainer
-from metabench.problem import Problem
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.meta_update import Mover
+from metabench.outer_loop.optimizer_settings import OPTIMIZERS, Outer
+from metabench.outer_loop.outer_step import AtOnce, InParts, moving
+from metabench.outer_loop.task_stream import Feed
+from metabench.outer_loop.trainer import Trainer
+from metabench.problems import random_numbers
+from metabench.problems.networks.norm_layers import safe_norms
+from metabench.problems.problem import Problem
 
 # torch's own, of its compiler
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,7 +119,11 @@ def test_round_off_in_a_gradient_that_is_zero_does_not_stop_a_training_from_bein
     problem = Problem.from_module(net, lambda found, y: ((found - y) ** 2).mean())
 
     def sample(address, seed):
-        x = torch.from_numpy(draws.uniform(seed, "support", address, 12)).reshape(-1, 6, 2).float()
+        x = (
+            torch.from_numpy(random_numbers.uniform(seed, "support", address, 12))
+            .reshape(-1, 6, 2)
+            .float()
+        )
         return (x, x.prod(2, True)), (1 - x, x.sum(2, True))
 
     of = Subject(
@@ -189,7 +194,7 @@ def test_rates_and_schedules_share_one_compiled_step_and_nothing_else_does(monke
     other = first.again(1, replace(outer, rate=0.01, schedule="cosine"))
     clipped = first.again(1, replace(outer, clip_norm=0.1))
     assert clipped._stride is None
-    monkeypatch.setattr(engine, "compiled", None)  # nothing is compiled any more
+    monkeypatch.setattr(compilation, "compiled", None)  # nothing is compiled any more
     while other.step < 6:
         assert other.advance()
 
@@ -282,7 +287,7 @@ def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
     def refuse(*_):
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(engine, "compiled", refuse)
+    monkeypatch.setattr(compilation, "compiled", refuse)
     outer = Outer(rate=0.05, batch=3, held_out=4)
 
     with pytest.warns(RuntimeWarning, match="could not compile .* no C\\+\\+ compiler") as said:

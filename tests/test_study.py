@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench import spec
-from metabench.command import build
-from metabench.grid import axes, study
-from metabench.grid.lines import line_of
-from metabench.misuse import Misuse
+from metabench.cli.probe.run import build
+from metabench.grid.study import axes, study
+from metabench.grid.study.toml_lines import line_of
+from metabench.settings import fields
+from metabench.settings.errors import Misuse
 
 STUDY = """\
 # two algorithms on bowls
@@ -98,7 +98,7 @@ def test_a_cell_of_a_study_has_the_address_of_the_same_command(read):
         dtype="float32",
         assignments=["algo.step.rate=0.1"],
     )
-    assert list(found.cells) == [spec.digest(by_command.spec())]
+    assert list(found.cells) == [fields.digest(by_command.spec())]
 
 
 def test_the_family_prescribes_how_many_tasks_unless_told(read):

@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 from test_report import MARKUP, Page, diverged, healthy
 
-from metabench.cli import main
-from metabench.grid.store import Store
+from metabench.cli.main import main
+from metabench.cli.report.sources import write_table
 from metabench.probes.variance import Variance
-from metabench.reading import write_table
-from metabench.report import members
+from metabench.records.rows import Row, flatten, to_table
+from metabench.records.store.store import Store
+from metabench.report import stored_settings
 from metabench.report.evidence import joined, of_cells, split
-from metabench.report.figure import render
 from metabench.report.labels import labels
-from metabench.report.study import About, study_page
-from metabench.rows import Row, flatten, to_table
+from metabench.report.study_page import About, study_page
+from metabench.report.svg import render
 
 ABOUT = About("study", ("study.toml",), ("metabench grid study.toml",), "seed = 0\n")
 
@@ -215,7 +215,7 @@ def test_a_table_without_a_probe_shows_its_numbers():
 
 
 def test_a_table_of_an_older_version_keeps_its_figures_and_says_so(monkeypatch):
-    members._made.cache_clear()
+    stored_settings._made.cache_clear()
     monkeypatch.setattr(Variance, "version", 7)
 
     page = made(evidence((settings(), healthy())))
@@ -307,8 +307,8 @@ def test_a_strangers_probe_is_drawn_and_compared_without_touching_the_report(tmp
 
 FORTUNE = '''
 from dataclasses import dataclass
-from metabench.probes.probe import Drawing, Probe
-from metabench.rows import Finding, from_table
+from metabench.probes.base import Drawing, Probe
+from metabench.records.rows import Finding, from_table
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ class NoTorch:
         if name.partition(".")[0] == "torch":
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
 sys.meta_path.insert(0, NoTorch())
-from metabench.cli import main
+from metabench.cli.main import main
 main(sys.argv[1:], standalone_mode=False)
 """
 

@@ -7,12 +7,12 @@ import torch
 
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.problem import Address
-from metabench.subject import Subject
+from metabench.problems.problem import Address
+from metabench.settings.errors import Misuse
 
 FAMILY = Quadratic(dim=4, shots=6, queries=3)
 

@@ -10,24 +10,26 @@ import pytest
 import torch
 from torch.func import grad, jacrev
 
-from metabench import sweeps
-from metabench.algorithms.algorithm import Loop
 from metabench.algorithms.anil import ANIL
+from metabench.algorithms.base import Loop
 from metabench.algorithms.imaml import proximal
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
-from metabench.lift import Lift
-from metabench.problem import Address, tree_map
-from metabench.steps.sgd import SGD
+from metabench.probes.explosion import measure_multi_horizon_adjoint
+from metabench.problems.problem import Address, tree_map
 
 AT = (0, 1, 2, 5, 7)
 
 
 def swept(step, problem, theta, tasks, at=AT, how="vmap"):
     lift, loop = Lift(how, engine="eager"), Loop(problem, step)
-    return lift.per_task(lambda t, task: sweeps.sweep(loop, at, t, task))(theta, tasks)
+    return lift.per_task(lambda t, task: measure_multi_horizon_adjoint.sweep(loop, at, t, task))(
+        theta, tasks
+    )
 
 
 @pytest.mark.parametrize("name", cases.STEPS)
@@ -88,7 +90,9 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
     start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one way
 
     found, _ = Lift("vmap", engine="eager").per_task(
-        lambda t, task: sweeps.exponents(Loop(problem, step), K, t, task, start, 60)
+        lambda t, task: measure_multi_horizon_adjoint.exponents(
+            Loop(problem, step), K, t, task, start, 60
+        )
     )(theta, tasks)
 
     for i in range(2):
@@ -116,7 +120,9 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
     start = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found, before = Lift("vmap", engine="eager").per_task(
-        lambda t, task: sweeps.exponents(Loop(problem, step), K, t, task, start, 1)
+        lambda t, task: measure_multi_horizon_adjoint.exponents(
+            Loop(problem, step), K, t, task, start, 1
+        )
     )(theta, tasks)
 
     expected = [math.log(abs(1 - 20 * a)) for a in family.curvatures[:3]]
@@ -125,7 +131,7 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
 
 def test_float32_norms_beyond_1e19_are_finite():
-    assert math.isfinite(float(sweeps.size(torch.full((3,), 1e30))))
+    assert math.isfinite(float(measure_multi_horizon_adjoint.size(torch.full((3,), 1e30))))
 
 
 @pytest.mark.parametrize("algorithm", [MetaSGD(5, SGD(0.1)), ANIL(5, SGD(0.1))])
@@ -136,7 +142,7 @@ def test_what_an_algorithm_learns_besides_is_swept_as_well(algorithm):
     loop = algorithm.loop(problem)
 
     found = Lift("vmap", engine="eager").per_task(
-        lambda t, task: sweeps.sweep(loop, (2, 5), t, task)
+        lambda t, task: measure_multi_horizon_adjoint.sweep(loop, (2, 5), t, task)
     )(theta, tasks)
 
     expected = algorithm(problem, theta, cases.one(tasks, 1)).grad
@@ -152,6 +158,8 @@ def test_exponents_see_learned_rates():
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
 
     start = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
-    found, _ = sweeps.exponents(algorithm.loop(problem), 6, theta, task, start, 20)
+    found, _ = measure_multi_horizon_adjoint.exponents(
+        algorithm.loop(problem), 6, theta, task, start, 20
+    )
 
     assert found.tolist() == pytest.approx([math.log(2), math.log(0.5)], rel=1e-6)

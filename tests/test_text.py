@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.report.text import by_axis, cell, number, overall
-from metabench.rows import Row, flatten, from_table, to_table
+from metabench.records.rows import Row, flatten, from_table, to_table
+from metabench.report.text_tables import by_axis, cell, number, overall
 
 ROWS = [
     Row("variance", at=2.0, value=4.0, low=3.5, high=4.5),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_lanczos import SPECTRA, symmetric
 
-from metabench.trace import xtrace
+from metabench.linalg.trace import xtrace
 
 
 def signs(m: int, n: int, P: int = 60, seed: int = 0) -> torch.Tensor:

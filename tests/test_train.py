@@ -20,21 +20,22 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch.utils._pytree import tree_leaves, tree_structure
 
-from metabench import console, files
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.cli import main
+from metabench.cli.main import main
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.outer.batch import Drawn
-from metabench.outer.feed import HELD_OUT, Feed, split
-from metabench.outer.lean import lean
-from metabench.outer.settings import OPTIMIZERS, Outer
-from metabench.outer.trainer import Trainer
-from metabench.problem import Address, Task
-from metabench.samplers import Stream
-from metabench.sealed import seal, unseal
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.outer_loop.low_overhead_optimizer import lean
+from metabench.outer_loop.optimizer_settings import OPTIMIZERS, Outer
+from metabench.outer_loop.task_batch import Drawn
+from metabench.outer_loop.task_stream import HELD_OUT, Feed, split
+from metabench.outer_loop.trainer import Trainer
+from metabench.problems.problem import Address, Task
+from metabench.problems.samplers import Stream
+from metabench.records import atomic_files
+from metabench.records.checksummed_tensors import seal, unseal
+from metabench.report import terminal
 
 SMALL = ("train", "--family", "quadratic", "--set", "outer.held_out=16", "--quiet")
 
@@ -210,7 +211,7 @@ def test_digits_are_validated_on_digits_they_never_saw():
     assert Digits.held_out == "test"
 
 
-COMMAND = [sys.executable, "-m", "metabench.cli", *SMALL, "--steps", "240", "--every", "20"]
+COMMAND = [sys.executable, "-m", "metabench", *SMALL, "--steps", "240", "--every", "20"]
 COMMAND += ["--set", "outer.warmup=5", "--set", "outer.schedule=cosine", "--save"]
 
 
@@ -238,8 +239,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
 
 def test_the_time_left_counts_what_this_run_did(monkeypatch, capsys):
     clock = iter([0.0, 6.0, 16.0])  # begun; compiled, one step after step 49; ten steps later
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
-    say = console._lines()
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    say = terminal._lines()
 
     say(50, 100)
     say(60, 100)
@@ -372,7 +373,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(monkeypatch):
 
 
 def test_a_file_that_outgrows_what_is_left_is_not_half_written(folder):
-    files.write(folder / "kept", b"old")
+    atomic_files.write(folder / "kept", b"old")
     code = (
         "import resource, signal, sys; from pathlib import Path; from metabench import files;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

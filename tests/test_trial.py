@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from scipy import stats
 
 import metabench as mb
-from metabench.checkup.trial import Trial
-from metabench.checkup.trial.diagnose import HELPS, HURTS, OPEN, verdict
-from metabench.checkup.trial.measure import APART
-from metabench.cli import main
-from metabench.outer.feed import HELD_OUT
-from metabench.problem import Address
-from metabench.rows import Row, from_table, to_table
+from metabench.cli.main import main
+from metabench.diagnosis.trial import Trial
+from metabench.diagnosis.trial.diagnose import HELPS, HURTS, OPEN, verdict
+from metabench.diagnosis.trial.measure import APART
+from metabench.outer_loop.task_stream import HELD_OUT
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, from_table, to_table
 
 FAMILY = mb.Quadratic(dim=4, noise=0.2, spread=0.3, offset=1.0)
 OUTER = ("optimizer=sgd", "rate=0.05", "batch=4")

@@ -9,16 +9,16 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.lift import Lift
-from metabench.misuse import Misuse
 from metabench.probes.variance import Variance
-from metabench.problem import Address
-from metabench.rows import from_table, to_table
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address
+from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import Misuse
 
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
 ALGORITHM = MAML(steps=2, step=SGD(rate=0.3))

@@ -15,27 +15,28 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.functional import mse_loss as mse
 
-from metabench import gate, plugins
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.base import Algorithm
+from metabench.algorithms.black_box import BlackBox
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.adam import Adam
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.blackbox import BlackBox
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
-from metabench.lift import Lift
-from metabench.misuse import Misuse
-from metabench.norms import safe_norms
+from metabench.linalg.solvers.dense import Dense
+from metabench.measurement import measure_with_checks
 from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.probes.verify.failures import explained
-from metabench.problem import Address, Problem
-from metabench.rows import from_table, to_table
-from metabench.solvers.dense import Dense
-from metabench.steps.adam import Adam
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.networks.norm_layers import safe_norms
+from metabench.problems.problem import Address, Problem
+from metabench.records.rows import from_table, to_table
+from metabench.settings import registry
+from metabench.settings.errors import Misuse
 
 
 def verified(subject: Subject):
@@ -71,7 +72,7 @@ def test_what_is_right_passes_every_check(family, algorithm):
 
 @pytest.mark.parametrize("name", cases.ALGORITHMS)
 def test_every_algorithm_passes(name):
-    algorithm = plugins.load("algorithms", name)()
+    algorithm = registry.load("algorithms", name)()
 
     checks, findings = verified(of(Sinusoid(hidden=(5,)), algorithm))
 
@@ -108,22 +109,24 @@ class Planted(MAML):
 def test_python_has_the_same_gate_as_the_shell():
     probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), Planted(steps=2))
 
-    rows = gate.measure(probe, subject, seed=0)
+    rows = measure_with_checks.measure(probe, subject, seed=0)
 
     checks = Verify(thorough=False).measure(subject, 0)
     assert rows[-len(checks) :] == checks  # once, at the end
     assert not [row for row in rows[: -len(checks)] if row.quantity == "check"]
-    first = gate.diagnose(probe, to_table(rows))[0]
+    first = measure_with_checks.diagnose(probe, to_table(rows))[0]
     assert (first.name, first.level) == ("check_finite_differences", "critical")
     checks = Verify().measure(subject, 0)
-    assert gate.measure(Verify(), subject, seed=0) == checks
-    assert gate.diagnose(Verify(), to_table(checks)) == Verify().diagnose(to_table(checks))
+    assert measure_with_checks.measure(Verify(), subject, seed=0) == checks
+    assert measure_with_checks.diagnose(Verify(), to_table(checks)) == Verify().diagnose(
+        to_table(checks)
+    )
 
 
 def test_numbers_that_came_without_a_check_are_told():
     probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), MAML(steps=2))
 
-    findings = gate.diagnose(probe, to_table(probe.measure(subject, seed=0)))
+    findings = measure_with_checks.diagnose(probe, to_table(probe.measure(subject, seed=0)))
 
     (unchecked,) = [finding for finding in findings if finding.name == "unchecked"]
     assert (unchecked.level, unchecked.evidence) == ("warning", ())

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from metabench.algorithms.black_box import BlackBox
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.blackbox import BlackBox
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.sinusoid import Sinusoid
-from metabench.layout import Layout
 from metabench.probes.verify import Verify
-from metabench.problem import Layouts, Problem
-from metabench.rows import from_table, to_table
-from metabench.samplers import Indexed
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Layouts, Problem
+from metabench.problems.samplers import Indexed
+from metabench.records.rows import from_table, to_table
 
 DIM = 12
 

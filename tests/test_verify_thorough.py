@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 import metabench as mb
-from metabench import gate
-from metabench.layout import Layout
-from metabench.problem import Layouts, Problem
-from metabench.rows import from_table, to_table
+from metabench.measurement import measure_with_checks
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Layouts, Problem
+from metabench.records.rows import from_table, to_table
 
 UNROLL, IMPLICIT, SOLVE = (
     "autograd through the unroll",
@@ -160,7 +160,7 @@ def test_the_gate_ahead_of_every_measurement_leaves_them_out():
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), theta)
     probe = mb.Explosion(tasks=8, steps=2, rounds=1, mitigated=0)
 
-    rows = gate.measure(probe, subject)
+    rows = measure_with_checks.measure(probe, subject)
 
     asked = {row.of for row in rows if row.quantity == "check"}
     assert "finite differences" in asked

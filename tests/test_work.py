@@ -10,14 +10,14 @@ import cases
 import pytest
 import torch
 
+from metabench.algorithms.adapt import adapt, pullback
+from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.maml import MAML
+from metabench.autodiff.operation_counts import ROOM, Work, work_of
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import LOOP_FROM, Lift
 from metabench.families.sinusoid import Sinusoid
-from metabench.inner import adapt, pullback
-from metabench.lift import LOOP_FROM, Lift
-from metabench.misuse import Misuse
-from metabench.steps.adam import Adam
-from metabench.subject import Subject
-from metabench.work import ROOM, Work, work_of
+from metabench.settings.errors import Misuse
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -47,7 +47,7 @@ def test_what_has_been_freed_is_not_counted():
 
 def test_counting_does_not_import_the_compiler():
     code = (
-        "import sys, torch; from metabench.work import work_of; "
+        "import sys, torch; from metabench.autodiff.operation_counts import work_of; "
         "work_of(lambda: torch.ones(2) + 1); print('torch._dynamo' in sys.modules)"
     )
 

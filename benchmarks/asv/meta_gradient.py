@@ -8,8 +8,8 @@ from unittest.mock import patch
 import torch
 
 import metabench as mb
-from metabench import curvature
-from metabench.work import Work, work_of
+from metabench.autodiff import derivatives as curvature
+from metabench.autodiff.operation_counts import Work, work_of
 
 TASKS = 25
 

@@ -8,9 +8,9 @@ from unittest.mock import patch
 import torch
 
 import metabench as mb
-from metabench import curvature
-from metabench.plugins import load
-from metabench.work import work_of
+from metabench.autodiff import derivatives as curvature
+from metabench.autodiff.operation_counts import work_of
+from metabench.settings.registry import load
 
 # Small, so that all of them take a minute; the number of calls is what is watched.
 SETTINGS = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, Aside, MetaGrad
-from metabench.algorithms.unrolled import unrolled
-from metabench.inner import Rates, adapt
-from metabench.misuse import Misuse
-from metabench.problem import Problem, Task
+from metabench.algorithms.adapt import Rates, adapt
+from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.base import Algorithm, Aside, MetaGrad
+from metabench.problems.problem import Problem, Task
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench import modules
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.algorithms.unrolled import unrolled
-from metabench.inner import adapt
-from metabench.layout import Layout
-from metabench.problem import Data, Layouts, Problem, T, Task
+from metabench.algorithms.adapt import adapt
+from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.base import Algorithm, MetaGrad
+from metabench.problems.networks import module_checks
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Data, Layouts, Problem, T, Task
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ANIL(Algorithm):
         last = layout.names[-1].rpartition(".")[0]
         patterns = self.head or ((f"{last}.*",) if last else (layout.names[-1],))
         held = layout.unflatten(torch.empty(layout.size))
-        names = modules.choose(held, patterns, "algo.head")
+        names = module_checks.choose(held, patterns, "algo.head")
         return Layout.of({name: held[name] for name in names})
 
 

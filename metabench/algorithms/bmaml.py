@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import FORGET, Stage, inner_batch, pullback, walk
-from metabench.layout import Layout
-from metabench.misuse import Misuse
-from metabench.problem import Data, Layouts, Loss, Problem, Task, tree_map
-from metabench.steps.step import Slots
+from metabench.algorithms.adapt import FORGET, Stage, inner_batch, pullback, walk
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
+from metabench.autodiff import derivatives
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Data, Layouts, Loss, Problem, Task, tree_map
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class BMAML(Algorithm):
 
         def forward(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
             # the inner loss is a mean over particles, so each one's own slope is M times its part
-            slopes = M * curvature.gradient(problem.inner_loss, phi, theta, data).view(M, -1)
+            slopes = M * derivatives.gradient(problem.inner_loss, phi, theta, data).view(M, -1)
             along = stein_direction(phi.view(M, -1), -slopes / self.temperature)
             return self.step(-along.reshape(-1), phi, slots, k)
 

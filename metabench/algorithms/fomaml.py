@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import FORGET, adapt
-from metabench.problem import Problem, Task
+from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.autodiff import derivatives
+from metabench.problems.problem import Problem, Task
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FOMAML(Algorithm):
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the first-order meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         path = adapt(self.step, self.steps, problem, theta, task, FORGET)
-        loss, v, direct = curvature.value_and_gradients(
+        loss, v, direct = derivatives.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
         return MetaGrad(through_init(problem, theta, v) + direct, loss, path.last, {})

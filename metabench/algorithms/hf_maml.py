@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import adapt, inner_batch
-from metabench.misuse import Misuse
-from metabench.problem import Problem, Task, tree_map
-from metabench.steps.step import Slots
+from metabench.algorithms.adapt import adapt, inner_batch
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
+from metabench.autodiff import derivatives
+from metabench.problems.problem import Problem, Task, tree_map
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HFMAML(Algorithm):
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the Hessian-free meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         path = adapt(self.step, self.steps, problem, theta, task)
-        loss, v, theta_bar = curvature.value_and_gradients(
+        loss, v, theta_bar = derivatives.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
         slots_bar = tree_map(torch.zeros_like, path.slots)
@@ -65,15 +65,15 @@ class HFMAML(Algorithm):
     ) -> tuple[Tensor, Slots, Tensor]:
         """Carry cotangents back over step k: through the optimiser exactly, then by differences."""
         data = inner_batch(task, k)
-        slope = curvature.gradient(problem.inner_loss, phi, theta, data)
-        _, pull = curvature.pullback_of(lambda g, p, s: self.step(g, p, s, k), slope, phi, slots)
+        slope = derivatives.gradient(problem.inner_loss, phi, theta, data)
+        _, pull = derivatives.pullback_of(lambda g, p, s: self.step(g, p, s, k), slope, phi, slots)
         v, phi_bar, slots_bar = pull(cotangents)
         size = v.norm()
         u = v / torch.where(size > 0, size, 1)
-        _, ahead, ahead_theta = curvature.value_and_gradients(
+        _, ahead, ahead_theta = derivatives.value_and_gradients(
             problem.inner_loss, phi + self.delta * u, theta, data
         )
-        _, behind, behind_theta = curvature.value_and_gradients(
+        _, behind, behind_theta = derivatives.value_and_gradients(
             problem.inner_loss, phi - self.delta * u, theta, data
         )
         scale = size / (2 * self.delta)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.inner import FORGET, adapt
-from metabench.misuse import Misuse
-from metabench.problem import Data, Problem, Task
-from metabench.solvers.cg import CG
-from metabench.solvers.solver import Solver
+from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.base import Algorithm, MetaGrad
+from metabench.autodiff import derivatives
+from metabench.linalg.solvers.cg import CG
+from metabench.linalg.solvers.solver import Solver
+from metabench.problems.problem import Data, Problem, Task
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class IMAML(Algorithm):
         """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         problem = self.inner(problem)
         phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
-        loss, in_phi, direct = curvature.value_and_gradients(
+        loss, in_phi, direct = derivatives.value_and_gradients(
             problem.outer_loss, phi, theta, task.query
         )
-        slope, products = curvature.gradient_with_products(
+        slope, products = derivatives.gradient_with_products(
             problem.inner_loss, phi, theta, task.support
         )
         solved = self.solver(lambda v: products(v)[0], in_phi)
@@ -75,7 +75,7 @@ class IMAML(Algorithm):
         generator = torch.Generator().manual_seed(0)
         away, along = torch.randn(2, len(start), generator=generator).to(start)
         # away from the start, where a penalty of phi may have no slope yet
-        _, products = curvature.gradient_with_products(
+        _, products = derivatives.gradient_with_products(
             problem.inner_loss, start + away, theta, task.support
         )
         if not products(along)[1].any():

@@ -7,12 +7,12 @@ from typing import Self
 
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.algorithms.unrolled import unrolled
-from metabench.inner import FORGET, KEEP, RECOMPUTE, SPARSE, adapt
-from metabench.misuse import Misuse
-from metabench.problem import Problem, Task
-from metabench.work import ROOM, Work
+from metabench.algorithms.adapt import FORGET, KEEP, RECOMPUTE, SPARSE, adapt
+from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.base import Algorithm, MetaGrad
+from metabench.autodiff.operation_counts import ROOM, Work
+from metabench.problems.problem import Problem, Task
+from metabench.settings.errors import Misuse
 
 TRAILS = ("auto", KEEP, RECOMPUTE)
 

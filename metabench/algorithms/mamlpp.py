@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms import running
-from metabench.algorithms.algorithm import Algorithm, Aside, Loop, MetaGrad, through_init
-from metabench.inner import Path, Rates, inner_batch, pullback, stage, walk
-from metabench.misuse import Misuse
-from metabench.problem import Loss, Problem, Statistics, Task
+from metabench.algorithms import per_step_batch_norm
+from metabench.algorithms.adapt import Path, Rates, inner_batch, pullback, stage, walk
+from metabench.algorithms.base import Algorithm, Aside, Loop, MetaGrad, through_init
+from metabench.autodiff import derivatives
+from metabench.problems.problem import Loss, Problem, Statistics, Task
+from metabench.settings.errors import Misuse
 
 STATISTICS = ("batch", "collect", "running")
 
@@ -73,7 +73,11 @@ class MAMLPP(Algorithm):
     def aside(self, problem: Problem) -> Aside:
         """Say that running statistics are averages, which no gradient moves."""
         told = self._gathered(problem)
-        return Aside(averages=running.parts(told), share=self.momentum) if told else Aside()
+        return (
+            Aside(averages=per_step_batch_norm.parts(told), share=self.momentum)
+            if told
+            else Aside()
+        )
 
     def at_epoch(self, epoch: int) -> MAMLPP:
         """Give weights and derivative order so many outer epochs on."""
@@ -94,7 +98,7 @@ class MAMLPP(Algorithm):
                 for name in problem.norms
             }
         if told := self._gathered(problem):
-            held = running.started(told, rows)
+            held = per_step_batch_norm.started(told, rows)
             parts |= {name: value.to(theta) for name, value in held.items()}
         return problem.appended(theta, parts)
 
@@ -102,7 +106,7 @@ class MAMLPP(Algorithm):
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`; the loss is F(phi_K)."""
         path = self._path(problem, theta, task)
         found = {
-            k: curvature.value_and_gradients(
+            k: derivatives.value_and_gradients(
                 self._outer(problem, k), path.states[k][0], theta, task.query
             )
             for k in self._counted()
@@ -172,7 +176,7 @@ class MAMLPP(Algorithm):
         """Give the problem as inner step k sees it: norms with that step's values, statistics."""
         told = self._gathered(problem)
         if told and self.statistics == "running":
-            inner, outer = running.losses(told, problem.layouts.theta, k)
+            inner, outer = per_step_batch_norm.losses(told, problem.layouts.theta, k)
             problem = problem._replace(inner_loss=inner, outer_loss=outer)
         if not (self.per_step_norms and problem.norms):
             return problem
@@ -206,9 +210,11 @@ class MAMLPP(Algorithm):
         for k in range(max(self.steps, 1)):
             phi = self._moved(problem, path.states[k][0], theta, k)
             own = self.statistics == "running"
-            used = running.of_step(told, problem.layouts.theta, theta, k) if own else None
+            used = (
+                per_step_batch_norm.of_step(told, problem.layouts.theta, theta, k) if own else None
+            )
             seen.append(told.of(phi, theta, inner_batch(task, k), used))
-        return {"shown": running.in_order(told, seen)}
+        return {"shown": per_step_batch_norm.in_order(told, seen)}
 
     def _outer(self, problem: Problem, k: int) -> Loss:
         """Give the outer loss of phi_k, whose norms have the values of the step that led there."""

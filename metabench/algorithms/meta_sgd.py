@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, Loop, MetaGrad
-from metabench.algorithms.unrolled import unrolled
-from metabench.inner import Rates, adapt
-from metabench.problem import Problem, Task
+from metabench.algorithms.adapt import Rates, adapt
+from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.base import Algorithm, Loop, MetaGrad
+from metabench.problems.problem import Problem, Task
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import adapt
-from metabench.problem import Problem, Task
+from metabench.algorithms.adapt import adapt
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.autodiff import derivatives
+from metabench.problems.problem import Problem, Task
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Pretrain(Algorithm):
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the joint-training gradient `(Q,)` of one task at theta `(Q,)`."""
         start = problem.init(theta)
-        _, slope, direct = curvature.value_and_gradients(
+        _, slope, direct = derivatives.value_and_gradients(
             problem.inner_loss, start, theta, task.support
         )
-        _, other, besides = curvature.value_and_gradients(
+        _, other, besides = derivatives.value_and_gradients(
             problem.outer_loss, start, theta, task.query
         )
         phi = adapt(self.step, self.steps, problem, theta, task).last

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.algorithms.algorithm import Algorithm, MetaGrad, through_init
-from metabench.inner import FORGET, adapt
-from metabench.misuse import Misuse
-from metabench.problem import Problem, Task
+from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.problems.problem import Problem, Task
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import draws, nets
-from metabench.families.family import Family, at_least
-from metabench.misuse import Misuse
-from metabench.problem import Address, Problem, Task
+from metabench.problems import architectures, random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,16 @@ class Blobs(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return nets.initial(self._net(), seed)
+        return architectures.initial(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: points `(T, ways * n, dim)` and labels `(T, ways * n)`."""
         means = self.means(address, seed)
 
         def points(axis: str, each: int) -> tuple[Tensor, Tensor]:
-            drawn = draws.normal(draws.uniform(seed, axis, address, self.ways * each * self.dim))
+            drawn = random_numbers.normal(
+                random_numbers.uniform(seed, axis, address, self.ways * each * self.dim)
+            )
             x = means[:, :, None, :] + self.noise * drawn.reshape(-1, self.ways, each, self.dim)
             y = np.repeat(np.arange(self.ways)[None, :], each, axis=1).repeat(len(x), axis=0)
             return torch.from_numpy(x.reshape(len(x), -1, self.dim)), torch.from_numpy(y)
@@ -73,9 +75,9 @@ class Blobs(Family):
 
     def means(self, address: Address, seed: int) -> NDArray[np.float64]:
         """Give the means of each task's classes by label, `(T, ways, dim)`."""
-        numbers = draws.uniform(seed, "task", address, self.ways * self.dim)
-        drawn = self.spread * draws.normal(numbers).reshape(-1, self.ways, self.dim)
-        dealt = draws.order(draws.uniform(seed, "label", address, self.ways))
+        numbers = random_numbers.uniform(seed, "task", address, self.ways * self.dim)
+        drawn = self.spread * random_numbers.normal(numbers).reshape(-1, self.ways, self.dim)
+        dealt = random_numbers.order(random_numbers.uniform(seed, "label", address, self.ways))
         return np.take_along_axis(drawn, dealt[:, :, None], axis=1)
 
     def posterior(self, x: Tensor, means: Tensor) -> Tensor:
@@ -101,4 +103,4 @@ class Blobs(Family):
         return float(stdtr(self.dim, -math.sqrt(self.dim / 2) * self.spread / self.noise))
 
     def _net(self) -> torch.nn.Module:
-        return nets.mlp((self.dim, *self.hidden, self.ways))
+        return architectures.mlp((self.dim, *self.hidden, self.ways))

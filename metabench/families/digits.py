@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import draws, nets
-from metabench.families.family import Family, at_least
-from metabench.misuse import Misuse
-from metabench.problem import Address, Problem, Task
+from metabench.problems import architectures, random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings.errors import Misuse
 
 SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6), "test": (7, 8, 9)}
 # Turned by half, 0, 1 and 8 look like themselves, and 6 and 9 like each other: not new classes.
@@ -69,20 +69,20 @@ class Digits(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return nets.initial(self._net(), seed)
+        return architectures.initial(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * shots, 1, 8, 8)` in [0, 1], labels `(T, ways * shots)`."""
         images, each = _images(self.split)
         tasks, half = len(address.task), each // 2
-        numbers = draws.uniform(seed, "task", address, len(images) + self.ways * each)
-        classes = draws.order(numbers[:, : len(images)])[:, : self.ways]
-        deal = draws.order(numbers[:, len(images) :].reshape(tasks, self.ways, each))
-        labels = draws.order(draws.uniform(seed, "label", address, self.ways))
+        numbers = random_numbers.uniform(seed, "task", address, len(images) + self.ways * each)
+        classes = random_numbers.order(numbers[:, : len(images)])[:, : self.ways]
+        deal = random_numbers.order(numbers[:, len(images) :].reshape(tasks, self.ways, each))
+        labels = random_numbers.order(random_numbers.uniform(seed, "label", address, self.ways))
 
         def pick(axis: str, pool: NDArray[np.int64], count: int) -> tuple[Tensor, Tensor]:
-            keys = draws.uniform(seed, axis, address, self.ways * half)
-            chosen = draws.order(keys.reshape(tasks, self.ways, half))[:, :, :count]
+            keys = random_numbers.uniform(seed, axis, address, self.ways * half)
+            chosen = random_numbers.order(keys.reshape(tasks, self.ways, half))[:, :, :count]
             which = np.take_along_axis(pool, chosen, axis=2)
             x = images[classes[:, :, None], which].reshape(tasks, -1, 1, SIDE, SIDE)
             return torch.from_numpy(x), torch.from_numpy(np.repeat(labels, count, axis=1))
@@ -93,7 +93,7 @@ class Digits(Family):
         )
 
     def _net(self) -> torch.nn.Module:
-        return nets.conv(2, self.filters, self.ways, SIDE)
+        return architectures.conv(2, self.filters, self.ways, SIDE)
 
 
 @cache

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import draws, nets
-from metabench.families import archives, deal, pictures
-from metabench.families.family import Family, at_least
-from metabench.misuse import Misuse
-from metabench.problem import Address, Problem, Task
+from metabench.problems import architectures, random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.images import archives, image_folders, n_way_k_shot
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings.errors import Misuse
 
 SPLITS = ("train", "val", "test")
 SHARES = 0.64, 0.80  # of the classes, where a split is made: mini-ImageNet's 64, 16 and 20
@@ -66,21 +66,21 @@ class Folder(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return nets.initial(self._net(), seed)
+        return architectures.initial(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`."""
-        return deal.deal(self._pool(), address, seed, self.ways, self.shots, self.queries)
+        return n_way_k_shot.deal(self._pool(), address, seed, self.ways, self.shots, self.queries)
 
     def _net(self) -> torch.nn.Module:
-        return nets.conv(4, self.filters, self.ways, self.side, self.channels, self.norm)
+        return architectures.conv(4, self.filters, self.ways, self.side, self.channels, self.norm)
 
-    def _pool(self) -> deal.Pool:
+    def _pool(self) -> n_way_k_shot.Pool:
         return _pool(self.path, self.split, self.side, self.channels)
 
 
 @cache
-def _pool(path: str, split: str, side: int, channels: int) -> deal.Pool:
+def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
     """Read a split once for all who ask."""
     root = Path(path)
     if root.is_file():
@@ -90,20 +90,22 @@ def _pool(path: str, split: str, side: int, channels: int) -> deal.Pool:
     below = [child for child in root.iterdir() if not child.name.startswith(".")]
     if len(below) == 1 and below[0].is_dir() and below[0].name not in SPLITS:
         root = below[0]  # an archive of one folder
-    return pictures.read(_classes(root, split), side, channels)
+    return image_folders.read(_classes(root, split), side, channels)
 
 
 def _classes(root: Path, split: str) -> dict[str, list[Path]]:
     """Find the classes of a split, by its folder, its list, or a share of all classes."""
     if (root / split).is_dir():
-        return pictures.classes_below(root / split)
+        return image_folders.classes_below(root / split)
     if (root / f"{split}.csv").is_file():
-        return pictures.classes_listed(root / f"{split}.csv", root / "images")
-    found = pictures.classes_below(root)
+        return image_folders.classes_listed(root / f"{split}.csv", root / "images")
+    found = image_folders.classes_below(root)
     names = np.array(list(found))
-    chance = draws.uniform(0, "theta", Address.fresh(0, 1), len(names))[0]
+    chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), len(names))[0]
     first, second = (round(share * len(names)) for share in SHARES)
-    parts = dict(zip(SPLITS, np.split(names[draws.order(chance)], [first, second]), strict=True))
+    parts = dict(
+        zip(SPLITS, np.split(names[random_numbers.order(chance)], [first, second]), strict=True)
+    )
     if not len(parts[split]):
         raise Misuse(f"{root} has {len(names)} classes, too few for a {split} split.")
     return {name: found[name] for name in sorted(map(str, parts[split]))}

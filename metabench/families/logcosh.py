@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import draws
-from metabench.families.family import Family, at_least
-from metabench.layout import Layout
-from metabench.misuse import Misuse
-from metabench.problem import Address, Data, Layouts, Problem, Task, identity
+from metabench.problems import random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Address, Data, Layouts, Problem, Task, identity
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,19 @@ class LogCosh(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw an initialisation among the centres, `(dim,)`."""
-        numbers = draws.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
-        return torch.from_numpy(self.spread * draws.normal(numbers))
+        numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
+        return torch.from_numpy(self.spread * random_numbers.normal(numbers))
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks whose examples z are `(T, n, dim)`."""
-        centre = self.spread * draws.normal(draws.uniform(seed, "task", address, self.dim))
+        centre = self.spread * random_numbers.normal(
+            random_numbers.uniform(seed, "task", address, self.dim)
+        )
 
         def examples(axis: str, count: int) -> tuple[Tensor]:
-            drawn = draws.normal(draws.uniform(seed, axis, address, count * self.dim))
+            drawn = random_numbers.normal(
+                random_numbers.uniform(seed, axis, address, count * self.dim)
+            )
             z = centre[:, None, :] + self.noise * drawn.reshape(-1, count, self.dim)
             return (torch.from_numpy(np.ascontiguousarray(z)),)
 

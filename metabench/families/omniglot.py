@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import draws, nets
-from metabench.families import archives, deal, pictures
-from metabench.families.family import Family, at_least
-from metabench.misuse import Misuse
-from metabench.problem import Address, Problem, Task
+from metabench.problems import architectures, random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.images import archives, image_folders, n_way_k_shot
+from metabench.problems.problem import Address, Problem, Task
+from metabench.settings.errors import Misuse
 
 HOME = "https://github.com/brendenlake/omniglot/raw/master/python"
 # Digests as published by torchvision's loader of the same files.
@@ -65,45 +65,47 @@ class Omniglot(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return nets.initial(self._net(), seed)
+        return architectures.initial(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * n, 1, 28, 28)` in [0, 1], labels `(T, ways * n)`."""
         sizes = self.ways, self.shots, self.queries
-        return deal.deal(_pool(self.split), address, seed, *sizes, self._turns)
+        return n_way_k_shot.deal(_pool(self.split), address, seed, *sizes, self._turns)
 
     @property
     def _turns(self) -> int:
         return 4 if self.rotations else 1
 
     def _net(self) -> torch.nn.Module:
-        return nets.conv(4, self.filters, self.ways, SIDE, 1, self.norm)
+        return architectures.conv(4, self.filters, self.ways, SIDE, 1, self.norm)
 
 
 @cache
-def _pool(split: str) -> deal.Pool:
+def _pool(split: str) -> n_way_k_shot.Pool:
     """Give the characters of a split."""
     everything = _characters(archives.cache())
     count = len(everything.counts)
-    chance = draws.uniform(0, "theta", Address.fresh(0, 1), count)[0]
-    parts = np.split(draws.order(chance), [TRAIN, TRAIN + VAL])
+    chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), count)[0]
+    parts = np.split(random_numbers.order(chance), [TRAIN, TRAIN + VAL])
     chosen = np.sort(dict(zip(SPLITS, parts, strict=True))[split])
     firsts = np.concatenate([[0], np.cumsum(everything.counts)])
     rows = [np.arange(firsts[c], firsts[c + 1]) for c in chosen]
     names = tuple(everything.names[c] for c in chosen)
     if not names:
         raise Misuse(f"Omniglot has {count} characters here, too few for a {split} split.")
-    return deal.Pool(everything.images[np.concatenate(rows)], everything.counts[chosen], names)
+    return n_way_k_shot.Pool(
+        everything.images[np.concatenate(rows)], everything.counts[chosen], names
+    )
 
 
 @cache
-def _characters(kept: Path) -> deal.Pool:
+def _characters(kept: Path) -> n_way_k_shot.Pool:
     """Read every character, ink 255; once from PNGs, then from one file beside them."""
     found: dict[str, list[Path]] = {}
     for part, digest in PARTS.items():
         target = kept / part
         if not target.is_dir():
             archives.unpacked(archives.fetch(f"{HOME}/{part}.zip", digest), target)
-        found |= pictures.classes_below(target)
-    pool = pictures.read(found, SIDE, 1)
+        found |= image_folders.classes_below(target)
+    pool = image_folders.read(found, SIDE, 1)
     return pool._replace(images=255 - pool.images)

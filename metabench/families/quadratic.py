@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench import draws
-from metabench.families.family import Family, at_least
-from metabench.families.moments import Bowl, Truth
-from metabench.layout import Layout
-from metabench.misuse import Misuse
-from metabench.problem import Address, Data, Layouts, Problem, Task, identity
+from metabench.problems import random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Address, Data, Layouts, Problem, Task, identity
+from metabench.problems.quadratic_moments import Bowl, Truth
+from metabench.settings.errors import Misuse
 
 Vector = NDArray[np.float64]
 
@@ -71,21 +71,21 @@ class Quadratic(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw theta around the mean centre, `(dim,)`."""
-        numbers = draws.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
-        return torch.from_numpy(self.offset * draws.normal(numbers))
+        numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
+        return torch.from_numpy(self.offset * random_numbers.normal(numbers))
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with curvatures and targets `(T, shots, dim)` and `(T, queries, dim)`."""
-        numbers = draws.uniform(seed, "task", address, self.dim + 1)
-        centre = self.spread * draws.normal(numbers[:, :-1])
+        numbers = random_numbers.uniform(seed, "task", address, self.dim + 1)
+        centre = self.spread * random_numbers.normal(numbers[:, :-1])
         centre *= numbers[:, -1:] ** (-1 / self.tail)
 
         def examples(axis: str, count: int) -> tuple[Tensor, Tensor]:
-            numbers = draws.uniform(seed, axis, address, 2 * count * self.dim)
+            numbers = random_numbers.uniform(seed, axis, address, 2 * count * self.dim)
             numbers = numbers.reshape(len(centre), 2, count, self.dim)
             sign = np.where(numbers[:, 0] < 0.5, -1.0, 1.0)
             curvature = self.curvatures * (1 + self.jitter * sign)
-            error = self.noise * draws.normal(numbers[:, 1])
+            error = self.noise * random_numbers.normal(numbers[:, 1])
             target = centre[:, None] + error / curvature
             return torch.from_numpy(curvature), torch.from_numpy(target)
 

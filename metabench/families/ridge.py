@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import draws
-from metabench.families.family import Family, at_least
-from metabench.layout import Layout
-from metabench.misuse import Misuse
-from metabench.problem import Address, Data, Layouts, Problem, Task
+from metabench.problems import random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Address, Data, Layouts, Problem, Task
+from metabench.settings.errors import Misuse
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,19 @@ class Ridge(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw logarithms of penalties around -1, `(dim,)`."""
-        numbers = draws.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
-        return torch.from_numpy(0.5 * draws.normal(numbers) - 1.0)
+        numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
+        return torch.from_numpy(0.5 * random_numbers.normal(numbers) - 1.0)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x `(T, n, dim)` and y `(T, n)`."""
-        numbers = draws.normal(draws.uniform(seed, "task", address, self.dim + 1))
+        numbers = random_numbers.normal(random_numbers.uniform(seed, "task", address, self.dim + 1))
         weight, bias = self.spread * numbers[:, :-1], numbers[:, -1:]
         weight[:, 1::2] = 0.0
 
         def examples(axis: str, count: int) -> tuple[Tensor, Tensor]:
-            drawn = draws.normal(draws.uniform(seed, axis, address, count * (self.dim + 1)))
+            drawn = random_numbers.normal(
+                random_numbers.uniform(seed, axis, address, count * (self.dim + 1))
+            )
             drawn = drawn.reshape(-1, count, self.dim + 1)
             x, error = drawn[..., :-1], self.noise * drawn[..., -1]
             y = (x @ weight[..., None])[..., 0] + bias + error

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench import draws, nets
-from metabench.families.family import Family, at_least
-from metabench.problem import Address, Problem, Task
+from metabench.problems import architectures, random_numbers
+from metabench.problems.family import Family, at_least
+from metabench.problems.problem import Address, Problem, Task
 
 AMPLITUDES = 0.1, 5.0
 PHASES = 0.0, math.pi
@@ -41,16 +41,16 @@ class Sinusoid(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return nets.initial(self._net(), seed)
+        return architectures.initial(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""
-        shape = draws.uniform(seed, "task", address, 2)
+        shape = random_numbers.uniform(seed, "task", address, 2)
         height = torch.from_numpy(_spread(shape[:, :1], AMPLITUDES))
         phase = _spread(shape[:, 1:], PHASES)
 
         def points(axis: str, count: int) -> tuple[Tensor, Tensor]:
-            x = _spread(draws.uniform(seed, axis, address, count), INPUTS)
+            x = _spread(random_numbers.uniform(seed, axis, address, count), INPUTS)
             # torch's sine, which takes a tenth of NumPy's time, and that was half of a draw's
             y = torch.from_numpy(x - phase).sin_().mul_(height)
             return torch.from_numpy(x)[..., None], y[..., None]
@@ -58,7 +58,7 @@ class Sinusoid(Family):
         return Task(points("support", self.shots), points("query", self.queries))
 
     def _net(self) -> torch.nn.Module:
-        return nets.mlp((1, *self.hidden, 1))
+        return architectures.mlp((1, *self.hidden, 1))
 
 
 def _spread(uniforms: NDArray[np.float64], interval: tuple[float, float]) -> NDArray[np.float64]:

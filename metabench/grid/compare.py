@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from metabench.grid.table import OWN, Tables, said
-from metabench.grid.work import FINAL
-from metabench.misuse import Misuse
+from metabench.grid.execution.run_cell import FINAL
+from metabench.records.store.tables import OWN, Tables, said
+from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd

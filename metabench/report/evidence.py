@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from metabench.misuse import Misuse
-from metabench.rows import Row
+from metabench.records.rows import Row
+from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.report import save
-from metabench.report.compare import HOW, LINES, Table
-from metabench.report.diagnosis import drawings
-from metabench.report.gallery import MOST, Gallery, Hook, Shown, hooks, showing
-from metabench.report.text import TextTable, cell, details, tables
-from metabench.rows import Finding, flatten
+from metabench.records.rows import Finding, flatten
+from metabench.report import downloads
+from metabench.report.comparison_tables import HOW, LINES, Table
+from metabench.report.figures import MOST, Gallery, Hook, Shown, hooks, showing
+from metabench.report.findings import drawings
+from metabench.report.text_tables import TextTable, cell, details, tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metabench.probes.probe import Probe
+    from metabench.probes.base import Probe
 
 
 class Said(NamedTuple):
@@ -140,7 +140,7 @@ def rendered(content: Content) -> str:
 
 
 def _latex(table: Table) -> str:
-    return save.link(save.latex(table.text, table.caption, table.best), "text/x-tex")
+    return downloads.link(downloads.latex(table.text, table.caption, table.best), "text/x-tex")
 
 
 def _text(name: str) -> str:

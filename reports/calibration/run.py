@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 
 import metabench as mb
-from metabench.checkup.trial import Trial
-from metabench.probes.probe import Probe
+from metabench.diagnosis.trial import Trial
+from metabench.probes.base import Probe
 
 HERE = Path(__file__).parent
 REPORTS = HERE.parent

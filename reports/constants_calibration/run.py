@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from metabench import MAML, SGD, Constants, Lift, Quadratic, Subject
-from metabench.rows import Row
-from metabench.stats import Interval, Vector, share_interval
+from metabench.records.rows import Row
+from metabench.stats.estimates import Interval, Vector, share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

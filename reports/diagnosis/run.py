@@ -21,9 +21,9 @@ sys.path.insert(0, str(HERE.parents[1] / "tests"))
 
 import ills  # type: ignore[import-not-found]  # ruff: ignore[module-import-not-at-top-of-file]
 
-from metabench.checkup.checkup import checkup  # ruff: ignore[module-import-not-at-top-of-file]
-from metabench.checkup.clock import Clock  # ruff: ignore[module-import-not-at-top-of-file]
-from metabench.stats import Interval, share_interval  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.diagnosis.checkup import checkup  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.diagnosis.clock import Clock  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.stats.estimates import Interval, share_interval  # ruff: ignore[module-import-not-at-top-of-file]
 
 Line = tuple[tuple[str, ...], int, list[str], list[str]]  # planted, seed, named, heard once
 SEEDS = 2  # draws of each plant, and of each pair

@@ -22,8 +22,9 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from metabench import Subject, measure, plugins, spec
-from metabench.cli import main as shell
+from metabench import Subject, measure
+from metabench.cli.main import main as shell
+from metabench.settings import fields, registry
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -66,12 +67,12 @@ def from_shell(probe: str, algorithm: str) -> tuple[str, list[dict[str, Any]], s
 
 def from_python(probe: str, algorithm: str, rows: list[dict[str, Any]]) -> str:
     """Measure the same from Python; say whether the numbers are the same, clocks aside."""
-    family = spec.build("families", "sinusoid", dict(FAMILY))
+    family = fields.build("families", "sinusoid", dict(FAMILY))
     subject = Subject(
-        family.problem(), family.sample, spec.build("algorithms", algorithm, dict(ALGORITHM)),
+        family.problem(), family.sample, fields.build("algorithms", algorithm, dict(ALGORITHM)),
         family.theta(0).float(),
     )  # fmt: skip
-    found = measure(spec.build("probes", probe, dict(TINY[probe])), subject, 0)
+    found = measure(fields.build("probes", probe, dict(TINY[probe])), subject, 0)
     names = [row["quantity"] for row in rows if _told(row["quantity"])]
     values = [row["value"] for row in rows if _told(row["quantity"])]
     others = [row for row in found if _told(row.quantity)]
@@ -113,8 +114,8 @@ def trained(algorithm: str, folder: Path) -> str:
 def main() -> None:
     """Run everything, write the tables."""
     warnings.simplefilter("ignore")
-    algorithms = sorted(plugins.members("algorithms"))
-    assert set(TINY) == set(plugins.members("probes")), "a probe without a tiny setting"
+    algorithms = sorted(registry.members("algorithms"))
+    assert set(TINY) == set(registry.members("probes")), "a probe without a tiny setting"
     text = [
         "# What it says\n",
         "Rows that hold a number, of those that a probe gave from the shell; in brackets those "

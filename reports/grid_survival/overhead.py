@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench.grid import study as studies
-from metabench.grid.drive import drive
-from metabench.grid.engines.pool import Pool
-from metabench.grid.engines.slots import cpu_slots
-from metabench.grid.snapshot import write_snapshot
-from metabench.grid.store import Store
-from metabench.grid.study import Study
-from metabench.grid.table import tables, tidy
-from metabench.grid.units import todo
-from metabench.grid.work import Job, keep
-from metabench.rows import Row
+from metabench.grid.execution.executors.pool import Pool
+from metabench.grid.execution.executors.slots import cpu_slots
+from metabench.grid.execution.run_cell import Job, keep
+from metabench.grid.scheduling.scheduler import drive
+from metabench.grid.scheduling.work_units import todo
+from metabench.grid.study import study as studies
+from metabench.grid.study.study import Study
+from metabench.records.rows import Row
+from metabench.records.store.parquet_snapshot import write_snapshot
+from metabench.records.store.store import Store
+from metabench.records.store.tables import tables, tidy
 
 PROBE = """
 from dataclasses import dataclass

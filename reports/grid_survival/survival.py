@@ -22,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
-from metabench.grid.store import Store
-from metabench.grid.table import tables, tidy
+from metabench.records.store.store import Store
+from metabench.records.store.tables import tables, tidy
 
 STUDY = """
 seed = "range({cells})"
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _start(folder: Path, store: Store, engine: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "metabench.cli", "grid", "study.toml", "--engine", engine]
+    command = [sys.executable, "-m", "metabench", "grid", "study.toml", "--engine", engine]
     return subprocess.Popen(
         [*command, "--store", str(store.folder), "--quiet"],
         cwd=folder,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problem import Problem
+from metabench.problems.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from metabench import plugins
-from metabench.cli import main as shell
+from metabench.cli.main import main as shell
+from metabench.settings import registry
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -74,7 +74,7 @@ def asked(probe: str, words: tuple[str, ...]) -> str:
 def main() -> int:
     """Ask everything, write the table; 1 if anything failed."""
     warnings.simplefilter("ignore")
-    assert set(TINY) == set(plugins.members("probes")), "a probe without a tiny setting"
+    assert set(TINY) == set(registry.members("probes")), "a probe without a tiny setting"
     text, failed = ["# What each probe says of hard cases\n"], 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for case, words in CASES.items():

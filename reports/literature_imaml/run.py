@@ -37,11 +37,11 @@ from metabench import (
     Problem,
     Subject,
     Trainer,
-    nets,
-)  # fmt: skip
-from metabench.lift import first_task
-from metabench.stats import Estimate
-from metabench.work import work_of
+)
+from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.vectorization import first_task
+from metabench.problems import architectures  # fmt: skip
+from metabench.stats.estimates import Estimate
 
 HERE = Path(__file__).parent
 WAYS, SIZES = 5, (64, 32, 32, 5)
@@ -56,7 +56,7 @@ THEIRS = {"maml": (98.7, 0.4), "imaml": (99.16, 0.35)}  # 5-way 1-shot Omniglot,
 def problem() -> Problem:
     """Give the cross-entropy of a network without convolutions."""
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Flatten(), nets.mlp(SIZES))
+    net = torch.nn.Sequential(torch.nn.Flatten(), architectures.mlp(SIZES))
     return Problem.from_module(net, functional.cross_entropy)
 
 
@@ -72,7 +72,7 @@ def candidates() -> dict[str, list[Algorithm]]:
 
 def trained(algorithm: Algorithm, seed: int, steps: int) -> Subject:
     """Train from the seed's initialisation; give where that ends."""
-    theta = nets.initial(nets.mlp(SIZES), seed).float()
+    theta = architectures.initial(architectures.mlp(SIZES), seed).float()
     lift = Lift("vmap", engine="trace")
     trainer = Trainer(Subject(problem(), TRAIN.sample, algorithm, theta, lift), OUTER, steps, seed)
     while trainer.step < steps and trainer.advance():
@@ -91,7 +91,12 @@ def accuracies(subject: Subject, family: Digits, seed: int) -> NDArray[np.float6
 
 def held(algorithm: Algorithm) -> int:
     """Count the bytes that live at once in one task's meta-gradient."""
-    at = Subject(problem(), TRAIN.sample, algorithm, nets.initial(nets.mlp(SIZES), 0).float())
+    at = Subject(
+        problem(),
+        TRAIN.sample,
+        algorithm,
+        architectures.initial(architectures.mlp(SIZES), 0).float(),
+    )
     task = first_task(at.draw(Address.fresh(0, 1), 0))
     return work_of(lambda: algorithm(at.problem, at.theta, task).grad).bytes
 
@@ -99,7 +104,9 @@ def held(algorithm: Algorithm) -> int:
 def held_by_unroll(steps: int) -> int:
     """Count them for autograd through the unrolled loop, MAML as it is usually written."""
     of = problem()
-    at = Subject(of, TRAIN.sample, MAML(), nets.initial(nets.mlp(SIZES), 0).float())
+    at = Subject(
+        of, TRAIN.sample, MAML(), architectures.initial(architectures.mlp(SIZES), 0).float()
+    )
     task = first_task(at.draw(Address.fresh(0, 1), 0))
 
     def unrolled(theta: torch.Tensor) -> torch.Tensor:

@@ -28,19 +28,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2, t
 from torch.nn import functional
 
-from metabench import (
-    MAML,
-    MAMLPP,
-    SGD,
-    Algorithm,
-    Digits,
-    Lift,
-    Outer,
-    Problem,
-    Subject,
-    Trainer,
-    nets,
-)
+from metabench import MAML, MAMLPP, SGD, Algorithm, Digits, Lift, Outer, Problem, Subject, Trainer
+from metabench.problems import architectures
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).parent
@@ -55,7 +44,7 @@ K = 5
 
 def net(norm: bool) -> torch.nn.Module:
     """Build the network, its images flattened."""
-    return torch.nn.Sequential(torch.nn.Flatten(), nets.mlp((64, 32, 32, WAYS), norm))
+    return torch.nn.Sequential(torch.nn.Flatten(), architectures.mlp((64, 32, 32, WAYS), norm))
 
 
 def members(rate: float) -> dict[str, tuple[Algorithm, str]]:
@@ -70,7 +59,7 @@ def ended(norm: bool, algorithm: Algorithm, schedule: str, seed: int) -> tuple[f
     start, held = (
         Subject(
             problem, Digits(WAYS, queries=5, split=split).sample, algorithm,
-            nets.initial(net(norm), seed).float(), Lift("vmap", engine="eager"),
+            architectures.initial(net(norm), seed).float(), Lift("vmap", engine="eager"),
         )
         for split in ("train", "test")
     )  # fmt: skip

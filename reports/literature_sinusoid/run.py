@@ -38,10 +38,10 @@ from metabench import (
     Sinusoid,
     Subject,
     Trainer,
-    draws,
 )
 from metabench.families.sinusoid import AMPLITUDES, INPUTS, PHASES
-from metabench.stats import Estimate, Interval
+from metabench.problems import random_numbers
+from metabench.stats.estimates import Estimate, Interval
 
 HERE = Path(__file__).parent
 TASKS, QUERIES = 600, 50  # at test
@@ -98,7 +98,7 @@ def oracle(steps: int) -> Interval:
             optimiser.zero_grad()
             ((net(told) - y) ** 2).mean().backward()
             optimiser.step()
-    numbers = draws.uniform(TEST_SEED, "task", Address.fresh(0, TASKS), 2 + QUERIES)
+    numbers = random_numbers.uniform(TEST_SEED, "task", Address.fresh(0, TASKS), 2 + QUERIES)
     uniforms = torch.from_numpy(numbers).float()
     parts = (
         uniforms[:, 2:, None],

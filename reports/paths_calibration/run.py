@@ -20,13 +20,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metabench import Quadratic, pairs
+from metabench import Quadratic
 from metabench.probes.agreement import compare
 from metabench.probes.explosion import growth, stable
 from metabench.probes.explosion.growth import Walk
-from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.stats import Moments, mean_norm_interval, share_interval, skewed_variance_interval
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import paired_estimators
+from metabench.stats.estimates import (
+    Moments,
+    mean_norm_interval,
+    share_interval,
+    skewed_variance_interval,
+)
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
@@ -128,8 +134,11 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     rows += [
         row("variance", skewed_variance_interval(own)),
         row("bias", mean_norm_interval(gap)),
-        row("mse", pairs.squared_error(own, gap, BATCH, spread_of=skewed_variance_interval)),
-        row("break_even", pairs.break_even(exact, own, gap)),
+        row(
+            "mse",
+            paired_estimators.squared_error(own, gap, BATCH, spread_of=skewed_variance_interval),
+        ),
+        row("break_even", paired_estimators.break_even(exact, own, gap)),
     ]
     return rows
 

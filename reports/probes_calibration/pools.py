@@ -23,19 +23,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import metabench as mb
-from metabench import curvature, edges, tails
-from metabench.expected import expected
+from metabench.algorithms import stability
+from metabench.autodiff import derivatives
+from metabench.linalg.expected_spectrum import expected
+from metabench.linalg.spectra import Effort
 from metabench.probes.agreement import compare
 from metabench.probes.agreement import measure as module
-from metabench.probes.agreement.looks import Look
 from metabench.probes.agreement.measure import Run
+from metabench.probes.agreement.method_runs import Look
 from metabench.probes.explosion import mitigations
 from metabench.probes.explosion.growth import Array
-from metabench.probes.spectrum.outer import measure as outer
-from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.spectra import Effort
-from metabench.stats import share_interval
+from metabench.probes.spectrum import measure_expected_hessians as outer
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import tail_index
+from metabench.stats.estimates import share_interval
 
 TOGETHER = 4096  # tasks of the pool that are computed together
 Key = tuple[str, torch.dtype, float]  # algorithm, precision, pull
@@ -46,7 +48,7 @@ def drawn(
 ) -> Callable[[int, int], list[Row]]:
     """Measure samples of a pool of tasks of the seed `far`, or all of it; all comes first."""
     held: dict[Key, Run | None] = {}
-    plain, ends_of = module._run, edges.ends
+    plain, ends_of = module._run, stability.ends
     ends: list[Any] = []
 
     def kept(seen: Look, dtype: torch.dtype) -> Run:
@@ -81,9 +83,9 @@ def drawn(
         with (
             patch.object(module, "_run", run),
             patch.object(module, "TOGETHER", TOGETHER),
-            patch.object(edges, "ends", ends_of_pool),
+            patch.object(stability, "ends", ends_of_pool),
             patch.object(module, "prices", return_value=[]),  # no intervals
-            patch.object(tails, "MOMENTS", 0.0 if tasks == pool else tails.MOMENTS),
+            patch.object(tail_index, "MOMENTS", 0.0 if tasks == pool else tail_index.MOMENTS),
             patch.object(compare, "curves_down", never if tasks == pool else compare.curves_down),
         ):
             rows: list[Row] = replace(probe, tasks=tasks).measure(make(), far)
@@ -115,7 +117,7 @@ class Mitigated:
     def __call__(self, tasks: int, seed: int) -> list[Row]:
         """Hold mitigations against the exact meta-gradient on a sample of the pool, or on all."""
         if tasks == self.pool:
-            with patch.object(tails, "MOMENTS", 0.0):
+            with patch.object(tail_index, "MOMENTS", 0.0):
                 return self.held(np.arange(tasks))
         return self.held(np.random.default_rng(seed).integers(0, self.pool, tasks))
 
@@ -146,7 +148,7 @@ def _cut(of: Mitigated, name: str) -> list[Row]:
     cut = plain * scale if kind == "norm" else np.clip(plain, -limit, limit)
     hits = int((np.abs(cut - plain).max(1) > 0).sum())
     share = row("share_clipped", share_interval(hits, len(plain)), of=name)
-    with patch.object(tails, "MOMENTS", 0.0):
+    with patch.object(tail_index, "MOMENTS", 0.0):
         return [share, *mitigations._held(plain, cut, of.K, name)]
 
 
@@ -163,7 +165,7 @@ class MetaHessians:
         """Give the pool's meta-Hessians, `(pool, Q, Q)`."""
         subject = self.make()
         tasks = subject.draw(Address.fresh(0, self.pool), self.far)
-        times = curvature.fleet_of_hessians(
+        times = derivatives.fleet_of_hessians(
             lambda at, task: subject.algorithm.objective(subject.problem, at, task),
             subject.theta.expand(self.pool, -1),
             tasks,

@@ -28,14 +28,14 @@ import torch
 from torch import Tensor, nn
 
 import metabench as mb
-from metabench.checkup.trial import Trial
+from metabench.diagnosis.trial import Trial
 from metabench.families.quadratic import Quadratic
-from metabench.orders import quantile_interval
+from metabench.probes.base import Probe
 from metabench.probes.cost.error import errors
-from metabench.probes.probe import Probe
-from metabench.problem import Data
-from metabench.rows import Row, row
-from metabench.stats import share_interval
+from metabench.problems.problem import Data
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import share_interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

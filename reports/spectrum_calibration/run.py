@@ -21,8 +21,8 @@ import pandas as pd
 from scipy.stats import binom
 
 from metabench import MAML, SGD, Lift, Quadratic, Spectrum, Subject
-from metabench.rows import Row
-from metabench.stats import Vector, share_interval
+from metabench.records.rows import Row
+from metabench.stats.estimates import Vector, share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

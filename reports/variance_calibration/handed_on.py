@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from metabench import MAML, SGD, Address, Lift, Quadratic, Subject, Variance
-from metabench.clip import clipped
-from metabench.outer.updates import updates
-from metabench.probes.variance import outer
-from metabench.stats import Moments
+from metabench.autodiff.clipping import clipped
+from metabench.outer_loop.optimizer_updates import updates
+from metabench.probes.variance import measure_outer_optimizer
+from metabench.stats.estimates import Moments
 
 POOL = {1: 2**18, 4: 2**16, 16: 2**16}  # batch means of each B: 128 times those measured, or more
 FAR = 2**30  # where their addresses begin
@@ -90,7 +90,7 @@ def _truth_of_clipping(setting: Setting, B: int) -> dict[str, float]:
 def _update_variances(setting: Setting, seed: int) -> dict[int, float]:
     """Give the variance of updates at each B, from the state that the seed's own batches leave."""
     probe, start, found = setting.probe(), 0, {}
-    warm = outer.warm_steps(probe)
+    warm = measure_outer_optimizer.warm_steps(probe)
     for B, batches in probe.plan.items():
         address = Address.fresh(start, B * warm)
         first = torch.cat(list(_subject().estimates(address, seed, B)))
@@ -119,7 +119,7 @@ def covered(setting: Setting, seed: int) -> Iterator[tuple[tuple[str, str, float
     updated = _update_variances(setting, seed) if setting.optimizer else {}
     after = {B: _truth_of_clipping(setting, B) for B in probe.plan} if probe.clips else {}
     counts = list(probe.plan.values())
-    warm = outer.warm_steps(probe)
+    warm = measure_outer_optimizer.warm_steps(probe)
     truth = {(name, float(B)): value for B, each in after.items() for name, value in each.items()}
     truth |= {("update_variance", float(B)): value for B, value in updated.items()}
     if after:

@@ -25,26 +25,15 @@ import handed_on  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 import pandas as pd
 
-from metabench import (
-    FOMAML,
-    MAML,
-    SGD,
-    Address,
-    Algorithm,
-    Lift,
-    Quadratic,
-    Subject,
-    Variance,
-    crossed,
-    twostage,
-)
-from metabench.families.moments import Truth, gaussian_top_share
+from metabench import FOMAML, MAML, SGD, Address, Algorithm, Lift, Quadratic, Subject, Variance
 from metabench.probes.variance import components, measure
-from metabench.probes.variance.gather import gather
-from metabench.rows import Row
-from metabench.stats import share_interval
-from metabench.tails import TOP
-from metabench.twostage import Plan
+from metabench.probes.variance.collect import gather
+from metabench.problems.quadratic_moments import Truth, gaussian_top_share
+from metabench.records.rows import Row
+from metabench.stats import two_stage_sampling, variance_components
+from metabench.stats.estimates import share_interval
+from metabench.stats.tail_index import TOP
+from metabench.stats.two_stage_sampling import Plan
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
@@ -195,7 +184,7 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
     whole = components.crossed(design._replace(tasks=again * TOGETHER))
     sample = gather(subject, whole, seed, 1, 2**30, _nothing).columns(0, family.dim)
     for part in np.split(sample, TOGETHER):
-        found = crossed.components(crossed.Squares.of(part, design), design)
+        found = variance_components.components(variance_components.Squares.of(part, design), design)
         for line in components.rows(found, states, ""):
             value = None if line.low is None else expected(setting, line)
             if value is not None and line.low is not None and line.high is not None:
@@ -203,7 +192,7 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
         between, within = found["task"], found["total"] + found["task"].scaled(-1)
         task = truth.components["task"]
         for plan in PLANS:
-            told = twostage.predicted(between, within, plan).skewed()
+            told = two_stage_sampling.predicted(between, within, plan).skewed()
             value = (task + (truth.variance - task) / plan.draws) / plan.tasks
             if told.low == told.low:  # not NaN: enough tasks for an interval
                 key = "advised_variance", "foretold", float(plan.draws)

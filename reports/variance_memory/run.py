@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from metabench import MAML, SGD, Address, Layout, Lift, Problem, Subject, Task, Variance
-from metabench.families.family import Family
-from metabench.memory import parse
-from metabench.problem import Data, Layouts
+from metabench.problems.family import Family
+from metabench.problems.problem import Data, Layouts
+from metabench.settings.memory_budget import parse
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from metabench import pairs, stats, tails
 from metabench.probes.explosion.growth import Array, quantile
-from metabench.rows import Row, row
-from metabench.stats import Interval, Moments
+from metabench.records.rows import Row, row
+from metabench.stats import estimates, paired_estimators, tail_index
+from metabench.stats.estimates import Interval, Moments
 
 OVERFLOW = 1e70  # entries beyond which squares of squares overflow float64
 CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
@@ -81,7 +81,7 @@ def settled(slope: Array) -> list[Row]:
     """Say how flat the inner objective is where the reference stands, and for how many tasks."""
     line = quantile("slope_at_minimum", slope)
     hits = int((slope <= CONVERGED).sum())
-    return [line, row("minimum_found", stats.share_interval(hits, len(slope)))]
+    return [line, row("minimum_found", estimates.share_interval(hits, len(slope)))]
 
 
 def curves_down(notes: dict[str, Array]) -> bool:
@@ -97,7 +97,7 @@ def convexity(notes: dict[str, Array], K: int) -> list[Row]:
         return []
     hits = int((curvature[known] <= 0).sum())
     least = Row("least_curvature", at=float(K), value=float(curvature[known].min()))
-    return [row("saddles", stats.share_interval(hits, int(known.sum())), at=float(K)), least]
+    return [row("saddles", estimates.share_interval(hits, int(known.sum())), at=float(K)), least]
 
 
 def residual(notes: dict[str, Array], K: int, name: str) -> list[Row]:
@@ -120,9 +120,11 @@ def _of_means(found: Array, reference: Array, to: str, **where: Any) -> list[Row
     if len(found) < 4 or not (np.isfinite(found).all() and np.isfinite(reference).all()):
         return _none(to, "withheld" if len(found) < 4 else "diverged", **where)
     a, b, d = Moments.of(found), Moments.of(reference), Moments.of(found - reference)
-    if tails.heaviest(a, b) < tails.MOMENTS:  # as an inverse has whose Hessian may be singular
+    if (
+        tail_index.heaviest(a, b) < tail_index.MOMENTS
+    ):  # as an inverse has whose Hessian may be singular
         return _none(to, **where)
-    angle = row(f"cosine{to}", pairs.cosine(a, b, d), **where)
+    angle = row(f"cosine{to}", paired_estimators.cosine(a, b, d), **where)
     if angle.value is None:
         angle = angle._replace(status="unresolved")
     return [angle, _ratio(a, b, f"norm_ratio{to}", **where)]
@@ -139,8 +141,8 @@ def _ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
         return Row(quantity, status="unresolved", **where)
     value = math.sqrt(top.value / bottom.value)
     logs = np.log(top.left_out / bottom.left_out) / 2
-    reach = stats.quantile(a.n - 1) * stats.spread(logs)
-    if not reach < stats.MOST:
+    reach = estimates.quantile(a.n - 1) * estimates.spread(logs)
+    if not reach < estimates.MOST:
         return Row(quantity, value=value, status="unresolved", **where)
     return row(
         quantity, Interval(value, value * math.exp(-reach), value * math.exp(reach)), **where

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench.probes.agreement.draw import by_method
-from metabench.probes.variance.findings.words import interval, number, percents
-from metabench.rows import LEVELS, Finding, Row, from_table
+from metabench.probes.wording import interval, number, percents
+from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

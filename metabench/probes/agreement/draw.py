@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import seaborn as sns
 
-from metabench.probes.probe import Drawing
-from metabench.rows import Row, from_table
+from metabench.probes.base import Drawing
+from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

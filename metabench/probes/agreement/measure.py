@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import edges, plugins
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms import stability
+from metabench.algorithms.base import Algorithm
 from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.agreement import compare
-from metabench.probes.agreement.looks import Look
+from metabench.probes.agreement.method_runs import Look
 from metabench.probes.agreement.methods import UNROLLED, Methods
-from metabench.probes.agreement.price import prices
+from metabench.probes.agreement.timing import prices
+from metabench.probes.base import Progress
 from metabench.probes.explosion.growth import Array
-from metabench.probes.probe import Progress
-from metabench.problem import Address
-from metabench.rows import Row
-from metabench.steps.sgd import SGD
-from metabench.subject import Subject
+from metabench.problems.problem import Address
+from metabench.records.rows import Row
+from metabench.settings import registry
 
 if TYPE_CHECKING:
     from metabench.probes.agreement import Agreement
@@ -100,7 +101,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
 
 def name_of(algorithm: Algorithm) -> str:
     """Give the listed name of an algorithm."""
-    return plugins.name_of("algorithms", type(algorithm))
+    return registry.name_of("algorithms", type(algorithm))
 
 
 def strength_of(probe: Agreement, algorithm: Algorithm) -> float:
@@ -131,7 +132,7 @@ def minimum(
     exact = subject.at(subject.theta.double())
     tasks = exact.draw(Address.fresh(0, probe.tasks), seed)
     phis = exact.problem.init(exact.theta).expand(probe.tasks, -1)
-    _, largest = edges.ends(exact.problem, exact.theta, phis, tasks)
+    _, largest = stability.ends(exact.problem, exact.theta, phis, tasks)
     rate = 1 / (methods.strength + 2 * max(float(largest.max()), 1e-6))
     algorithm = IMAML(probe.settle, SGD(rate), strength=methods.strength, solver=methods.exact())
     seen = Look(subject, algorithm, methods.strength, seed)

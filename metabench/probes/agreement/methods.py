@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from metabench import plugins
-from metabench.algorithms.algorithm import Algorithm
+from metabench.algorithms.base import Algorithm
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
-from metabench.solvers.cg import CG
-from metabench.solvers.dense import Dense
-from metabench.solvers.solver import Solver
+from metabench.linalg.solvers.cg import CG
+from metabench.linalg.solvers.dense import Dense
+from metabench.linalg.solvers.solver import Solver
+from metabench.settings import registry
 
 Make = Callable[[int], Algorithm]  # K -> the method with K inner steps
 SMALL = 200  # parameters up to which the exact solve is dense
@@ -39,8 +39,8 @@ class Methods:
         }
         if truncate and "truncate" in {field.name for field in dataclasses.fields(MAML)}:
             made[f"truncated {truncate}"] = lambda K: MAML(K, step, batch, truncate=truncate)
-        if "hf_maml" in plugins.members("algorithms"):
-            hessian_free = plugins.load("algorithms", "hf_maml")
+        if "hf_maml" in registry.members("algorithms"):
+            hessian_free = registry.load("algorithms", "hf_maml")
             made["hf_maml"] = lambda K: hessian_free(K, step, batch)
         for name, solver in self.solvers(solvers, budgets).items():
             made[name] = self.implicit(solver)
@@ -50,7 +50,7 @@ class Methods:
         """Give every named solver at every budget, and a dense one where it is small."""
         found: dict[str, Solver] = {}
         for name in dict.fromkeys((*names, "dense")):
-            cls = plugins.load("solvers", name)
+            cls = registry.load("solvers", name)
             fields = {field.name for field in dataclasses.fields(cls)}
             if "steps" in fields:
                 found |= {f"{name} {budget}": cls(steps=budget) for budget in budgets}

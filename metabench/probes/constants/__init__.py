@@ -30,15 +30,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench.misuse import Misuse
-from metabench.probes.probe import Drawing, Probe, Progress, silent
-from metabench.rows import Finding, Row
+from metabench.probes.base import Drawing, Probe, Progress, silent
+from metabench.records.rows import Finding, Row
+from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from metabench.subject import Subject
+    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import stats
-from metabench.means import ratio_of_means, skewed_mean_interval
-from metabench.orders import quantile_interval
-from metabench.rows import Row, row
-from metabench.stats import Interval, Vector
+from metabench.records.rows import Row, row
+from metabench.stats import estimates
+from metabench.stats.estimates import Interval, Vector
+from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
-    from metabench.expected import Expected
-    from metabench.probes.constants.hessians.measure import Curved
+    from metabench.linalg.expected_spectrum import Expected
+    from metabench.probes.constants.measure_hessians import Curved
     from metabench.probes.constants.setting import Setting
 
 COVERED = 1 / 6  # largest alpha L
@@ -44,7 +44,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
     rows = []
     for place, sizes in found.sizes.items():
         if np.isnan(sizes).any():
-            hits = stats.share_interval(int(np.isnan(sizes).sum()), len(sizes))
+            hits = estimates.share_interval(int(np.isnan(sizes).sum()), len(sizes))
             rows.append(row("diverged", hits, "diverged", of=place))
         if not _lost(sizes):
             rows.append(_bound("gradient_lipschitz", float(np.nanmax(sizes)), LEAST, of=place))
@@ -52,7 +52,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
     if L is None:
         return [*rows, Row("gradient_lipschitz", status="diverged")]
     rows.append(_bound("gradient_lipschitz", L, LEAST))
-    kinks = stats.share_interval(int((found.settled < 1).sum()), len(found.settled))
+    kinks = estimates.share_interval(int((found.settled < 1).sum()), len(found.settled))
     rows.append(row("kinks", kinks))
     if not _lost(found.along):
         rows.append(_bound("hessian_lipschitz", float(np.nanmax(found.along)), LEAST, "one step"))
@@ -147,7 +147,7 @@ def many_steps(found: Curved, setting: Setting) -> list[Row]:
         interval = interval._replace(low=max(interval.low, 0.0))
         rows.append(row("rate", interval, status, of=f"stable for {100 * share:.0f} % of tasks"))
     log = 2 * K * math.log1p(setting.rate * L)
-    factor = math.exp(log) if log < stats.MOST else None
+    factor = math.exp(log) if log < estimates.MOST else None
     status = LEAST if factor is not None else "overflow"
     return [*rows, Row("path_factor", value=factor, status=status)]
 

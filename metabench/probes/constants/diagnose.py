@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.constants.rates import rate_findings, told
-from metabench.probes.variance.findings.words import number, percents
-from metabench.rows import LEVELS, Finding, Row, from_table
+from metabench.probes.wording import number, percents
+from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.lift import count_tasks, first_task
+from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.vectorization import count_tasks, first_task
+from metabench.linalg.spectra import Effort
+from metabench.probes.base import Progress
 from metabench.probes.constants import bounds, moments
-from metabench.probes.constants.hessians.measure import curved, meta_curvature
+from metabench.probes.constants.iteration_bound import bound, numbers, walk
+from metabench.probes.constants.measure_hessians import curved, meta_curvature
 from metabench.probes.constants.moments import FEWEST, Numbers
-from metabench.probes.constants.pooled import draw, leaf_of, look
+from metabench.probes.constants.multi_set_estimates import draw, leaf_of, look
 from metabench.probes.constants.setting import Setting, assumptions, setting_of
-from metabench.probes.constants.walk import bound, numbers, walk
-from metabench.probes.probe import Progress
-from metabench.problem import Address, Task, tree_map
-from metabench.rows import Row, row
-from metabench.spectra import Effort
-from metabench.stats import Interval
-from metabench.work import work_of
+from metabench.problems.problem import Address, Task, tree_map
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import Interval
 
 if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.constants import Constants
-    from metabench.subject import Subject
 
 PRODUCTS = 60  # times the work of a task's moments that its Hessians take, or so
 SAMPLE, CURVED = 32, 8  # tasks of either, whatever they cost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, from_table
+from metabench.probes.wording import interval, number
+from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

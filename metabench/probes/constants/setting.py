@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, Loop
+from metabench.algorithms.base import Algorithm, Loop
+from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.lift import Lift, first_task
-from metabench.probes.constants.pooled import pooled
-from metabench.probes.spectrum.outer.measure import plain_of
+from metabench.autodiff import derivatives
+from metabench.estimation.vectorization import Lift, first_task
+from metabench.linalg.spectra import Effort
+from metabench.probes.constants.multi_set_estimates import pooled
+from metabench.probes.spectrum.measure_expected_hessians import plain_of
 from metabench.probes.variance.components import redraws
-from metabench.problem import Problem, Task
-from metabench.rows import Row
-from metabench.samplers import withheld
-from metabench.spectra import Effort
-from metabench.steps.sgd import SGD
+from metabench.problems.problem import Problem, Task
+from metabench.problems.samplers import withheld
+from metabench.records.rows import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from metabench.subject import Subject
+    from metabench.estimation.estimator_on_tasks import Subject
 
 SURELY = ("ok", "zero")  # states of redraws that say what one set varies by
 
@@ -80,7 +80,7 @@ def _starts(problem: Problem, theta: Tensor, task: Task) -> bool:
     if phi.shape != theta.shape or not bool((phi == theta).all()):
         return False
     for loss, data in ((problem.inner_loss, task.support), (problem.outer_loss, task.query)):
-        if bool(curvature.value_and_gradients(loss, phi, theta, data)[2].any()):
+        if bool(derivatives.value_and_gradients(loss, phi, theta, data)[2].any()):
             return False
     return True
 

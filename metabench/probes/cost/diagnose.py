@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.agreement.draw import by_method
-from metabench.probes.cost.rivals import EXACT, UNROLL
-from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import LEVELS, Finding, Row, from_table
+from metabench.probes.cost.comparison_algorithms import EXACT, UNROLL
+from metabench.probes.wording import interval, number
+from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

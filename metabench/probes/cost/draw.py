@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench.probes.agreement.draw import by_method, over_k, styled
-from metabench.probes.probe import Drawing
+from metabench.probes.base import Drawing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import pairs
-from metabench.probes.cost.rivals import EXACT, UNROLL
+from metabench.probes.cost.comparison_algorithms import EXACT, UNROLL
 from metabench.probes.explosion.growth import Array
-from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.stats import Moments, mean_norm_interval, skewed_variance_interval
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import paired_estimators
+from metabench.stats.estimates import Moments, mean_norm_interval, skewed_variance_interval
 
 if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.cost import Cost
-    from metabench.subject import Subject
 
 BUDGETS = 10.0 ** np.arange(-3, 2)  # seconds
 MEBIBYTES = 4.0 ** np.arange(-2, 4)
@@ -88,7 +88,7 @@ def _budgets(
     probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, held: float
 ) -> list[Row]:
     def at(B: float, quantity: str, place: float) -> Row:
-        error = pairs.squared_error(own, bias, B, spread_of=skewed_variance_interval)
+        error = paired_estimators.squared_error(own, bias, B, spread_of=skewed_variance_interval)
         return row(quantity, error, at=place, of=name)
 
     rows = [at(float(B), "mse", float(B)) for B in sorted({*probe.sizes, probe.batch})]
@@ -105,7 +105,7 @@ def _even(
     found = {"break_even": (1.0, 1.0), "break_even_seconds": costs}
     rows = []
     for quantity, cost in found.items():
-        interval = pairs.break_even(true, own, gap, cost)
+        interval = paired_estimators.break_even(true, own, gap, cost)
         status = "ok" if math.isfinite(interval.high) else "unbounded"
         rows.append(row(quantity, interval, status, of=name))
     return rows

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from metabench.algorithms.algorithm import Algorithm
-from metabench.lift import first_task
-from metabench.misuse import Misuse
-from metabench.orders import quantile_interval
+from metabench.algorithms.base import Algorithm
+from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import first_task
+from metabench.probes.base import Progress
+from metabench.probes.cost.comparison_algorithms import Make, rivals
 from metabench.probes.cost.error import errors
-from metabench.probes.cost.rivals import Make, rivals
-from metabench.probes.probe import Progress
-from metabench.problem import Address
-from metabench.rows import Row
-from metabench.stats import Interval
-from metabench.subject import Subject
-from metabench.work import work_of
+from metabench.problems.problem import Address
+from metabench.records.rows import Row
+from metabench.settings.errors import Misuse
+from metabench.stats.estimates import Interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
     from metabench.probes.cost import Cost

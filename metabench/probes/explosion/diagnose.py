@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from metabench.probes.explosion.features import drifts
-from metabench.probes.variance.findings.words import interval, number, percent, percents
-from metabench.rows import LEVELS, Finding, Row, from_table
+from metabench.probes.wording import interval, number, percent, percents
+from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

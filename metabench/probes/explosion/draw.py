@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import seaborn as sns
 
+from metabench.probes.base import Drawing
 from metabench.probes.explosion.features import MEAN
-from metabench.probes.probe import Drawing
-from metabench.rows import Row, from_table
+from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.probes.explosion.growth import Array, quantile
-from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, from_table
+from metabench.probes.wording import interval, number
+from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from metabench import sweeps
-from metabench.algorithms.algorithm import Algorithm
-from metabench.probes.explosion import features, growth
+from metabench.algorithms.base import Algorithm
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.probes.base import Progress
+from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
 from metabench.probes.explosion.growth import Array, Walk, quantile
+from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
 from metabench.probes.explosion.rates import rates
-from metabench.probes.probe import Progress
-from metabench.problem import Address, Problem, Task, cast
-from metabench.rows import Row
-from metabench.subject import Subject
-from metabench.sweeps import Sweep
+from metabench.problems.problem import Address, Problem, Task, cast
+from metabench.records.rows import Row
 
 if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
@@ -81,11 +80,11 @@ def _cost(probe: Explosion) -> int:
 
 def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:
     layout = problem.layouts.theta
-    norms = sweeps.layer_norms(layout, found.grads)
+    norms = measure_multi_horizon_adjoint.layer_norms(layout, found.grads)
     layers = {name: numpy(norms[..., i]) for i, name in enumerate(layout.names)}
     return Walk(
         at=at,
-        norms=numpy(sweeps.size(found.grads)),
+        norms=numpy(measure_multi_horizon_adjoint.size(found.grads)),
         layers=layers if len(layers) > 1 else {},
         ends=numpy(found.ends),
         starts=numpy(found.starts),
@@ -111,8 +110,8 @@ def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep)
     other = subject.at(subject.theta.to(torch.float64 if single else torch.float32))
     again = swept(other, at, cast(tasks, other.theta))
     exact, rough = (again, found) if single else (found, again)
-    gap = sweeps.size(exact.grads - rough.grads.double())
-    of = sweeps.size(exact.grads)
+    gap = measure_multi_horizon_adjoint.size(exact.grads - rough.grads.double())
+    of = measure_multi_horizon_adjoint.size(exact.grads)
     return numpy(torch.where(gap == 0, 0.0, gap / of))
 
 
@@ -141,7 +140,9 @@ def _exponents(
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(count, P, generator=generator, dtype=torch.float64).to(subject.theta)
     run = eagerly(subject).per_task(
-        lambda theta, task: sweeps.exponents(loop, probe.steps, theta, task, start, probe.rounds)
+        lambda theta, task: measure_multi_horizon_adjoint.exponents(
+            loop, probe.steps, theta, task, start, probe.rounds
+        )
     )
     last, before = [], []
     for tasks in chunks(probe, subject, address.part(0, some(probe)), seed):

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench import pairs, stats, tails
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
-from metabench.means import squared_norm_interval
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.probes.explosion.paths import eagerly, numpy
-from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.stats import Moments
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import estimates, paired_estimators, tail_index
+from metabench.stats.estimates import Moments
+from metabench.stats.mean_intervals import squared_norm_interval
 
 if TYPE_CHECKING:
-    from metabench.algorithms.algorithm import Algorithm
+    from metabench.algorithms.base import Algorithm
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.explosion import Explosion
-    from metabench.subject import Subject
 
 CLIPPED = (0.5, 0.75, 0.9)  # quantiles of norms, and of largest entries, taken as thresholds
 SLOWER = (0.5, 0.25)  # times the inner rate
@@ -52,7 +52,7 @@ def mitigations(
         return [Row("norm_left", at=float(K), status="diverged")]
     rows = []
     for name, grads, clipped in _clips(plain):
-        share = stats.share_interval(int(clipped.sum()), len(clipped))
+        share = estimates.share_interval(int(clipped.sum()), len(clipped))
         rows.append(row("share_clipped", share, at=float(K), of=name))
         rows += _held(plain, grads, K, name)
     for name, other in _others(exact):
@@ -114,17 +114,19 @@ def _held(plain: Array, grads: Array, K: int, name: str, poles: bool = False) ->
     if len(plain) < 4:
         return rows
     a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
-    heavy = tails.heaviest(a, b)
-    if poles or heavy < tails.MOMENTS:  # no second moments: what the sample has aren't the tasks'
+    heavy = tail_index.heaviest(a, b)
+    if (
+        poles or heavy < tail_index.MOMENTS
+    ):  # no second moments: what the sample has aren't the tasks'
         names = ("bias", "cosine", "variance_left")
         return [*rows, *(Row(each, at=float(K), of=name, status="withheld") for each in names)]
     bias = squared_norm_interval(grads - plain)
     status = "ok" if bias.low > 0 else "unresolved"
     rows.append(row("bias", bias, status, at=float(K), of=name))
-    angle = row("cosine", pairs.cosine(a, b, d), at=float(K), of=name)
+    angle = row("cosine", paired_estimators.cosine(a, b, d), at=float(K), of=name)
     rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
-    ratio = pairs.skewed_ratio(a, b)
+    ratio = paired_estimators.skewed_ratio(a, b)
     state = "ok" if math.isfinite(ratio.value) else "degenerate"
-    if heavy < SQUARES or len(plain) < stats.RESOLVED:  # so that an interval would not cover
+    if heavy < SQUARES or len(plain) < estimates.RESOLVED:  # so that an interval would not cover
         ratio, state = ratio._replace(low=math.nan, high=math.nan), "unresolved"
     return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from metabench import sweeps
-from metabench.algorithms.algorithm import Algorithm, Loop
-from metabench.lift import Lift
+from metabench.algorithms.base import Algorithm, Loop
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import Lift
+from metabench.probes.explosion import measure_multi_horizon_adjoint
 from metabench.probes.explosion.growth import Array
-from metabench.problem import Address, Task
-from metabench.subject import Subject
-from metabench.sweeps import Sweep
+from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
+from metabench.problems.problem import Address, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,9 @@ def chunks(probe: Explosion, subject: Subject, address: Address, seed: int) -> I
 def swept(subject: Subject, at: tuple[int, ...], tasks: Task) -> Sweep:
     """Sweep the exact meta-gradient of every K for each task, with a leading T."""
     loop = loop_of(subject)
-    run = eagerly(subject).per_task(lambda theta, task: sweeps.sweep(loop, at, theta, task))
+    run = eagerly(subject).per_task(
+        lambda theta, task: measure_multi_horizon_adjoint.sweep(loop, at, theta, task)
+    )
     result: Sweep = run(subject.theta, tasks)
     return result
 

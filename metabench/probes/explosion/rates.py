@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import edges
-from metabench.edges import Descent
+from metabench.algorithms import stability
+from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.sgd import SGD
+from metabench.algorithms.stability import Descent
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.growth import Array
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
-from metabench.problem import Address, Task, tree_map
-from metabench.rows import Row
-from metabench.steps.sgd import SGD
-from metabench.steps.step import Step
+from metabench.problems.problem import Address, Task, tree_map
+from metabench.records.rows import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.explosion import Explosion
-    from metabench.subject import Subject
 
 
 def rates(
@@ -67,7 +67,7 @@ def rates(
 def _descend(subject: Subject, step: Step, steps: int) -> Callable[[Tensor, Task], Descent]:
     problem = loop_of(subject).problem
     return eagerly(subject).per_task(
-        lambda theta, task: edges.descent(step, steps, problem, theta, task)
+        lambda theta, task: stability.descent(step, steps, problem, theta, task)
     )
 
 
@@ -75,7 +75,7 @@ def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[
     """Find the ends of every inner Hessian: of all tasks at phi_0, of a quarter at each phi_K."""
     problem = loop_of(subject).problem
     P = phis.shape[2]
-    size = max(HELD // (P * edges.PRODUCTS * phis.element_size()), 1)
+    size = max(HELD // (P * stability.PRODUCTS * phis.element_size()), 1)
     found = np.full((2, len(phis), len(probe.plan)), math.nan)
     for start in range(0, len(phis), size):
         tasks = subject.draw(Address.fresh(start, len(phis[start : start + size])), seed)
@@ -83,7 +83,7 @@ def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[
             stop = start + size if i == 0 else min(start + size, some(probe))
             part = phis[start:stop, i]
             if len(part):
-                both = edges.ends(problem, subject.theta, part, _first(tasks, len(part)))
+                both = stability.ends(problem, subject.theta, part, _first(tasks, len(part)))
                 found[:, start : start + len(part), i] = [numpy(each) for each in both]
     return found[0], found[1]
 

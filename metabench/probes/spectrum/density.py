@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from metabench.means import mean_share_interval
-from metabench.probes.spectrum.found import Inside
-from metabench.rows import Row, row
-from metabench.stats import Interval, Vector
+from metabench.probes.spectrum.task_spectra import Inside
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import Interval, Vector
+from metabench.stats.mean_intervals import mean_share_interval
 
 EPS = 1e-6  # weights add up to 1 to no more than the model's precision
 ROUND_OFF = 1e-6  # of the largest eigenvalue: float32's own, within which values are the same

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from metabench.probes.spectrum.beyond import beyond
-from metabench.probes.spectrum.shape import shape
-from metabench.probes.spectrum.words import number, percents, rows_at
-from metabench.rows import LEVELS, Finding, Row, from_table
+from metabench.probes.spectrum.findings_density import shape
+from metabench.probes.spectrum.findings_outer import beyond
+from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

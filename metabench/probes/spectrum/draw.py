@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import seaborn as sns
 
-from metabench.rows import Row, from_table
+from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd

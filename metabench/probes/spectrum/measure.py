@@ -9,26 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import curvature, draws
-from metabench.algorithms.algorithm import Algorithm
-from metabench.inner import adapt
-from metabench.lanczos import Operator
-from metabench.probes.probe import Progress
-from metabench.probes.spectrum.found import Found, Inside, Outer, joined
-from metabench.probes.spectrum.implicit import measure as implicit
-from metabench.probes.spectrum.outer import measure as outer
+from metabench.algorithms.adapt import adapt
+from metabench.algorithms.base import Algorithm
+from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
+from metabench.autodiff import derivatives
+from metabench.autodiff.operation_counts import ROOM
+from metabench.linalg.lanczos import Operator
+from metabench.linalg.spectra import Effort, Ends, block, ends, spectra
+from metabench.probes.base import Progress
+from metabench.probes.spectrum import measure_expected_hessians as outer
+from metabench.probes.spectrum import measure_implicit_system as implicit
 from metabench.probes.spectrum.summary import summary
-from metabench.problem import Address, Problem, Task
-from metabench.rows import Row
-from metabench.spectra import Effort, Ends, block, ends, spectra
-from metabench.stats import Vector
-from metabench.steps.step import Slots
-from metabench.work import ROOM
+from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, joined
+from metabench.problems import random_numbers
+from metabench.problems.problem import Address, Problem, Task
+from metabench.records.rows import Row
+from metabench.stats.estimates import Vector
 
 if TYPE_CHECKING:
-    from metabench.layout import Layout
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.spectrum import Spectrum
-    from metabench.subject import Subject
+    from metabench.problems.parameter_layout import Layout
 
 
 class Loop(NamedTuple):
@@ -99,7 +100,7 @@ def together(probe: Spectrum, subject: Subject) -> int:
 
 def signs_of(address: Address, like: Tensor, seed: int, count: int) -> Tensor:
     """Draw vectors of signs for each task, `(count, T, P)`, from the tasks' addresses."""
-    numbers = draws.uniform(seed, "start", address, count * like.shape[1])
+    numbers = random_numbers.uniform(seed, "start", address, count * like.shape[1])
     signs = np.where(numbers < 0.5, -1.0, 1.0).reshape(len(like), count, -1).transpose(1, 0, 2)
     return torch.from_numpy(signs.copy()).to(like)
 
@@ -107,7 +108,7 @@ def signs_of(address: Address, like: Tensor, seed: int, count: int) -> Tensor:
 def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
     """Give the products with the Hessians of all tasks' inner losses at phi `(T, P)`."""
     how = subject.lift.how
-    return curvature.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support, how)
+    return derivatives.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support, how)
 
 
 def _scale(algorithm: Algorithm, subject: Subject, end: Loop) -> Tensor | None:

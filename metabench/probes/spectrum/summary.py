@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench import stats
-from metabench.means import ratio_of_means, skewed_mean_interval
-from metabench.orders import quantile_interval
 from metabench.probes.spectrum.density import density
-from metabench.probes.spectrum.found import Found, Inside, Outer, size
-from metabench.rows import Row, row
-from metabench.stats import Interval, Vector
+from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, size
+from metabench.records.rows import Row, row
+from metabench.stats import estimates
+from metabench.stats.estimates import Interval, Vector
+from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
-    from metabench.algorithms.algorithm import Algorithm
+    from metabench.algorithms.base import Algorithm
+    from metabench.algorithms.inner_optimizers.inner_optimizer import Step
     from metabench.probes.spectrum import Spectrum
-    from metabench.steps.step import Step
 
 LEVELS = (0.05, 0.5, 0.95)  # quantiles over tasks that are printed
 FINE = tuple(round(0.05 * i, 2) for i in range(1, 20))  # and those that are drawn
@@ -155,4 +155,4 @@ def _row(quantity: str, interval: Interval, infinite: str, place: str, level: fl
 
 def share(name: str, hit: NDArray[np.bool_], place: str) -> Row:
     """Give the share of tasks of which something holds."""
-    return row(name, stats.share_interval(int(hit.sum()), len(hit)), of=place)
+    return row(name, estimates.share_interval(int(hit.sum()), len(hit)), of=place)

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench import memory, plugins
-from metabench.misuse import Misuse, check_limits, unknown
-from metabench.probes.probe import Drawing, Probe, Progress, Share, silent
+from metabench.probes.base import Drawing, Probe, Progress, Share, silent
 from metabench.probes.variance import budget
-from metabench.rows import Finding, Row, by_quantity
+from metabench.records.rows import Finding, Row, by_quantity
+from metabench.settings import memory_budget, registry
+from metabench.settings.errors import Misuse, check_limits, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from metabench.subject import Subject
+    from metabench.estimation.estimator_on_tasks import Subject
 
 SHOWN = ("variance", "slope", "mean_norm_squared", "noise_scale", "snr")  # by the first figure
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
@@ -106,13 +106,13 @@ class Variance(Probe):
             raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
         if self.ladder and self.ladder < 4:
             raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
-        memory.parse(self.memory)
+        memory_budget.parse(self.memory)
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if self.optimizer and self.optimizer not in OPTIMIZERS:
             raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
         for name in self.against:
-            if name not in plugins.members("algorithms") and ":" not in name:
-                raise unknown("algorithm", name, plugins.members("algorithms"))
+            if name not in registry.members("algorithms") and ":" not in name:
+                raise unknown("algorithm", name, registry.members("algorithms"))
         if self.budget:
             budget.parse(self.budget)
             if not self.redrawn:
@@ -180,7 +180,7 @@ class Variance(Probe):
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
         """Add the sources of the variance, stacked, where they were told apart."""
-        from metabench.probes.variance.stack import CAPTION, QUESTION, draw, drawable
+        from metabench.probes.variance.sources_figure import CAPTION, QUESTION, draw, drawable
 
         (first,) = super().drawings(table)
         first = first._replace(shows=SHOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from metabench.misuse import Misuse
+from metabench.settings.errors import Misuse
 
 
 class Budget(NamedTuple):

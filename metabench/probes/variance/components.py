@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metabench.algorithms.algorithm import Algorithm
-from metabench.crossed import Design, Squares, components
-from metabench.probes.variance.gather import by_layer, gather
-from metabench.problem import Address, tree_map
-from metabench.rows import Row, row
-from metabench.samplers import as_task
-from metabench.stats import Estimate
+from metabench.algorithms.base import Algorithm
+from metabench.probes.variance.collect import by_layer, gather
+from metabench.problems.problem import Address, tree_map
+from metabench.problems.samplers import as_task
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import Estimate
+from metabench.stats.variance_components import Design, Squares, components
 
 if TYPE_CHECKING:
-    from metabench.subject import Subject
+    from metabench.estimation.estimator_on_tasks import Subject
 
 SOURCES = ("task", "support", "query", "support x query", "inner", "label")
 AXES = ("support", "query", "inner", "label")  # what an address can redraw

@@ -7,8 +7,8 @@ from metabench.probes.variance.findings.advice import advice
 from metabench.probes.variance.findings.bias import bias
 from metabench.probes.variance.findings.outer import outer
 from metabench.probes.variance.findings.sources import sources
-from metabench.probes.variance.findings.words import interval, number, percent
-from metabench.rows import LEVELS, Finding, Row, Rows, from_table
+from metabench.probes.wording import interval, number, percent
+from metabench.records.rows import LEVELS, Finding, Row, Rows, from_table
 
 # A slope's interval wider than this includes both independent tasks and tasks with one error in
 # common at most sizes: nothing is claimed of it.

@@ -8,7 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import LogLocator, NullLocator
 
-from metabench.rows import from_table
+from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
     import pandas as pd

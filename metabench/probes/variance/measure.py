@@ -11,17 +11,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench import memory, stats
-from metabench.probes.probe import Progress
-from metabench.probes.variance import advice, bias, budget, components, outer, rivals, tails
-from metabench.probes.variance.gather import Array, by_layer, gather, keep, within
-from metabench.problem import Address
-from metabench.rows import Row, row
-from metabench.stats import Interval, Moments
+from metabench.probes.base import Progress
+from metabench.probes.variance import (
+    budget,
+    comparison_algorithms,
+    components,
+    measure_advice,
+    measure_bias,
+    measure_outer_optimizer,
+    measure_tails,
+)
+from metabench.probes.variance.collect import Array, by_layer, gather, keep, within
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.settings import memory_budget
+from metabench.stats import estimates
+from metabench.stats.estimates import Interval, Moments
 
 if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.variance import Variance
-    from metabench.subject import Subject
 
 TIMED_CALLS = 3
 # The 1/B law is called refuted, and what rests on it withheld, only beyond this level: at 95 % one
@@ -45,9 +54,9 @@ def measure(
 
     What `shards` hold, all batches at each B in order, isn't computed again.
     """
-    held = memory.parse(probe.memory)
+    held = memory_budget.parse(probe.memory)
     small = within(subject, held)
-    others = rivals.made(probe.against, small, seed)
+    others = comparison_algorithms.made(probe.against, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:
@@ -56,7 +65,7 @@ def measure(
         progress(done, total)
 
     samples: dict[int, dict[str, Moments]] = {}
-    handed: dict[int, outer.Passed] = {}
+    handed: dict[int, measure_outer_optimizer.Passed] = {}
     rows: list[Row] = []
     start = 0
     for B, batches in plan.items():
@@ -73,12 +82,14 @@ def measure(
             rows.append(Row("first_diverged", value=float(first)))
         layout = subject.problem.layouts.theta
         samples[B] = by_layer(layout, [sample], Moments.of, Moments.joined)
-        handed[B] = outer.passed(probe, sample, layout)
+        handed[B] = measure_outer_optimizer.passed(probe, sample, layout)
         del sample
     eps = torch.finfo(subject.theta.dtype).eps
     states = {B: _status(layers[""], eps) for B, layers in samples.items()}
-    heavy = tails.measure(samples[1]) if states[1] == "ok" else []
-    if tails.refused(heavy):  # no second moment: whatever the sample's is, it isn't the tasks'
+    heavy = measure_tails.measure(samples[1]) if states[1] == "ok" else []
+    if measure_tails.refused(
+        heavy
+    ):  # no second moment: whatever the sample's is, it isn't the tasks'
         states = dict.fromkeys(plan, "withheld")
     whole = {B: layers[""] for B, layers in samples.items()}
     rows += [_variance("variance", whole[B], states[B], at=float(B)) for B in plan]
@@ -87,8 +98,8 @@ def measure(
     rows += [slope, *_signal(whole, states[1], refuted)]
     rows += [_seconds(small, seed, B, start) for B in plan]
     rows += [*_layers(samples, states[1], refuted, eps), *heavy]
-    rows += outer.rows(probe, handed, states[1] == "ok")
-    rows += tails.repeated(subject, seed, probe.tasks)
+    rows += measure_outer_optimizer.rows(probe, handed, states[1] == "ok")
+    rows += measure_tails.repeated(subject, seed, probe.tasks)
     if small.lift.chunk < subject.lift.chunk:
         rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
     if probe.again:
@@ -100,7 +111,9 @@ def measure(
 def cost(probe: Variance, subject: Subject) -> int:
     """Count the tasks of a whole measurement, a redraw as one."""
     total = sum(B * batches for B, batches in probe.plan.items())
-    again = probe.again * (16 + bias.cost(subject.algorithm, probe.ladder, len(probe.against)))
+    again = probe.again * (
+        16 + measure_bias.cost(subject.algorithm, probe.ladder, len(probe.against))
+    )
     return total + again + (probe.tasks if probe.budget and probe.again else 0)
 
 
@@ -128,12 +141,12 @@ def _again(
 
     rows, found = components.measure(subject, seed, probe.again, held, advance)
     if probe.budget:
-        rows += advice.measure(
+        rows += measure_advice.measure(
             subject, seed, budget.parse(probe.budget), found, start, probe.tasks, held, advance,
             lambda which, address, size: _clock(which, address, seed, size),
         )  # fmt: skip
     sizes = tuple(sorted({*probe.plan, probe.batch}))
-    return rows + bias.measure(
+    return rows + measure_bias.measure(
         subject, seed, probe.again, probe.ladder, held, advance, sizes, seconds, others
     )
 
@@ -155,7 +168,7 @@ def _diverged(B: int, finite: NDArray[np.bool_]) -> Row:
     """Count the batches whose estimate has a NaN or an infinity."""
     hits = int((~finite).sum())
     status = "diverged" if hits else "ok"
-    return row("diverged", stats.share_interval(hits, len(finite)), status, at=float(B))
+    return row("diverged", estimates.share_interval(hits, len(finite)), status, at=float(B))
 
 
 def _status(moments: Moments, eps: float) -> str:
@@ -173,7 +186,7 @@ def _variance(quantity: str, moments: Moments, status: str, **where: float) -> R
         return row(quantity, Interval(math.nan, math.nan, math.nan), status, **where)
     if status == "degenerate":
         return row(quantity, Interval(moments.variance, math.nan, math.nan), status, **where)
-    return row(quantity, stats.variance_interval(moments), status, **where)
+    return row(quantity, estimates.variance_interval(moments), status, **where)
 
 
 def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
@@ -183,7 +196,7 @@ def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
     failed = [state for state in states.values() if state != "ok"]
     if failed:
         return Row("slope", status=failed[0])
-    line = stats.log_slope(np.array(list(samples), float), list(samples.values()))
+    line = estimates.log_slope(np.array(list(samples), float), list(samples.values()))
     if not math.isfinite(line.slope):  # one batch makes all of the variance
         return Row("slope", status="unresolved")
     wide = line.interval(REFUTED)
@@ -199,7 +212,7 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
         missing = ("mean_norm_squared", "noise_scale")
         rows += [Row(quantity, status=status) for quantity in missing]
         return rows + [Row("snr", at=float(B), status=status) for B in samples]
-    mean = stats.mean_norm_interval(moments)
+    mean = estimates.mean_norm_interval(moments)
     rows.append(row("mean_norm_squared", mean))
     if status != "ok" or refuted:
         status = "withheld" if refuted else status
@@ -208,11 +221,11 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
             Row("noise_scale", status=status),
             *(Row("snr", at=float(B), status=status) for B in samples),
         ]
-    scale = stats.noise_scale_interval(moments)
+    scale = estimates.noise_scale_interval(moments)
     resolved = mean.low > 0
     if not resolved:
         rows[-1] = rows[-1]._replace(status="unresolved")
-        needed = stats.tasks_to_detect(moments)
+        needed = estimates.tasks_to_detect(moments)
         rows.append(row("tasks_to_detect", Interval(needed, math.nan, math.nan)))
     rows.append(row("noise_scale", scale, "ok" if math.isfinite(scale.high) else "unbounded"))
     for B in samples:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench import memory
-from metabench.probes.probe import Share
-from metabench.probes.variance.gather import Array, within
-from metabench.problem import Address
+from metabench.probes.base import Share
+from metabench.probes.variance.collect import Array, within
+from metabench.problems.problem import Address
+from metabench.settings import memory_budget
 
 if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.variance import Variance
-    from metabench.subject import Subject
 
 
 def shard(probe: Variance, subject: Subject, seed: int, share: Share) -> dict[str, Array]:
@@ -25,7 +25,7 @@ def shard(probe: Variance, subject: Subject, seed: int, share: Share) -> dict[st
 
     Shares begin where a chunk does, so that the same tasks are computed together as without them.
     """
-    small = within(subject, memory.parse(probe.memory))
+    small = within(subject, memory_budget.parse(probe.memory))
     nothing = subject.theta[None][:0].cpu().numpy()
     arrays: dict[str, Array] = {}
     start = 0

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from metabench.misuse import Misuse
-from metabench.probes.probe import Probe, Progress, silent
-from metabench.rows import Finding, Row, by_quantity
+from metabench.probes.base import Probe, Progress, silent
+from metabench.records.rows import Finding, Row, by_quantity
+from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from metabench.subject import Subject
+    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabench.rows import LEVELS, Finding, Row, Rows, from_table
+from metabench.records.rows import LEVELS, Finding, Row, Rows, from_table
 
 BAD = (
     "wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import seaborn as sns
 
 from metabench.probes.verify.limits import LIMITS
-from metabench.rows import from_table
+from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metabench.misuse import Misuse
+from metabench.settings.errors import Misuse
 
 LOOP = "Take tasks one after another: --set lift.how=loop, or Lift('loop') from Python"
 INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<frozen")

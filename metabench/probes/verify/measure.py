@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metabench import curvature
-from metabench.algorithms.algorithm import Algorithm, MetaGrad
-from metabench.blackbox import BlackBox
-from metabench.differences import settled_slopes
-from metabench.lift import Lift, first_task
-from metabench.probes.probe import Progress
+from metabench.algorithms.base import Algorithm, MetaGrad
+from metabench.algorithms.black_box import BlackBox
+from metabench.autodiff import derivatives
+from metabench.autodiff.finite_differences import settled_slopes
+from metabench.estimation.vectorization import Lift, first_task
+from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
-from metabench.probes.verify.thorough.measure import thorough
-from metabench.problem import Address, Task, cast, tree_map
-from metabench.rows import Row
+from metabench.probes.verify.measure_thorough import thorough
+from metabench.problems.problem import Address, Task, cast, tree_map
+from metabench.records.rows import Row
 
 if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.verify import Verify
-    from metabench.subject import Subject
 
 LOST = 1e-9  # of theta, a move that its own digits in float64 hold to few places
 RESOLVED = 1e-6  # relative change that float32 shows and float16 and bfloat16 don't
@@ -179,7 +179,7 @@ def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
     if not slope.any() and isinstance(subject.algorithm, Algorithm):
         of, at = inner, problem.init(subject.theta)
         given = problem.inner_loss, at, subject.theta, task.support
-        loss, slope, _ = curvature.value_and_gradients(*given)
+        loss, slope, _ = derivatives.value_and_gradients(*given)
     if not (torch.isfinite(slope).all() and slope.any() and torch.isfinite(loss) and loss):
         return None
     move = RESOLVED * float(loss.abs() / (slope @ slope)) * slope
@@ -199,7 +199,7 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
 
     def products(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         phi = problem.init(theta)
-        _, times = curvature.gradient_with_products(problem.inner_loss, phi, theta, task.support)
+        _, times = derivatives.gradient_with_products(problem.inner_loss, phi, theta, task.support)
         return u @ times(v)[0], v @ times(u)[0]
 
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, Rows, from_table
+from metabench.probes.wording import interval, number
+from metabench.records.rows import Finding, Row, Rows, from_table
 
 
 def advice(table: Rows) -> list[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metabench.probes.variance.findings.words import interval, number
-from metabench.rows import Finding, Row, Rows, from_table
+from metabench.probes.wording import interval, number
+from metabench.records.rows import Finding, Row, Rows, from_table
 
 GREAT = 0.25  # of |E g|^2: half its length, a gap that is warned of
 NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a sentence

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metabench.probes.variance.findings.words import interval, number, percents
-from metabench.rows import Finding, Row, Rows, from_table
+from metabench.probes.wording import interval, number, percents
+from metabench.records.rows import Finding, Row, Rows, from_table
 
 
 def outer(table: Rows, batch: int) -> list[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metabench.probes.variance.findings.words import percents
-from metabench.rows import Finding, Row, Rows, from_table
+from metabench.probes.wording import percents
+from metabench.records.rows import Finding, Row, Rows, from_table
 
 DOMINANT = 0.9  # the share from which on one source is as good as all
 REPAIRS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metabench.probes.variance.findings.words import interval, number, percent
-from metabench.rows import Finding, Rows, from_table
+from metabench.probes.wording import interval, number, percent
+from metabench.records.rows import Finding, Rows, from_table
 
 FINITE = 2.0  # tail index of the norm, above which it has a variance
 RELIABLE = 4.0  # above which that variance's own estimate has one

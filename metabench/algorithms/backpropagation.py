@@ -1,0 +1,31 @@
+"""The meta-gradient through the inner loop: forwards, the query loss, and all the way back."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.algorithms.adapt import RECOMPUTE, Rates, adapt, pullback
+from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.autodiff import derivatives
+from metabench.problems.problem import Problem, Task
+
+
+def unrolled(
+    algorithm: Algorithm,
+    problem: Problem,
+    theta: Tensor,
+    task: Task,
+    trail: str = RECOMPUTE,
+    rates: Rates | None = None,
+    back: int | None = None,
+) -> MetaGrad:
+    """Give the exact meta-gradient `(Q,)`, or that through the last `back` inner steps alone."""
+    path = adapt(algorithm.step, algorithm.steps, problem, theta, task, trail, rates)
+    loss, v, direct = derivatives.value_and_gradients(
+        problem.outer_loss, path.last, theta, task.query
+    )
+    if back is not None:
+        path = path._replace(trail=path.trail[max(len(path.trail) - back, 0) :])
+    adjoint = pullback(path, theta, v)
+    grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
+    return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})

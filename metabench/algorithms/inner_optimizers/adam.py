@@ -1,0 +1,68 @@
+"""Adam in the inner loop, made differentiable everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+from metabench.algorithms.inner_optimizers.momentum import heavy_ball
+from metabench.settings.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Adam(Step):
+    r"""Adam, with `eps_root` inside the root so that it can be differentiated at zero gradient.
+
+    (Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980). Networks with ReLU have exactly zero
+    gradient entries, where the derivative of a plain root is infinite.
+    """
+
+    beta1: float = 0.9  # decay of the running mean of the gradient [1]
+    beta2: float = 0.999  # decay of the running mean of its square [1]
+    eps: float = 1e-8  # added to the root [gradient entry]
+    eps_root: float = 1e-16  # added under the root [gradient entry squared]
+
+    def __post_init__(self) -> None:
+        """Refuse decays outside [0, 1) and a root that has no derivative at zero."""
+        super().__post_init__()
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must lie in [0, 1).")
+        if not self.eps_root > 0:
+            raise Misuse(
+                f"eps_root is {self.eps_root}; it must be positive, or the meta-gradient is NaN "
+                "where a gradient entry is zero."
+            )
+
+    def start(self, phi: Tensor) -> Slots:
+        """Begin with both running means at zero."""
+        return torch.zeros_like(phi), torch.zeros_like(phi)
+
+    def edge(self) -> float:
+        """Give 2 (1 + beta1) / (1 - beta1), of the preconditioned Hessian.
+
+        That of a frozen preconditioner (Cohen et al., 2022, https://arxiv.org/abs/2207.14484).
+        """
+        return 2 * (1 + self.beta1) / (1 - self.beta1)
+
+    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give that of the heavy ball with momentum beta1 and rate (1 - beta1) alpha."""
+        return heavy_ball((1 - self.beta1) * np.asarray(product), self.beta1)
+
+    def preconditioner(self, slots: Slots, k: int) -> Tensor:
+        """Give one over the bias-corrected root mean square after k steps, k = 1, 2, .."""
+        square = slots[1] / (1 - self.beta2**k)
+        return 1 / ((square + self.eps_root).sqrt() + self.eps)
+
+    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+        """Step along the bias-corrected mean over the bias-corrected root mean square."""
+        mean = self.beta1 * slots[0] + (1 - self.beta1) * gradient
+        square = self.beta2 * slots[1] + (1 - self.beta2) * gradient**2
+        direction = mean / (1 - self.beta1 ** (k + 1))
+        size = (square / (1 - self.beta2 ** (k + 1)) + self.eps_root).sqrt() + self.eps
+        return phi - self.rate * direction / size, (mean, square)

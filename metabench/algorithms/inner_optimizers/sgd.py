@@ -1,0 +1,32 @@
+"""Gradient descent: does the inner loop need more than this?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+
+
+@dataclass(frozen=True)
+class SGD(Step):
+    r"""Plain gradient descent.
+
+    :math:`\phi \leftarrow \phi - \alpha g`, equation 1 of
+    (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
+    """
+
+    def edge(self) -> float:
+        """Give 2: beyond it |1 - alpha lambda| > 1."""
+        return 2.0
+
+    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give |1 - alpha lambda|."""
+        return np.abs(1 - product)
+
+    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+        """Step against the gradient."""
+        return phi - self.rate * gradient, slots

@@ -1,0 +1,52 @@
+"""How large an inner rate does each task's loss take? By curvature, and by trying."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.autodiff import derivatives
+from metabench.linalg.lanczos import extremes
+from metabench.problems.problem import Problem, Task
+
+TOLERANCE = 1e-3  # relative, of an eigenvalue
+PRODUCTS = 60  # most Hessian products of a search
+
+
+class Descent(NamedTuple):
+    """What an inner loop made of its own loss."""
+
+    first: Tensor  # inner loss at phi_0, ()
+    last: Tensor  # at phi_K, ()
+    outer: Tensor  # query loss at phi_K, ()
+
+
+def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Tensor, Tensor]:
+    """Give the least and the largest eigenvalue of each task's inner Hessian at phi, `(T,)` each.
+
+    NaN where phi isn't finite.
+    """
+    good = torch.isfinite(phis).all(1)
+    times = derivatives.fleet_hessian(
+        problem.inner_loss, torch.where(good[:, None], phis, 0), theta, tasks.support
+    )
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(1, phis.shape[1], generator=generator, dtype=torch.float64).to(phis)
+    found = extremes(times, start.expand_as(phis).clone(), TOLERANCE, PRODUCTS)
+    none = torch.full_like(found.smallest, torch.nan)
+    return torch.where(good, found.smallest, none), torch.where(good, found.largest, none)
+
+
+def descent(step: Step, steps: int, problem: Problem, theta: Tensor, task: Task) -> Descent:
+    """Walk K inner steps of one task, and tell the losses before and after."""
+    phi = adapt(step, steps, problem, theta, task, FORGET).last
+    first = problem.inner_loss(problem.init(theta), theta, task.support)
+    return Descent(
+        first,
+        problem.inner_loss(phi, theta, task.support),
+        problem.outer_loss(phi, theta, task.query),
+    )

@@ -1,0 +1,1 @@
+"""Derivatives of losses and inner steps, finite differences, compilation, operation counts."""

@@ -1,0 +1,1 @@
+"""`metabench plan, grid, worker, status, show, compare, compact, slurm`."""

@@ -1,0 +1,61 @@
+"""The command that holds two stores against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metabench.cli.grid.show import plain
+from metabench.grid.compare import Comparison, compare
+from metabench.records.store.store import Store
+from metabench.records.store.store_paths import store_of
+from metabench.records.store.tables import said, tables
+from metabench.report.terminal import print_json
+from metabench.settings.errors import Misuse
+
+SHOWN = 40  # numbers printed; --json gives all
+
+
+def compare_stores(a: Path, b: Path, as_json: bool) -> None:
+    """Print where two stores differ; exit with 1 if B is worse."""
+    first, second = (tables(_store_named(place)) for place in (a, b))
+    result = compare(first, second)
+    if as_json:
+        moved = plain(result.moved)
+        print_json({**result._asdict(), "moved": moved, "regressed": result.regressed})
+    else:
+        _print_comparison(result)
+    if result.regressed:
+        raise SystemExit(1)
+
+
+def _store_named(place: Path) -> Store:
+    """Take a store's folder, or the study whose store it is."""
+    folder = place if place.is_dir() else store_of(place, None).folder
+    if not (folder / "store.json").exists():
+        raise Misuse(f"{folder} is no store; give a study file or the folder of its results.")
+    return Store(folder)
+
+
+def _print_comparison(result: Comparison) -> None:
+    from metabench.report.terminal import print_table
+    from metabench.report.text_tables import TextTable
+
+    click.echo(
+        f"pairs  {result.pairs:,} cells; only in A {result.only[0]:,}, in B {result.only[1]:,}"
+    )
+    if result.seconds:
+        ratio, low, high = result.seconds
+        click.echo(f"time   B takes {ratio:.3g} [{low:.3g}, {high:.3g}] times as long")
+    click.echo(
+        f"worse  {len(result.worse)} cells fail in B: {' '.join(result.worse[:5])}".rstrip(": ")
+    )
+    click.echo(f"moved  {len(result.moved)} numbers beyond round-off")
+    if len(result.moved):
+        lines = result.moved[:SHOWN].itertuples(index=False)
+        print_table(
+            TextTable(
+                tuple(map(str, result.moved)), tuple(tuple(map(said, line)) for line in lines)
+            )
+        )

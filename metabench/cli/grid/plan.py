@@ -1,0 +1,95 @@
+"""The commands that look ahead: plan, and slurm's job array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from metabench.grid.execution.executors.inline import Inline
+from metabench.grid.scheduling.progress_counts import duration
+from metabench.grid.scheduling.scheduler import drive
+from metabench.grid.scheduling.slurm_script import Request, script
+from metabench.grid.scheduling.time_forecast import Forecast, forecast
+from metabench.grid.scheduling.work_units import todo
+from metabench.grid.study import study as studies
+from metabench.grid.study.study import Study
+from metabench.records.store.store_paths import store_of
+from metabench.report.terminal import print_json
+
+LISTED = 20  # cells listed one by one
+
+
+def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
+    """Print the cells, those done, and what the open ones will take."""
+    asked, kept = studies.read(study), store_of(study, store).require_readable()
+    if measure:
+        few = todo(asked, kept.open(), retry=False)[:measure]
+        drive(asked, kept, Inline(), few, lambda tally: None)
+    standing = kept.standing()
+    states = {digest: standing.get(digest, "open") for digest in asked.cells}
+    open_cells = len(todo(asked, kept, retry=False))
+    expected = forecast(kept, asked.cells)
+    if as_json:
+        cells = [{"digest": d, "state": s, "spec": asked.cells[d].spec} for d, s in states.items()]
+        told = {"study": str(study), "store": str(kept.folder), "cells": cells, "open": open_cells}
+        print_json({**told, "forecast": expected and expected._asdict()})
+        return
+    _print_cells(asked, states)
+    done = sum(state == "done" for state in states.values())
+    click.echo(f"\ncells  {len(states):,}: {done:,} done, {open_cells:,} to go")
+    click.echo(f"time   {_expected(expected, open_cells)}")
+    click.echo(f"next   metabench grid {study}")
+
+
+def slurm(
+    study: Path,
+    array: int,
+    limit: str,
+    gpus: int,
+    cores: int,
+    grace: int,
+    output: Path | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the batch script of a study that can be read."""
+    from metabench.records.record_files import check_writable, write
+
+    asked = studies.read(study)
+    place = output or Path(f"{study.stem}.sbatch")
+    check_writable(place)
+    kept = store_of(study, store).folder
+    write(place, script(study, kept, Request(array, limit, gpus, cores, grace)))
+    if as_json:
+        print_json({"script": str(place), "cells": len(asked.cells), "jobs": array})
+    else:
+        click.echo(f"script {place}: {len(asked.cells):,} cells over {array} jobs")
+        click.echo(f"next   sbatch {place}   then metabench status {study}")
+
+
+def _print_cells(study: Study, states: Mapping[str, str]) -> None:
+    import pandas as pd
+
+    from metabench.records.rows import flatten
+    from metabench.records.store.tables import said, varying
+    from metabench.report.terminal import print_table
+    from metabench.report.text_tables import TextTable
+
+    cells = pd.DataFrame([dict(flatten(cell.spec)) for cell in study.cells.values()])
+    names = varying(cells)
+    lines = zip(cells[names].itertuples(index=False), states.items(), strict=True)
+    table = [(digest, state, *map(said, settings)) for settings, (digest, state) in lines]
+    print_table(TextTable(("cell", "state", *names), tuple(table[:LISTED])))
+    if len(table) > LISTED:
+        click.echo(f"... and {len(table) - LISTED:,} more: --json lists all")
+
+
+def _expected(expected: Forecast | None, cells: int) -> str:
+    if expected is None:
+        return "unknown; --measure 5 measures a few cells first, and keeps them"
+    total, low, high = (duration(seconds) for seconds in expected.total(cells))
+    memory = f"{expected.peak_bytes / 2**30:.2g} GiB at most in one"
+    each = f"{expected.seconds:.2g} s a cell by {expected.cells} of them"
+    return f"{total} [{low}, {high}] of one worker ({each}); {memory}"

@@ -1,0 +1,125 @@
+"""The command that shows results: a cell a line, or one cell in full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metabench.grid.study import study as studies
+from metabench.records import record_files
+from metabench.records.rows import Row, from_table
+from metabench.records.store.store_paths import found, store_of
+from metabench.records.store.tables import Tables, said, tables, tidy, varying
+from metabench.report.terminal import print_json
+from metabench.settings.errors import Misuse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 40  # cells printed; --csv writes all
+
+
+def show(
+    study: Path, digest: str | None, csv: Path | None, store: Path | None, as_json: bool
+) -> None:
+    """Print a study's results, a cell a line, or one cell in full."""
+    kept = store_of(study, store).require_readable()
+    if digest is not None:
+        show_cell(found(digest, kept.folder), as_json)
+        return
+    if csv is not None:
+        record_files.check_writable(csv)
+    asked = studies.read(study)
+    result = tables(kept, asked.cells)
+    if not len(result.cells):
+        raise Misuse(f"Nothing is measured yet; run metabench grid {study}.")
+    for sentence in result.broken:
+        click.echo(f"Warning: {sentence}", err=True)
+    if csv is not None:
+        record_files.write(csv, record_files.to_csv(tidy(result)))
+    if as_json:
+        print_json(plain(tidy(result)))
+    else:
+        _print_cells(result)
+
+
+def show_cell(record: Mapping[str, Any], as_json: bool) -> None:
+    """Print one record: its numbers and findings, or why there are none."""
+    if as_json:
+        print_json(record)
+        return
+    names = f"{record['spec']['algo']['name']} on {record['spec']['family']['name']}"
+    click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['status']}\n")
+    if not record["rows"]:
+        click.echo(record.get("traceback") or record.get("error", ""))
+        return
+    _print_rows(record)
+
+
+def _print_cells(result: Tables) -> None:
+    """Print a cell a line: what varies, then every number that stands for the whole."""
+    from metabench.report.terminal import print_table
+    from metabench.report.text_tables import TextTable, cell, words
+
+    rows = result.rows[result.rows["at"].isna()]
+    names = list(dict.fromkeys(rows["quantity"].astype(str)))
+    numbers: dict[tuple[int, str], Row] = {
+        (i, name): row
+        for name in names
+        for i, row in zip(
+            rows["cell"][rows["quantity"] == name],
+            from_table(rows, name, of=None, layer=None),
+            strict=True,
+        )
+    }
+    settings = varying(result.cells)
+    shown = result.cells[:SHOWN]
+    lines = [
+        (
+            str(shown["digest"][i]),
+            str(shown["outcome"][i]),
+            *(said(shown[name][i]) for name in settings),
+            *(cell(numbers.get((i, name))) for name in names),
+        )
+        for i in shown.index
+    ]
+    header = ("cell", "status", *settings, *map(words, names))
+    print_table(TextTable(header, tuple(lines)))
+    if len(result.cells) > SHOWN:
+        click.echo(f"... and {len(result.cells) - SHOWN:,} more: --csv writes all")
+
+
+def _print_rows(record: Mapping[str, Any]) -> None:
+    from metabench.measurement import measure_with_checks
+    from metabench.records.rows import to_table
+    from metabench.report.terminal import print_findings, print_table
+    from metabench.report.text_tables import by_axis, overall
+    from metabench.settings import fields
+
+    settings = dict(record["settings"]["probe"])
+    probe = fields.build("probes", settings.pop("name"), _measured(settings, record))
+    table = to_table([Row(**row) for row in record["rows"]], record["spec"])
+    print_table(by_axis(table, probe.axis))
+    click.echo()
+    print_table(overall(table))
+    print_findings(measure_with_checks.diagnose(probe, table))
+
+
+def _measured(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a probe's settings with those that it was measured with."""
+    spec = {key: v for key, v in record["spec"]["probe"].items() if key not in ("name", "version")}
+    return {**settings, **spec}
+
+
+def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table's lines as JSON values; what is missing is null."""
+    lines = table.astype(object).to_dict("records")
+    return [{str(k): None if _missing(v) else v for k, v in line.items()} for line in lines]
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,74 @@
+"""The commands that look after a store: status, compact, rm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metabench.grid.execution import shard_arrays
+from metabench.grid.scheduling.failed_cells import failures, print_failures
+from metabench.grid.scheduling.work_units import todo
+from metabench.grid.study import study as studies
+from metabench.records.store.store_paths import found, store_of
+from metabench.records.store.tables import tables
+from metabench.report.terminal import print_json
+from metabench.settings.errors import Misuse
+
+
+def status(study: Path, store: Path | None, as_json: bool) -> None:
+    """Print how many cells are in which state, and the failures."""
+    asked, kept = studies.read(study), store_of(study, store).require_readable()
+    standing = kept.standing()
+    done = sum(standing.get(digest) == "done" for digest in asked.cells)
+    failed, left = failures(asked, kept), len(todo(asked, kept, retry=False))
+    others = len(standing.keys() - asked.cells.keys())
+    if as_json:
+        print_json({"cells": len(asked.cells), "done": done, "open": left, "failed": failed,
+               "not_in_study": others, "store": str(kept.folder)})  # fmt: skip
+        return
+    click.echo(
+        f"cells  {len(asked.cells):,}: {done:,} done, {left:,} to go, {len(failed):,} failed"
+    )
+    cut = (c for d, c in asked.cells.items() if c.shards > 1 and standing.get(d) != "done")
+    for cell in cut:
+        there = cell.shards - len(shard_arrays.missing(kept, cell.digest, cell.shards))
+        if there:
+            click.echo(f"  {cell.digest}  shares {there} of {cell.shards} measured")
+    print_failures(failed)
+    click.echo(
+        f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))
+    )
+    click.echo(f"next   metabench {'grid' if left else 'show'} {study}")
+
+
+def compact(study: Path, store: Path | None, as_json: bool) -> None:
+    """Write the snapshot of a study's store."""
+    from metabench.records.store.parquet_snapshot import require_pyarrow, write_snapshot
+
+    require_pyarrow()
+    kept = store_of(study, store).open()
+    done = [digest for digest, state in kept.standing().items() if state == "done"]
+    result = tables(kept, done)
+    write_snapshot(kept.folder, result.cells, result.rows)
+    if as_json:
+        print_json({"cells": len(result.cells), "rows": len(result.rows), "broken": result.broken})
+    else:
+        click.echo(f"{len(result.cells):,} cells, {len(result.rows):,} numbers in {kept.folder}")
+
+
+def rm(
+    study: Path, digests: tuple[str, ...], failed: bool, store: Path | None, as_json: bool
+) -> None:
+    """Remove records; which ones must be said."""
+    if not digests and not failed:
+        raise Misuse("Say which: give digests, or --failed for all that failed.")
+    kept = store_of(study, store).open()
+    chosen = {found(digest, kept.folder)["digest"] for digest in digests}
+    if failed:
+        chosen |= {line["digest"] for line in failures(studies.read(study), kept)}
+    removed = sorted(digest for digest in chosen if kept.remove(digest))
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"{len(removed):,} cells removed; metabench grid {study} measures them again")

@@ -1,0 +1,1 @@
+"""`metabench train` and `metabench autopsy`."""

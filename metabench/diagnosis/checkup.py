@@ -1,0 +1,180 @@
+"""From one cell and a time budget to what is wrong with it and what helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from metabench.diagnosis.causes import Fault, Heard, faults, remarks
+from metabench.diagnosis.changes import changes
+from metabench.diagnosis.clock import Clock, Late
+from metabench.diagnosis.examine import Keeper, Part, confirm, examine, ladders, measured
+from metabench.diagnosis.trial import Trial
+from metabench.measurement.measurement import Cell
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.records.rows import Finding, to_table
+from metabench.settings.fields import settings
+
+SURE = 0.025  # chance that one healthy interval warns, at most
+TRIAL = "repairs"  # the name that trials are kept under
+FEWEST = 4  # streams that tell how long one takes
+
+
+class Forget:
+    """Keeps nothing."""
+
+    def find(self, name: str) -> None:
+        """Give nothing."""
+
+    def keep(self, name: str, part: Part) -> None:
+        """Let it go."""
+
+
+class Checkup(NamedTuple):
+    """What was measured, what is wrong, and what was tried."""
+
+    parts: tuple[Part, ...]
+    heard: tuple[Heard, ...]
+    trial: Part | None
+    because: dict[str, str]  # change -> the fault that it answers, "" for none
+    notes: tuple[str, ...]
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What is wrong, the weightiest first."""
+        return faults(self.heard)
+
+    @property
+    def told(self) -> list[Heard]:
+        """Every finding in order: faults, what was tried, remarks."""
+        tried = [Heard(TRIAL, finding, "") for finding in self.tried]
+        alarms = [each for fault in self.faults for each in fault.heard]
+        return [*alarms, *tried, *remarks(self.heard)]
+
+    @property
+    def tried(self) -> list[Finding]:
+        """What the trials say."""
+        return self.trial.findings if self.trial else []
+
+
+def checkup(
+    cell: Cell,
+    outer: Outer,
+    clock: Clock,
+    keeper: Keeper | None = None,
+    *,
+    chosen: Mapping[str, Mapping[str, Any]] | None = None,
+    only: Collection[str] = (),
+    highest: int | None = None,
+    tasks: int | None = None,
+    trial: Trial | None = None,
+) -> Checkup:
+    """Ask every probe, confirm what warns on fresh tasks, and try what could help.
+
+    Args:
+        cell: problem, algorithm, theta and seed; its own probe doesn't matter.
+        outer: the outer loop that is trained with; probes are told its B, limits and rate.
+        clock: the time budget.
+        keeper: where parts are kept and found again.
+        chosen: settings of probes that are pinned, by name.
+        only: the probes to ask; empty asks all that are listed.
+        highest: the last rung that may be reached, 0 the cheapest; None leaves it to the clock.
+        tasks: most tasks of probes whose number follows the family's.
+        trial: steps and streams that changes are tried over; None tries none.
+
+    Returns:
+        Parts, findings and trials.
+    """
+    keeper = keeper or Forget()
+    probes = ladders(_told(outer), chosen or {}, tasks or cell.family.tasks)
+    probes = {
+        name: rungs[: None if highest is None else highest + 1]
+        for name, rungs in probes.items()
+        if not only or name in only
+    }
+    parts = examine(cell, probes, clock, keeper)
+    heard = confirm(parts, clock, keeper)
+    notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
+    tables = {part.name: to_table(part.rows) for part in parts if part.rows}
+    ideas = dict(changes(cell, outer, tables, faults(heard)) if trial else [])
+    tried = _tried(cell, outer, list(ideas), trial, clock, keeper) if trial and ideas else None
+    if tried and tried.note:
+        notes.append(tried.note)
+    elif ideas and tried is None:
+        notes.append("No time was left to try changes: give a larger --budget.")
+    if tried and isinstance(tried.cell.probe, Trial) and tried.rows:
+        left = list(ideas)[len(tried.cell.probe.changes) :]
+        if left:
+            notes.append(f"Not tried for want of time: {', '.join(left)}.")
+    return Checkup(tuple(parts), tuple(heard), tried, ideas, tuple(notes))
+
+
+def _told(outer: Outer) -> dict[str, Any]:
+    """Give what probes ask of the outer loop, under the names of their fields."""
+    told: dict[str, Any] = {"batch": outer.batch}
+    told |= {k: v for k, v in (("clip_norm", outer.clip_norm), ("clip_value", outer.clip_value))
+             if v < math.inf and not outer.clip_tasks}  # fmt: skip
+    if outer.optimizer == "sgd":
+        told["outer_rate"] = outer.rate
+    return told
+
+
+def _multiplicity(parts: list[Part], heard: list[Heard]) -> str:
+    """Say how many findings could have warned, and how likely one does of nothing."""
+    count = sum(len(part.causes) for part in parts if part.rows)
+    chance = 100 * count * SURE**2
+    alone = [each.finding.name for each in heard if each.alarms and each.confirmed is None]
+    said = (
+        f"{count} findings could have warned. A warning stands only if it comes again on fresh "
+        "tasks, by intervals at 95 % both times, and then tells the fresh numbers: the chance that "
+        f"any of them warns of nothing is at most {count} x 0.025² = {chance:.2g} %."
+    )
+    if alone:
+        said += f" Heard once only, so without that guarantee: {', '.join(dict.fromkeys(alone))}."
+    return said
+
+
+def _tried(
+    cell: Cell, outer: Outer, ideas: list[str], trial: Trial, clock: Clock, keeper: Keeper
+) -> Part | None:
+    """Try as many changes as there is time for, as one stream of the unchanged training takes."""
+    given = settings(outer)
+    plain = settings(Outer())
+    told = tuple(
+        f"{k}={v}" for k, v in given.items() if v != plain[k] and k not in ("held_out", "explode")
+    )
+    whole = replace(trial, changes=tuple(ideas), outer=told)
+    held = keeper.find(TRIAL)
+    if held:
+        count = len(held[0].get("probe", {}).get("changes", ()))
+        at = replace(cell, probe=replace(whole, changes=whole.changes[:count]))
+        if held[0] == at.spec():
+            return Part(TRIAL, at, *held[1:], cell.seed)
+    each = _seconds(whole, cell, clock)
+    count = int(0.9 * clock.left / each) - 1
+    if count < 1:
+        return None
+    at = replace(cell, probe=replace(whole, changes=whole.changes[:count]))
+    return measured(TRIAL, at, clock, max(clock.left, each), keeper, TRIAL)
+
+
+def _seconds(whole: Trial, cell: Cell, clock: Clock) -> float:
+    """Foretell what a change takes on all streams, from a few of the unchanged training."""
+    marks = [clock.gone]
+    with suppress(Late):
+        tick = clock.within(clock.left)
+
+        def mark(done: int, total: int) -> None:
+            marks.append(clock.gone)
+            tick(done, total)
+
+        replace(whole, changes=(), repeats=FEWEST).measure(cell.subject(), cell.seed, mark)
+    steps = [later - sooner for sooner, later in pairwise(marks)]
+    if len(steps) < FEWEST:  # it was cut short
+        return math.inf
+    first, *rest = steps[:FEWEST]
+    return first + (whole.repeats - 1) * sum(rest) / len(rest)

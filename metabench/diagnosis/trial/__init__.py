@@ -1,0 +1,79 @@
+"""Does a change help? Train a little with and without it, and compare on held-out tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from metabench.probes.base import Probe, Progress, silent
+from metabench.records.rows import Finding, Row
+from metabench.settings.errors import Misuse
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from metabench.estimation.estimator_on_tasks import Subject
+    from metabench.outer_loop.optimizer_settings import Outer
+
+
+@dataclass(frozen=True)
+class Trial(Probe):
+    """Short trainings from one theta, unchanged and with each change, at equal compute.
+
+    Each is repeated on task streams of its own, the same ones for all changes, and ends in the loss
+    after adaptation on held-out tasks; differences are paired, their intervals hold together
+    (Bonferroni; Dunn, 1961, https://doi.org/10.1080/01621459.1961.10482090). A change that makes a
+    task dearer gets fewer steps, by counted work. The outer optimiser begins anew.
+    """
+
+    changes: tuple[str, ...] = ()  # what is tried, each alone: algo.step.rate=0.05, algo=fomaml, ..
+    steps: int = 8  # outer steps of the unchanged training [steps]
+    repeats: int = 16  # task streams, 4 or more [streams]
+    held_out: int = 64  # tasks of each stream that the loss is told of [tasks]
+    outer: tuple[str, ...] = ()  # settings of the outer loop, as rate=0.001
+
+    axis: ClassVar[str] = "steps"
+    own_tasks: ClassVar[bool] = True
+    question: ClassVar[str] = "Which change helps, at equal compute?"
+    caption: ClassVar[str] = (
+        "Change of the loss after adaptation on held-out tasks, against the unchanged training of "
+        "equal compute: left of the line is better. Bars hold together, at 95 % for all of them."
+    )
+    intervals: ClassVar[str] = (
+        "Student's t over paired task streams (at once: over paired tasks), at a level that holds "
+        "for all changes together (Bonferroni)."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse trainings from which no interval follows."""
+        for name, least in (("steps", 1), ("repeats", 4), ("held_out", 2)):
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+
+    def outer_loop(self, more: tuple[str, ...] = ()) -> Outer:
+        """Make the outer loop's settings, with some changed."""
+        from metabench.outer_loop.optimizer_settings import Outer
+        from metabench.settings import fields
+
+        given = dict(each.split("=", 1) for each in (*self.outer, *more))
+        made: Outer = fields.make(Outer, {**given, "held_out": self.held_out}, "outer")
+        return made
+
+    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+        """Measure `effect` of every change, and `effect_at_once` where nothing need be trained."""
+        from metabench.diagnosis.trial.measure import measure
+
+        return measure(self, subject, seed, progress)
+
+    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+        """Say which changes are shown to help, and which to hurt."""
+        from metabench.diagnosis.trial.diagnose import diagnose
+
+        return diagnose(table)
+
+    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
+        """Draw each change's effect with its interval."""
+        from metabench.diagnosis.trial.draw import draw
+
+        draw(table, axes)

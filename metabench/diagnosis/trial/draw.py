@@ -1,0 +1,30 @@
+"""Every change's effect as a bar around zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.records.rows import from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Draw each change's effect with its interval; what diverged isn't drawn."""
+    import seaborn as sns
+
+    rows = [r for r in from_table(table, "effect", of=None) if r.value is not None]
+    colour = sns.color_palette("colorblind", 1)[0]
+    for place, row in enumerate(rows):
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+        axes.plot([row.value or 0.0], [place], "o", color=colour)
+    axes.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
+    axes.set_yticks(np.arange(len(rows)), [row.of for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("held-out loss, changed minus unchanged")
+    sns.despine(ax=axes)

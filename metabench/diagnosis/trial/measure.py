@@ -1,0 +1,128 @@
+"""Train without and with each change on the same streams, and pair what held-out tasks lose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.algorithms.base import Algorithm
+from metabench.autodiff.operation_counts import work_of
+from metabench.diagnosis.trial.apply import applied
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import first_task
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.trainer import Trainer
+from metabench.probes.base import Progress
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import LEVEL, Interval, quantile
+
+if TYPE_CHECKING:
+    from metabench.diagnosis.trial import Trial
+
+Losses = NDArray[np.float64]  # of held-out tasks, (streams, tasks)
+APART = 101  # between the seeds of two streams
+
+
+class Run(NamedTuple):
+    """One way to train, on every stream."""
+
+    subject: Subject
+    steps: int
+    before: Losses
+    after: Losses
+    stopped: int  # streams whose meta-gradient could not be used
+
+
+def measure(probe: Trial, subject: Subject, seed: int, progress: Progress) -> list[Row]:
+    """Give losses of the unchanged training, and the effect of each change on them."""
+    total, done = (1 + len(probe.changes)) * probe.repeats, 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    engine = "eager" if subject.lift.how == "loop" else "trace"
+    subject = replace(subject, lift=replace(subject.lift, engine=engine))
+    same = _trained(probe, subject, probe.outer_loop(), probe.steps, seed, advance)
+    rows = [
+        Row("outer_steps", of="unchanged", value=float(probe.steps)),
+        row("loss", _mean(same.before.ravel(), LEVEL), of="at theta"),
+        row("loss", _mean(same.after.mean(1), LEVEL), of="unchanged"),
+        row("fall", _mean((same.before - same.after).mean(1), LEVEL), of="unchanged"),
+    ]
+    rows += _stopped(same, "unchanged", probe.repeats)
+    cost = _cost(subject, probe.outer_loop(), seed)
+    made = [(change, *applied(probe, subject, change)) for change in probe.changes]
+    level = 1 - (1 - LEVEL) / max(sum(1 + _at_once(subject, each[1]) for each in made), 1)
+    for change, changed, outer in made:
+        steps = max(round(probe.steps * cost / _cost(changed, outer, seed)), 1)
+        run = _trained(probe, changed, outer, steps, seed, advance)
+        rows.append(Row("outer_steps", of=change, value=float(steps)))
+        if (run.before != same.before).any():
+            rows.append(_effect("effect_at_once", run.before - same.before, level, change))
+        rows.append(_effect("effect", (run.after - same.after).mean(1), level, change))
+        rows += _stopped(run, change, probe.repeats)
+    progress(total, total)
+    return [*rows, Row("level", value=level)]
+
+
+def _trained(
+    probe: Trial,
+    subject: Subject,
+    outer: Outer,
+    steps: int,
+    seed: int,
+    advance: Callable[[], None],
+) -> Run:
+    before, after, stopped = [], [], 0
+    trainer = Trainer(subject, outer, steps, seed)
+    for stream in range(probe.repeats):
+        trainer = trainer.again(seed + APART * (stream + 1))
+        before.append(trainer.held_out_losses(trainer.subject.theta))
+        while trainer.step < steps and trainer.advance():
+            pass
+        stopped += trainer.failure is not None
+        after.append(trainer.held_out_losses(trainer.theta))
+        advance()
+    return Run(subject, steps, np.array(before), np.array(after), stopped)
+
+
+def _cost(subject: Subject, outer: Outer, seed: int) -> float:
+    """Count the work of one outer step: of a task's meta-gradient, for every task of a batch."""
+    if not isinstance(subject.algorithm, Algorithm):
+        return float(outer.batch)
+    tasks = subject.draw(Address.fresh(0, 1), seed)
+    algorithm, _ = subject.settled(tasks)
+    work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))
+    return float((work.flops or work.operations) * outer.batch)
+
+
+def _at_once(subject: Subject, changed: Subject) -> bool:
+    """Tell whether a change alters the loss after adaptation before anything is trained."""
+    return changed is not subject
+
+
+def _effect(quantity: str, differences: Losses, level: float, change: str) -> Row:
+    return row(quantity, _mean(differences.ravel(), level), of=change)
+
+
+def _stopped(run: Run, name: str, streams: int) -> list[Row]:
+    if not run.stopped:
+        return []
+    return [Row("stopped", of=name, value=run.stopped / streams, status="diverged")]
+
+
+def _mean(values: Losses, level: float) -> Interval:
+    """Bracket a mean by Student's t; what isn't finite is data."""
+    if not np.isfinite(values).all():
+        return Interval(math.nan, math.nan, math.nan)
+    n, centre = len(values), float(values.mean())
+    reach = quantile(n - 1, level) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Interval(centre, centre - reach, centre + reach)

@@ -1,0 +1,128 @@
+"""Several machines by Ray Core: the cluster places cells, the store says what is done.
+
+Without RAY_ADDRESS a cluster of this machine alone is started, its dashboard off. Ray's ports run
+whatever they are sent, so they always ask for a token (https://nvd.nist.gov/vuln/detail/CVE-2023-48022).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from metabench.grid.execution.executors.executor import Broken, Engine
+from metabench.grid.execution.run_cell import Job, Outcome, fail, work
+from metabench.settings.errors import Misuse
+
+LOOK_EVERY = 1.0  # seconds between looks for cells that take too long
+
+
+class Running(NamedTuple):
+    """A cell that was handed to the cluster."""
+
+    job: Job
+    begun: float
+
+
+@dataclass(frozen=True)
+class Ray(Engine):
+    """Every machine of a Ray cluster, its workers reused from cell to cell."""
+
+    devices: frozenset[str]  # what the cells ask for: cpu, cuda
+    per_gpu: int = 1  # cells on a GPU at once
+    threads: int = 1  # cores a cell [cores]
+    limit: int = 0  # most cells at once, 0: as many as fit
+
+    def run(
+        self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
+        """Hand out as many jobs as fit, the next when one ends; the store decides on retries."""
+        ray = _connected()
+        self._require(ray.cluster_resources())
+        waiting, running = iter(jobs), dict[Any, Running]()
+        try:
+            while True:
+                for job in _take(waiting, self.width - len(running)):
+                    running[self._handed(ray, job)] = Running(job, time.monotonic())
+                if not running:
+                    return
+                ended, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_EVERY)
+                for reference in [*ended, *_overdue(running, ended)]:
+                    yield _heard(ray, reference, running.pop(reference))
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+    def alone(self) -> Ray:
+        """One cell at a time."""
+        return replace(self, limit=1)
+
+    @property
+    def width(self) -> int:
+        """Count the cells that the cluster has room for."""
+        held = _connected().cluster_resources()
+        rooms = [int(held.get("CPU", 0) / self.threads)] if "cpu" in self.devices else []
+        rooms += [int(held.get("GPU", 0) * self.per_gpu)] if "cuda" in self.devices else []
+        return min(sum(rooms), self.limit or sum(rooms))
+
+    def _require(self, held: dict[str, float]) -> None:
+        """Refuse what the cluster could never place, which Ray would wait for without end."""
+        for device, resource, need in (("cpu", "CPU", self.threads), ("cuda", "GPU", 1)):
+            if device in self.devices and held.get(resource, 0) < need:
+                raise Misuse(
+                    f"Cells ask for {need} {resource}, and the Ray cluster holds "
+                    f"{held.get(resource, 0):g} in all; start Ray where there are more."
+                )
+
+    def _handed(self, ray: Any, job: Job) -> Any:
+        gpus = 1 / self.per_gpu if job.settings["device"] == "cuda" else 0
+        # no retries by Ray: a cell that was killed is recorded, and tried again alone
+        remote = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(work)
+        return remote.remote(job)
+
+
+def _connected() -> Any:
+    """Join the cluster of RAY_ADDRESS, or start one of this machine; once a process."""
+    os.environ["RAY_AUTH_MODE"] = "token"
+    try:
+        import ray
+    except ImportError as error:
+        raise Misuse("The ray engine needs Ray: pip install 'metabench[ray]'.") from error
+    if not ray.is_initialized():
+        local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+        try:
+            ray.init(logging_level="error", log_to_driver=False, **local)
+        except (RuntimeError, ConnectionError) as error:
+            raise Broken(f"Ray can't be started or reached: {error}") from error
+    return ray
+
+
+def _take(jobs: Iterator[Job], count: int) -> list[Job]:
+    taken: list[Job] = []
+    while len(taken) < count and (job := next(jobs, None)) is not None:
+        taken.append(job)
+    return taken
+
+
+def _overdue(running: dict[Any, Running], ended: list[Any]) -> list[Any]:
+    now = time.monotonic()
+    late = (r for r, (job, begun) in running.items() if now - begun > job.timeout)
+    return [reference for reference in late if reference not in ended]
+
+
+def _heard(ray: Any, reference: Any, running: Running) -> Outcome:
+    job, seconds = running.job, time.monotonic() - running.begun
+    done, _ = ray.wait([reference], timeout=0)
+    if not done:
+        ray.cancel(reference, force=True)
+        return fail(job, "timeout", seconds, f"It took longer than {job.timeout:g} s.")
+    try:
+        outcome: Outcome = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error  # the store can't be written
+    except ray.exceptions.RayError as error:
+        told = str(error).partition("\n")[0]
+        return fail(job, "killed", seconds, f"Its process was killed: {told}")
+    return outcome

@@ -1,0 +1,70 @@
+"""One large cell on many devices: its shares are kept as arrays until all are there to be merged.
+
+    shards/<digest>/3-of-8.npz   what a probe's `shard` gave, and what that took
+
+The arrays of a cell are removed once its record is there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.probes.base import Share
+from metabench.records import atomic_files
+from metabench.records.store.store import Store
+
+TOOK = "took"  # the array of seconds and peak bytes that stands beside a probe's own
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Took(NamedTuple):
+    """What the shares of a cell took, together."""
+
+    seconds: float
+    peak_bytes: float
+
+
+def path(store: Store, digest: str, share: Share) -> Path:
+    """Name the file of one share's arrays."""
+    return store.folder / "shards" / digest / f"{share.number}-of-{share.total}.npz"
+
+
+def is_there(store: Store, digest: str, share: Share) -> bool:
+    """Tell whether a share has been measured; half a file has not."""
+    return zipfile.is_zipfile(path(store, digest, share))
+
+
+def missing(store: Store, digest: str, total: int) -> list[Share]:
+    """List the shares of a cell that are to be measured."""
+    return [
+        share
+        for number in range(total)
+        if not is_there(store, digest, share := Share(number, total))
+    ]
+
+
+def keep(store: Store, digest: str, share: Share, arrays: Arrays, took: Took) -> None:
+    """Write down the arrays of one share, whole or not at all."""
+    place = path(store, digest, share)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_files.replacing(place) as file:
+        np.savez(file, allow_pickle=False, **{TOOK: np.array(took), **arrays})
+
+
+def read(store: Store, digest: str, total: int) -> tuple[list[Arrays], Took]:
+    """Open the arrays of all shares, each read when asked for, and sum up what they took."""
+    found = [np.load(path(store, digest, Share(number, total))) for number in range(total)]
+    took = np.array([each[TOOK] for each in found])
+    return found, Took(float(took[:, 0].sum()), float(took[:, 1].max()))
+
+
+def drop(store: Store, digest: str) -> None:
+    """Remove the arrays of a cell."""
+    shutil.rmtree(store.folder / "shards" / digest, ignore_errors=True)

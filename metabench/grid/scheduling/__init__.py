@@ -1,0 +1,1 @@
+"""Which cell runs next, what failed, and what the rest will take."""

@@ -1,0 +1,85 @@
+"""What is there to measure: cells, and shares of cells that are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from metabench.grid.execution import shard_arrays
+from metabench.grid.study.study import Planned, Study
+from metabench.records.store.store import Store
+from metabench.settings.errors import Misuse
+
+WHOLE = -1  # the number of a unit that is no share
+U = TypeVar("U", bound="str | Unit")
+
+
+class Unit(NamedTuple):
+    """What one worker measures at a time: a cell, or one share of a cell that is cut."""
+
+    digest: str
+    number: int = WHOLE  # of the share; WHOLE: the cell, which its shares are merged to
+
+
+def units(study: Study) -> list[Unit]:
+    """List the units of a study, in the same order on every machine."""
+    cells = study.cells.values()
+    found = [Unit(cell.digest, number) for cell in cells for number in _numbers(cell)]
+    return sorted(found)
+
+
+def shard(units: Iterable[U], which: str) -> list[U]:
+    """Take one of N equal shares, `i/N` with i from 0, the same on every machine.
+
+    >>> shard("abcdef", "1/3")
+    ['b', 'e']
+    """
+    first, slash, count = which.partition("/")
+    if not slash or not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise Misuse(f"--shard takes i/N with 0 <= i < N, such as 0/64; given {which!r}.")
+    return sorted(units)[int(first) :: int(count)]
+
+
+def todo(study: Study, store: Store, retry: bool) -> list[str]:
+    """List the open cells: those without a result, but of the failed only the killed unless told.
+
+    A failure is a record too: run again without a change it would fail again. Being killed is what
+    happens to a process, not to a cell.
+    """
+    standing = store.standing()
+    return [
+        digest
+        for digest in study.cells
+        if (state := standing.get(digest, "open")) in ("open", "broken")
+        or (state == "failed" and (retry or failure(store, digest)["status"] == "killed"))
+    ]
+
+
+def failure(store: Store, digest: str) -> dict[str, Any]:
+    """Read why a cell failed; half a file is a failure of its own."""
+    try:
+        return store.read(digest) or {"status": "open"}
+    except Misuse as error:
+        return {"digest": digest, "status": "broken", "error": str(error)}
+
+
+def open_units(cell: Planned, store: Store) -> list[Unit]:
+    """List what is to be measured of a cell; of one that is cut, its missing shares."""
+    if cell.shards == 1:
+        return [Unit(cell.digest)]
+    missing = shard_arrays.missing(store, cell.digest, cell.shards)
+    return [Unit(cell.digest, share.number) for share in missing]
+
+
+def to_merge(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
+    """List the cells whose shares are all there, or that another parent has merged meanwhile."""
+    cut = [study.cells[digest] for digest in todo if study.cells[digest].shards > 1]
+    return [
+        Unit(cell.digest)
+        for cell in cut
+        if store.is_done(cell.digest) or not shard_arrays.missing(store, cell.digest, cell.shards)
+    ]
+
+
+def _numbers(cell: Planned) -> Iterable[int]:
+    return range(cell.shards) if cell.shards > 1 else (WHOLE,)

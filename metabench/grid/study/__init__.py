@@ -1,0 +1,1 @@
+"""Study files: axes, exclusions, and the cells that they make."""

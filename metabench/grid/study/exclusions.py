@@ -1,0 +1,44 @@
+"""Which cells does a study leave out?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from metabench.records.rows import flatten
+from metabench.settings.errors import Misuse, inside, unknown
+
+
+def excluded(
+    specs: Mapping[str, Mapping[str, Any]], patterns: Sequence[Mapping[str, Any]]
+) -> set[str]:
+    """Find the cells that an exclusion names; one that names none is a slip of the pen."""
+    flat = {digest: dict(flatten(spec)) for digest, spec in specs.items()}
+    known = {column for columns in flat.values() for column in columns}
+    found: set[str] = set()
+    for i, pattern in enumerate(patterns):
+        with inside("exclude"), inside(str(i)):
+            hit = {d for d, columns in flat.items() if _matches(columns, pattern, known)}
+            if not hit:
+                raise Misuse(f"The exclusion {dict(pattern)} fits no cell.")
+            found |= hit
+    return found
+
+
+def _matches(columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[str]) -> bool:
+    for name, wanted in _wanted(pattern, ""):
+        if name not in known:
+            raise unknown("setting", name, known, " to exclude by")
+        if columns.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
+            return False
+    return True
+
+
+def _wanted(pattern: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield dotted settings as `flatten` names them, lists (any of these) left whole."""
+    for key, value in pattern.items():
+        path = prefix if key == "name" and prefix else f"{prefix}.{key}".lstrip(".")
+        if isinstance(value, Mapping):
+            yield from _wanted(value, path)
+        else:
+            yield path, value

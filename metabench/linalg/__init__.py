@@ -1,0 +1,1 @@
+"""Lanczos, traces and spectra of matrices known by their products."""

@@ -1,0 +1,59 @@
+"""The Neumann series: the inverse as a sum of powers, cut off where patience ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
+from metabench.settings.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Neumann(Solver):
+    r"""Truncated series :math:`A^{-1} \approx \alpha \sum_{j < n} (I - \alpha A)^j`.
+
+    Converges if and only if :math:`0 < \alpha \lambda_i < 2` for every eigenvalue of A; each term
+    then takes the factor :math:`\max_i |1 - \alpha \lambda_i|` off the residual. A residual above
+    1 says that it diverges. What reached `tol` stands still.
+    (Lorraine, Vicol & Duvenaud, 2020, https://arxiv.org/abs/1911.02590).
+    """
+
+    steps: int = 10  # n, terms, each but the first a product with the matrix [products]
+    scale: float = 0.1  # alpha, below 2 / largest eigenvalue [1/curvature]
+    tol: float = 1e-12  # relative residual at which x stands still [1]
+
+    def __post_init__(self) -> None:
+        """Refuse a series without terms, a scale that can't converge, a tolerance of 1."""
+        if self.steps < 1:
+            raise Misuse(f"steps is {self.steps}; the series needs at least 1 term.")
+        if not 0 < self.scale < math.inf:
+            raise Misuse(f"scale is {self.scale}; it must be positive and finite.")
+        if not 0 <= self.tol < 1:
+            raise Misuse(f"tol is {self.tol}; it must lie in [0, 1).")
+
+    def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
+        """Sum the series for one right-hand side `(P,)`, in a loop of fixed length."""
+        largest = b.abs().max()
+        unit = b / torch.where(largest > 0, largest, 1)
+        # what is left, b - A x, is the next term over alpha
+        x, left, first = torch.zeros_like(b), unit, unit.norm()
+        going, steps = first > 0, torch.zeros_like(first)
+        curvature = torch.full_like(first, math.inf)
+        history = [first]
+        for _ in range(self.steps):
+            product = matvec(left)
+            rayleigh = torch.fmin(curvature, (left @ product) / (left @ left))  # past overflow: NaN
+            curvature = torch.where(going, rayleigh, curvature)
+            x = torch.where(going, x + self.scale * left, x)
+            left = torch.where(going, left - self.scale * product, left)
+            steps = steps + going
+            history.append(left.norm())
+            going = going & ~(history[-1] <= self.tol * first)
+        relative = torch.stack(history) / torch.where(first > 0, first, 1)
+        residual = relative_residual(matvec, x, unit)
+        x = torch.where(torch.isfinite(residual), largest * x, torch.nan)
+        return Solve(x, residual, steps, relative, curvature)

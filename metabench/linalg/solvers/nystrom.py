@@ -1,0 +1,97 @@
+"""A low-rank sketch of the matrix: its inverse at once, or a head start for conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.linalg.solvers.cg import conjugate_gradients
+from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
+from metabench.settings.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Nystrom(Solver):
+    r"""Inverse of a Nystrom sketch plus damping, refined by preconditioned CG if asked.
+
+    :math:`A - \rho I \approx Y (\Omega^\top Y)^{-1} Y^\top` with :math:`Y = (A - \rho I) \Omega`
+    for `rank` random directions; the sketch plus :math:`\rho I` is inverted by its eigenvectors.
+    Exact where :math:`A - \rho I` has no more than that rank: for imaml, rho is algo.strength.
+    `steps` of conjugate gradients follow, preconditioned with it (Frangella, Tropp & Udell, 2023).
+    (Hataya & Yamada, 2023, https://arxiv.org/abs/2302.09726).
+    """
+
+    rank: int = 10  # random directions, each a product with the matrix [products]
+    damping: float = 0.0  # rho, A's part that is a multiple of the identity; 0: unknown [curvature]
+    steps: int = 10  # of conjugate gradients afterwards, 0: the sketch's inverse alone [products]
+    tol: float = 1e-12  # relative residual at which x stands still [1]
+    seed: int = 0  # of the random directions [seed]
+
+    def __post_init__(self) -> None:
+        """Refuse a sketch of nothing and settings that can't be."""
+        if self.rank < 1:
+            raise Misuse(f"rank is {self.rank}; the sketch needs at least 1 direction.")
+        if self.steps < 0:
+            raise Misuse(f"steps is {self.steps}; give 0 or more.")
+        if not 0 <= self.damping < math.inf:
+            raise Misuse(f"damping is {self.damping}; it must be finite and not negative.")
+        if self.seed < 0:
+            raise Misuse(f"seed is {self.seed}; give 0 or more.")
+        if not 0 <= self.tol < 1:
+            raise Misuse(f"tol is {self.tol}; it must lie in [0, 1).")
+
+    def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
+        """Solve A x = b, `(P,)`."""
+        rank = min(self.rank, len(b))
+        sketch = self._sketch(matvec, b, rank)
+        if self.steps:
+            found = conjugate_gradients(matvec, b, self.steps, self.tol, sketch.inverse)
+            least = torch.minimum(found.curvature, sketch.least)
+        else:
+            x = torch.where(b.any(), sketch.inverse(b), 0)
+            residual = relative_residual(matvec, x, b)
+            history = torch.stack([b.any().to(b.dtype), residual])
+            found = Solve(x, residual, torch.zeros_like(residual), history, sketch.least)
+            least = sketch.least
+        x = torch.where(sketch.finite, found.x, torch.nan)
+        return found._replace(x=x, steps=found.steps + rank, curvature=least)
+
+    def _sketch(self, matvec: Matvec, b: Tensor, rank: int) -> _Sketch:
+        # numpy draws: under vmap torch would refuse to, and each task's directions are the same
+        drawn = np.random.default_rng(self.seed).standard_normal((len(b), rank))
+        omega = torch.from_numpy(np.linalg.qr(drawn)[0]).to(b)
+        Y = torch.stack([matvec(column) for column in omega.T], -1) - self.damping * omega
+        finite = torch.isfinite(Y).all()
+        Y = torch.where(finite, Y, 0)  # LAPACK refuses NaN
+        inner = omega.T @ Y
+        values, vectors = torch.linalg.eigh((inner + inner.T) / 2)
+        # directions in which A bends down, or not at all, are left to the damping
+        cut = rank * torch.finfo(b.dtype).eps * values.abs().max()
+        kept = values > cut
+        root = torch.where(kept, values, 1).rsqrt() * kept
+        U, sizes, _ = torch.linalg.svd((Y @ vectors) * root, full_matrices=False)
+        top = sizes**2 + self.damping
+        seen = sizes**2 > cut
+        tail = torch.full_like(cut, self.damping)
+        if self.damping == 0:  # then as the least eigenvalue that was seen
+            tail = torch.where(seen, top, math.inf).min()
+            tail = torch.where(torch.isfinite(tail), tail, 1)
+        gains = torch.where(seen, 1 / torch.where(seen, top, 1) - 1 / tail, 0)
+        return _Sketch(U, gains, 1 / tail, values[0] + self.damping, finite)
+
+
+class _Sketch(NamedTuple):
+    U: Tensor  # eigenvectors, (P, rank)
+    gains: Tensor  # their inverse eigenvalues over that of the rest, (rank,)
+    rest: Tensor  # inverse eigenvalue of every other direction, ()
+    least: Tensor  # least curvature among the random directions' span, ()
+    finite: Tensor  # whether the matrix was, ()
+
+    def inverse(self, v: Tensor) -> Tensor:
+        """Apply the sketch's inverse to `(P,)`."""
+        return self.rest * v + self.U @ (self.gains * (self.U.T @ v))

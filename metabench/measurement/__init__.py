@@ -1,0 +1,1 @@
+"""One measurement: its settings, the check ahead of it, its findings."""

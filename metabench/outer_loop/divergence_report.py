@@ -1,0 +1,106 @@
+"""Where did it begin? The task, inner step, layer and operation of a meta-gradient gone wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabench.algorithms.base import Estimator
+from metabench.estimation.vectorization import count_tasks
+from metabench.outer_loop.operation_log import Operation, operations
+from metabench.problems.problem import Problem, Task, tree_map
+from metabench.records.rows import Row
+
+GREW = 100.0  # an operation whose result is so many times what it was in health has exploded
+
+
+class Cause(NamedTuple):
+    """Where a meta-gradient stopped being usable."""
+
+    task: int  # its place in the batch
+    norm: float  # |g| of that task; not finite if it diverged
+    tasks: int  # tasks of the batch whose meta-gradient isn't finite
+    began: Operation | None  # None where no operation stands out
+
+
+def examine(
+    problem: Problem, algorithm: Estimator, theta: Tensor, tasks: Task, healthy: Tensor
+) -> Cause:
+    """Find the worst task of a batch, and in it the first operation that went wrong.
+
+    That is the first whose result isn't finite, or, where all are, the first whose largest entry is
+    a hundred times what it is on the same task at `healthy`, a theta from before.
+    """
+    norms = []
+    for i in range(count_tasks(tasks)):
+        norms.append(float(algorithm(problem, theta, _one(tasks, i)).grad.norm()))
+    bad = [i for i, norm in enumerate(norms) if not math.isfinite(norm)]
+    worst = bad[0] if bad else max(range(len(norms)), key=norms.__getitem__)
+    task = _one(tasks, worst)
+    now = operations(problem, algorithm, theta, task)
+    before = operations(problem, algorithm, healthy, task)
+    return Cause(worst, norms[worst], len(bad), _first(now, before))
+
+
+def row_of(cause: Cause, address: int | None) -> Row:
+    """Put a cause into the table: `at` is the inner step, `of` phase and operation."""
+    number = float(cause.task if address is None else address)
+    if cause.began is None:
+        return Row("began", value=number, status="unresolved")
+    began = cause.began
+    at = float(began.step) if began.step >= 0 else None
+    size = "ok" if math.isfinite(began.largest) else "diverged"
+    of = f"{began.phase}: {began.name}"
+    return Row("began", at=at, of=of, layer=began.layer, value=number, status=size)
+
+
+def sentence(began: Row) -> str:
+    """Say what such a row holds."""
+    if began.status == "unresolved":
+        return f"It is task {began.value:.0f}; no single operation stands out."
+    phase, _, name = began.of.partition(": ")
+    step = f" of inner step {began.at:.0f}" if began.at is not None else ""
+    layer = f", at layer {began.layer}" if began.layer else ""
+    what = "is not finite" if began.status == "diverged" else f"grew more than {GREW:.0f}-fold"
+    return (
+        f"It began in task {began.value:.0f}, in the {phase}{step}{layer}: the result of "
+        f"{name} {what}."
+    )
+
+
+def _first(now: list[Operation], before: list[Operation]) -> Operation | None:
+    """Compare what ran with the same operations in health."""
+    alike = len(now) == len(before) and all(
+        (a.name, a.phase, a.step) == (b.name, b.phase, b.step)
+        for a, b in zip(now, before, strict=True)
+    )
+    health = [op.largest for op in before] if alike else [1.0] * len(now)
+    for op, usual in zip(now, health, strict=True):
+        if not math.isfinite(op.largest) and math.isfinite(usual):
+            return op
+    if sick := [op for op in now if not math.isfinite(op.largest)]:  # the task itself is to blame
+        return sick[0]
+    grown = [
+        op for op, usual in zip(now, health, strict=True) if op.largest > GREW * usual and usual > 0
+    ]
+    return grown[0] if grown else None
+
+
+def _one(tasks: Task, i: int) -> Task:
+    task: Task = tree_map(lambda leaf: leaf[i], tasks)
+    return task
+
+
+def unusable(norm: float, usual: float, explode: float) -> str:
+    """Say what is wrong with a meta-gradient of this norm: diverged, exploded, or nothing."""
+    if not math.isfinite(norm):
+        return "diverged"
+    return "exploded" if norm > explode * usual else ""
+
+
+def finite(theta: Tensor) -> bool:
+    """Whether every number of theta is finite."""
+    return bool(torch.isfinite(theta).all())

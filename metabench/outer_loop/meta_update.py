@@ -1,0 +1,171 @@
+"""One move of theta: by torch's optimiser, but for what an algorithm moves by a rule of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from metabench.algorithms.alpha_maml import outer_hypergradient
+from metabench.algorithms.base import Aside
+from metabench.outer_loop.low_overhead_optimizer import lean
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.problems.parameter_layout import Layout
+from metabench.settings.errors import Misuse
+
+# theta (Q,), and what the optimiser keeps of the way there, by `Mover.slots`
+Held = Sequence[Tensor]
+
+
+class Mover:
+    """Moves theta along a gradient; what it does follows from its state and what it is given."""
+
+    def __init__(
+        self, theta: Tensor, layout: Layout, outer: Outer, steps: int, aside: Aside
+    ) -> None:
+        """Make the optimiser and its schedule.
+
+        Raises:
+            Misuse: if a schedule and an algorithm would both set the outer rate.
+        """
+        self._theta = nn.Parameter(theta.detach().clone())
+        self._optimiser = outer.optimiser(self._theta)
+        self._scheduler = outer.scheduler(self._optimiser, steps)
+        self._move: Callable[[], Any] = self._optimiser.step
+        if self._scheduler is None:
+            self._move = lean(self._optimiser)
+        elif aside.rate:
+            raise Misuse(
+                f"outer.schedule is {outer.schedule} with a warm-up of {outer.warmup} steps, and "
+                "the algorithm adapts the outer rate: choose outer.schedule=constant and "
+                "outer.warmup=0, or algo.beta_rate=0."
+            )
+        self._aside = aside
+        self._parts = dict(layout.segments())
+        self._plain = aside == Aside()
+        self._along: Tensor | None = None  # what theta moved along last, (Q,), per outer rate
+        self._put: Held | None = None  # what was put and torch's optimiser doesn't know of yet
+
+    @property
+    def theta(self) -> Tensor:
+        """Where training is, `(Q,)`."""
+        self._tell()
+        return self._theta.detach()
+
+    @property
+    def plain(self) -> bool:
+        """Whether theta moves by the optimiser alone, and its rate by nothing but a schedule."""
+        return self._plain
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Name the tensors that the optimiser keeps, in one order whatever a file's is.
+
+        There are none before its first step.
+        """
+        state = self._optimiser.state.get(self._theta, {})
+        return tuple(sorted(name for name, slot in state.items() if isinstance(slot, Tensor)))
+
+    @property
+    def held(self) -> Held:
+        """Give theta and those tensors, which nobody will write into."""
+        if self._put is None:
+            state = self._optimiser.state.get(self._theta, {})
+            return tuple(each.clone() for each in (self.theta, *map(state.get, self.slots)))
+        return self._put
+
+    def put(self, held: Held) -> None:
+        """Take over theta and those tensors from whoever has computed the move."""
+        self._put = held
+        if self._scheduler is not None:
+            self._scheduler.step()
+
+    def _tell(self) -> None:
+        if self._put is None:
+            return
+        theta, *slots = self._put
+        self._theta.data.copy_(theta)
+        state = self._optimiser.state.get(self._theta, {})
+        for name, slot in zip(self.slots, slots, strict=True):
+            state[name].copy_(slot)
+        self._put = None  # last: an interrupt before it loses nothing
+
+    @property
+    def rate(self) -> float:
+        """The outer rate of the next move, before its own descent."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def __call__(self, gradient: Tensor, shown: Tensor) -> float:
+        """Move theta; `shown` is what the tasks showed of running averages. Give the outer rate."""
+        self._tell()
+        self._theta.grad = gradient
+        if self._plain:
+            rate = self.rate
+            self._move()
+        else:
+            rate = self._beside(gradient, shown)
+        if self._scheduler is not None:
+            self._scheduler.step()
+        return rate
+
+    def _beside(self, gradient: Tensor, shown: Tensor) -> float:
+        """Move what is set aside by its own rule, the outer rate first, the rest by the optimiser.
+
+        The outer rate is adapted ahead of the move, as hypergradient descent does
+        (Baydin, Cornish, Rubio, Schmidt & Wood, 2018, https://arxiv.org/abs/1703.04782), and can't
+        fall below 0.
+        """
+        aside, before = self._aside, self.theta.clone()
+        if aside.rate and self._along is not None:
+            slope = float(outer_hypergradient(gradient, self._along))
+            for group in self._optimiser.param_groups:
+                group["lr"] = max(group["lr"] - aside.rate * slope, 0.0)
+        self._move()
+        theta, rate = self.theta, self.rate
+        for name, own in aside.descents.items():
+            part = self._parts[name]
+            theta[part] = before[part] - own * gradient[part]
+        start = 0
+        for name in aside.averages:
+            part = self._parts[name]
+            seen = shown[start : start + (part.stop - part.start)]
+            theta[part] = before[part] + aside.share * (seen - before[part])
+            start += len(seen)
+        if aside.rate and rate:
+            self._along = (before - theta) / rate
+            for name in (*aside.descents, *aside.averages):
+                self._along[self._parts[name]] = 0
+        return rate
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give all that the next move depends on: tensors, and plain values."""
+        self._tell()
+        held = self._optimiser.state_dict()
+        slots = held["state"].get(0, {})
+        tensors = {f"optimizer.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+        tensors["theta"] = self.theta
+        if self._along is not None:
+            tensors["along"] = self._along
+        plain: dict[str, Any] = {"groups": held["param_groups"]}
+        if self._scheduler is not None:
+            plain["schedule"] = self._scheduler.state_dict()
+        return tensors, plain
+
+    def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._put = None
+        self._theta.data.copy_(tensors["theta"])
+        slots = {
+            name.removeprefix("optimizer."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("optimizer.")
+        }
+        held = {"state": {0: slots} if slots else {}, "param_groups": plain["groups"]}
+        self._optimiser.load_state_dict(held)
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(plain["schedule"])
+            # Torch's scheduler warns where its optimiser never stepped in this process.
+            self._optimiser._opt_called = True  # type: ignore[attr-defined]
+        along = tensors.get("along")
+        self._along = None if along is None else along.to(self._theta)

@@ -1,0 +1,127 @@
+"""Every operation of one task's meta-gradient: where, on which layer, how large its result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from metabench.algorithms.adapt import RECOMPUTE
+from metabench.algorithms.base import Estimator
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.problem import Data, Loss, Problem, Task
+
+# What holds no result: memory not yet written, and constants such as the -inf of a mask.
+CONSTANT = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "full",
+            "new_full", "full_like", "scalar_tensor")  # fmt: skip
+
+
+class Operation(NamedTuple):
+    """One operation that ran."""
+
+    phase: str  # inner loss, inner gradient and step, query loss and its gradient, adjoint
+    step: int  # the inner step it belongs to, -1 where to none
+    layer: str  # whose parameters were used last, "" where none had been
+    name: str  # torch's own, such as exp or addmm
+    largest: float  # |entry|; NaN and infinity where there is one
+
+
+def operations(
+    problem: Problem, algorithm: Estimator, theta: Tensor, task: Task
+) -> list[Operation]:
+    """Compute one task's meta-gradient and list what ran, in order.
+
+    The inner steps' graphs are recomputed on the way back, so that the adjoint's steps are told
+    apart.
+    """
+    if "trail" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
+        algorithm = dataclasses.replace(algorithm, trail=RECOMPUTE)  # type: ignore[type-var]
+    watch = _Watch(problem.layouts.phi)
+    watched = problem._replace(
+        inner_loss=watch.inner(problem.inner_loss), outer_loss=watch.outer(problem.outer_loss)
+    )
+    with watch:
+        algorithm(watched, theta, task)
+    return watch.found
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Sees every operation below functorch's layers, and hears which loss is being computed."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[Operation] = []
+        self._layout = layout
+        self._layer = layout.names[0] if len(layout.names) == 1 else ""
+        self._places: dict[int, str] = {}
+        self._phase, self._step = "initialisation", -1
+        self._calls, self._last = 0, -1  # of the inner loss; the last inner step
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True would import torch's compiler
+
+    def inner(self, loss: Loss) -> Loss:
+        """Number the calls of the inner loss: forwards to the query loss, backwards after it."""
+
+        def watched(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            back = self._last >= 0
+            self._step = max(self._last - self._calls, 0) if back else self._calls
+            self._calls += 1
+            self._phase = "adjoint" if back else "inner loss"
+            value = loss(phi, theta, data)
+            self._phase = "adjoint" if back else "inner gradient and step"
+            return value
+
+        return watched
+
+    def outer(self, loss: Loss) -> Loss:
+        """Hear that the inner loop has ended."""
+
+        def watched(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            self._last, self._calls = max(self._calls - 1, 0), 0
+            self._phase, self._step = "query loss and its gradient", -1
+            return loss(phi, theta, data)
+
+        return watched
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        self._follow(name, args, out)
+        results = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
+        if results and name not in CONSTANT:
+            largest = max((_largest(t) for t in results), key=_rank)
+            self.found.append(Operation(self._phase, self._step, self._layer, name, largest))
+        return out
+
+    def _follow(self, name: str, args: Sequence[Any], out: Any) -> None:
+        """Note where each layer's parameters lie, and which were used."""
+        pieces = out if isinstance(out, list | tuple) else []
+        sizes = tuple(piece.numel() for piece in pieces if isinstance(piece, Tensor))
+        if name.startswith("split") and sizes == self._layout.sizes:
+            named = zip(pieces, self._layout.names, strict=True)
+            self._places = {piece.data_ptr(): layer for piece, layer in named if piece.numel()}
+            return
+        for leaf in tree_leaves(args):
+            if isinstance(leaf, Tensor) and leaf.data_ptr() in self._places:
+                self._layer = self._places[leaf.data_ptr()]
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
+
+
+def _rank(value: float) -> float:
+    return value if value == value else torch.inf

@@ -1,0 +1,125 @@
+"""How theta is moved: torch's own optimisers and schedules, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    SequentialLR,
+    StepLR,
+)
+
+from metabench.autodiff.clipping import check_limits, clipped
+from metabench.settings.errors import Misuse, unknown
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": lambda of, outer, **how: torch.optim.SGD(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
+    ),
+    "momentum": lambda of, outer, **how: torch.optim.SGD(
+        of, outer.rate, momentum=outer.momentum, weight_decay=outer.weight_decay, **how
+    ),
+    "adam": lambda of, outer, **how: torch.optim.Adam(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
+    ),
+    "adamw": lambda of, outer, **how: torch.optim.AdamW(
+        of, outer.rate, weight_decay=outer.weight_decay, **how
+    ),
+    "rmsprop": lambda of, outer, fused=False, **how: torch.optim.RMSprop(  # never fused in torch
+        of, outer.rate, weight_decay=outer.weight_decay, **how
+    ),
+}
+SCHEDULES = ("constant", "step", "cosine")
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Settings of the outer loop; optimisers and schedules are torch's, with torch's defaults.
+
+    Weight decay is added to the gradient, but for adamw, which shrinks theta itself
+    (Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101).
+    """
+
+    optimizer: str = "adam"  # sgd, momentum, adam, adamw or rmsprop
+    rate: float = 0.001  # outer learning rate beta [1/curvature]
+    momentum: float = 0.9  # of optimizer=momentum: share of the last move that is kept [1]
+    weight_decay: float = 0.0  # pull of theta towards zero [curvature]
+    batch: int = 25  # B, tasks of one outer step [tasks]
+    epoch: int = 500  # outer steps after which an algorithm that is annealed moves on [steps]
+    clip_norm: float = math.inf  # largest norm of the meta-gradient [gradient norm]
+    clip_value: float = math.inf  # largest entry of the meta-gradient [gradient entry]
+    clip_tasks: bool = False  # clip each task's meta-gradient rather than their mean
+    schedule: str = "constant"  # constant, step or cosine
+    warmup: int = 0  # steps in which the rate rises linearly from nearly zero [steps]
+    period: int = 1000  # of schedule=step: outer steps from one cut to the next [steps]
+    factor: float = 0.1  # of schedule=step: what a cut multiplies the rate with [1]
+    held_out: int = 256  # tasks that theta is validated on, never trained on [tasks]
+    explode: float = 1e4  # stop where |g| is this many times its recent median; inf: never [1]
+
+    def __post_init__(self) -> None:
+        """Refuse what no outer loop can use."""
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise unknown("outer schedule", self.schedule, SCHEDULES)
+        for name in ("rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise Misuse(
+                    f"outer.{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                )
+        for name, least in (("batch", 1), ("held_out", 2), ("period", 1), ("warmup", 0),
+                            ("epoch", 1)):  # fmt: skip
+            if getattr(self, name) < least:
+                raise Misuse(f"outer.{name} is {getattr(self, name)}; it must be {least} or more.")
+        for name in ("momentum", "factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Misuse(f"outer.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
+        if not self.explode > 1:
+            raise Misuse(f"outer.explode is {self.explode}; it must be more than 1 (inf: never).")
+
+    @property
+    def clips(self) -> bool:
+        """Whether any limit is finite."""
+        return min(self.clip_norm, self.clip_value) < math.inf
+
+    def clipped(self, gradients: Tensor) -> Tensor:
+        """Clip one gradient `(Q,)` or each of several `(T, Q)`."""
+        return clipped(gradients, self.clip_norm, self.clip_value)
+
+    def optimiser(self, theta: Tensor, differentiable: bool = False) -> Optimizer:
+        """Make torch's optimiser of theta `(Q,)`.
+
+        It is fused, one kernel for a flat theta, or differentiable: operations that can be traced.
+        """
+        how = {"differentiable": True} if differentiable else {"fused": True}
+        return OPTIMIZERS[self.optimizer]([theta], self, **how)
+
+    def scheduler(self, optimiser: Optimizer, steps: int) -> LRScheduler | None:
+        """Make torch's schedule over `steps` outer steps; None where the rate never changes."""
+        if self.schedule == "constant" and not self.warmup:
+            return None
+        after: LRScheduler
+        if self.schedule == "step":
+            after = StepLR(optimiser, self.period, self.factor)
+        elif self.schedule == "cosine":
+            after = CosineAnnealingLR(optimiser, max(steps - self.warmup, 1))
+        else:
+            after = LambdaLR(optimiser, _unchanged)
+        if not self.warmup:
+            return after
+        rising = LinearLR(optimiser, 1 / (self.warmup + 1), total_iters=self.warmup)
+        return SequentialLR(optimiser, [rising, after], [self.warmup])
+
+
+def _unchanged(step: int) -> float:
+    return 1.0

@@ -1,0 +1,41 @@
+"""What would torch's optimisers make of these gradients?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.outer_loop.optimizer_settings import Outer
+
+
+def updates(name: str, gradients: NDArray[np.floating], warm: int) -> NDArray[np.float64]:
+    """Give the updates `(n - warm, q)`, over the rate, of gradients `(n, q)` at one theta.
+
+    The first `warm` gradients, one after another, make the optimiser's state (momentum, mean
+    squares); each of the others is then given to that same state. Optimisers and their
+    defaults are those of `Outer`, without weight decay. Each treats every entry apart, so that
+    parts of a vector can be asked for one by one.
+    """
+    # contiguous: torch 2.13's fused steps read a CPU gradient as if it were, whatever its strides
+    given = torch.from_numpy(np.ascontiguousarray(gradients, np.float64))
+    at = torch.zeros_like(given[0])
+    optimiser = Outer(name, rate=1.0).optimiser(at)
+    for gradient in given[:warm]:
+        at.grad = gradient
+        optimiser.step()
+    state = optimiser.state[at]
+    many = torch.zeros_like(given[warm:])
+    one = Outer(name, rate=1.0).optimiser(many)
+    one.state[many] = {key: _repeated(slot, at, len(many)) for key, slot in state.items()}
+    many.grad = given[warm:]
+    one.step()
+    return -many.numpy()
+
+
+def _repeated(slot: object, at: Tensor, count: int) -> object:
+    """Give a slot of the parameter's shape to each of many; a count of steps stays what it is."""
+    if not isinstance(slot, Tensor):
+        return slot
+    return slot.expand(count, *at.shape).clone() if slot.shape == at.shape else slot.clone()

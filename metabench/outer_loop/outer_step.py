@@ -1,0 +1,143 @@
+"""One outer step: its meta-gradient, and the move along it, in two parts or as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metabench.autodiff.compilation import Fixed, fixed
+from metabench.outer_loop.low_overhead_optimizer import bare_step
+from metabench.outer_loop.mean_gradient import Batches
+from metabench.outer_loop.meta_update import Held, Mover
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.step_recorder import Ring
+from metabench.outer_loop.task_batch import Batch, Form, Rows
+
+# What an outer step found ahead of its move: mean outer loss of its tasks, |g| of the mean
+# meta-gradient before clipping; and the move, which gives the outer rate, and 1 if clipping cut.
+Seen = tuple[float, float, Callable[[], tuple[float, float]]]
+Stride = Callable[[int, Batch, Mover, Ring], Seen]  # of a step's number and tasks
+
+
+def stride_of(batches: Batches, mover: Mover) -> Stride:
+    """Choose: at once where that is compiled, and nothing of theta moves by a rule of its own.
+
+    On the CPU alone: elsewhere what is called apart is launched ahead.
+    """
+    here = mover.theta.device.type == "cpu"
+    if batches.lift.engine == "compile" and batches.together and mover.plain and here:
+        return AtOnce(batches)
+    return InParts(batches)
+
+
+class InParts:
+    """The meta-gradient, then torch's optimiser: any algorithm, any engine."""
+
+    def __init__(self, batches: Batches) -> None:
+        """Trace or compile nothing yet."""
+        self._means = batches.fast_means()
+
+    def __call__(self, step: int, batch: Batch, mover: Mover, ring: Ring) -> Seen:
+        """Apply the mean meta-gradient of these tasks at theta; nothing moves yet."""
+        theta = mover.theta
+        gradient, told, shown = self._means(theta, batch.tasks)
+        loss, norm, clipped = told.tolist()
+        ring.add(step, theta)
+        return loss, norm, lambda: (mover(gradient, shown), clipped)
+
+
+class AtOnce:
+    """All of a step in one compiled function, in which torch's own optimiser is traced too.
+
+    Beside a meta-gradient of half a millisecond, each thing that is called apart costs what the
+    caches have lost of it by then, many times its arithmetic (benchmarks/README.md).
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        """Compile nothing yet."""
+        self._batches = batches
+        self._first = InParts(replace(batches, lift=replace(batches.lift, engine="eager")))
+        self._otherwise = InParts(batches)  # where it can't be compiled
+        self._made: dict[Form, Fixed | None] = {}
+        self._form: Form | None = None  # of the batch before: one for all that were drawn together
+        self._step: Fixed | None = None
+        self._rate, self._rate_given = torch.zeros((), dtype=torch.float64), 0.0
+
+    def __call__(self, step: int, batch: Batch, mover: Mover, ring: Ring) -> Seen:
+        """Compute where these tasks would move theta; nothing moves yet."""
+        if step == 0:  # torch's own step begins the optimiser's state
+            return self._first(step, batch, mover, ring)
+        rate, held = mover.rate, mover.held
+        if rate != self._rate_given:
+            self._rate, self._rate_given = torch.tensor(rate, dtype=torch.float64), rate
+        if batch.drawn.form is not self._form:
+            self._form, self._step = batch.drawn.form, self._fitting(batch, mover)
+        if self._step is None:
+            return self._otherwise(step, batch, mover, ring)
+        told, _, *moved = self._step.run((*held, self._rate, *batch.rows))
+        loss, norm, clipped = told.tolist()
+        ring.keep(step, held[0])
+
+        def move() -> tuple[float, float]:
+            mover.put(moved)
+            return rate, clipped
+
+        return loss, norm, move
+
+    def _fitting(self, batch: Batch, mover: Mover) -> Fixed | None:
+        """Give the function for batches of this form, compiled at the first of them."""
+        form, held, rows, rate = batch.drawn.form, mover.held, batch.rows, self._rate
+        if form in self._made:
+            return self._made[form]
+        means, move = self._batches.means(), moving(self._batches.outer, mover.slots)
+
+        def step(held: Held, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
+            gradient, told, _ = means(held[0], form.tasks(rows))
+            return told, gradient, *move(held, rate, gradient)
+
+        def expected(found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            # Adam makes as much of a gradient that is nothing but round-off as of any other: where
+            # theta goes must follow from the gradient that was found.
+            gradient, told, _ = means(held[0], form.tasks(rows))
+            return told, gradient, *move(held, rate, found[1])
+
+        engine = self._batches.lift.engine
+        self._made[form] = fixed(step, engine, (held, rate, rows), expected)
+        return self._made[form]
+
+
+def moving(
+    outer: Outer, names: tuple[str, ...]
+) -> Callable[[Held, Tensor, Tensor], tuple[Tensor, ...]]:
+    """Make `(theta and state, outer rate, gradient) -> (theta and state)`, by torch's optimiser.
+
+    It steps from zero at a rate of 1, and theta goes so much of that way: each optimiser's move is
+    proportional to its rate, which a schedule may thus change without compiling anew.
+    """
+    decay, bare = outer.weight_decay, replace(outer, rate=1.0, weight_decay=0.0)
+
+    def move(held: Held, rate: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        theta, *slots = held
+        way = torch.zeros_like(theta)
+        way.grad = gradient
+        if decay and outer.optimizer == "adamw":
+            theta = theta * (1 - rate * decay)
+        elif decay:
+            way.grad = gradient + decay * theta
+        optimiser = bare.optimiser(way, differentiable=True)
+        # a count of steps as float64, in which Adam's biases are then corrected
+        state: dict[str, Any] = {
+            name: slot.clone() if slot.dim() else slot.to(torch.float64, copy=True)
+            for name, slot in zip(names, slots, strict=True)
+        }
+        optimiser.state[way] = state
+        with torch.no_grad():
+            bare_step(optimiser)
+        after = [state[name].to(slot.dtype) for name, slot in zip(names, slots, strict=True)]
+        return theta + rate * way, *after
+
+    return move

@@ -1,0 +1,229 @@
+"""A recorder for any outer loop: what the last steps saw, saved once one of them goes wrong."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.algorithms.base import Estimator
+from metabench.algorithms.black_box import BlackBox
+from metabench.outer_loop import divergence_report
+from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.samplers import as_task
+from metabench.records.checksummed_tensors import seal, unseal
+from metabench.records.rows import Row
+from metabench.settings import fields
+from metabench.settings.errors import Misuse
+
+STEPS = 8  # that the ring holds
+WINDOW = 100  # steps whose median norm a meta-gradient is held against
+FEWEST = 20  # steps before which that median says nothing
+
+
+class Moment(NamedTuple):
+    """What an outer step began from."""
+
+    step: int
+    theta: Tensor  # (Q,)
+    address: Address | None  # of its tasks, where they have one
+    random: Tensor  # the state of torch's generator on the CPU
+
+
+class Ring:
+    """The last few moments; older ones are forgotten."""
+
+    def __init__(
+        self, size: int = STEPS, address_of: Callable[[int], Address] | None = None
+    ) -> None:
+        """Begin empty; where a step's address follows from its number, it is made when asked."""
+        # fields of a Moment: made into one when asked, as each step adds to it
+        self._kept: deque[tuple[int, Tensor, Address | None, Tensor]] = deque(maxlen=size)
+        self._address_of = address_of
+        self._random = torch.default_generator.get_state()
+
+    def add(self, step: int, theta: Tensor, address: Address | None = None) -> None:
+        """Remember what a step begins from."""
+        state = torch.default_generator.get_state()
+        self._kept.append((step, theta.detach().clone(), address, state))
+
+    def keep(self, step: int, theta: Tensor) -> None:
+        """Remember it uncopied: theta stays as it is, and the step draws nothing at random."""
+        self._kept.append((step, theta, None, self._random))
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Give what is held, the oldest first."""
+        made = []
+        for step, theta, address, state in self._kept:
+            if self._address_of is not None:
+                address = self._address_of(step)
+            # cloned: what was made in inference mode can't be differentiated at
+            made.append(Moment(step, theta.clone(), address, state))
+        return made
+
+    def healthy(self) -> Tensor:
+        """Give the oldest theta, from before things went wrong."""
+        return self.moments[0].theta
+
+    def save(self, path: Path, tasks: Task, about: Mapping[str, Any]) -> None:
+        """Write the moments and the batch of the last of them.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        moments = self.moments
+        tensors = {
+            "theta": torch.stack([moment.theta for moment in moments]),
+            "random": torch.stack([moment.random for moment in moments]),
+            "steps": torch.tensor([moment.step for moment in moments]),
+        }
+        if all(moment.address is not None for moment in moments):
+            addresses = np.array([moment.address for moment in moments])
+            tensors["addresses"] = torch.from_numpy(addresses)
+        told = {**about, "tree": _packed(tasks, "task", tensors)}
+        seal(path, tensors, told)
+
+
+class Recording(NamedTuple):
+    """What a file holds: the moments, the batch, and what was said of them."""
+
+    moments: tuple[Moment, ...]
+    tasks: Task
+    about: dict[str, Any]
+
+
+def load(path: Path) -> Recording:
+    """Read what `Ring.save` wrote.
+
+    Raises:
+        Misuse: if there is no such file, or it is another, damaged or changed.
+    """
+    if not path.is_file():
+        raise Misuse(f"There is no file {str(path)!r}.")
+    tensors, about = unseal(path)
+    if "tree" not in about:
+        raise Misuse(f"{path.name} is not a recording of a training that stopped.")
+    addresses: list[Address | None] = [None] * len(tensors["theta"])
+    if "addresses" in tensors:
+        addresses = [Address(*axes) for axes in tensors["addresses"].numpy()]
+    parts = zip(tensors["steps"].tolist(), tensors["theta"], addresses, strict=True)
+    moments = tuple(
+        # cloned: torch reads a state from the start of its storage, whatever the view (2.13)
+        Moment(*part, random.clone())
+        for part, random in zip(parts, tensors["random"], strict=True)
+    )
+    return Recording(moments, Task(*_unpacked(about["tree"], tensors)), about)
+
+
+class Exploded(RuntimeError):
+    """A meta-gradient that can't be used; `began` is the row that says where it began."""
+
+    def __init__(self, sentence: str, began: Row | None) -> None:
+        """Keep the row beside the sentence."""
+        super().__init__(sentence)
+        self.began = began
+
+
+class Recorder:
+    """Watch an outer loop of one's own: two lines, one before the loop and one inside.
+
+    It holds theta, task addresses and torch's random state of the last steps. A meta-gradient that
+    isn't finite, or whose norm is `explode` times the median of the last hundred, is examined, and
+    saved with its batch: `metabench autopsy FILE` replays it.
+    """
+
+    def __init__(
+        self, problem: Problem, algorithm: Estimator, path: str | Path, explode: float = 1e4
+    ) -> None:
+        """Say what the meta-gradient is of, and where to save what is recorded."""
+        self._problem, self._algorithm = problem, algorithm
+        self._path, self._explode = Path(path), explode
+        self._ring, self._norms, self._step = Ring(), deque[float](maxlen=WINDOW), 0
+
+    def watch(
+        self,
+        theta: Tensor | Mapping[str, Tensor],
+        tasks: Any,
+        gradient: Tensor | Mapping[str, Tensor],
+        address: Address | None = None,
+    ) -> None:
+        """Record one outer step, ahead of the update.
+
+        Args:
+            theta: by name, or flat `(Q,)`, as it was when the gradient was taken.
+            tasks: the batch, (support, query) with a leading T.
+            gradient: the meta-gradient, as theta is given.
+            address: of the tasks, where they have one.
+
+        Raises:
+            Exploded: if the gradient can't be used, with the place where that began.
+            Misuse: if a name or a shape doesn't fit the problem.
+        """
+        at, slope = self._flat(theta), self._flat(gradient)
+        self._ring.add(self._step, at, address)
+        norm = float(slope.norm())
+        enough = len(self._norms) >= FEWEST
+        usual = statistics.median(self._norms) if enough else float("inf")
+        kind = divergence_report.unusable(norm, usual, self._explode)
+        if kind:
+            raise self._stop(kind, as_task(tasks), address)
+        self._norms.append(norm)
+        self._step += 1
+
+    def _stop(self, kind: str, tasks: Task, address: Address | None) -> Exploded:
+        at = self._ring.moments[-1].theta
+        told = f"Step {self._step}: the meta-gradient {kind}. "
+        about: dict[str, Any] = {"kind": kind, "step": self._step}
+        if not isinstance(self._algorithm, BlackBox):  # which only its own file can make again
+            about["spec"] = {"algo": fields.to_json("algorithms", self._algorithm)}
+        self._ring.save(self._path, tasks, about)
+        where = f" Replay it: metabench autopsy {self._path} --problem FILE.py:NAME"
+        if not divergence_report.finite(at):
+            return Exploded(f"{told}theta itself isn't finite: {self._unfit(at)}.{where}", None)
+        healthy = self._ring.healthy()
+        cause = divergence_report.examine(self._problem, self._algorithm, at, tasks, healthy)
+        number = None if address is None else int(address.task[cause.task])
+        began = divergence_report.row_of(cause, number)
+        return Exploded(f"{told}{divergence_report.sentence(began)}{where}", began)
+
+    def _unfit(self, theta: Tensor) -> str:
+        segments = self._problem.layouts.theta.segments()
+        return ", ".join(
+            name for name, part in segments if not divergence_report.finite(theta[part])
+        )
+
+    def _flat(self, given: Tensor | Mapping[str, Tensor]) -> Tensor:
+        layout = self._problem.layouts.theta
+        if isinstance(given, Mapping):
+            return layout.flatten(given).detach()
+        if given.shape != (layout.size,):
+            raise Misuse(
+                f"The recorder was given {tuple(given.shape)}; this problem's theta is one vector "
+                f"of {layout.size} numbers, or a dictionary of {', '.join(layout.names)}."
+            )
+        return given.detach()
+
+
+def _packed(tree: Any, name: str, into: dict[str, Tensor]) -> Any:
+    """Put the tensors of a batch among the others; give its shape as plain JSON."""
+    if isinstance(tree, Tensor):
+        into[name] = tree
+        return name
+    if isinstance(tree, Mapping):
+        return {key: _packed(part, f"{name}.{key}", into) for key, part in tree.items()}
+    return [_packed(part, f"{name}.{i}", into) for i, part in enumerate(tree)]
+
+
+def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(tree, str):
+        return tensors[tree]
+    if isinstance(tree, Mapping):
+        return {key: _unpacked(part, tensors) for key, part in tree.items()}
+    return tuple(_unpacked(part, tensors) for part in tree)

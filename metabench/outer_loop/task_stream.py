@@ -1,0 +1,53 @@
+"""Tasks of each outer step: addressed, so that step n sees the same ones after any restart."""
+
+from __future__ import annotations
+
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.outer_loop.task_batch import Batch, Drawn
+from metabench.problems.problem import Address
+from metabench.problems.samplers import Indexed, Stream
+
+HELD_OUT = 2**40  # where held-out tasks begin, beyond those of any training
+AHEAD = 2**20  # bytes of tasks that are drawn together: beside so many, a draw's calls cost little
+MOST = 256  # steps that are drawn together: beyond this a draw costs its arithmetic alone
+
+
+class Feed:
+    """Draws the tasks of many outer steps at once: an addressed draw costs its calls.
+
+    Step n sees the tasks first + n B .. first + (n + 1) B - 1 of the seed.
+    """
+
+    def __init__(self, subject: Subject, seed: int, batch: int, first: int = 0) -> None:
+        """Begin; nothing is drawn yet."""
+        self._subject, self._seed, self._batch, self._first = subject, seed, batch, first
+        self._start = self._stop = 0  # the steps that are held
+        self._ahead = 1
+        self._held: Drawn
+
+    def address(self, step: int) -> Address:
+        """Give the addresses of one step's tasks."""
+        return Address.fresh(self._first + step * self._batch, self._batch)
+
+    def __call__(self, step: int, last: int) -> Batch:
+        """Give the tasks of one step; those up to `last` may be drawn with them."""
+        if not self._start <= step < self._stop:
+            self._draw(step, max(min(self._ahead, last - step), 1))
+        return Batch(self._held, step - self._start)
+
+    def _draw(self, step: int, steps: int) -> None:
+        B = self._batch
+        address = Address.fresh(self._first + step * B, steps * B)
+        self._held = Drawn(self._subject.draw(address, self._seed), B)
+        self._start, self._stop = step, step + steps
+        self._ahead = max(1, min(MOST, AHEAD * steps // max(self._held.bytes, 1)))
+
+
+def split(subject: Subject, held_out: int) -> tuple[int, Address]:
+    """Give the first task of training, and the addresses of those it never sees.
+
+    A sampler of one's own may have no far end: there, the first tasks are held out.
+    """
+    if isinstance(subject.sample, Stream | Indexed):
+        return held_out, Address.fresh(0, held_out)
+    return 0, Address.fresh(HELD_OUT, held_out)

@@ -1,0 +1,225 @@
+"""The outer loop: draw tasks, average their meta-gradients, clip, move theta."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.algorithms.black_box import BlackBox
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.outer_loop import divergence_report
+from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.meta_update import Mover
+from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.outer_step import Stride, stride_of
+from metabench.outer_loop.step_recorder import Ring
+from metabench.outer_loop.task_batch import Batch
+from metabench.outer_loop.task_stream import Feed, split
+from metabench.problems.problem import Task
+from metabench.records.rows import Row
+from metabench.stats.estimates import Estimate, Interval
+
+WINDOW = 100  # steps whose median norm a meta-gradient is held against
+REFRESHED = 20  # steps after which that median is taken anew
+# Settings of an outer loop that a step, as a function of theta, tasks and the rate, doesn't see.
+APART = {"rate", "schedule", "warmup", "period", "factor", "epoch", "held_out", "explode"}
+
+
+class Entry(NamedTuple):
+    """What one outer step leaves in the log."""
+
+    loss: float  # mean outer loss of its tasks, at the theta it began from
+    norm: float  # |g| of the mean meta-gradient, before clipping
+    clipped: float  # 1 if clipping changed the mean, or a task's own gradient, else 0
+    rate: float  # outer rate
+    seconds: float  # sampling included
+
+
+class Failure(NamedTuple):
+    """Why training stopped: the step whose meta-gradient could not be used."""
+
+    step: int
+    kind: str  # diverged (not finite) or exploded
+    norm: float  # |g| of the mean meta-gradient
+    tasks: Task
+
+
+class Trainer:
+    """Trains theta; what step n does follows from theta, the optimiser's state and n alone.
+
+    `subject` holds the problem, sampler, algorithm and the theta to start from; `validation` the
+    same problem with tasks of another split, if there is one. After a step that fails, theta is
+    what it was before it, and `failure` says why.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        outer: Outer,
+        steps: int,
+        seed: int = 0,
+        validation: Subject | None = None,
+    ) -> None:
+        """Make the optimiser and its schedule; nothing is drawn yet."""
+        self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
+        self.log: list[Entry] = []
+        self.failure: Failure | None = None
+        first, self._held_out = split(subject, outer.held_out)
+        self._validation = validation or subject
+        self._feed = Feed(subject, seed, outer.batch, first)
+        self.ring = Ring(address_of=self._feed.address)
+        aside = subject.algorithm.aside(subject.problem)
+        layout = subject.problem.layouts.theta
+        self._mover = Mover(subject.theta, layout, outer, steps, aside)
+        self._algorithm = subject.algorithm  # as it is in the epoch of `_stride`
+        self._stride: Stride | None = None
+        self._usual = math.inf  # median |g| of recent steps
+        self._losses: Callable[[Tensor, Task], Tensor] | None = None
+
+    def again(self, seed: int, outer: Outer | None = None) -> Trainer:
+        """Begin anew on the tasks of another seed, with what was traced or compiled already.
+
+        Of another outer loop, rates and schedules are taken over as they are; what else of a step
+        differs is traced or compiled anew.
+        """
+        outer = outer or self.outer
+        other = Trainer(self.subject, outer, self.steps, seed, self._validation)
+        other._losses = self._losses
+        if _alike(outer, self.outer):
+            other._stride, other._algorithm = self._stride, self._algorithm
+        return other
+
+    @property
+    def step(self) -> int:
+        """Outer steps taken so far."""
+        return len(self.log)
+
+    @property
+    def theta(self) -> Tensor:
+        """Where training is, `(Q,)`."""
+        return self._mover.theta
+
+    @property
+    def now(self) -> Subject:
+        """What the next step sees: theta where training is, the algorithm as of this epoch."""
+        algorithm = self.subject.algorithm.at_epoch(self.step // self.outer.epoch)
+        same = algorithm == self.subject.algorithm
+        subject = self.subject if same else self.subject.with_algorithm(algorithm)
+        return subject.at(self.theta)
+
+    def advance(self) -> bool:
+        """Take one outer step; False, and theta stays, where its meta-gradient can't be used."""
+        begun = time.perf_counter()
+        step = self.step
+        batch = self._feed(step, self.steps)
+        if self._stride is None or step % self.outer.epoch == 0:
+            self._stride = self._stride_for(batch)
+        loss, norm, move = self._stride(step, batch, self._mover, self.ring)
+        if step % REFRESHED == 0:
+            self._usual = usual(self.log)
+        kind = divergence_report.unusable(norm, self._usual, self.outer.explode)
+        if kind:
+            self.failure = Failure(step, kind, norm, batch.tasks)
+            return False
+        rate, clipped = move()
+        self.log.append(Entry(loss, norm, clipped, rate, time.perf_counter() - begun))
+        return True
+
+    def examine(self) -> list[Row]:
+        """Say at which step training stopped, and where in its batch that began."""
+        if self.failure is None:
+            return []
+        step, kind, _, tasks = self.failure
+        moment = self.ring.moments[-1]
+        problem, algorithm = self.subject.problem, self.now.algorithm
+        cause = divergence_report.examine(
+            problem, algorithm, moment.theta, tasks, self.ring.healthy()
+        )
+        task = None if moment.address is None else int(moment.address.task[cause.task])
+        return [
+            Row("stopped", value=float(step), status=kind),
+            divergence_report.row_of(cause, task),
+        ]
+
+    def validate(self) -> tuple[Interval, Interval | None]:
+        """Give mean loss, and accuracy where classes are, after adaptation on held-out tasks.
+
+        The intervals are of 95 %.
+        """
+        loss, right = self._held_out_scores(self.theta)
+        return (Estimate.mean(loss).interval(), None if right is None else
+                Estimate.mean(right).interval())  # fmt: skip
+
+    def gain(self) -> Interval:
+        """Give by how much that loss fell since the start, paired by task."""
+        before, now = (self.held_out_losses(at) for at in (self.subject.theta, self.theta))
+        return Estimate.mean(before - now).interval()
+
+    def held_out_losses(self, theta: Tensor) -> NDArray[np.float64]:
+        """Give the loss of each held-out task `(T,)` after adaptation from theta."""
+        return self._held_out_scores(theta)[0]
+
+    def _held_out_scores(
+        self, theta: Tensor
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Give loss, and accuracy if there is one, of each held-out task `(T,)`, adapted."""
+        held = self._validation
+        tasks = held.draw(self._held_out, self.seed)
+        if self._losses is None:
+            algorithm, lift = held.settled(tasks)
+            classes = held.problem.accuracy is not None and not isinstance(algorithm, BlackBox)
+            problem = held.problem.scored() if classes else held.problem
+            self._losses = replace(lift, engine="eager").per_task(
+                lambda at, task: algorithm.objective(problem, at, task)
+            )
+        found: NDArray[np.float64] = self._losses(theta, tasks).double().cpu().numpy()
+        return (found, None) if found.ndim == 1 else (found[:, 0], found[:, 1])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give all that the next step depends on: tensors, and plain values."""
+        tensors, plain = self._mover.state()
+        tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(-1, len(Entry._fields))
+        return tensors, plain
+
+    def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._mover.restore(tensors, plain)
+        self.log = [Entry(*line) for line in tensors["log"].tolist()]
+        self._usual = usual(self.log[: self.step - self.step % REFRESHED])
+        if self.now.algorithm != self._algorithm:  # that of another epoch
+            self._stride = None
+
+    def _stride_for(self, batch: Batch) -> Stride:
+        """Give how this step is taken, made anew where the algorithm is another in this epoch."""
+        now = self.now
+        if self._stride is not None and now.algorithm == self._algorithm:
+            return self._stride
+        self._algorithm = now.algorithm
+        return stride_of(batches(now, self.outer, batch.tasks, self.steps), self._mover)
+
+
+def usual(log: Sequence[Entry]) -> float:
+    """Give the median |g| of the last steps; infinite while there are too few."""
+    if len(log) < REFRESHED:
+        return math.inf
+    return statistics.median(entry.norm for entry in log[-WINDOW:])
+
+
+def _alike(one: Outer, other: Outer) -> bool:
+    """Whether a step of both is the same function of theta, tasks and the outer rate."""
+    names = {field.name for field in fields(Outer)} - APART
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def log_of(trainer: Trainer) -> NDArray[np.float64]:
+    """Give the log as an array, a step a line, the fields of `Entry` as columns."""
+    return np.array(trainer.log, np.float64).reshape(-1, len(Entry._fields))

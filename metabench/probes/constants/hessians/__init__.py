@@ -1,1 +1,0 @@
-"""Hessians of the constants probe: their norms, how they change, and how sets differ."""

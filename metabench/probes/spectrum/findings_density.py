@@ -1,0 +1,58 @@
+"""Findings about the whole spectrum: how few directions carry it, and which layer is steepest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.records.rows import Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def shape(table: pd.DataFrame) -> list[Finding]:
+    """Say how the curvature is spread over directions and layers, where adaptation starts."""
+    return [*_rank(table), *_layers(table)]
+
+
+def _rank(table: pd.DataFrame) -> list[Finding]:
+    found = [from_table(table, name, of="start") for name in ("effective_rank", "negative_mass")]
+    if not all(found):
+        return []
+    (rank,), (negative,) = found
+    if rank.value is None or rank.low is None or negative.value is None:
+        return []
+    claim = (
+        f"Where the inner loop starts, a task's curvature is spread over about {number(rank)} "
+        f"directions; {percents(negative)} of it is negative."
+    )
+    evidence = (rank, negative, *from_table(table, "trace", of="start"))
+    return [Finding("shape", "info", claim, "Nothing to change.", evidence)]
+
+
+def _layers(table: pd.DataFrame) -> list[Finding]:
+    """Name the steepest layer if its interval lies above those of all others."""
+    blocks = from_table(table, "largest_eigenvalue", of="start", layer=None)
+    blocks = [row for row in blocks if row.layer and row.value is not None]
+    blocks.sort(key=lambda row: -(row.value or 0.0))
+    whole = rows_at(table, "largest_eigenvalue", "start").get(0.5)
+    if len(blocks) < 2 or whole is None or not whole.value or not blocks[0].value:
+        return []
+    first, second = blocks[:2]
+    if not _above(first, second):
+        return []
+    claim = (
+        f"The steepest layer is {first.layer}: the largest eigenvalue of its own block is "
+        f"{number(first)} for the median task, and {number(whole)} with all layers together; next "
+        f"is {second.layer} with {number(second)}."
+    )
+    repair = (
+        "If the inner rate must come down, a smaller rate for this layer alone costs the others "
+        "nothing."
+    )
+    return [Finding("steepest_layer", "info", claim, repair, (first, second, whole))]
+
+
+def _above(first: Row, second: Row) -> bool:
+    return first.low is not None and second.high is not None and first.low > second.high

@@ -1,0 +1,97 @@
+"""Findings about the outer loop, the adaptation map and the linear solve of implicit gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.records.rows import Finding, Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRETCHED = 10.0  # a singular value from which on the meta-gradient is called at risk
+SOLVED = 1e-2  # a relative residual below which a solve is called done
+
+
+def beyond(table: pd.DataFrame) -> list[Finding]:
+    """Say what outer rate is stable, how far adaptation stretches, and whether CG converges."""
+    return [*_outer(table), *_map(table), *_solve(table)]
+
+
+def _outer(table: pd.DataFrame) -> list[Finding]:
+    stable = from_table(table, "stable_outer_rate")
+    top = from_table(table, "largest_eigenvalue", of="meta")
+    if not stable or not top or stable[0].value is None:
+        return []
+    (limit,), rate = stable, from_table(table, "outer_rate")
+    evidence = (limit, top[0], *from_table(table, "smallest_eigenvalue", of="meta"), *rate)
+    base = (
+        f"The meta-Hessian's largest eigenvalue is {number(top[0])}, so plain outer descent is "
+        f"stable below a rate of {number(limit)} here"
+    )
+    if not rate or not rate[0].value:
+        repair = (
+            "Give yours to have it judged: --set probe.outer_rate=0.01. Weight decay w adds w to "
+            "every eigenvalue."
+        )
+        return [Finding("outer_edge", "info", f"{base}.", repair, evidence)]
+    beta = rate[0].value
+    if limit.high is not None and beta > limit.high:
+        claim = f"{base}; the outer rate {beta:g} is past it."
+        repair = f"Lower the outer rate below {limit.low or limit.value:.2g}, or warm it up."
+        return [Finding("past_outer_edge", "warning", claim, repair, evidence)]
+    inside = beta < (limit.low or 0.0)
+    claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to tell'}."
+    repair = "Nothing to change." if inside else "Measure with more --set probe.meta tasks."
+    return [Finding("outer_edge", "info", claim, repair, evidence)]
+
+
+def _map(table: pd.DataFrame) -> list[Finding]:
+    found = rows_at(table, "largest_singular_value", "map")
+    if not found or found[0.5].value is None:
+        return []
+    half = found[0.5]
+    claim = (
+        f"Adaptation stretches some direction of theta {number(half)} times in the median task: "
+        "its meta-gradient can be that much larger than its query gradient."
+    )
+    if (half.low or 0.0) > STRETCHED:
+        repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+        return [Finding("stretched", "warning", claim, repair, tuple(found.values()))]
+    return [Finding("stretch", "info", claim, "Nothing to change.", tuple(found.values()))]
+
+
+def _solve(table: pd.DataFrame) -> list[Finding]:
+    last = {row.of: row for row in from_table(table, "residual", of=None)}
+    if not last:
+        return []
+    down = from_table(table, "negative_curvature", of="adapted")
+    lowest = rows_at(table, "smallest_eigenvalue", "adapted").get(0.05)
+    if down and down[0].low and lowest is not None and lowest.value is not None:
+        claim = (
+            f"{percents(down[0])} of inner objectives curve down at phi_K, where conjugate "
+            f"gradients are invalid; one task of twenty is below {number(lowest)}."
+        )
+        repair = (
+            f"Raise the pull by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
+            "algo.strength=...), or take more inner steps."
+        )
+        return [Finding("indefinite", "warning", claim, repair, (down[0], lowest))]
+    measured, bound = last["measured"], last["bound"]
+    if measured.value is None:
+        return []
+    steps = max(int(r.at or 0) for r in from_table(table, "cg_residual", of="measured"))
+    claim = (
+        f"After {steps} steps of conjugate gradients the median task's relative residual is "
+        f"{number(measured)}; the spectrum's bound on it is {_bound(bound)}."
+    )
+    evidence = (measured, bound, *rows_at(table, "condition_number", "adapted").values())
+    if (measured.low or 0.0) > SOLVED:
+        repair = "Take more steps (--set algo.solver.steps=...), or a stronger pull."
+        return [Finding("unsolved", "warning", claim, repair, evidence)]
+    return [Finding("solved", "info", claim, "Nothing to change.", evidence)]
+
+
+def _bound(row: Row) -> str:
+    return "none" if row.value is None or row.value >= 1 else f"{row.value:.3g}"

@@ -1,1 +1,0 @@
-"""How fast conjugate gradients converge on the inner Hessian, predicted and measured."""

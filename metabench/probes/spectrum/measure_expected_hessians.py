@@ -1,0 +1,197 @@
+"""Take the spectra of expected Hessians, and of the map from theta to where adaptation ends."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.algorithms.base import Algorithm
+from metabench.autodiff import derivatives
+from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.vectorization import first_task
+from metabench.linalg.expected_spectrum import Expected, Fleet, expected
+from metabench.linalg.lanczos import Operator
+from metabench.linalg.spectra import Effort, ends
+from metabench.linalg.trace import xtrace
+from metabench.probes.spectrum.summary import LEVELS
+from metabench.problems.problem import Address, Problem, Task, tree_map
+from metabench.records.rows import Row, row
+from metabench.stats.estimates import Interval
+from metabench.stats.mean_intervals import skewed_mean_interval
+from metabench.stats.quantile_intervals import quantile_interval
+
+if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
+    from metabench.probes.spectrum import Spectrum
+
+BUDGET = 1e12  # operations of all tasks' meta-Hessian products: seconds to a minute on a CPU
+PRODUCTS = 300  # meta-gradients' worth of work that one task's spectrum takes, or so
+FEWEST = 8  # tasks, whatever they cost
+OUTER_EDGE = 2.0  # of plain gradient descent
+VECTORS = 4  # of a task's trace
+
+Signs = Callable[[int, int, int], Tensor]  # (s, T, Q) -> so many vectors of signs, (s, T, Q)
+
+
+def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[Row]:
+    """Measure the mean inner Hessian at theta, the meta-Hessian, and the adaptation map.
+
+    Args:
+        probe: its settings; `meta` tasks at the most.
+        subject: an algorithm of ours.
+        signs: draws vectors of signs.
+        seed: of the tasks.
+
+    Returns:
+        Their rows.
+    """
+    algorithm, theta = subject.algorithm, subject.theta
+    if not isinstance(algorithm, Algorithm):
+        return []
+    tasks = subject.draw(Address.fresh(0, 1), seed)
+    work = work_of(algorithm, subject.problem, theta, first_task(tasks))
+    afford = int(BUDGET / (PRODUCTS * max(work.flops, 1)))
+    count = min(probe.meta, probe.tasks, max(FEWEST, afford))
+    tasks = subject.draw(Address.fresh(0, count), seed)
+    effort = Effort(probe.tolerance, probe.steps, 0, probe.exact)
+    how = subject.lift.how
+    inner = algorithm.inner(subject.problem)
+
+    def steep(phi: Tensor, task: Task) -> Tensor:
+        return inner.inner_loss(phi, theta, task.support)
+
+    rows = [Row("meta_tasks", value=float(count))]
+    rows += _expected(steep, inner.init(theta), tasks, how, signs, effort, "mean")
+    plain = plain_of(subject, algorithm)
+    if plain is None:
+        why = "the meta-Hessian and the adaptation map need third derivatives, which torch has "
+        why += "wrong through fused norms; write them out, net = metabench.safe_norms(net)"
+        return [*rows, Row("unavailable", of=why, status="withheld")]
+
+    def objective(at: Tensor, task: Task) -> Tensor:
+        return algorithm.objective(plain, at, task)
+
+    rows += _expected(objective, theta, tasks, how, signs, effort, "meta")
+    rows += _stable(rows, probe.outer_rate)
+    return [*rows, *_map(algorithm, plain, theta, tasks, how, signs(2, count, len(theta)), effort)]
+
+
+def plain_of(subject: Subject, algorithm: Algorithm) -> Problem | None:
+    """Give the problem with its fused norms written out, None where that isn't known."""
+    problem = subject.problem
+    if not problem.fused:
+        return problem
+    root = problem.base or problem
+    if root.unfused is None:
+        return None
+    plain = root.unfused()
+    if problem.base:
+        plain, _ = algorithm.extend(plain, subject.theta[: root.layouts.theta.size])
+    return plain
+
+
+def _expected(
+    value: Callable[[Tensor, Any], Tensor],
+    point: Tensor,
+    tasks: Task,
+    how: str,
+    signs: Signs,
+    effort: Effort,
+    of: str,
+) -> list[Row]:
+    """Bracket the ends and the trace of a Hessian's expectation over tasks at one point."""
+    count = len(_leaf(tasks))
+    cuts = [0, count // 2, count] if count > 1 else [0, 1]
+    halves = list(itertools.pairwise(cuts))
+    operators = [
+        derivatives.fleet_of_hessians(
+            value,
+            point.expand(stop - start, -1),
+            tree_map(lambda leaf, a=start, b=stop: leaf[a:b], tasks),
+            how,
+        )
+        for start, stop in halves
+    ]
+    sizes, starts = [stop - start for start, stop in halves], signs(2, 1, len(point))[:, 0]
+    if not all(_finite(op, n, starts) for op, n in zip(operators, sizes, strict=True)):
+        names = ("largest_eigenvalue", "smallest_eigenvalue", "trace")
+        return [Row(name, of=of, status="diverged") for name in names]
+    fleets = [_together(op, n) for op, n in zip(operators, sizes, strict=True)]
+    found: Expected = expected(fleets, sizes, starts, effort)
+    rows = [
+        row("largest_eigenvalue", found.largest, of=of),
+        row("smallest_eigenvalue", found.smallest, of=of),
+    ]
+    # each task has signs of its own: shared ones would not average out over tasks
+    vectors = signs(VECTORS, count, len(point))
+    own = [vectors[:, start:stop] for start, stop in halves]
+    traces = [xtrace(op, part).value for op, part in zip(operators, own, strict=True)]
+    each = torch.cat(traces).double().cpu().numpy()
+    rows.append(row("trace", skewed_mean_interval(each), of=of))
+    if not found.settled:
+        rows.append(Row("unsettled", of=of, value=1.0))
+    return rows
+
+
+def _finite(operator: Operator, count: int, starts: Tensor) -> bool:
+    product = operator(starts[0].expand(count, -1))
+    most = torch.finfo(product.dtype).max ** 0.5 / product.shape[1]
+    return bool((product.abs() < most).all())
+
+
+def _together(operator: Operator, count: int) -> Fleet:
+    return lambda vector: operator(vector.expand(count, -1))
+
+
+def _stable(rows: list[Row], rate: float) -> list[Row]:
+    """Give the outer rate up to which plain descent on the expected loss is stable."""
+    (top,) = [r for r in rows if r.quantity == "largest_eigenvalue" and r.of == "meta"]
+    if top.value is None:
+        return []
+    ends = (top.value, top.high, top.low)
+    value, low, high = (math.inf if x is None or x <= 0 else OUTER_EDGE / x for x in ends)
+    low = low if top.high is not None else 0.0
+    status = "ok" if math.isfinite(value) else "unbounded"
+    made = [row("stable_outer_rate", Interval(value, low, high), status)]
+    return [Row("outer_rate", value=rate), *made] if rate else made
+
+
+def _map(
+    algorithm: Algorithm,
+    problem: Problem,
+    theta: Tensor,
+    tasks: Task,
+    how: str,
+    signs: Tensor,
+    effort: Effort,
+) -> list[Row]:
+    """Give the largest singular value of each task's dphi_K / dtheta, over tasks."""
+
+    def adapted(at: Tensor, task: Task) -> Tensor:
+        return algorithm.adapted(problem, at, task)
+
+    points = theta.expand(signs.shape[1], -1)
+    forth, back = derivatives.fleet_jacobian(adapted, points, tasks, how)
+    found = ends(lambda v: back(forth(v)), signs, effort)
+    if not bool(found.finite.all()):
+        return [Row("largest_singular_value", of="map", status="diverged")]
+    top = found.largest.clamp_min(0).double().cpu().numpy()
+    slack = found.slack.double().cpu().numpy()
+    rows = []
+    for level in LEVELS:
+        interval = quantile_interval(np.sqrt(top), level)
+        high = quantile_interval(np.sqrt(top + slack), level).high
+        rows.append(row("largest_singular_value", interval._replace(high=high), of="map", at=level))
+    return rows
+
+
+def _leaf(tasks: Task) -> Tensor:
+    leaves: list[Tensor] = []
+    tree_map(leaves.append, tasks.query)
+    return leaves[0]

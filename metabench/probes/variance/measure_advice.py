@@ -1,0 +1,156 @@
+"""What should a meta-gradient's compute be spent on, tasks or redraws? Advised, then measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.probes.variance.budget import Budget
+from metabench.probes.variance.collect import by_layer, gather
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import estimates, two_stage_sampling
+from metabench.stats.estimates import Estimate, Moments
+from metabench.stats.two_stage_sampling import Cost, Plan
+
+if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
+
+Clock = Callable[["Subject", Address, int], float]  # seconds of one meta-gradient over so many rows
+
+PAIRS = 9  # calls of each kind that are timed in turn
+REUSED = 8  # draws of each task in the calls of the second kind
+FEWEST, MOST = 64, 256  # batches that the advice is checked on
+
+
+def measure(
+    subject: Subject,
+    seed: int,
+    budget: Budget,
+    found: dict[str, Estimate],
+    start: int,
+    tasks: int,
+    memory: int,
+    advance: Callable[[int], None],
+    clock: Clock,
+) -> list[Row]:
+    """Give the plan of least variance that the budget buys, its variance foretold and measured.
+
+    Args:
+        subject: whose meta-gradients are averaged.
+        seed: of every draw.
+        budget: what one meta-gradient may cost.
+        found: the variance of each source and their total; empty if they couldn't be told apart.
+        start: the first of the fresh tasks that the check is made on.
+        tasks: about how many draws the check may take.
+        memory: bytes that may be held.
+        advance: called with the number of draws done.
+        clock: seconds of the mean over given draws.
+    """
+    if not found or not found["total"].value > 0:
+        return [Row("advised", of="tasks", status="withheld")]
+    room = max(min(subject.lift.chunk, tasks // 32), REUSED)
+    cost, sure = _costs(subject, start, room, budget, clock)
+    rows = [
+        Row("seconds_each", of="task", value=cost.task, status="ok" if sure else "unresolved"),
+        Row("seconds_each", of="draw", value=cost.draw),
+    ]
+    if not sure:
+        cost = Cost(0.0, cost.draw + cost.task)
+    between, within = found["task"], found["total"] + found["task"].scaled(-1)
+    afford = budget.seconds(cost.task + cost.draw)
+    most = subject.lift.chunk
+    plan = two_stage_sampling.best(
+        two_stage_sampling.prudent(between), within.value, cost, afford, most
+    )
+    rows += [Row("budget", value=afford), *_named(plan)]
+    if not plan.tasks:
+        return rows
+    plain = Plan(math.floor(afford / (cost.task + cost.draw) * (1 + 1e-12)), 1)
+    for of, each in (("foretold", plan), ("fresh tasks", plain)):
+        rows.append(
+            row(
+                "advised_variance",
+                two_stage_sampling.predicted(between, within, each).skewed(),
+                of=of,
+            )
+        )
+    rows += _checked(subject, seed, plan, start, tasks, memory, advance)
+    rows.append(Row("advised_seconds", of="foretold", value=cost.of(plan)))
+    if plan.tasks * plan.draws <= subject.lift.chunk:
+        address = design(plan, start)
+        taken = np.median([clock(subject, address, len(address.task)) for _ in range(3)])
+        rows.append(Row("advised_seconds", of="measured", value=float(taken)))
+    return rows
+
+
+def design(plan: Plan, start: int, batches: int = 1) -> Address:
+    """Address so many batches of a plan, on fresh tasks; all sets of a task are drawn anew."""
+    task = start + np.repeat(np.arange(batches * plan.tasks, dtype=np.int64), plan.draws)
+    again = np.tile(np.arange(plan.draws, dtype=np.int64), batches * plan.tasks)
+    return Address(task, again, again, again, again)
+
+
+def _costs(
+    subject: Subject, start: int, room: int, budget: Budget, clock: Clock
+) -> tuple[Cost, bool]:
+    """Tell a task's own cost from its draws' by as many draws of fewer tasks, timed in turn.
+
+    A cost of a task that can't be told from zero says so.
+    """
+    fresh = design(Plan(room, 1), start)
+    each = clock(subject, fresh, room) / room  # the first call, which may trace or compile
+    wanted = budget.amount if budget.unit == "tasks" else budget.amount / each
+    count = REUSED * max(min(room, round(wanted)) // REUSED, 1)
+    few = Plan(count // REUSED, REUSED)
+    pair = design(Plan(count, 1), start), design(few, start)
+    seconds = np.array(
+        [[clock(subject, address, count) for address in pair] for _ in range(PAIRS + 1)]
+    )[1:]
+    apart = (seconds[:, 0] - seconds[:, 1]) / (count - few.tasks)
+    error = float(apart.std(ddof=1)) / math.sqrt(PAIRS)
+    task = max(float(np.median(apart)), 0.0)
+    whole = float(np.median(seconds[:, 0])) / count
+    draw = max(whole - task, 0.0)
+    return Cost(task, draw), float(apart.mean()) > estimates.quantile(PAIRS - 1) * error
+
+
+def _checked(
+    subject: Subject,
+    seed: int,
+    plan: Plan,
+    start: int,
+    tasks: int,
+    memory: int,
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """Measure the plan's variance on batches of fresh tasks.
+
+    Where 64 batches would take too long, with fewer tasks each, and scaled to the plan's.
+    """
+    room = min(tasks // FEWEST, subject.lift.chunk)
+    held = Plan(min(plan.tasks, max(room // plan.draws, 1)), plan.draws)
+    size = held.tasks * held.draws
+    batches = min(max(tasks // size, FEWEST), MOST)
+    sample = gather(subject, design(held, start, batches), seed, size, memory, advance)
+    if not sample.finite.all():
+        return [Row("advised_variance", of="measured", status="diverged")]
+    layout = subject.problem.layouts.theta
+    moments = by_layer(layout, [sample], Moments.of, Moments.joined)[""]
+    scale = held.tasks / plan.tasks
+    measured = estimates.variance_interval(moments)
+    interval = estimates.Interval(*(end * scale for end in measured))
+    rows = [row("advised_variance", interval, of="measured")]
+    if held.tasks < plan.tasks:
+        rows.append(Row("advised", of="tasks measured", value=float(held.tasks)))
+    return rows
+
+
+def _named(plan: Plan) -> list[Row]:
+    return [
+        Row("advised", of="tasks", value=float(plan.tasks)),
+        Row("advised", of="draws", value=float(plan.draws)),
+    ]

@@ -1,0 +1,182 @@
+"""What is the meta-gradient off by: the estimator's shortcut, and the few shots themselves?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.algorithms.base import Algorithm, Estimator
+from metabench.algorithms.fomaml import FOMAML
+from metabench.algorithms.hf_maml import HFMAML
+from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.maml import MAML
+from metabench.probes.variance.collect import Array, Sample, by_layer, gather
+from metabench.probes.variance.comparison_algorithms import Rival, named, weigh
+from metabench.problems.problem import Address
+from metabench.records.rows import Row, row
+from metabench.stats import paired_estimators
+from metabench.stats.estimates import Interval, Moments, mean_norm_interval
+
+if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
+
+Collect = Callable[["Subject"], Sample]  # the same tasks through another subject
+Layers = dict[str, Moments]
+SAME = MAML | FOMAML | HFMAML  # estimators of one objective
+
+
+def counterpart(algorithm: Algorithm) -> Algorithm:
+    """Give what an algorithm is held against: the exact meta-gradient of its own inner loop.
+
+    For MAML, where it is exact, the first-order shortcut that it could be replaced by.
+    """
+    cls = FOMAML if algorithm.exact else MAML
+    return cls(algorithm.steps, algorithm.step, algorithm.batch)
+
+
+def cost(algorithm: Estimator, ladder: int, others: int = 0) -> int:
+    """Count the meta-gradients of one task that the biases take."""
+    if isinstance(algorithm, IMAML):
+        return 1 + len(_rungs(ladder))
+    if not isinstance(algorithm, SAME):
+        return 0
+    return 2 + (algorithm.steps > 0) + len(_rungs(ladder)) + others
+
+
+def measure(
+    subject: Subject,
+    seed: int,
+    tasks: int,
+    ladder: int,
+    memory: int,
+    advance: Callable[[int], None],
+    sizes: tuple[int, ...],
+    seconds: Callable[[Subject], float],
+    others: list[Subject],
+) -> list[Row]:
+    """Give both biases, the error they leave at each B, and the amplification over K = 0."""
+    address = Address.fresh(0, tasks)
+
+    def collect(other: Subject) -> Sample:
+        return gather(other, address, seed, 1, memory, advance)
+
+    algorithm = subject.algorithm
+    if isinstance(algorithm, IMAML):  # whose objective is its own: what many shots make of that
+        rows = [Row("bias", of="estimator", status="withheld")]
+        own = collect(subject)
+        if not own.finite.all():
+            return [*rows, Row("bias", of="objective", status="diverged")]
+        alone = replace(algorithm, batch=0)
+        return [*rows, *_objective(subject, alone, own, _rungs(ladder), collect)]
+    if not isinstance(algorithm, SAME):  # whose objective is another than theirs
+        return [Row("bias", of=of, status="withheld") for of in ("estimator", "objective")]
+    rival = subject.with_algorithm(counterpart(algorithm))
+    own, other = collect(subject), collect(rival)
+    if not (own.finite.all() and other.finite.all()):
+        return [Row("bias", of=of, status="diverged") for of in ("estimator", "objective")]
+    exact = own if algorithm.exact else other
+    rows = _estimator(subject, own, other)
+    exactly, shorter = (subject, rival) if algorithm.exact else (rival, subject)
+    short = other if algorithm.exact else own
+    found = [Rival(exactly, _moments(subject, exact)[""], None), _errors(shorter, exact, short)]
+    for each in others:
+        sample, name = collect(each), named(each.algorithm)
+        if not sample.finite.all():
+            rows.append(Row("bias", of=name, status="diverged"))
+        elif name not in [named(held.subject.algorithm) for held in found]:
+            found.append(_errors(each, exact, sample, name))
+            rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
+    rows += weigh(found, sizes, seconds)
+    whole = MAML(algorithm.steps, algorithm.step, 0)
+    rows += _objective(exactly, whole, exact, _rungs(ladder), collect)
+    return rows + _amplification(subject, algorithm, own, collect)
+
+
+def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
+    """Hold the estimator against the exact meta-gradient of its own objective."""
+    apart = _moments(subject, own, other, weights=(1.0, -1.0))
+    same = not apart[""].deviations.any() and apart[""].mean_squared == 0
+    if same or subject.algorithm.exact:
+        return [Row("bias", of="estimator", value=0.0, status="zero")]
+    first, second = _moments(subject, own), _moments(subject, other)
+    rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
+    for layer in apart:
+        angle = row("cosine", paired_estimators.cosine(first[layer], second[layer], apart[layer]),
+                    of="estimator", layer=layer)  # fmt: skip
+        rows.append(angle._replace(status="unresolved") if angle.low is None else angle)
+    return rows
+
+
+def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> Rival:
+    """Hold an estimator's meta-gradients against the exact ones, for the whole."""
+    apart = _moments(subject, sample, exact, weights=(1.0, -1.0))[""]
+    return Rival(subject, _moments(subject, sample)[""], apart, of)
+
+
+def _objective(
+    subject: Subject, whole: Algorithm, exact: Sample, rungs: list[int], collect: Collect
+) -> list[Row]:  # fmt: skip
+    r"""Hold the objective's gradient against the many-shot one, extrapolated in 1/shots.
+
+    A smooth loss makes :math:`E g(m) = G + c / m + O(m^{-2})` at m times the shots, so that
+    :math:`2 E g(2m) - E g(m)` is G to second order.
+    """
+    if not rungs:
+        return []
+    if whole.steps == 0:
+        return [Row("bias", of="objective", value=0.0, status="zero")]
+    fuller = subject.with_algorithm(whole)
+    ladder = {1: exact, **{m: collect(fuller.with_shots(m)) for m in rungs}}
+    if not all(sample.finite.all() for sample in ladder.values()):
+        return [Row("bias", of="objective", status="diverged")]
+    *_, half, top = ladder.values()
+    rows = []
+    for m, sample in ladder.items():
+        gap = _moments(subject, sample, half, top, weights=(1.0, 1.0, -2.0))
+        rows.append(_bias(gap[""], of="objective", at=float(m)))
+        if m == 1:
+            rows += [_bias(gap[layer], of="objective", layer=layer) for layer in gap]
+    return rows
+
+
+def _amplification(
+    subject: Subject, algorithm: Algorithm, own: Sample, collect: Collect
+) -> list[Row]:
+    """Compare the variance with that of the plain query gradient at theta."""
+    if algorithm.steps == 0:
+        return []
+    plain = collect(subject.with_algorithm(replace(algorithm, steps=0, batch=0)))
+    if not plain.finite.all():
+        return [Row("amplification", status="diverged")]
+    top, bottom = _moments(subject, own), _moments(subject, plain)
+    rows = (
+        row("amplification", paired_estimators.log_ratio(top[x], bottom[x]), layer=x) for x in top
+    )
+    return [r if r.value is not None else r._replace(status="degenerate") for r in rows]
+
+
+def _moments(subject: Subject, *samples: Sample, weights: tuple[float, ...] = (1.0,)) -> Layers:
+    """Sum up a weighted sum of paired samples, for the whole and by layer."""
+
+    def mixed(*blocks: Array) -> Moments:
+        parts = zip(weights, blocks, strict=True)
+        total = sum(weight * block.astype(np.float64) for weight, block in parts)
+        return Moments.of(np.asarray(total))
+
+    return by_layer(subject.problem.layouts.theta, list(samples), mixed, Moments.joined)
+
+
+def _bias(moments: Moments, **where: object) -> Row:
+    if moments.mean_squared == 0 and not moments.deviations.any():
+        return row("bias", Interval(0.0, math.nan, math.nan), "zero", **where)
+    interval = mean_norm_interval(moments)
+    return row("bias", interval, "ok" if interval.low > 0 else "unresolved", **where)
+
+
+def _rungs(ladder: int) -> list[int]:
+    """Double the shots up to `ladder` times; an extrapolation takes two rungs."""
+    return [2**i for i in range(1, ladder.bit_length())] if ladder >= 4 else []

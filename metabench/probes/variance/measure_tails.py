@@ -1,0 +1,69 @@
+"""Do a few tasks make the noise, and does its variance exist at all?"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metabench.problems.problem import Address, tree_map
+from metabench.problems.samplers import Stream, as_task
+from metabench.records.rows import Row, row
+from metabench.stats import tail_index
+from metabench.stats.estimates import Moments
+
+if TYPE_CHECKING:
+    from metabench.estimation.estimator_on_tasks import Subject
+
+FINITE = 2.0  # tail index of the norm below which the variance is infinite
+
+
+def measure(samples: dict[str, Moments]) -> list[Row]:
+    """Give top share, tail index of |g - E g| and the largest task, for the whole and by layer."""
+    rows = []
+    for layer, moments in samples.items():
+        deviations = moments.deviations
+        if not np.isfinite(deviations).all() or not deviations.any():
+            continue
+        rows.append(row("top_share", tail_index.top_share(deviations), layer=layer))
+        index = row("tail_index", tail_index.hill(np.sqrt(deviations)), layer=layer)
+        rows.append(index if index.value is not None else index._replace(status="unresolved"))
+        rows.append(Row("largest_task", layer=layer, value=float(deviations.argmax())))
+    return rows
+
+
+def refused(rows: list[Row], layer: str = "") -> bool:
+    """Say whether the tail is so heavy that there is no variance to speak of."""
+    index = [r for r in rows if r.quantity == "tail_index" and r.layer == layer]
+    return any(r.value is not None and r.value < FINITE for r in index)
+
+
+def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
+    """Count the different tasks among so many draws; no row where none comes back.
+
+    A task comes back where its support or its query set does, bit for bit. A finite pool whose
+    tasks come back with fresh examples can't be told from an endless one by its data.
+    """
+    if isinstance(subject.sample, Stream):  # what was taken from it doesn't come again
+        return []
+    seen: tuple[set[bytes], set[bytes]] = (set(), set())
+    for start in range(0, tasks, subject.lift.chunk):
+        count = min(subject.lift.chunk, tasks - start)
+        drawn = as_task(subject.sample(Address.fresh(start, count), seed))
+        for found, data in zip(seen, (drawn.support, drawn.query), strict=True):
+            found.update(_digests(data, count))
+    # A set that every task shares is part of the problem, no sign of a pool.
+    different = min((len(each) for each in seen if len(each) > 1), default=1)
+    return [Row("distinct_tasks", value=float(different))] if different < tasks else []
+
+
+def _digests(data: Any, count: int) -> list[bytes]:
+    each = [hashlib.blake2b(digest_size=16) for _ in range(count)]
+
+    def update(leaf: Any) -> None:
+        for digest, line in zip(each, leaf.detach().cpu().contiguous().numpy(), strict=True):
+            digest.update(line.tobytes())
+
+    tree_map(update, data)
+    return [digest.digest() for digest in each]

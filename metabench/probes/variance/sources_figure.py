@@ -1,0 +1,48 @@
+"""The sources figure: one bar of shares for the whole and for each layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+
+from metabench.records.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+QUESTION = "Where does the noise come from?"
+CAPTION = (
+    "Shares of the variance by source, for all parameters and for each layer. Support and query "
+    "sets are drawn again within each task, crossed; inner mini-batches and label permutations "
+    "again for the same sets. An estimate below zero is noise, and drawn as nothing."
+)
+MOST = 12  # layers with a bar of their own
+
+
+def drawable(table: pd.DataFrame) -> bool:
+    """Whether the sources of this table were told apart."""
+    return any(r.value is not None for r in from_table(table, "share", of=None))
+
+
+def draw(table: pd.DataFrame, axes: Axes) -> None:
+    """Stack the share of each source, one bar for the whole and one a layer."""
+    shares = [r for r in from_table(table, "share", of=None, layer=None) if r.value is not None]
+    sources = list(dict.fromkeys(r.of for r in shares))
+    layers = list(dict.fromkeys(r.layer for r in shares))[: MOST + 1]
+    found = {(r.of, r.layer): r for r in shares}
+    left = dict.fromkeys(layers, 0.0)
+    for source, colour in zip(sources, sns.color_palette("colorblind"), strict=False):
+        widths = [_width(found.get((source, layer))) for layer in layers]
+        axes.barh(range(len(layers)), widths, left=list(left.values()), color=colour, label=source)
+        left = {layer: left[layer] + width for layer, width in zip(layers, widths, strict=True)}
+    axes.set_yticks(range(len(layers)), [layer or "all" for layer in layers])
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the variance", xlim=(0, max(1.0, *left.values())))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    sns.despine(ax=axes)
+
+
+def _width(share: Row | None) -> float:
+    return max(share.value or 0.0, 0.0) if share else 0.0

@@ -1,1 +1,0 @@
-"""Checks that take more than the gate ahead of every measurement has time for."""

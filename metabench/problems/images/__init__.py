@@ -1,0 +1,1 @@
+"""Images as N-way K-shot tasks: archives, downloads, class folders."""

@@ -1,0 +1,79 @@
+"""N ways and k shots of a pool of images: which classes, which images, which labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.problems import random_numbers
+from metabench.problems.problem import Address, Task
+from metabench.settings.errors import Misuse
+
+
+class Pool(NamedTuple):
+    """Images of classes, laid end to end; classes may differ in size."""
+
+    images: NDArray[np.uint8]  # (images, channels, side, side)
+    counts: NDArray[np.int64]  # images of each class, (classes,)
+    names: tuple[str, ...]  # of the classes
+
+    def check(self, ways: int, shots: int, queries: int, turns: int = 1) -> None:
+        """Refuse more ways than there are classes, and classes with too few images.
+
+        Raises:
+            Misuse: with what there is.
+        """
+        classes = len(self.counts) * turns
+        if ways > classes:
+            raise Misuse(f"ways is {ways}, but the split has {classes} classes; ask for fewer.")
+        short = int(np.argmin(self.counts))
+        half = int(self.counts[short]) // 2
+        if max(shots, queries) > half:
+            raise Misuse(
+                f"Class {self.names[short]} has {self.counts[short]} images, {half} for the "
+                f"support set and as many for the query set; shots is {shots} and queries is "
+                f"{queries}: ask for at most {half}, or leave the class out."
+            )
+
+
+def deal(
+    pool: Pool, address: Address, seed: int, ways: int, shots: int, queries: int, turns: int = 1
+) -> Task:
+    """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`.
+
+    A class is one of the pool, turned by one of `turns` quarter turns. Support and query images
+    come from two halves of a class's images, drawn with the task, so that either can be redrawn
+    without touching the other.
+    """
+    classes, most = len(pool.counts) * turns, int(pool.counts.max())
+    numbers = random_numbers.uniform(seed, "task", address, classes + ways * most)
+    chosen = random_numbers.order(numbers[:, :classes])[:, :ways]
+    which, turned = chosen % len(pool.counts), chosen // len(pool.counts)
+    counts = pool.counts[which]  # (T, ways)
+    firsts = np.concatenate([[0], np.cumsum(pool.counts)])[which]
+    order = _order(numbers[:, classes:].reshape(-1, ways, most), counts)
+    half = counts // 2
+    labels = random_numbers.order(random_numbers.uniform(seed, "label", address, ways))
+
+    def pick(axis: str, offset: NDArray[np.int64], count: int) -> tuple[Tensor, Tensor]:
+        keys = random_numbers.uniform(seed, axis, address, ways * (most // 2))
+        places = _order(keys.reshape(-1, ways, most // 2), half)[:, :, :count]
+        inside = np.take_along_axis(order, places + offset[:, :, None], axis=2)
+        images = pool.images[firsts[:, :, None] + inside]  # (T, ways, count, C, side, side)
+        for quarter in range(1, turns):
+            at = turned == quarter
+            images[at] = np.rot90(images[at], quarter, axes=(-2, -1))
+        x = images.reshape(len(images), ways * count, *images.shape[3:]) / 255.0
+        return torch.from_numpy(x), torch.from_numpy(np.repeat(labels, count, axis=1))
+
+    return Task(pick("support", np.zeros_like(half), shots), pick("query", half, queries))
+
+
+def _order(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order 0 .. count - 1 at random in each row; places beyond the count come last."""
+    beyond = np.arange(numbers.shape[-1]) >= counts[..., None]
+    return random_numbers.order(np.where(beyond, 2.0, numbers))

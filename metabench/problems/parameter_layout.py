@@ -1,0 +1,80 @@
+"""Named parameters on the outside, one flat vector on the inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabench.settings.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the parameters that a flat vector holds, in order.
+
+    >>> layout = Layout.of({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
+    >>> layout.size
+    8
+    >>> layout.unflatten(torch.arange(8.0))["bias"]
+    tensor([6., 7.])
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Tensor]) -> Layout:
+        """Read the layout off named tensors."""
+        return cls(tuple(parameters), tuple(tuple(value.shape) for value in parameters.values()))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers in each segment."""
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def size(self) -> int:
+        """Numbers in the whole vector."""
+        return sum(self.sizes)
+
+    def segments(self) -> Iterator[tuple[str, slice]]:
+        """Yield each name with the slice of the flat vector that holds it."""
+        start = 0
+        for name, size in zip(self.names, self.sizes, strict=True):
+            yield name, slice(start, start + size)
+            start += size
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Give the named views of a flat vector `(..., size)`, each `(..., *shape)`."""
+        # split + view: the backward of split is one cat, that of slicing is O(layers x size)
+        pieces = torch.split(vector, list(self.sizes), dim=-1)
+        lead = vector.shape[:-1]
+        return {
+            name: piece.view(*lead, *shape)
+            for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
+        }
+
+    def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Lay named tensors end to end, `(size,)`, in this layout's order.
+
+        Raises:
+            Misuse: if a name is missing, is not in the layout, or has another shape.
+        """
+        given = {name: tuple(value.shape) for name, value in parameters.items()}
+        expected = dict(zip(self.names, self.shapes, strict=True))
+        differing = [
+            f"{name}: given {given.get(name, 'nothing')}, expected {expected.get(name, 'nothing')}"
+            for name in sorted({*given, *expected})
+            if given.get(name) != expected.get(name)
+        ]
+        if differing:
+            raise Misuse(
+                "These parameters do not fit: "
+                + "; ".join(differing)
+                + ". Save them from a network of the same architecture."
+            )
+        return torch.cat([parameters[name].reshape(-1) for name in self.names])

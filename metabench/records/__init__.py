@@ -1,0 +1,1 @@
+"""Rows, findings and provenance, and the files that hold them."""

@@ -1,0 +1,87 @@
+"""Tensors on disk with a seal: safetensors, which run no code, and a digest of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabench.records import atomic_files
+from metabench.settings.errors import Misuse
+
+KEY = "metabench"  # of the file's metadata
+AGAIN = "take a copy of it, or train again"
+
+
+class Sealed(NamedTuple):
+    """Tensors by name and what is said about them, plain JSON values; empty if nothing is."""
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+def seal(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors with what there is to say about them, whole or not at all.
+
+    Raises:
+        OSError: if the disk is full; the old file is as it was.
+    """
+    from safetensors.torch import save
+
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    told = json.dumps({"about": about, "digest": _digest(held, about)}, allow_nan=False)
+    atomic_files.write(path, save(held, {"format": "pt", KEY: told}))
+
+
+def unseal(path: Path) -> Sealed:
+    """Read a safetensors file, and hold it against its seal if it has one.
+
+    Raises:
+        Misuse: if the file was cut off, isn't safetensors, or doesn't hold what was written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    # read once: safe_open opens a file twice, which may be two files while a training writes
+    content = path.read_bytes()
+    try:
+        tensors = load(content)
+        told = _metadata(content).get(KEY)
+    except SafetensorError as error:
+        raise Misuse(
+            f"{path.name} is not a safetensors file, or was cut off ({error}); {AGAIN}."
+        ) from error
+    if told is None:
+        return Sealed(tensors, {})
+    try:
+        held = json.loads(told)
+        about, digest = held["about"], held["digest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Misuse(f"The metadata of {path.name} can't be read; {AGAIN}.") from error
+    if digest != _digest(tensors, about):
+        raise Misuse(
+            f"{path.name} doesn't hold what was written: its digest differs, so it was changed or "
+            f"damaged; {AGAIN}."
+        )
+    return Sealed(tensors, about)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Read them from a file that is known to be safetensors: eight bytes of length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    told: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return told
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    held = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        held.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        held.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return held.hexdigest()

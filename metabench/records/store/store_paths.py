@@ -1,0 +1,38 @@
+"""Which store, which record does a command mean?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metabench.records import record_files
+from metabench.records.store.store import Store
+from metabench.settings.errors import Misuse
+
+
+def store_of(study: Path, given: Path | None) -> Store:
+    """Give the store of a study: where told, or under its name among the runs."""
+    return Store(given or record_files.RUNS / study.stem)
+
+
+def found(digest: str, folder: Path | None) -> dict[str, Any]:
+    """Read the one record whose digest begins like this, in a store or in all of the runs.
+
+    Raises:
+        Misuse: if there is none, or more than one.
+    """
+    folders = (
+        [folder]
+        if folder
+        else sorted(mark.parent for mark in record_files.RUNS.glob("*/store.json"))
+    )
+    hits = [(Store(place), hit) for place in folders for hit in Store(place).find(digest)]
+    if not hits:
+        places = ", ".join(map(str, folders)) or record_files.RUNS
+        raise Misuse(f"No cell on record begins with {digest!r} in {places}; give --store FOLDER.")
+    if len({hit for _, hit in hits}) > 1:
+        raise Misuse(f"{len(hits)} cells begin with {digest!r}; give more digits.")
+    (kept, whole), *_ = hits
+    record = kept.require_readable().read(whole)
+    assert record is not None
+    return record

@@ -1,0 +1,110 @@
+"""The figures of a page: each drawn once, beside the first finding that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from metabench.probes.base import Drawing
+from metabench.records.rows import Finding, Row
+from metabench.report import downloads
+from metabench.report.findings import attempt
+from metabench.report.svg import Figure, render
+
+MOST = 12  # figures of a page
+
+
+class Shown(NamedTuple):
+    """A figure with its number, whose cell it is, and the files it can be saved as."""
+
+    name: str
+    figure: Figure
+    heading: str
+    caption: str  # "" where an earlier figure is read alike
+    alike: str  # that figure
+    svg: str
+    csv: str
+
+
+class Gallery:
+    """Draw figures as they are asked for, up to a number; which were left out is counted."""
+
+    def __init__(self, most: int, notes: list[str]) -> None:
+        """Begin with none."""
+        self.most, self.notes = most, notes
+        self.left_out = 0
+        self._captions: dict[str, str] = {}  # caption -> the first figure that has it
+        self._hung: dict[tuple[int, int], Shown | None] = {}  # (cell, drawing) -> figure
+
+    def hang(self, hook: Hook) -> bool:
+        """Draw a figure unless it hangs already, and tell whether it is new."""
+        place, drawing, of, data = hook
+        if place in self._hung:
+            return False
+        drawn = sum(shown is not None for shown in self._hung.values())
+        if drawn >= self.most:
+            self.left_out += 1
+            self._hung[place] = None
+            return False
+        name = f"figure-{drawn + 1}"
+        figure = attempt(lambda: render(name, *drawing[:3]), drawing, "draw", self.notes)
+        self._hung[place] = figure and Shown(
+            name,
+            figure,
+            _heading(drawn + 1, drawing.title, of),
+            "" if drawing.caption in self._captions else drawing.caption,
+            self._captions.setdefault(drawing.caption, name),
+            downloads.link(downloads.svg(figure.svg), "image/svg+xml"),
+            downloads.link(downloads.csv(data), "text/csv"),
+        )
+        return figure is not None
+
+    def at(self, hook: Hook) -> Shown | None:
+        """Give the figure that hangs there, if one does."""
+        return self._hung.get(hook.place)
+
+    def rest(self, hooks: Sequence[Hook]) -> list[Shown]:
+        """Hang what no finding spoke of."""
+        new = [hook for hook in hooks if self.hang(hook)]
+        return [shown for hook in new if (shown := self.at(hook))]
+
+
+def _heading(number: int, title: str, of: str) -> str:
+    """Write "Figure 1. How noisy? Of maml on sinusoid."."""
+    stop = "" if title.endswith(("?", ".", "!")) else "."
+    return f"Figure {number}. {title}{stop}" + (f" Of {of}." if of else "")
+
+
+def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:
+    """Give what a drawing shows: its own data, or the rows of the quantities that it names."""
+    if drawing.data is not None:
+        return drawing.data
+    if table is None:
+        return pd.DataFrame()
+    rows = table[list(Row._fields)]
+    return rows[rows["quantity"].isin(drawing.shows)] if drawing.shows else rows
+
+
+class Hook(NamedTuple):
+    """A drawing and where it hangs: (cell, its number there); cell -1 is all of them."""
+
+    place: tuple[int, int]
+    drawing: Drawing
+    of: str
+    data: pd.DataFrame
+
+
+def hooks(
+    cell: int, drawings: Sequence[Drawing], table: pd.DataFrame | None, of: str
+) -> list[Hook]:
+    """Give each drawing of a cell its place."""
+    return [Hook((cell, i), d, of, data_of(d, table)) for i, d in enumerate(drawings)]
+
+
+def showing(own: Sequence[Hook], all_cells: Sequence[Hook], finding: Finding) -> Hook | None:
+    """Find what shows the numbers a finding rests on: a drawing of its cell, of all, or any."""
+    quantities = {row.quantity for row in finding.evidence}
+    named = (hook for hook in (*own, *all_cells) if quantities & {*hook.drawing.shows})
+    return next(named, None) or next((hook for hook in own if not hook.drawing.shows), None)

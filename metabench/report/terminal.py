@@ -1,0 +1,83 @@
+"""What a person sees at the terminal: progress with time left, a table, findings."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from metabench.records.rows import Finding
+from metabench.report.text_tables import TextTable
+
+COLOURS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
+SAY_EVERY = 5.0  # seconds between lines of progress where there is no terminal
+
+
+@contextmanager
+def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
+    """Show how far the work is and how long it will take, on stderr."""
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        print(label, file=sys.stderr, flush=True)
+        yield _lines()
+
+
+def print_table(table: TextTable) -> None:
+    """Print a table: coloured and aligned on a terminal, plain columns elsewhere."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(table.header):
+        shown.add_column(name, no_wrap=True, style="cyan" if i == 0 else None)
+    for line in table.lines:
+        shown.add_row(*(Text(text) for text in line))
+    _stdout().print(shown)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print each finding with its level and what to change."""
+    console = _stdout()
+    for i, finding in enumerate(findings):
+        if i:
+            console.print()
+        console.print(Text(finding.level.upper(), COLOURS[finding.level]), finding.claim, sep="  ")
+        console.print(Text("  -> " + finding.repair))
+
+
+def _stdout() -> Console:
+    """Wrap at the terminal's width, and not at all where a program reads."""
+    piped = None if sys.stdout.isatty() else 10_000
+    return Console(width=piped, highlight=False, markup=False, emoji=False)
+
+
+def _lines() -> Callable[[int, int], None]:
+    last = time.monotonic()
+    first: tuple[float, int] | None = None  # when what set-up and an earlier run did was done
+
+    def say(done: int, total: int) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        first = first or (now, done)
+        if now - last >= SAY_EVERY and done > first[1]:
+            last = now
+            left = (now - first[0]) * (total - done) / (done - first[1])
+            print(f"  {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return say
+
+
+def print_json(result: object) -> None:
+    """Print one strict JSON object; NumPy's whole numbers are numbers."""
+    click.echo(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False, default=int))

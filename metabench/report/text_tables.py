@@ -1,0 +1,157 @@
+"""Rows as people read them: one line for each `at`, one for each number without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from metabench.records.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.probes.base import Probe
+
+SAID = ("changed", "unavailable", "fused_norm", "zero")  # facts that findings speak of, no numbers
+REASONS = {
+    "zero": "0 by construction",
+    "fixed": "withheld, because a redraw changes nothing",
+    "coupled": "withheld, because a redraw changes more than this",
+}
+
+
+class TextTable(NamedTuple):
+    """A header and equally long lines of ready-made text."""
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
+    """Lay out what stands for all parameters, as a person at a terminal reads it."""
+    table = table[~table["quantity"].isin(probe.unlisted)]
+    first = by_quantity(table, probe.axis) if probe.across else by_axis(table, probe.axis)
+    return [text for text in (first, by_source(table), overall(table)) if text.lines]
+
+
+def details(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
+    """Lay out the rest: what is compared at several places, and each layer on its own."""
+    table = table[~table["quantity"].isin(probe.unlisted)]
+    rest = [by_layer(table)] if probe.across else [by_name(table), by_layer(table)]
+    return [text for text in rest if text.lines]
+
+
+def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
+    """Lay out the quantities measured at several places of the axis, a column a place."""
+    part = table[table["at"].notna() & (table["layer"] == "")]
+    places = sorted(set(part["at"]))
+    names = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    lines = []
+    for name, of in names:
+        rows = {r.at: r for r in from_table(part, name, of)}
+        label = f"{words(name)}, {of}" if of else words(name)
+        lines.append((label, *(cell(rows.get(at)) for at in places)))
+    return TextTable((axis, *map(number, places)), tuple(lines))
+
+
+def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
+    """Lay out the quantities measured at several places of the axis, a place a line."""
+    part = table[table["at"].notna() & (table["of"] == "") & (table["layer"] == "")]
+    # A quantity that is fine everywhere and says so only by being zero would be a column of noise.
+    quantities = [
+        name
+        for name in dict.fromkeys(part["quantity"])
+        if name != "diverged" or (part.loc[part["quantity"] == name, "status"] != "ok").any()
+    ]
+    rows = {(r.quantity, r.at): r for name in quantities for r in from_table(part, name)}
+    places = sorted(set(part["at"]))
+    lines = [(number(at), *(cell(rows.get((name, at))) for name in quantities)) for at in places]
+    return TextTable((axis, *map(words, quantities)), tuple(lines))
+
+
+def by_source(table: pd.DataFrame) -> TextTable:
+    """Lay out the components, a source a line, with their shares."""
+    shares = {r.of: r for r in from_table(table, "share", of=None)}
+    lines = [(r.of, cell(r), cell(shares.get(r.of))) for r in from_table(table, "component", None)]
+    return TextTable(("source", "variance", "share"), tuple(lines))
+
+
+def overall(table: pd.DataFrame) -> TextTable:
+    """Lay out the quantities that stand for the whole, one a line."""
+    part = table[table["at"].isna() & (table["layer"] == "")]
+    lines = [
+        (_named(r), cell(r))
+        for name in dict.fromkeys(part["quantity"])
+        if name not in (*SAID, "component", "share")
+        for r in from_table(part, name, of=None)
+    ]
+    return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
+
+
+def by_name(table: pd.DataFrame) -> TextTable:
+    """Lay out what is measured for several estimators or objectives at several places."""
+    part = table[table["at"].notna() & (table["of"] != "") & (table["layer"] == "")]
+    columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    rows = {(r.quantity, r.of, r.at): r for name, of in columns for r in from_table(part, name, of)}
+    lines = [
+        (number(at), *(cell(rows.get((*column, at))) for column in columns))
+        for at in sorted(set(part["at"]))
+    ]
+    header = ("at", *(f"{words(name)}, {of}" for name, of in columns))
+    return TextTable(header, tuple(lines))
+
+
+def by_layer(table: pd.DataFrame) -> TextTable:
+    """Lay out every quantity of each layer, a layer a line."""
+    part = table[table["layer"] != ""]
+    columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
+    rows = {
+        (r.quantity, r.of, r.layer): r
+        for name, of in columns
+        for r in from_table(part, name, of, layer=None)
+    }
+    lines = [
+        (layer, *(cell(rows.get((*column, layer))) for column in columns))
+        for layer in dict.fromkeys(part["layer"])
+    ]
+    header = ("layer", *(f"{words(name)}, {of}" if of else words(name) for name, of in columns))
+    return TextTable(header, tuple(lines))
+
+
+def cell(row: Row | None) -> str:
+    """Write one measured number with its interval, or the reason why there is none.
+
+    >>> cell(Row("noise_scale", value=40.0, low=21.0, status="unbounded"))
+    '40 [21, unbounded]'
+    >>> cell(Row("noise_scale", status="withheld"))
+    'withheld'
+    """
+    if row is None:
+        return ""
+    if row.status in REASONS:
+        return REASONS[row.status]
+    if row.value is None and row.low is None:
+        return row.status
+    text = "unbounded" if row.value is None else number(row.value)
+    if row.low is not None or row.high is not None:
+        ends = (number(end) if end is not None else "unbounded" for end in (row.low, row.high))
+        text += f" [{', '.join(ends)}]"
+    said = row.status in ("ok", "unbounded", row.quantity)
+    return text if said else f"{text} ({row.status})"
+
+
+def number(value: float) -> str:
+    """Write a number to three digits, whole numbers in full.
+
+    >>> number(4096.0), number(0.012345), number(5.6149), number(float("inf"))
+    ('4096', '0.0123', '5.61', 'inf')
+    """
+    return f"{value:.0f}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"
+
+
+def _named(row: Row) -> str:
+    return f"{words(row.quantity)}, {row.of}" if row.of else words(row.quantity)
+
+
+def words(name: str) -> str:
+    """Write a quantity's name as words."""
+    return "signal-to-noise" if name == "snr" else name.replace("_", " ")

@@ -1,0 +1,1 @@
+"""Errors, typed fields, the registry of members, amounts."""

@@ -1,0 +1,41 @@
+"""A member's fields as lines of text: name, type, default, unit, meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from metabench.settings import fields as spec
+from metabench.settings import registry
+
+
+def fields(kind: str, name: str) -> list[str]:
+    """Give one line a field, aligned; nested members are spelled with their dotted path."""
+    cls = registry.load(kind, name)
+    about, types = registry.comments(cls), typing.get_type_hints(cls)
+    lines = [("field", "type", "default", "unit", "meaning")]
+    for field in dataclasses.fields(cls):
+        meaning, _, unit = about.get(field.name, "").rstrip("]").partition(" [")
+        default = (
+            field.default_factory()
+            if field.default is dataclasses.MISSING and callable(field.default_factory)
+            else field.default
+        )
+        shown, type_ = _as_set(default), types[field.name]
+        word = type_.__name__ if isinstance(type_, type) else str(type_)
+        if word in spec.NESTED:
+            shown = registry.name_of(spec.NESTED[word], type(default))
+            meaning += f"; fields: metabench list {shown}"
+        lines.append((field.name, word, shown, unit, meaning))
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return [
+        "  ".join(
+            [*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[4]]
+        )
+        for line in lines
+    ]
+
+
+def _as_set(default: object) -> str:
+    """Write a default the way --set takes it."""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,154 @@
+"""From a name to a class: our own lists, entry points of other packages, or `package.module:Name`.
+
+Listing and describing read source text, so nothing heavy is imported for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+from metabench.settings.errors import Misuse, unknown
+
+# kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
+KINDS = {
+    "algorithms": ("metabench.algorithms", "algorithm", "Algorithm"),
+    "families": ("metabench.families", "family", "Family"),
+    "probes": ("metabench.probes", "probe", "Probe"),
+    "steps": ("metabench.algorithms.inner_optimizers", "step", "Step"),
+    "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
+}
+
+
+class Description(NamedTuple):
+    """A member in one line, with the paper it follows."""
+
+    summary: str
+    reference: str
+
+
+def members(kind: str) -> dict[str, str]:
+    """Map the names of one kind to "module:Class"; other packages can't replace ours."""
+    ours: dict[str, str] = importlib.import_module(KINDS[kind][0]).MEMBERS
+    theirs = _entry_points(f"metabench.{kind}", tuple(sys.path))
+    return {**ours, **{name: value for name, value in theirs.items() if name not in ours}}
+
+
+@functools.cache
+def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, str]:
+    """Read other packages' lists once for each import path: 7 ms, which a grid pays ten times."""
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def load(kind: str, name: str) -> type[Any]:
+    """Import the class behind a name, "package.module:Class" or "path/to/file.py:Class".
+
+    Raises:
+        Misuse: if there is no such member, module or class.
+    """
+    known = members(kind)
+    target = name if ":" in name else known.get(name)
+    if target is None:
+        raise unknown(KINDS[kind][1], name, known)
+    module, _, attribute = target.rpartition(":")
+    home = _from_file(Path(module)) if module.endswith(".py") else _imported(module, target)
+    try:
+        found: type[Any] = getattr(home, attribute)
+    except AttributeError as error:
+        raise Misuse(f"{target!r} can't be loaded: {module} has no {attribute!r}.") from error
+    return found
+
+
+def name_of(kind: str, cls: type[Any]) -> str:
+    """Give the listed name of a class, or its "module:Class" if it has none."""
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    return next((name for name, value in members(kind).items() if value == target), target)
+
+
+def describe(target: str) -> Description:
+    """Read a class's summary and reference off its docstring, without importing its module."""
+    module, _, attribute = target.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return Description("(not installed)", "")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    found = next((node for node in classes if node.name == attribute), None)
+    text = inspect.cleandoc((ast.get_docstring(found) if found else None) or "")
+    references = re.findall(r"\(([^()]*\d{4}, https?://[^()\s]+)\)", " ".join(text.split()))
+    summary = re.sub(r":math:`([^`]*)`", r"\1", text.partition("\n")[0])
+    return Description(summary, references[0] if references else "")
+
+
+def _imported(module: str, target: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except (ImportError, TypeError, ValueError) as error:  # the last two: "" and ".name"
+        raise Misuse(f"{target!r} can't be loaded: {error}.") from error
+
+
+class _Unkept(SourceFileLoader):
+    """Compile what the file holds now: kept bytecode is told apart by seconds and size alone."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file."""
+        made: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return made
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Import a file under a name made of its contents, so that a changed file is another module."""
+    if not path.is_file():
+        raise Misuse(f"There is no file {str(path)!r}.")
+    name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        loader = _Unkept(name, str(path.resolve()))
+        place = importlib.util.spec_from_file_location(name, path, loader=loader)
+        assert place is not None
+        assert place.loader is not None
+        module = importlib.util.module_from_spec(place)
+        sys.modules[name] = module  # dataclasses look their module up while it is being read
+        try:
+            place.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise Misuse(
+                f"{path} raised {type(error).__name__} on import: {str(error).rstrip('.')}."
+                f"{_lines(error, path)}"
+            ) from error
+    return sys.modules[name]
+
+
+def _lines(error: Exception, path: Path) -> str:
+    """Give the file's own lines of a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == path.resolve()]
+    return "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)
+
+
+def comments(cls: type[Any]) -> dict[str, str]:
+    """Map each field of a dataclass, inherited ones too, to the comment on its line."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base is object or "__dataclass_fields__" not in base.__dict__:
+            continue
+        for line in inspect.getsource(base).splitlines():
+            match = re.match(r"    (\w+): .*#\s*(.+)$", line)
+            if match:
+                found[match[1]] = match[2].strip()
+    return found

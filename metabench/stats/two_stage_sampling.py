@@ -1,0 +1,69 @@
+r"""Tasks or redraws of the same tasks, for the same seconds? (NumPy and SciPy only).
+
+A mean over n tasks, each averaged over R independent draws of its sets, has variance
+:math:`(T + W / R) / n`, with T between tasks and W within them, and takes :math:`n (c_T + R c_W)`
+seconds. The least variance a second is at :math:`R^* = \sqrt{c_T W / (c_W T)}`
+(Cochran, 1977, Sampling Techniques, third edition, chapter 10).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metabench.stats.estimates import Estimate, quantile, spread
+
+
+class Cost(NamedTuple):
+    """What a new task takes before anything is computed on it, and what each draw of its sets."""
+
+    task: float  # [s]
+    draw: float  # [s]
+
+    def of(self, plan: Plan) -> float:
+        """Give what a plan takes [s]."""
+        return plan.tasks * (self.task + plan.draws * self.draw)
+
+
+class Plan(NamedTuple):
+    """How a meta-gradient is averaged: over tasks, and over draws of each task's sets."""
+
+    tasks: int
+    draws: int
+
+
+def best(between: float, within: float, cost: Cost, budget: float, most: int) -> Plan:
+    """Give the plan of least variance that a budget in seconds buys, none if it buys none.
+
+    Args:
+        between: variance between tasks, T.
+        within: variance within a task, W.
+        cost: of a task and of a draw.
+        budget: seconds to spend.
+        most: draws of one task that are thought of.
+
+    Returns:
+        The plan; with 0 tasks where the budget is below the cost of one.
+    """
+    draws = np.arange(1, most + 1)
+    tasks = np.floor(budget / (cost.task + draws * cost.draw) * (1 + 1e-12))
+    if not tasks[0]:
+        return Plan(0, 0)
+    variance = (max(between, 0.0) + max(within, 0.0) / draws) / np.maximum(tasks, 1e-9)
+    chosen = int(np.argmin(variance))  # of equals, the fewest draws
+    return Plan(int(tasks[chosen]), int(draws[chosen]))
+
+
+def predicted(between: Estimate, within: Estimate, plan: Plan) -> Estimate:
+    """Give the variance of a plan, with its delete-one-task values."""
+    return between.scaled(1 / plan.tasks) + within.scaled(1 / (plan.tasks * plan.draws))
+
+
+def prudent(between: Estimate) -> float:
+    """Give what to plan with for T: its upper limit where T can't be told from zero.
+
+    Planning with zero would put all draws on one task.
+    """
+    reach = quantile(len(between.left_out) - 1) * spread(between.left_out)
+    return between.value if between.value > reach else max(between.value, 0.0) + reach

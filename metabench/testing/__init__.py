@@ -1,0 +1,1 @@
+"""The contracts that members keep, and what holds a member to them."""

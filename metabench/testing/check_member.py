@@ -1,0 +1,138 @@
+"""Which contract does a member have to keep, and does it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from metabench.algorithms.black_box import BlackBox
+from metabench.families.quadratic import Quadratic
+from metabench.families.sinusoid import Sinusoid
+from metabench.problems.custom import Own
+from metabench.problems.family import Family
+from metabench.problems.problem import Problem
+from metabench.problems.samplers import Indexed, Stream
+from metabench.settings import registry
+from metabench.settings.errors import Misuse, unknown
+from metabench.testing import contracts
+
+
+def hold(target: str, problem: str | None = None) -> str:
+    """Hold a member to the contract of its kind, and say what was held.
+
+    Args:
+        target: a listed name, "package.module:NAME" or "path/to/file.py:NAME": a class, which is
+            made with its defaults, or what is made already.
+        problem: likewise, a Family or an Own on which an algorithm or a BlackBox is held.
+
+    Returns:
+        One sentence.
+
+    Raises:
+        Misuse: if there is no such member, or it breaks its contract, with the reason.
+    """
+    kind, made = _made(target)
+    checks = CONTRACTS[kind]
+    if kind in ("algorithms", "black boxes"):
+        checks = _on(kind, target, problem)
+    elif problem is not None:
+        raise Misuse(f"{target} is none of the algorithms, so it needs no --problem; leave it out.")
+    try:
+        for check in checks:
+            check(made)
+    except AssertionError as error:
+        raise Misuse(f"{target} breaks the contract of {kind}: {error}.") from error
+    return f"{target} keeps the contract of {kind}: {HELD[kind]}."
+
+
+def _made(target: str) -> tuple[str, Any]:
+    """Find what is meant, make it if it is a class, and say of which kind it is."""
+    found = _found(target)
+    if isinstance(found, type):
+        _kind(target, found)
+        try:
+            found = found()
+        except TypeError as error:
+            raise Misuse(
+                f"{target} can't be made without arguments: {error}. Make one in the file, "
+                "mine = ...(...), and name that."
+            ) from error
+    if isinstance(found, BlackBox):
+        return "black boxes", found
+    return "problems of one's own" if isinstance(found, Own) else _kind(target, type(found)), found
+
+
+def _found(target: str) -> Any:
+    if ":" in target:
+        return registry.load("algorithms", target)
+    names = {name: kind for kind in registry.KINDS for name in registry.members(kind)}
+    if target not in names:
+        raise unknown("member", target, names)
+    return registry.load(names[target], target)
+
+
+def _kind(target: str, cls: type[Any]) -> str:
+    bases = [base.__name__ for base in cls.__mro__]
+    for kind, (_, _, base) in registry.KINDS.items():
+        if base in bases[1:]:
+            return kind
+    for kinds, repair in INSTEAD.items():
+        if issubclass(cls, kinds):
+            raise Misuse(f"{target} is a {cls.__name__}, which has no contract; {repair}.")
+    known = ", ".join(f"metabench.{base}" for _, _, base in registry.KINDS.values())
+    raise Misuse(f"{target} is of a kind that has no contract; it must derive from one of {known}.")
+
+
+def _on(kind: str, target: str, problem: str | None) -> tuple[Callable[[Any], None], ...]:
+    """Hold an estimator on the given problem; an algorithm needs none."""
+    if problem is None:
+        if kind == "algorithms":
+            return CONTRACTS[kind]
+        raise Misuse(
+            f"{target} is a BlackBox, which is made for a problem of its own; name it too: "
+            f"--problem {target.rpartition(':')[0]}:NAME, an Own(problem, sample)."
+        )
+    _, family = _made(problem)
+    if not isinstance(family, Family):
+        raise Misuse(f"--problem takes a Family, or Own(problem, sample); {problem} is neither.")
+    if kind == "algorithms":
+        return (lambda made: contracts.check_algorithm(made, family),)
+    return (lambda made: contracts.check_black_box(made, family),)
+
+
+CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
+    "algorithms": (
+        lambda made: contracts.check_algorithm(made, Quadratic(dim=4)),
+        lambda made: contracts.check_algorithm(made, Sinusoid(hidden=(5,))),
+    ),
+    "black boxes": (),
+    "families": (contracts.check_family,),
+    "problems of one's own": (contracts.check_own,),
+    "probes": (contracts.check_probe,),
+    "steps": (contracts.check_step,),
+    "solvers": (contracts.check_solver,),
+}
+HELD = {
+    "algorithms": (
+        "shapes, dtype, vmap against a loop, same bits twice, the reported loss, its slope where "
+        "it is exact, settings below zero refused"
+    ),
+    "black boxes": "shapes, finite numbers, same bits twice, the mean over tasks if batched",
+    "families": "addresses, redraws of one part, shapes, dtype, scalar losses",
+    "problems of one's own": "shapes, tasks by address whatever is drawn with them, scalar losses",
+    "probes": "tidy rows, findings and a figure from the table alone, the same numbers twice",
+    "steps": "shapes, slots, a derivative that agrees with finite differences",
+    "solvers": "shapes, an honest residual, zero for zero, vmap against a loop",
+}
+INSTEAD: dict[type[Any], str] = {
+    nn.Module: "make a problem of it, Own(Problem.from_module(net, loss), sample), and name that",
+    Problem: "put it together with its tasks, Own(problem, sample), and name that",
+    Indexed: "put it together with its problem, Own(problem, sample), and name that",
+    Stream: "put it together with its problem, Own(problem, stream), and name that",
+    type(lambda: None): (
+        "an estimator theta, task -> (loss, gradient) becomes BlackBox(function), a sampler "
+        "Own(problem, sample): name that"
+    ),
+}

@@ -1,0 +1,92 @@
+"""What a training leaves on disk: theta for anybody, and the state from which it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metabench.outer_loop.trainer import Trainer
+from metabench.records.checksummed_tensors import seal, unseal
+from metabench.records.rows import Row, differences
+from metabench.settings.errors import Misuse
+from metabench.settings.fields import settings
+
+Spec = Mapping[str, Any]
+
+
+def state_path(save: Path) -> Path:
+    """Give the file beside theta that holds the optimiser's state and the log."""
+    return save.with_suffix(".state.safetensors")
+
+
+def autopsy_path(save: Path) -> Path:
+    """Give the file of what was recorded where training stopped."""
+    return save.with_suffix(".autopsy.safetensors")
+
+
+def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
+    """Write the state, then theta by name; a kill in between loses neither.
+
+    Raises:
+        OSError: if the disk is full; what was kept before is as it was.
+    """
+    tensors, plain = trainer.state()
+    about = {"spec": spec, "rows": [row._asdict() for row in rows], **plain}
+    seal(state_path(save), tensors, about)
+    layout = trainer.subject.problem.layouts.theta
+    named = layout.unflatten(trainer.theta)
+    shapes = {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
+    told = {part: as_now(spec, trainer)[part] for part in ("algo", "family")}
+    seal(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
+
+
+def as_now(spec: Spec, trainer: Trainer) -> dict[str, Any]:
+    """Give a training's settings with its algorithm as it is in this epoch."""
+    started, now = trainer.subject.algorithm, trainer.now.algorithm
+    if now == started:
+        return dict(spec)
+    return {**spec, "algo": {**spec["algo"], **settings(now)}}
+
+
+def go_on(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
+    """Bring a trainer to where the same command was killed; give the rows measured till then.
+
+    Raises:
+        Misuse: if the files are of another training, which field says, or damaged.
+    """
+    state = state_path(save)
+    if not state.is_file():
+        if save.exists():
+            raise Misuse(
+                f"{save} exists, but not {state.name}, from which its training would go on; give "
+                "--save another name, or start from it with --theta."
+            )
+        return []
+    tensors, about = unseal(state)
+    if "spec" not in about or "theta" not in tensors:
+        raise Misuse(f"{state} is not a state of training; give --save another name.")
+    differing = differences(about["spec"], spec)
+    if differing:
+        raise Misuse(
+            f"{state.name} is of another training: {'; '.join(differing)}. Give --save another "
+            "name, or take the settings of before."
+        )
+    if len(tensors["log"]) > trainer.steps:
+        raise Misuse(
+            f"{save} is at step {len(tensors['log'])} already; --steps {trainer.steps} is fewer."
+        )
+    trainer.restore(tensors, about)
+    return [Row(**row) for row in about["rows"]]
+
+
+def engine_of(save: Path) -> str:
+    """Give the engine of a training that goes on, which a longer one would choose otherwise.
+
+    Raises:
+        Misuse: if its state is damaged.
+    """
+    if not state_path(save).is_file():
+        return ""
+    engine: str = unseal(state_path(save)).about.get("spec", {}).get("lift", {}).get("engine", "")
+    return engine
