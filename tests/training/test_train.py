@@ -466,7 +466,7 @@ def test_tensorboard_reads_back_the_table():
 
 
 def test_the_documented_python_runs(capsys):
-    text = (Path(__file__).parent.parent / "docs" / "train.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(import.*?)```", text, flags=re.DOTALL)
 
     exec(compile(example, "train.md", "exec"), {})

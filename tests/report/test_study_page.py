@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from test_report import MARKUP, Page, diverged, healthy
+from test_page import MARKUP, Page, diverged, healthy
 
 from metabench.cli.main import main
 from metabench.cli.report.sources import write_table

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_cli import folder, measured, metabench, numbers
+from test_probe_commands import folder, measured, metabench, numbers
 
 from metabench.settings import registry
 
