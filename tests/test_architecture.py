@@ -60,7 +60,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             assert node.module is not None
-            # `from metabench import draws` imports metabench.problems.random_numbers
+            # `from metabench import stats` imports metabench.stats
             joined = node.module == "metabench"
             found |= {f"metabench.{a.name}" for a in node.names} if joined else {node.module}
     return found
