@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metabench.linalg.lanczos import Krylov, Ritz, krylov, settled
 from metabench.linalg.spectra import Effort
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import skewed_mean_interval
 
 Fleet = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task

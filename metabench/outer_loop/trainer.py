@@ -26,7 +26,7 @@ from metabench.outer_loop.task_batch import Batch
 from metabench.outer_loop.task_stream import Feed, split
 from metabench.problems.problem import Task
 from metabench.records.rows import Row
-from metabench.stats.estimates import Estimate, Interval
+from metabench.stats.intervals import Estimate, Interval
 
 WINDOW = 100  # steps whose median norm a meta-gradient is held against
 REFRESHED = 20  # steps after which that median is taken anew

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,17 +6,9 @@ import math
 
 import numpy as np
 
-from metabench.stats.estimates import (
-    MOST,
-    Estimate,
-    Interval,
-    Moments,
-    Vector,
-    mean_norm_interval,
-    quantile,
-    share_interval,
-    spread,
-)
+from metabench.stats.intervals import MOST, Estimate, Interval, Vector, quantile, spread
+from metabench.stats.moments import Moments, mean_norm_interval
+from metabench.stats.proportions import share_interval
 
 ROUNDS = 20  # of the search for the noisiest direction: one near it will do
 NORMAL = 1.959964  # Student's t of endless freedom

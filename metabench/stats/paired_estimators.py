@@ -12,17 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metabench.stats.estimates import (
-    Estimate,
-    Interval,
-    Moments,
-    mean_norm_interval,
-    quantile,
-    ratio_interval,
-    spread,
-    spreads,
-    variance_interval,
-)
+from metabench.stats.intervals import Estimate, Interval, quantile, spread, spreads
+from metabench.stats.moments import Moments, mean_norm_interval, variance_interval
+from metabench.stats.noise_scale import ratio_interval
 
 RESOLVED = 0.1  # of |E a|^2, its least low end: of 16 tasks without a mean, 8 % exceed zero
 CLEAR = 4  # standard errors below 1 from which on a cosine is bracketed by its jackknife

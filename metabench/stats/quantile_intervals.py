@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from metabench.stats.estimates import LEVEL, Interval, Vector
+from metabench.stats.intervals import LEVEL, Interval, Vector
 
 
 def quantile_interval(values: Vector, share: float = 0.5, level: float = LEVEL) -> Interval:

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from metabench.stats.estimates import LEVEL, Interval, Moments, Vector, quantile, spread
+from metabench.stats.intervals import LEVEL, Interval, Vector, quantile, spread
+from metabench.stats.moments import Moments
 
 TOP = 0.01  # the share of the numbers whose share of the sum is asked for
 RESOLVED = 4000  # numbers, from which on that share gets an interval

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metabench.stats.estimates import Estimate, quantile, spread
+from metabench.stats.intervals import Estimate, quantile, spread
 
 
 class Cost(NamedTuple):

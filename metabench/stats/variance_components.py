@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.stats.estimates import Estimate, Vector
+from metabench.stats.intervals import Estimate, Vector
 
 
 class Design(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from metabench.outer_loop.trainer import Entry, Trainer, log_of
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 
 WINDOWS = 400  # about as many windows of the log are kept in the table
 

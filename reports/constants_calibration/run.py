@@ -19,7 +19,8 @@ import torch
 
 from metabench import MAML, SGD, Constants, Lift, Quadratic, Subject
 from metabench.records.rows import Row
-from metabench.stats.estimates import Interval, Vector, share_interval
+from metabench.stats.intervals import Interval, Vector
+from metabench.stats.proportions import share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

@@ -23,7 +23,8 @@ import ills  # type: ignore[import-not-found]  # ruff: ignore[module-import-not-
 
 from metabench.diagnosis.checkup import checkup  # ruff: ignore[module-import-not-at-top-of-file]
 from metabench.diagnosis.clock import Clock  # ruff: ignore[module-import-not-at-top-of-file]
-from metabench.stats.estimates import Interval, share_interval  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.stats.intervals import Interval  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.stats.proportions import share_interval  # ruff: ignore[module-import-not-at-top-of-file]
 
 Line = tuple[tuple[str, ...], int, list[str], list[str]]  # planted, seed, named, heard once
 SEEDS = 2  # draws of each plant, and of each pair

@@ -41,7 +41,7 @@ from metabench import (
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.vectorization import first_task
 from metabench.problems import architectures  # fmt: skip
-from metabench.stats.estimates import Estimate
+from metabench.stats.intervals import Estimate
 
 HERE = Path(__file__).parent
 WAYS, SIZES = 5, (64, 32, 32, 5)

@@ -41,7 +41,7 @@ from metabench import (
 )
 from metabench.families.sinusoid import AMPLITUDES, INPUTS, PHASES
 from metabench.problems import random_numbers
-from metabench.stats.estimates import Estimate, Interval
+from metabench.stats.intervals import Estimate, Interval
 
 HERE = Path(__file__).parent
 TASKS, QUERIES = 600, 50  # at test

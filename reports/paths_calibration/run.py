@@ -27,12 +27,8 @@ from metabench.probes.explosion.growth import Walk
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
-from metabench.stats.estimates import (
-    Moments,
-    mean_norm_interval,
-    share_interval,
-    skewed_variance_interval,
-)
+from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval
+from metabench.stats.proportions import share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

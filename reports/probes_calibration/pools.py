@@ -37,7 +37,7 @@ from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
 from metabench.stats import tail_index
-from metabench.stats.estimates import share_interval
+from metabench.stats.proportions import share_interval
 
 TOGETHER = 4096  # tasks of the pool that are computed together
 Key = tuple[str, torch.dtype, float]  # algorithm, precision, pull

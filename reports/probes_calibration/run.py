@@ -34,7 +34,7 @@ from metabench.probes.base import Probe
 from metabench.probes.cost.error import errors
 from metabench.problems.problem import Data
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import share_interval
+from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 HERE = Path(__file__).parent

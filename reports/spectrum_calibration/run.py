@@ -22,7 +22,8 @@ from scipy.stats import binom
 
 from metabench import MAML, SGD, Lift, Quadratic, Spectrum, Subject
 from metabench.records.rows import Row
-from metabench.stats.estimates import Vector, share_interval
+from metabench.stats.intervals import Vector
+from metabench.stats.proportions import share_interval
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99

@@ -19,7 +19,7 @@ from metabench import MAML, SGD, Address, Lift, Quadratic, Subject, Variance
 from metabench.autodiff.clipping import clipped
 from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance import measure_outer_optimizer
-from metabench.stats.estimates import Moments
+from metabench.stats.moments import Moments
 
 POOL = {1: 2**18, 4: 2**16, 16: 2**16}  # batch means of each B: 128 times those measured, or more
 FAR = 2**30  # where their addresses begin

@@ -31,7 +31,7 @@ from metabench.probes.variance.collect import gather
 from metabench.problems.quadratic_moments import Truth, gaussian_top_share
 from metabench.records.rows import Row
 from metabench.stats import two_stage_sampling, variance_components
-from metabench.stats.estimates import share_interval
+from metabench.stats.proportions import share_interval
 from metabench.stats.tail_index import TOP
 from metabench.stats.two_stage_sampling import Plan
 

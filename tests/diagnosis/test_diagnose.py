@@ -11,7 +11,7 @@ from metabench.diagnosis.checkup import checkup
 from metabench.diagnosis.clock import Clock, Late, parse
 from metabench.records.rows import LEVELS, Finding
 from metabench.settings import registry
-from metabench.stats.estimates import share_interval
+from metabench.stats.proportions import share_interval
 
 
 def finding(name, level="warning"):

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from metabench.stats.estimates import Moments, mean_norm_interval, share_interval
 from metabench.stats.mean_intervals import (
     mean_interval,
     mean_share_interval,
@@ -14,6 +13,8 @@ from metabench.stats.mean_intervals import (
     skewed_mean_interval,
     squared_norm_interval,
 )
+from metabench.stats.moments import Moments, mean_norm_interval
+from metabench.stats.proportions import share_interval
 
 
 def covered(interval, value: float) -> bool:

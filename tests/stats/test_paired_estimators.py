@@ -9,7 +9,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from metabench.stats import paired_estimators
-from metabench.stats.estimates import Estimate, Moments, ratio_interval
+from metabench.stats.intervals import Estimate
+from metabench.stats.moments import Moments
+from metabench.stats.noise_scale import ratio_interval
 
 
 def paired(seed: int, n: int = 64, dim: int = 6) -> tuple[Moments, Moments, Moments]:

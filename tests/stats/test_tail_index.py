@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from metabench.problems.quadratic_moments import gaussian_top_share
 from metabench.stats import tail_index
-from metabench.stats.estimates import Moments
+from metabench.stats.moments import Moments
 
 
 @pytest.mark.parametrize("index", [1.5, 3.0])

@@ -20,7 +20,7 @@ from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Progress
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import LEVEL, Interval, quantile
+from metabench.stats.intervals import LEVEL, Interval, quantile
 
 if TYPE_CHECKING:
     from metabench.diagnosis.trial import Trial

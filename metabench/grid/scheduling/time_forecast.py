@@ -10,7 +10,7 @@ import numpy as np
 
 from metabench.records.store.store import Store
 from metabench.settings.errors import Misuse
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 
 MOST = 200  # records opened: enough for a forecast, and quick
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.records.rows import Row, row
-from metabench.stats import estimates, paired_estimators, tail_index
-from metabench.stats.estimates import Interval, Moments
+from metabench.stats import intervals, paired_estimators, tail_index
+from metabench.stats.intervals import Interval
+from metabench.stats.moments import Moments
+from metabench.stats.proportions import share_interval
 
 OVERFLOW = 1e70  # entries beyond which squares of squares overflow float64
 CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
@@ -81,7 +83,7 @@ def settled(slope: Array) -> list[Row]:
     """Say how flat the inner objective is where the reference stands, and for how many tasks."""
     line = quantile("slope_at_minimum", slope)
     hits = int((slope <= CONVERGED).sum())
-    return [line, row("minimum_found", estimates.share_interval(hits, len(slope)))]
+    return [line, row("minimum_found", share_interval(hits, len(slope)))]
 
 
 def curves_down(notes: dict[str, Array]) -> bool:
@@ -97,7 +99,7 @@ def convexity(notes: dict[str, Array], K: int) -> list[Row]:
         return []
     hits = int((curvature[known] <= 0).sum())
     least = Row("least_curvature", at=float(K), value=float(curvature[known].min()))
-    return [row("saddles", estimates.share_interval(hits, int(known.sum())), at=float(K)), least]
+    return [row("saddles", share_interval(hits, int(known.sum())), at=float(K)), least]
 
 
 def residual(notes: dict[str, Array], K: int, name: str) -> list[Row]:
@@ -141,8 +143,8 @@ def _ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
         return Row(quantity, status="unresolved", **where)
     value = math.sqrt(top.value / bottom.value)
     logs = np.log(top.left_out / bottom.left_out) / 2
-    reach = estimates.quantile(a.n - 1) * estimates.spread(logs)
-    if not reach < estimates.MOST:
+    reach = intervals.quantile(a.n - 1) * intervals.spread(logs)
+    if not reach < intervals.MOST:
         return Row(quantity, value=value, status="unresolved", **where)
     return row(
         quantity, Interval(value, value * math.exp(-reach), value * math.exp(reach)), **where

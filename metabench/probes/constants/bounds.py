@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.records.rows import Row, row
-from metabench.stats import estimates
-from metabench.stats.estimates import Interval, Vector
+from metabench.stats import intervals
+from metabench.stats.intervals import Interval, Vector
 from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
+from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
     rows = []
     for place, sizes in found.sizes.items():
         if np.isnan(sizes).any():
-            hits = estimates.share_interval(int(np.isnan(sizes).sum()), len(sizes))
+            hits = share_interval(int(np.isnan(sizes).sum()), len(sizes))
             rows.append(row("diverged", hits, "diverged", of=place))
         if not _lost(sizes):
             rows.append(_bound("gradient_lipschitz", float(np.nanmax(sizes)), LEAST, of=place))
@@ -52,7 +53,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
     if L is None:
         return [*rows, Row("gradient_lipschitz", status="diverged")]
     rows.append(_bound("gradient_lipschitz", L, LEAST))
-    kinks = estimates.share_interval(int((found.settled < 1).sum()), len(found.settled))
+    kinks = share_interval(int((found.settled < 1).sum()), len(found.settled))
     rows.append(row("kinks", kinks))
     if not _lost(found.along):
         rows.append(_bound("hessian_lipschitz", float(np.nanmax(found.along)), LEAST, "one step"))
@@ -147,7 +148,7 @@ def many_steps(found: Curved, setting: Setting) -> list[Row]:
         interval = interval._replace(low=max(interval.low, 0.0))
         rows.append(row("rate", interval, status, of=f"stable for {100 * share:.0f} % of tasks"))
     log = 2 * K * math.log1p(setting.rate * L)
-    factor = math.exp(log) if log < estimates.MOST else None
+    factor = math.exp(log) if log < intervals.MOST else None
     status = LEAST if factor is not None else "overflow"
     return [*rows, Row("path_factor", value=factor, status=status)]
 

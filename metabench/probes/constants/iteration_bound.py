@@ -10,7 +10,7 @@ from metabench.probes.constants.moments import Numbers
 from metabench.probes.constants.multi_set_estimates import draw, look, single
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import squared_norm_interval
 
 if TYPE_CHECKING:

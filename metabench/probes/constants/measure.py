@@ -19,7 +19,7 @@ from metabench.probes.constants.multi_set_estimates import draw, leaf_of, look
 from metabench.probes.constants.setting import Setting, assumptions, setting_of
 from metabench.problems.problem import Address, Task, tree_map
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -22,7 +22,7 @@ from metabench.linalg.spectra import Ends, ends
 from metabench.probes.constants.multi_set_estimates import pooled
 from metabench.probes.spectrum.measure import signs_of
 from metabench.problems.problem import Address, Data, Problem, Task, tree_map
-from metabench.stats.estimates import Vector
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from metabench.probes.constants.setting import Setting

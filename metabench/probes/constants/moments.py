@@ -8,14 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import (
-    Estimate,
-    Interval,
-    Moments,
-    Vector,
-    ratio_interval,
-)
+from metabench.stats.intervals import Estimate, Interval, Vector
 from metabench.stats.mean_intervals import squared_norm_interval
+from metabench.stats.moments import Moments
+from metabench.stats.noise_scale import ratio_interval
 
 LARGE = 1e150  # entries whose squares overflow count as diverged
 FEWEST = 3  # tasks from which a spread over tasks has an error

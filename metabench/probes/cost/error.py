@@ -13,7 +13,7 @@ from metabench.probes.explosion.growth import Array
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
-from metabench.stats.estimates import Moments, mean_norm_interval, skewed_variance_interval
+from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -19,7 +19,7 @@ from metabench.probes.cost.error import errors
 from metabench.problems.problem import Address
 from metabench.records.rows import Row
 from metabench.settings.errors import Misuse
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.records.rows import Row, row
-from metabench.stats import estimates
-from metabench.stats.estimates import Interval, Vector
+from metabench.stats.intervals import Interval, Vector
+from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 FEWEST = 3  # values of K that a slope takes
@@ -92,7 +92,7 @@ def _growth(walk: Walk) -> list[Row]:
     each = slopes(walk.norms, walk.at)
     rows = [quantile("growth", each, least=-math.inf)]
     hits = int((each > 0).sum())
-    rows.append(row("growing", estimates.share_interval(hits, len(each))))
+    rows.append(row("growing", share_interval(hits, len(each))))
     for name, norms in walk.layers.items():
         rows.append(quantile("growth", slopes(norms, walk.at), least=-math.inf, layer=name))
     return rows
@@ -111,7 +111,7 @@ def _way_back(walk: Walk) -> list[Row]:
 
 def _diverged(norms: Array, K: int) -> Row:
     hits = int((~np.isfinite(norms)).sum())
-    interval: Interval = estimates.share_interval(hits, len(norms))
+    interval: Interval = share_interval(hits, len(norms))
     return row("diverged", interval, "diverged" if hits else "ok", at=float(K))
 
 

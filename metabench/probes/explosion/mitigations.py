@@ -17,9 +17,11 @@ from metabench.probes.explosion.growth import Array, quantile
 from metabench.probes.explosion.paths import eagerly, numpy
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
-from metabench.stats import estimates, paired_estimators, tail_index
-from metabench.stats.estimates import Moments
+from metabench.stats import paired_estimators, tail_index
+from metabench.stats.intervals import RESOLVED
 from metabench.stats.mean_intervals import squared_norm_interval
+from metabench.stats.moments import Moments
+from metabench.stats.proportions import share_interval
 
 if TYPE_CHECKING:
     from metabench.algorithms.base import Algorithm
@@ -52,7 +54,7 @@ def mitigations(
         return [Row("norm_left", at=float(K), status="diverged")]
     rows = []
     for name, grads, clipped in _clips(plain):
-        share = estimates.share_interval(int(clipped.sum()), len(clipped))
+        share = share_interval(int(clipped.sum()), len(clipped))
         rows.append(row("share_clipped", share, at=float(K), of=name))
         rows += _held(plain, grads, K, name)
     for name, other in _others(exact):
@@ -127,6 +129,6 @@ def _held(plain: Array, grads: Array, K: int, name: str, poles: bool = False) ->
     rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
     ratio = paired_estimators.skewed_ratio(a, b)
     state = "ok" if math.isfinite(ratio.value) else "degenerate"
-    if heavy < SQUARES or len(plain) < estimates.RESOLVED:  # so that an interval would not cover
+    if heavy < SQUARES or len(plain) < RESOLVED:  # so that an interval would not cover
         ratio, state = ratio._replace(low=math.nan, high=math.nan), "unresolved"
     return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]

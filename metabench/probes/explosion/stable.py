@@ -8,7 +8,7 @@ import numpy as np
 
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.records.rows import Row, row
-from metabench.stats import estimates
+from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 SHARES = (0.5, 0.95)  # of tasks that a rate is to be stable for
@@ -24,7 +24,7 @@ def thresholds(largest: Array, edge: float, rate: float) -> list[Row]:
     ]
     rows = [r if r.value is not None else r._replace(status="unbounded") for r in rows]
     past = int((each < rate).sum())
-    share = estimates.share_interval(past, len(each))
+    share = share_interval(past, len(each))
     return [*rows, row("past_edge", share, at=rate, of="rate")]
 
 
@@ -46,7 +46,7 @@ def counted(rate: float, first: Array, last: Array, outer: Array) -> list[Row]:
     """Count the tasks whose inner loss ends above where it began, or isn't finite."""
     unstable = int((~(last <= first)).sum())
     return [
-        row("unstable", estimates.share_interval(unstable, len(first)), at=rate, of="rate"),
+        row("unstable", share_interval(unstable, len(first)), at=rate, of="rate"),
         quantile("support_loss", last, at=rate, of="rate"),
         quantile("query_loss", outer, at=rate, of="rate"),
     ]
@@ -75,6 +75,6 @@ def causes(K: int, smallest: Array, largest: Array, rate: float) -> list[Row]:
         quantile("stretching", worst, least=-math.inf, at=float(K), of="curvature"),
     ]
     for name, hits in share.items():
-        interval = estimates.share_interval(int(hits.sum()), len(hits))
+        interval = share_interval(int(hits.sum()), len(hits))
         rows.append(row(name, interval, at=float(K), of="curvature"))
     return rows

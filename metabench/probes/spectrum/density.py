@@ -6,7 +6,7 @@ import numpy as np
 
 from metabench.probes.spectrum.task_spectra import Inside
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Interval, Vector
+from metabench.stats.intervals import Interval, Vector
 from metabench.stats.mean_intervals import mean_share_interval
 
 EPS = 1e-6  # weights add up to 1 to no more than the model's precision

@@ -24,7 +24,7 @@ from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, joined
 from metabench.problems import random_numbers
 from metabench.problems.problem import Address, Problem, Task
 from metabench.records.rows import Row
-from metabench.stats.estimates import Vector
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -22,7 +22,7 @@ from metabench.linalg.trace import xtrace
 from metabench.probes.spectrum.summary import LEVELS
 from metabench.problems.problem import Address, Problem, Task, tree_map
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Interval
+from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import skewed_mean_interval
 from metabench.stats.quantile_intervals import quantile_interval
 

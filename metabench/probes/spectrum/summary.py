@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from metabench.probes.spectrum.density import density
 from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, size
 from metabench.records.rows import Row, row
-from metabench.stats import estimates
-from metabench.stats.estimates import Interval, Vector
+from metabench.stats.intervals import Interval, Vector
 from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
+from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
@@ -155,4 +155,4 @@ def _row(quantity: str, interval: Interval, infinite: str, place: str, level: fl
 
 def share(name: str, hit: NDArray[np.bool_], place: str) -> Row:
     """Give the share of tasks of which something holds."""
-    return row(name, estimates.share_interval(int(hit.sum()), len(hit)), of=place)
+    return row(name, share_interval(int(hit.sum()), len(hit)), of=place)

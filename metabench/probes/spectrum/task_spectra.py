@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metabench.stats.estimates import Vector
+from metabench.stats.intervals import Vector
 
 
 class Outer(NamedTuple):

@@ -14,7 +14,7 @@ from metabench.records.rows import Row, row
 from metabench.settings import registry
 from metabench.settings.errors import Misuse
 from metabench.stats import paired_estimators
-from metabench.stats.estimates import Moments
+from metabench.stats.moments import Moments
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

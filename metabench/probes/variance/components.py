@@ -12,7 +12,7 @@ from metabench.probes.variance.collect import by_layer, gather
 from metabench.problems.problem import Address, tree_map
 from metabench.problems.samplers import as_task
 from metabench.records.rows import Row, row
-from metabench.stats.estimates import Estimate
+from metabench.stats.intervals import Estimate
 from metabench.stats.variance_components import Design, Squares, components
 
 if TYPE_CHECKING:

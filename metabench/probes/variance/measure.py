@@ -25,8 +25,11 @@ from metabench.probes.variance.collect import Array, by_layer, gather, keep, wit
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
 from metabench.settings import memory_budget
-from metabench.stats import estimates
-from metabench.stats.estimates import Interval, Moments
+from metabench.stats.intervals import Interval
+from metabench.stats.log_regression import log_slope
+from metabench.stats.moments import Moments, mean_norm_interval, tasks_to_detect, variance_interval
+from metabench.stats.noise_scale import noise_scale_interval
+from metabench.stats.proportions import share_interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
@@ -168,7 +171,7 @@ def _diverged(B: int, finite: NDArray[np.bool_]) -> Row:
     """Count the batches whose estimate has a NaN or an infinity."""
     hits = int((~finite).sum())
     status = "diverged" if hits else "ok"
-    return row("diverged", estimates.share_interval(hits, len(finite)), status, at=float(B))
+    return row("diverged", share_interval(hits, len(finite)), status, at=float(B))
 
 
 def _status(moments: Moments, eps: float) -> str:
@@ -186,7 +189,7 @@ def _variance(quantity: str, moments: Moments, status: str, **where: float) -> R
         return row(quantity, Interval(math.nan, math.nan, math.nan), status, **where)
     if status == "degenerate":
         return row(quantity, Interval(moments.variance, math.nan, math.nan), status, **where)
-    return row(quantity, estimates.variance_interval(moments), status, **where)
+    return row(quantity, variance_interval(moments), status, **where)
 
 
 def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
@@ -196,7 +199,7 @@ def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
     failed = [state for state in states.values() if state != "ok"]
     if failed:
         return Row("slope", status=failed[0])
-    line = estimates.log_slope(np.array(list(samples), float), list(samples.values()))
+    line = log_slope(np.array(list(samples), float), list(samples.values()))
     if not math.isfinite(line.slope):  # one batch makes all of the variance
         return Row("slope", status="unresolved")
     wide = line.interval(REFUTED)
@@ -212,7 +215,7 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
         missing = ("mean_norm_squared", "noise_scale")
         rows += [Row(quantity, status=status) for quantity in missing]
         return rows + [Row("snr", at=float(B), status=status) for B in samples]
-    mean = estimates.mean_norm_interval(moments)
+    mean = mean_norm_interval(moments)
     rows.append(row("mean_norm_squared", mean))
     if status != "ok" or refuted:
         status = "withheld" if refuted else status
@@ -221,11 +224,11 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
             Row("noise_scale", status=status),
             *(Row("snr", at=float(B), status=status) for B in samples),
         ]
-    scale = estimates.noise_scale_interval(moments)
+    scale = noise_scale_interval(moments)
     resolved = mean.low > 0
     if not resolved:
         rows[-1] = rows[-1]._replace(status="unresolved")
-        needed = estimates.tasks_to_detect(moments)
+        needed = tasks_to_detect(moments)
         rows.append(row("tasks_to_detect", Interval(needed, math.nan, math.nan)))
     rows.append(row("noise_scale", scale, "ok" if math.isfinite(scale.high) else "unbounded"))
     for B in samples:

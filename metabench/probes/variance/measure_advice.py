@@ -12,8 +12,9 @@ from metabench.probes.variance.budget import Budget
 from metabench.probes.variance.collect import by_layer, gather
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
-from metabench.stats import estimates, two_stage_sampling
-from metabench.stats.estimates import Estimate, Moments
+from metabench.stats import two_stage_sampling
+from metabench.stats.intervals import Estimate, Interval, quantile
+from metabench.stats.moments import Moments, variance_interval
 from metabench.stats.two_stage_sampling import Cost, Plan
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _costs(
     task = max(float(np.median(apart)), 0.0)
     whole = float(np.median(seconds[:, 0])) / count
     draw = max(whole - task, 0.0)
-    return Cost(task, draw), float(apart.mean()) > estimates.quantile(PAIRS - 1) * error
+    return Cost(task, draw), float(apart.mean()) > quantile(PAIRS - 1) * error
 
 
 def _checked(
@@ -141,8 +142,8 @@ def _checked(
     layout = subject.problem.layouts.theta
     moments = by_layer(layout, [sample], Moments.of, Moments.joined)[""]
     scale = held.tasks / plan.tasks
-    measured = estimates.variance_interval(moments)
-    interval = estimates.Interval(*(end * scale for end in measured))
+    measured = variance_interval(moments)
+    interval = Interval(*(end * scale for end in measured))
     rows = [row("advised_variance", interval, of="measured")]
     if held.tasks < plan.tasks:
         rows.append(Row("advised", of="tasks measured", value=float(held.tasks)))

@@ -19,7 +19,8 @@ from metabench.probes.variance.comparison_algorithms import Rival, named, weigh
 from metabench.problems.problem import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
-from metabench.stats.estimates import Interval, Moments, mean_norm_interval
+from metabench.stats.intervals import Interval
+from metabench.stats.moments import Moments, mean_norm_interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -10,8 +10,11 @@ import numpy as np
 from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance.collect import BLOCK, Array, Sample, by_layer
 from metabench.records.rows import Row, row
-from metabench.stats import estimates, paired_estimators
-from metabench.stats.estimates import Interval, Moments
+from metabench.stats import paired_estimators
+from metabench.stats.intervals import Interval, quantile, spread
+from metabench.stats.log_regression import log_slope
+from metabench.stats.moments import Moments, mean_norm_interval, variance_interval
+from metabench.stats.proportions import share_interval
 
 if TYPE_CHECKING:
     from metabench.probes.variance import Variance
@@ -115,7 +118,7 @@ def rows(probe: Variance, found: dict[int, Passed], exists: bool) -> list[Row]:
 
 def _clipped(each: Passed, at: float, exists: bool) -> list[Row]:
     """Give the share that is clipped, and what clipping takes and leaves."""
-    share = row("clipped_share", estimates.share_interval(each.hits, each.batches), at=at)
+    share = row("clipped_share", share_interval(each.hits, each.batches), at=at)
     after, apart = each.clipped[""], each.apart[""]
     lines = [share, _variance("clipped_variance", after, at=at)]
     if not exists or np.isnan(apart.deviations).any():
@@ -140,11 +143,11 @@ def _bias(apart: Moments) -> Interval:
     the score interval alone covers 79 to 90 %, the wider of it and a jackknife of the fourth root,
     whose spread is then steady, 93 to 98 % (reports/variance_calibration).
     """
-    found, squared = estimates.mean_norm_interval(apart), apart.estimates()[1]
+    found, squared = mean_norm_interval(apart), apart.estimates()[1]
     if not min(squared.value, squared.left_out.min()) > 0:
         return found
     root = squared.value**0.25
-    reach = estimates.quantile(apart.n - 1) * estimates.spread(squared.left_out**0.25)
+    reach = quantile(apart.n - 1) * spread(squared.left_out**0.25)
     low, high = max(root - reach, 0.0) ** 4, (root + reach) ** 4
     return Interval(found.value, min(found.low, low), max(found.high, high))
 
@@ -154,7 +157,7 @@ def _variance(quantity: str, moments: Moments, **where: Any) -> Row:
         return row(quantity, Interval(math.nan, math.nan, math.nan), "diverged", **where)
     if not moments.variance > 0:
         return row(quantity, Interval(moments.variance, math.nan, math.nan), "degenerate", **where)
-    return row(quantity, estimates.variance_interval(moments), **where)
+    return row(quantity, variance_interval(moments), **where)
 
 
 def _slope(quantity: str, samples: dict[int, Moments]) -> Row:
@@ -162,7 +165,7 @@ def _slope(quantity: str, samples: dict[int, Moments]) -> Row:
     usable = all(moments.variance > 0 for moments in samples.values())  # false of a NaN, too
     if len(samples) < 2 or not usable:
         return Row(quantity, status="withheld")
-    line = estimates.log_slope(np.array(list(samples), float), list(samples.values()))
+    line = log_slope(np.array(list(samples), float), list(samples.values()))
     return row(quantity, line.interval())
 
 

@@ -11,7 +11,7 @@ from metabench.problems.problem import Address, tree_map
 from metabench.problems.samplers import Stream, as_task
 from metabench.records.rows import Row, row
 from metabench.stats import tail_index
-from metabench.stats.estimates import Moments
+from metabench.stats.moments import Moments
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -15,7 +15,7 @@ from metabench.probes.variance import Variance, collect
 from metabench.problems.problem import Address
 from metabench.settings import memory_budget
 from metabench.settings.errors import Misuse
-from metabench.stats.estimates import Moments
+from metabench.stats.moments import Moments
 
 
 def subject(family, chunk=16, engine="auto") -> Subject:

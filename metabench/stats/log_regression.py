@@ -1,0 +1,52 @@
+"""How fast does the variance fall with the batch? A line through its logarithms."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from metabench.stats.intervals import LEVEL, Interval, Vector, quantile, spread
+from metabench.stats.moments import Moments
+
+
+class Line(NamedTuple):
+    """A fitted slope with its standard error and degrees of freedom."""
+
+    slope: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Bracket the slope."""
+        reach = quantile(self.freedom, level) * self.error
+        return Interval(self.slope, self.slope - reach, self.slope + reach)
+
+
+def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
+    """Fit log tr Cov(g_B) against log B, one independent sample of batch means a size.
+
+    Each logarithm is bias-corrected by the jackknife. It weighs by its number of batch means, not
+    by its own estimated error, which would favour what happens to look precise (simulated: 90 to
+    94 % coverage instead of 92 to 95 %); the jackknife errors give the slope's. The degrees of
+    freedom are Satterthwaite's (Satterthwaite, 1946, https://doi.org/10.2307/3002019).
+    """
+    x = np.log(np.asarray(sizes, np.float64))
+    logs, errors = np.empty(len(x)), np.empty(len(x))
+    for i, moments in enumerate(samples):
+        n = moments.n
+        # one batch may make all of the variance: then no slope is finite
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left_out = np.log(moments.without_each()[0])
+            logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
+            errors[i] = spread(left_out)
+    weights = np.array([moments.n - 1.0 for moments in samples])
+    centre = (weights @ x) / weights.sum()
+    leverage = weights * (x - centre)
+    leverage /= leverage @ (x - centre)
+    parts = (leverage * errors) ** 2
+    freedom = parts.sum() ** 2 / sum(
+        part**2 / (moments.n - 1) for part, moments in zip(parts, samples, strict=True)
+    )
+    return Line(float(leverage @ logs), math.sqrt(parts.sum()), freedom)
