@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metabench.autodiff.stopwatch import seconds_of
 from metabench.problems.problem import Address
 from metabench.records.rows import Row
 
@@ -26,9 +27,8 @@ def prices(probe: Agreement, looks: Mapping[tuple[str, int], Look]) -> list[Row]
     taken: dict[tuple[str, int], list[float]] = {key: [] for key in looks}
     for _ in range(probe.rounds):
         for key, look in looks.items():
-            begun = time.perf_counter()
-            look(address)
-            taken[key].append(time.perf_counter() - begun)
+            device = look.subject.theta.device
+            taken[key].append(seconds_of(partial(look, address), device))
     rows = []
     for (name, K), look in looks.items():
         rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(taken[name, K]))))

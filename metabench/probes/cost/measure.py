@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import torch
 
 from metabench.algorithms.base import Algorithm
 from metabench.autodiff.operation_counts import work_of
+from metabench.autodiff.stopwatch import seconds_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
@@ -104,13 +104,7 @@ def _timed(quantity: str, seconds: Interval, at: int, name: str) -> Row:
 
 def _seconds(subject: Subject, B: int, seed: int) -> float:
     address = Address.fresh(0, B)
-    if subject.theta.device.type == "cuda":
-        torch.cuda.synchronize(subject.theta.device)
-    begun = time.perf_counter()
-    subject.meta_gradients(address, seed)
-    if subject.theta.device.type == "cuda":
-        torch.cuda.synchronize(subject.theta.device)
-    return time.perf_counter() - begun
+    return seconds_of(lambda: subject.meta_gradients(address, seed), subject.theta.device)
 
 
 def _bytes(subject: Subject, seed: int) -> float:

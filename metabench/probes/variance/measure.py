@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metabench.autodiff.stopwatch import seconds_of
 from metabench.probes.base import Progress
 from metabench.probes.variance import (
     budget,
@@ -246,14 +246,9 @@ def _seconds(subject: Subject, seed: int, B: int, start: int) -> Row:
 
 def _clock(subject: Subject, address: Address, seed: int, size: int) -> float:
     """Give the seconds that the means over `size` of the addressed draws take."""
-    _synchronise(subject.theta)
-    begun = time.perf_counter()
-    for _ in subject.estimates(address, seed, size):
-        pass
-    _synchronise(subject.theta)
-    return time.perf_counter() - begun
 
+    def drawn() -> None:
+        for _ in subject.estimates(address, seed, size):
+            pass
 
-def _synchronise(theta: torch.Tensor) -> None:
-    if theta.is_cuda:
-        torch.cuda.synchronize(theta.device)
+    return seconds_of(drawn, subject.theta.device)
