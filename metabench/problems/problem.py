@@ -15,7 +15,15 @@ from torch.utils._pytree import tree_map
 
 from metabench.problems.networks import module_checks
 from metabench.problems.networks.fast_convolutions import quick
+from metabench.problems.networks.functional_module import forward
 from metabench.problems.networks.layer_statistics import Seen, watched
+from metabench.problems.networks.loss_checks import (
+    check_loss,
+    classifies,
+    pair,
+    scalar,
+    share_right,
+)
 from metabench.problems.networks.norm_layers import safe_norms, telling
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import Misuse
@@ -201,7 +209,7 @@ class Problem(NamedTuple):
         Raises:
             Misuse: if the loss takes other arguments, dropout is active, or a pattern is unknown.
         """
-        module_checks.check_loss(loss)
+        check_loss(loss)
         net, notes = module_checks.snapshot(net)
         held = {name: value.detach() for name, value in net.named_parameters()}
         trained = [name for name, value in net.named_parameters() if value.requires_grad]
@@ -223,26 +231,22 @@ class Problem(NamedTuple):
             return values | layouts.phi.unflatten(phi)
 
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-            x, y = module_checks.pair(data)
-            return module_checks.scalar(
-                loss(module_checks.forward(run, values_of(phi, theta), x), y)
-            )
+            x, y = pair(data)
+            return scalar(loss(forward(run, values_of(phi, theta), x), y))
 
         def share(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-            x, y = module_checks.pair(data)
-            return module_checks.share_right(
-                module_checks.forward(run, values_of(phi, theta), x), y
-            )
+            x, y = pair(data)
+            return share_right(forward(run, values_of(phi, theta), x), y)
 
         def features(phi: Tensor, theta: Tensor, data: Data) -> Seen:
-            return watching(values_of(phi, theta), module_checks.pair(data)[0])
+            return watching(values_of(phi, theta), pair(data)[0])
 
         init = identity if layouts.phi == layouts.theta else _part(layouts, phi_held)
         theta = layouts.theta.flatten(theta_held)
         fused = module_checks.fused_norms(net)
         still = {name: value for name, value in fixed.items() if name not in in_theta}
         norms = module_checks.norm_parameters(net, in_phi)
-        classes = module_checks.classifies(loss)
+        classes = classifies(loss)
         told = _statistics(run, loss, values_of, classes)
         made = cls(init, task_loss, task_loss, layouts, theta, notes, fused, still, norms)
         made = made._replace(
@@ -270,10 +274,10 @@ def _statistics(
     layout = Layout.of(parts)
 
     def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
-        x, _ = module_checks.pair(data)
+        x, _ = pair(data)
         given = {} if used is None else layout.unflatten(used)
         called, watched = (own, norms) if used is None else (other, others)
-        out = module_checks.forward(called, {**values_of(phi, theta), **given}, x)
+        out = forward(called, {**values_of(phi, theta), **given}, x)
         seen = [part for norm in watched.values() for part in norm.take()]
         return out, torch.cat(seen)
 
@@ -281,14 +285,10 @@ def _statistics(
         return call(phi, theta, data, used)[1]
 
     def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return module_checks.scalar(
-            loss(call(phi, theta, data, used)[0], module_checks.pair(data)[1])
-        )
+        return scalar(loss(call(phi, theta, data, used)[0], pair(data)[1]))
 
     def share(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return module_checks.share_right(
-            call(phi, theta, data, used)[0], module_checks.pair(data)[1]
-        )
+        return share_right(call(phi, theta, data, used)[0], pair(data)[1])
 
     return Statistics(layout, of, by_given, by_given, share if classes else None)
 

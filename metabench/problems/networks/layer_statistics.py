@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from metabench.problems.networks import module_checks
+from metabench.problems.networks.functional_module import forward
 from metabench.problems.networks.norm_layers import PlainNorm
 
 CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # after the examples, not last
@@ -39,7 +39,7 @@ def watched(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], Seen]:
 
     def of(values: Mapping[str, Tensor], x: Any) -> Seen:
         seen.clear()
-        module_checks.forward(net, dict(values), x)
+        forward(net, dict(values), x)
         found = dict(seen)
         seen.clear()  # nothing of a call is left behind
         return found

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -94,60 +92,6 @@ def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
                     f"Parameters are of two {word}s: {first[0]} is {getattr(first[1], word)}, "
                     f"{name} is {getattr(value, word)}. Move the module to one with net.to(...)."
                 )
-
-
-def forward(net: nn.Module, values: dict[str, Tensor], x: Any) -> Any:
-    """Call the module on x with these parameters: a tuple is its arguments, a dict its keywords."""
-    if isinstance(x, tuple | list):
-        return functional_call(net, values, tuple(x))
-    if isinstance(x, dict):
-        return functional_call(net, values, (), x)
-    return functional_call(net, values, (x,))
-
-
-def pair(data: Any) -> tuple[Any, Any]:
-    """Take a support or query set apart into x and y."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        kind = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
-        raise Misuse(f"A support or query set must be a pair (x, y); given {kind}.")
-    x, y = data
-    return x, y
-
-
-def scalar(value: Any) -> Tensor:
-    """Refuse a loss that isn't one number."""
-    if not isinstance(value, Tensor):
-        raise Misuse(f"The loss gave a {type(value).__name__}; it must give a scalar tensor.")
-    if value.shape != ():
-        raise Misuse(
-            f"The loss has shape {tuple(value.shape)}; it must be a scalar: end it with .mean()."
-        )
-    return value
-
-
-def classifies(loss: Callable[..., Any]) -> bool:
-    """Whether a loss is torch's cross-entropy, whose predictions are scores of classes."""
-    return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
-
-
-def share_right(scores: Tensor, y: Tensor) -> Tensor:
-    """Give the share `()` of rows whose largest score, along axis 1, is at the label's class."""
-    labels = y.argmax(1) if y.dim() == scores.dim() else y  # probabilities, or indices
-    return (scores.argmax(1) == labels).to(scores.dtype).mean()
-
-
-def check_loss(loss: Callable[..., Any]) -> None:
-    """Refuse a loss that can't be called with a prediction and y."""
-    try:
-        signature = inspect.signature(loss)
-    except (TypeError, ValueError):  # some built-in functions tell nothing
-        return
-    try:
-        signature.bind(None, None)
-    except TypeError as error:
-        raise Misuse(
-            f"The loss must take two arguments, (prediction, y); yours takes {signature}."
-        ) from error
 
 
 def _refuse_dropout(net: nn.Module) -> None:
