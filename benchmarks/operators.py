@@ -21,7 +21,8 @@ from metabench.autodiff import derivatives
 from metabench.linalg.lanczos import Ritz, lanczos
 from metabench.problems import architectures
 from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Problem, cast
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import cast
 
 TOP = 5  # eigenvalues, the largest in size
 STEPS = [10, 12, 15, 17, 20, 25, 30, 35, 40, 45, 50, 60, 80, 100]  # of a Lanczos run

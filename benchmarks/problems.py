@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import metabench as mb
 from metabench.problems import architectures
-from metabench.problems.problem import cast
+from metabench.problems.tasks import cast
 
 INNER_RATE = 0.01
 

@@ -30,7 +30,7 @@ from problems import PROBLEMS, Case
 from scipy.stats import binomtest
 
 from metabench.autodiff.operation_counts import work_of
-from metabench.problems.problem import tree_map
+from metabench.problems.tasks import tree_map
 
 Run = Callable[[], torch.Tensor]
 AGREEMENT = 1e-4  # relative, in float32

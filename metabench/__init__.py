@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ANIL": "metabench.algorithms.anil",
     "Adam": "metabench.algorithms.inner_optimizers.adam",
-    "Address": "metabench.problems.problem",
+    "Address": "metabench.problems.tasks",
     "Agreement": "metabench.probes.agreement",
     "Algorithm": "metabench.algorithms.base",
     "AlphaMAML": "metabench.algorithms.alpha_maml",
@@ -64,7 +64,7 @@ _PUBLIC = {
     "Step": "metabench.algorithms.inner_optimizers.inner_optimizer",
     "Stream": "metabench.problems.samplers",
     "Subject": "metabench.estimation.estimator_on_tasks",
-    "Task": "metabench.problems.problem",
+    "Task": "metabench.problems.tasks",
     "Trainer": "metabench.outer_loop.trainer",
     "Variance": "metabench.probes.variance",
     "Verify": "metabench.probes.verify",

@@ -9,7 +9,8 @@ from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.inner_optimizers.momentum import Momentum
 from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.settings import registry
 
 ALGORITHMS = sorted(registry.members("algorithms"))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Algorithm
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 
 def adapted(

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, tree_map
 
 # What is kept of each inner step: its graph, where it began, that of a few steps, or nothing, for
 # no way back.

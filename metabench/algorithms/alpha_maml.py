@@ -11,7 +11,8 @@ from torch import Tensor
 from metabench.algorithms.adapt import Rates, adapt
 from metabench.algorithms.backpropagation import unrolled
 from metabench.algorithms.base import Algorithm, Aside, MetaGrad
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 from metabench.settings.errors import Misuse
 
 

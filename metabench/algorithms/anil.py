@@ -12,8 +12,9 @@ from metabench.algorithms.adapt import adapt
 from metabench.algorithms.backpropagation import unrolled
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.problems.networks import module_checks
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Data, Layouts, Problem, T, Task
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem, T
+from metabench.problems.tasks import Data, Task
 
 
 @dataclass(frozen=True)

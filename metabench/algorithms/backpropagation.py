@@ -7,7 +7,8 @@ from torch import Tensor
 from metabench.algorithms.adapt import RECOMPUTE, Rates, adapt, pullback
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 
 def unrolled(

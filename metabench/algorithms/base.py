@@ -14,7 +14,9 @@ from metabench.algorithms.inner_optimizers.inner_optimizer import Step
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import Work
-from metabench.problems.problem import Problem, Task, identity
+from metabench.problems.initial_phi import identity
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 from metabench.settings.errors import Misuse
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from metabench.algorithms.base import Estimator, MetaGrad
 from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import Misuse
 
 

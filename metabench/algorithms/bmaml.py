@@ -13,8 +13,9 @@ from metabench.algorithms.adapt import FORGET, Stage, inner_batch, pullback, wal
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
 from metabench.autodiff import derivatives
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Data, Layouts, Loss, Problem, Task, tree_map
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Data, Loss, Task, tree_map
 from metabench.settings.errors import Misuse
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from metabench.algorithms.adapt import adapt, inner_batch
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import Misuse
 
 

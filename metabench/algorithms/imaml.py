@@ -13,7 +13,8 @@ from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
 from metabench.linalg.solvers.solver import Solver
-from metabench.problems.problem import Data, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Data, Task
 from metabench.settings.errors import Misuse
 
 

@@ -11,7 +11,8 @@ from metabench.algorithms.adapt import FORGET, KEEP, RECOMPUTE, SPARSE, adapt
 from metabench.algorithms.backpropagation import unrolled
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff.operation_counts import ROOM, Work
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 from metabench.settings.errors import Misuse
 
 TRAILS = ("auto", KEEP, RECOMPUTE)

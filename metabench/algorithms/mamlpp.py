@@ -11,7 +11,9 @@ from metabench.algorithms import per_step_batch_norm
 from metabench.algorithms.adapt import Path, Rates, inner_batch, pullback, stage, walk
 from metabench.algorithms.base import Algorithm, Aside, Loop, MetaGrad, through_init
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Loss, Problem, Statistics, Task
+from metabench.problems.batch_norm_statistics import Statistics
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Loss, Task
 from metabench.settings.errors import Misuse
 
 STATISTICS = ("batch", "collect", "running")

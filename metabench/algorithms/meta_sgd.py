@@ -10,7 +10,8 @@ from torch import Tensor
 from metabench.algorithms.adapt import Rates, adapt
 from metabench.algorithms.backpropagation import unrolled
 from metabench.algorithms.base import Algorithm, Loop, MetaGrad
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 
 @dataclass(frozen=True)

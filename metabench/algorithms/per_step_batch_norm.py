@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from metabench.problems.batch_norm_statistics import Given, Statistics
 from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Given, Loss, Statistics
+from metabench.problems.tasks import Loss
 
 
 def parts(told: Statistics) -> tuple[str, ...]:

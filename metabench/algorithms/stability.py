@@ -11,7 +11,8 @@ from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.inner_optimizers.inner_optimizer import Step
 from metabench.autodiff import derivatives
 from metabench.linalg.lanczos import extremes
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 TOLERANCE = 1e-3  # relative, of an eigenvalue
 PRODUCTS = 60  # most Hessian products of a search

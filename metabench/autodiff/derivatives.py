@@ -20,7 +20,7 @@ from torch.func import grad, grad_and_value, vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from metabench.problems.networks.func_transforms import transformed
-from metabench.problems.problem import Loss
+from metabench.problems.tasks import Loss
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:

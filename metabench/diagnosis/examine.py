@@ -15,8 +15,8 @@ from metabench.diagnosis.causes import Heard, cause_of
 from metabench.diagnosis.clock import Clock, Late
 from metabench.measurement.measurement import Cell
 from metabench.probes.base import Probe
-from metabench.problems.problem import Address
 from metabench.problems.random_numbers import LARGEST_SEED
+from metabench.problems.tasks import Address
 from metabench.records.rows import Finding, Row, to_table
 from metabench.settings import fields, registry
 from metabench.settings.errors import Misuse

@@ -15,8 +15,9 @@ from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.vectorization import Lift, first_task
 from metabench.problems import random_numbers
-from metabench.problems.problem import Address, Problem, Sampler, Task, cast, tree_map
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
+from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.settings.errors import Misuse
 
 

@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from metabench.autodiff.compilation import ENGINES, ONE, fast
 from metabench.autodiff.operation_counts import ROOM, Work, work_of
-from metabench.problems.problem import Task, tree_map
+from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import Misuse
 
 HOWS = ("auto", "vmap", "loop")

@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from metabench.problems import random_numbers
 from metabench.problems.family import Family, at_least
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Address, Data, Layouts, Problem, Task
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Data, Task
 from metabench.settings.errors import Misuse
 
 

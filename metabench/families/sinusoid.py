@@ -12,7 +12,8 @@ from torch import Tensor
 
 from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 
 AMPLITUDES = 0.1, 5.0
 PHASES = 0.0, math.pi

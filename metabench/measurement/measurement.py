@@ -23,8 +23,9 @@ from metabench.probes.base import Probe, Progress, Share, silent
 from metabench.problems.checkpoints import load_theta, trained_on
 from metabench.problems.custom import Own
 from metabench.problems.family import Family
-from metabench.problems.problem import Address, Problem
+from metabench.problems.problem import Problem
 from metabench.problems.random_numbers import LARGEST_SEED
+from metabench.problems.tasks import Address
 from metabench.records.rows import Finding, Row, differences
 from metabench.settings import fields as spec
 from metabench.settings import registry

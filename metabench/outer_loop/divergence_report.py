@@ -11,7 +11,8 @@ from torch import Tensor
 from metabench.algorithms.base import Estimator
 from metabench.estimation.vectorization import count_tasks
 from metabench.outer_loop.operation_log import Operation, operations
-from metabench.problems.problem import Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, tree_map
 from metabench.records.rows import Row
 
 GREW = 100.0  # an operation whose result is so many times what it was in health has exploded

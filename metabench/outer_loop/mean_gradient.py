@@ -14,7 +14,8 @@ from metabench.autodiff.compilation import MANY, ONE, by_count, fast
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
 from metabench.outer_loop.optimizer_settings import Outer
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task
 
 # theta, tasks -> what an outer step goes by, means over its tasks: the meta-gradient, clipped if
 # it is to be (Q,); loss, |g| before their mean is clipped, and 1 if clipping changed anything (3,);

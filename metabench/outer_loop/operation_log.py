@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from metabench.algorithms.adapt import RECOMPUTE
 from metabench.algorithms.base import Estimator
 from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Data, Loss, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Data, Loss, Task
 
 # What holds no result: memory not yet written, and constants such as the -inf of a mask.
 CONSTANT = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "full",

@@ -15,8 +15,9 @@ from torch import Tensor
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
 from metabench.outer_loop import divergence_report
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task
+from metabench.problems.tasks import Address, Task
 from metabench.records.checksummed_tensors import seal, unseal
 from metabench.records.rows import Row
 from metabench.settings import fields

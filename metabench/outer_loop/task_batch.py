@@ -12,7 +12,7 @@ from torch import Tensor
 # The pytrees that torch.func itself accepts; torch has no public name for these yet.
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
-from metabench.problems.problem import Task
+from metabench.problems.tasks import Task
 
 Rows = Sequence[Tensor]  # all numbers of a batch, those of one dtype in one tensor (n,)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.outer_loop.task_batch import Batch, Drawn
-from metabench.problems.problem import Address
 from metabench.problems.samplers import Indexed, Stream
+from metabench.problems.tasks import Address
 
 HELD_OUT = 2**40  # where held-out tasks begin, beyond those of any training
 AHEAD = 2**20  # bytes of tasks that are drawn together: beside so many, a draw's calls cost little

@@ -24,7 +24,7 @@ from metabench.outer_loop.outer_step import Stride, stride_of
 from metabench.outer_loop.step_recorder import Ring
 from metabench.outer_loop.task_batch import Batch
 from metabench.outer_loop.task_stream import Feed, split
-from metabench.problems.problem import Task
+from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Estimate, Interval
 

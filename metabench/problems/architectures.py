@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.problems import random_numbers
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 
 
 def mlp(sizes: tuple[int, ...], norm: bool = False) -> nn.Module:

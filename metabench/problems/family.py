@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,3 +79,10 @@ class Layout:
                 + ". Save them from a network of the same architecture."
             )
         return torch.cat([parameters[name].reshape(-1) for name in self.names])
+
+
+class Layouts(NamedTuple):
+    """The layout of the adapted parameters phi `(P,)` and of the meta-parameters theta `(Q,)`."""
+
+    phi: Layout
+    theta: Layout

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 AXES = ("theta", "task", "support", "query", "inner", "label", "start")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from metabench.problems.problem import Address, Sampler, Task, tree_map
+from metabench.problems.tasks import Address, Sampler, Task, tree_map
 from metabench.settings.errors import Misuse
 
 

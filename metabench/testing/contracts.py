@@ -25,8 +25,9 @@ from metabench.linalg.solvers.solver import Solve, Solver
 from metabench.probes.base import Probe, Share
 from metabench.problems.custom import Own
 from metabench.problems.family import Family
-from metabench.problems.problem import Address, Problem, Sampler, Task, cast, tree_map
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
+from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.records.rows import LEVELS, Row, to_table
 
 TASKS = 3

@@ -26,9 +26,9 @@ from scipy.optimize import root
 from torch import Tensor
 
 from metabench import FOMAML, HFMAML, MAML, SGD, Estimator, Lift, Outer, Problem, Subject, Trainer
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Data, Layouts
+from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.samplers import Indexed
+from metabench.problems.tasks import Data
 
 HERE = Path(__file__).parent
 POOL, DIM, STEPS = 64, 5, 1000

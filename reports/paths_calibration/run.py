@@ -24,7 +24,7 @@ from metabench import Quadratic
 from metabench.probes.agreement import compare
 from metabench.probes.explosion import growth, stable
 from metabench.probes.explosion.growth import Walk
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
 from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval

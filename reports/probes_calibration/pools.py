@@ -34,7 +34,7 @@ from metabench.probes.agreement.method_runs import Look
 from metabench.probes.explosion import mitigations
 from metabench.probes.explosion.growth import Array
 from metabench.probes.spectrum import measure_expected_hessians as outer
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import tail_index
 from metabench.stats.proportions import share_interval

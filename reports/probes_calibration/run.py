@@ -32,7 +32,7 @@ from metabench.diagnosis.trial import Trial
 from metabench.families.quadratic import Quadratic
 from metabench.probes.base import Probe
 from metabench.probes.cost.error import errors
-from metabench.problems.problem import Data
+from metabench.problems.tasks import Data
 from metabench.records.rows import Row, row
 from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval

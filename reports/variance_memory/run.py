@@ -18,7 +18,8 @@ from torch import Tensor
 
 from metabench import MAML, SGD, Address, Layout, Lift, Problem, Subject, Task, Variance
 from metabench.problems.family import Family
-from metabench.problems.problem import Data, Layouts
+from metabench.problems.parameter_layout import Layouts
+from metabench.problems.tasks import Data
 from metabench.settings.memory_budget import parse
 
 

@@ -12,8 +12,9 @@ from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.vectorization import Lift
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Layouts, Problem, Task, cast
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, cast
 
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())

@@ -18,7 +18,7 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.outer_loop.trainer import Trainer
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.checksummed_tensors import unseal
 from metabench.settings.errors import Misuse
 

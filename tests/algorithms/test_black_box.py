@@ -19,7 +19,8 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.variance import Variance
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import Misuse
 

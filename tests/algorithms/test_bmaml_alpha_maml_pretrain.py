@@ -18,7 +18,7 @@ from metabench.algorithms.pretrain import Pretrain
 from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
-from metabench.problems.problem import Address, tree_map
+from metabench.problems.tasks import Address, tree_map
 from metabench.settings.errors import Misuse
 
 

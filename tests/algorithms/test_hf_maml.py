@@ -15,7 +15,7 @@ from metabench.algorithms.hf_maml import HFMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
-from metabench.problems.problem import Address, tree_map
+from metabench.problems.tasks import Address, tree_map
 from metabench.settings.errors import Misuse
 
 

@@ -23,8 +23,9 @@ from metabench.linalg.solvers.minres import MINRES
 from metabench.linalg.solvers.neumann import Neumann
 from metabench.linalg.solvers.nystrom import Nystrom
 from metabench.probes.variance import Variance
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Address, Layouts, Problem, Task, tree_map
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import Misuse
 

@@ -17,8 +17,8 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.outer_loop.trainer import Trainer
-from metabench.problems.problem import tree_map
 from metabench.problems.samplers import Indexed
+from metabench.problems.tasks import tree_map
 from metabench.settings.errors import Misuse
 
 K, RATE = 3, 0.1

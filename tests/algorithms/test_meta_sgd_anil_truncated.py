@@ -16,7 +16,8 @@ from metabench.algorithms.meta_sgd import MetaSGD
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problems.problem import Address, Problem, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, tree_map
 from metabench.settings.errors import Misuse
 
 

@@ -12,7 +12,7 @@ from metabench.algorithms.inner_optimizers.momentum import Momentum
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.reptile import Reptile
 from metabench.families.ridge import Ridge
-from metabench.problems.problem import Address, tree_map
+from metabench.problems.tasks import Address, tree_map
 from metabench.settings.errors import Misuse
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from metabench.cli.main import ENVIRONMENT, main
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records import record_files
 from metabench.records.rows import Row
 

@@ -16,7 +16,7 @@ from metabench.diagnosis.trial import Trial
 from metabench.diagnosis.trial.diagnose import HELPS, HURTS, OPEN, verdict
 from metabench.diagnosis.trial.measure import APART
 from metabench.outer_loop.task_stream import HELD_OUT
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, from_table, to_table
 
 FAMILY = mb.Quadratic(dim=4, noise=0.2, spread=0.3, offset=1.0)

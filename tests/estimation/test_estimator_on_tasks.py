@@ -11,7 +11,7 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 FAMILY = Quadratic(dim=4, shots=6, queries=3)

@@ -14,7 +14,7 @@ from torch import nn
 from metabench.families.digits import SPLITS, Digits
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems import architectures
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from metabench.families.blobs import Blobs
 from metabench.families.logcosh import LogCosh
 from metabench.problems import architectures
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 

@@ -13,7 +13,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 

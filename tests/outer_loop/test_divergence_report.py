@@ -18,7 +18,8 @@ from metabench.cli.main import main
 from metabench.outer_loop.divergence_report import examine
 from metabench.outer_loop.operation_log import operations
 from metabench.outer_loop.step_recorder import Exploded, Recorder, load
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
 TASKS = 4

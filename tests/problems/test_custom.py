@@ -21,8 +21,9 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
 from metabench.linalg.solvers.dense import Dense
 from metabench.problems.custom import Own
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
+from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
 HALF_MAML = MAML(steps=3, step=SGD(rate=0.1))

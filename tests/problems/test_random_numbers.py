@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from metabench.problems import random_numbers
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 
 # Known answers of the authors' own test suite (Random123, kat_vectors, philox4x32 10).

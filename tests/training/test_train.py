@@ -31,8 +31,8 @@ from metabench.outer_loop.optimizer_settings import OPTIMIZERS, Outer
 from metabench.outer_loop.task_batch import Drawn
 from metabench.outer_loop.task_stream import HELD_OUT, Feed, split
 from metabench.outer_loop.trainer import Trainer
-from metabench.problems.problem import Address, Task
 from metabench.problems.samplers import Stream
+from metabench.problems.tasks import Address, Task
 from metabench.records import atomic_files
 from metabench.records.checksummed_tensors import seal, unseal
 from metabench.report import terminal

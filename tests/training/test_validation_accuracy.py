@@ -14,7 +14,8 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.blobs import Blobs
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.outer_loop.trainer import Trainer
-from metabench.problems.problem import Address, Problem
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 from metabench.training.measure import pause
 

@@ -18,7 +18,7 @@ from metabench.estimation.vectorization import first_task
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Progress
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import LEVEL, Interval, quantile
 

@@ -22,7 +22,7 @@ from metabench.probes.agreement.methods import UNROLLED, Methods
 from metabench.probes.agreement.timing import prices
 from metabench.probes.base import Progress
 from metabench.probes.explosion.growth import Array
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 from metabench.settings import registry
 

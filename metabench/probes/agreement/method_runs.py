@@ -12,7 +12,7 @@ from metabench.autodiff.operation_counts import Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift, first_task
 from metabench.probes.agreement.methods import pulls_in_problem
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 
 if TYPE_CHECKING:
     import torch

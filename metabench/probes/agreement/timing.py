@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.autodiff.stopwatch import seconds_of
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from metabench.probes.constants.moments import Numbers
 from metabench.probes.constants.multi_set_estimates import draw, look, single
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import squared_norm_interval
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.constants import Constants
     from metabench.probes.constants.setting import Setting
-    from metabench.problems.problem import Task
+    from metabench.problems.tasks import Task
 
 OUTER = 12.0  # the outer rate is 1 / (12 L(w)) [1]
 TASKS = 64  # of an outer step

@@ -17,7 +17,7 @@ from metabench.probes.constants.measure_hessians import curved, meta_curvature
 from metabench.probes.constants.moments import FEWEST, Numbers
 from metabench.probes.constants.multi_set_estimates import draw, leaf_of, look
 from metabench.probes.constants.setting import Setting, assumptions, setting_of
-from metabench.problems.problem import Address, Task, tree_map
+from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
 

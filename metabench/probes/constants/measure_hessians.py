@@ -21,7 +21,8 @@ from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Ends, ends
 from metabench.probes.constants.multi_set_estimates import pooled
 from metabench.probes.spectrum.measure import signs_of
-from metabench.problems.problem import Address, Data, Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Data, Task, tree_map
 from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:

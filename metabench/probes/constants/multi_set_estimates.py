@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from metabench.autodiff import derivatives
-from metabench.problems.problem import Address, Data, Loss, Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Data, Loss, Task, tree_map
 
 if TYPE_CHECKING:
     from torch import Tensor

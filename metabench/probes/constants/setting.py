@@ -14,8 +14,9 @@ from metabench.linalg.spectra import Effort
 from metabench.probes.constants.multi_set_estimates import pooled
 from metabench.probes.spectrum.measure_expected_hessians import plain_of
 from metabench.probes.variance.components import redraws
-from metabench.problems.problem import Problem, Task
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import withheld
+from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import first_task
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
 from metabench.settings import registry
 from metabench.settings.errors import Misuse

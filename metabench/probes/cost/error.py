@@ -10,7 +10,7 @@ import numpy as np
 
 from metabench.probes.cost.comparison_algorithms import EXACT, UNROLL
 from metabench.probes.explosion.growth import Array
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
 from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval

@@ -16,7 +16,7 @@ from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
 from metabench.probes.cost.comparison_algorithms import Make, rivals
 from metabench.probes.cost.error import errors
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 from metabench.settings.errors import Misuse
 from metabench.stats.intervals import Interval

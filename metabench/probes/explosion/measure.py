@@ -18,7 +18,8 @@ from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
 from metabench.probes.explosion.rates import rates
-from metabench.problems.problem import Address, Problem, Task, cast
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task, cast
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

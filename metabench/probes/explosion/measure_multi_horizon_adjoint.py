@@ -17,7 +17,8 @@ from metabench.algorithms.adapt import Path, adapt, inner_batch, move
 from metabench.algorithms.base import Loop, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Task, tree_map
 
 
 class Sweep(NamedTuple):

@@ -15,7 +15,7 @@ from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.explosion.growth import Array, quantile
 from metabench.probes.explosion.paths import eagerly, numpy
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators, tail_index
 from metabench.stats.intervals import RESOLVED

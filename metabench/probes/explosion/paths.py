@@ -12,7 +12,7 @@ from metabench.estimation.vectorization import Lift
 from metabench.probes.explosion import measure_multi_horizon_adjoint
 from metabench.probes.explosion.growth import Array
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
-from metabench.problems.problem import Address, Task
+from metabench.problems.tasks import Address, Task
 
 if TYPE_CHECKING:
     from torch import Tensor

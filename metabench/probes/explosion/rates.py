@@ -16,7 +16,7 @@ from metabench.algorithms.stability import Descent
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.growth import Array
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
-from metabench.problems.problem import Address, Task, tree_map
+from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from metabench.probes.spectrum import measure_implicit_system as implicit
 from metabench.probes.spectrum.summary import summary
 from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, joined
 from metabench.problems import random_numbers
-from metabench.problems.problem import Address, Problem, Task
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Vector
 

@@ -20,7 +20,8 @@ from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Effort, ends
 from metabench.linalg.trace import xtrace
 from metabench.probes.spectrum.summary import LEVELS
-from metabench.problems.problem import Address, Problem, Task, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import skewed_mean_interval

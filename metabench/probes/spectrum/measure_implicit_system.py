@@ -12,7 +12,7 @@ from metabench.algorithms.imaml import IMAML
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
 from metabench.probes.spectrum.task_spectra import Found
-from metabench.problems.problem import Address, Task
+from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row, row
 from metabench.stats.quantile_intervals import quantile_interval
 

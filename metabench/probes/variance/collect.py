@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.algorithms.base import Algorithm
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from metabench.algorithms.base import Algorithm, Estimator
 from metabench.algorithms.maml import MAML
 from metabench.estimation.vectorization import first_task
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import registry
 from metabench.settings.errors import Misuse

@@ -9,8 +9,8 @@ import numpy as np
 
 from metabench.algorithms.base import Algorithm
 from metabench.probes.variance.collect import by_layer, gather
-from metabench.problems.problem import Address, tree_map
 from metabench.problems.samplers import as_task
+from metabench.problems.tasks import Address, tree_map
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Estimate
 from metabench.stats.variance_components import Design, Squares, components

@@ -22,7 +22,7 @@ from metabench.probes.variance import (
     measure_tails,
 )
 from metabench.probes.variance.collect import Array, by_layer, gather, keep, within
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import memory_budget
 from metabench.stats.intervals import Interval

@@ -10,7 +10,7 @@ import numpy as np
 
 from metabench.probes.variance.budget import Budget
 from metabench.probes.variance.collect import by_layer, gather
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import two_stage_sampling
 from metabench.stats.intervals import Estimate, Interval, quantile

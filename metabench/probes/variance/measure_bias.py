@@ -16,7 +16,7 @@ from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
 from metabench.probes.variance.collect import Array, Sample, by_layer, gather
 from metabench.probes.variance.comparison_algorithms import Rival, named, weigh
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
 from metabench.stats.intervals import Interval

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metabench.problems.problem import Address, tree_map
 from metabench.problems.samplers import Stream, as_task
+from metabench.problems.tasks import Address, tree_map
 from metabench.records.rows import Row, row
 from metabench.stats import tail_index
 from metabench.stats.moments import Moments

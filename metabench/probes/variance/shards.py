@@ -12,7 +12,7 @@ import numpy as np
 
 from metabench.probes.base import Share
 from metabench.probes.variance.collect import Array, within
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings import memory_budget
 
 if TYPE_CHECKING:

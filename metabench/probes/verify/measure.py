@@ -18,7 +18,7 @@ from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
 from metabench.probes.verify.measure_thorough import thorough
-from metabench.problems.problem import Address, Task, cast, tree_map
+from metabench.problems.tasks import Address, Task, cast, tree_map
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

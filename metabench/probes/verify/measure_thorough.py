@@ -13,7 +13,7 @@ from metabench.autodiff import derivatives
 from metabench.autodiff.finite_differences import settled_slopes
 from metabench.estimation.vectorization import Lift
 from metabench.probes.verify.limits import LIMITS
-from metabench.problems.problem import Task
+from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:

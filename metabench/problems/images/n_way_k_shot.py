@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.problems import random_numbers
-from metabench.problems.problem import Address, Task
+from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
 

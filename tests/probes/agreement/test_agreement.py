@@ -131,7 +131,7 @@ def test_a_pull_that_is_too_weak_is_a_saddle_in_words():
     def loss(phi, theta, data):
         return (bend * phi**2).sum() / 2 + (phi**4).sum() / 4 - phi @ data[1].mean(0)
 
-    from metabench.problems.problem import Layouts
+    from metabench.problems.parameter_layout import Layouts
 
     family = mb.Quadratic(dim=2)
     problem = mb.Problem(lambda t: t, loss, loss, Layouts(layout, layout))

@@ -11,7 +11,7 @@ import torch
 
 import metabench as mb
 from metabench.probes.explosion import Explosion, growth, mitigations, stable
-from metabench.problems.problem import Layouts
+from metabench.problems.parameter_layout import Layouts
 from metabench.records.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.0, shots=3, queries=3)

@@ -20,7 +20,7 @@ from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.probes.explosion import measure_multi_horizon_adjoint
-from metabench.problems.problem import Address, tree_map
+from metabench.problems.tasks import Address, tree_map
 
 AT = (0, 1, 2, 5, 7)
 

@@ -24,7 +24,8 @@ from metabench.linalg.expected_spectrum import expected
 from metabench.linalg.solvers.cg import CG
 from metabench.linalg.spectra import Effort
 from metabench.probes.spectrum import Spectrum
-from metabench.problems.problem import Address, Problem, tree_map
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address, tree_map
 from metabench.records.rows import from_table, to_table
 
 EFFORT = Effort(1e-10, 60, 0, 0)

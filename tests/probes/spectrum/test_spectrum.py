@@ -21,9 +21,10 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.spectrum import Spectrum
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Address, Layouts, Problem, tree_map
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed
+from metabench.problems.tasks import Address, tree_map
 from metabench.records.rows import from_table, to_table
 
 

@@ -12,7 +12,7 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.base import Share
 from metabench.probes.variance import Variance, collect
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings import memory_budget
 from metabench.settings.errors import Misuse
 from metabench.stats.moments import Moments

@@ -19,7 +19,7 @@ from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance import OPTIMIZERS, Variance
 from metabench.probes.variance.collect import InMemory
 from metabench.probes.variance.measure_outer_optimizer import Clipped
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import Misuse
 

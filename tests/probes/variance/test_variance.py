@@ -16,7 +16,7 @@ from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.variance import Variance
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import Misuse
 

@@ -15,8 +15,8 @@ from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.verify import Verify
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Layouts, Problem
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed
 from metabench.records.rows import from_table, to_table
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 import metabench as mb
 from metabench.measurement import measure_with_checks
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Layouts, Problem
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.problem import Problem
 from metabench.records.rows import from_table, to_table
 
 UNROLL, IMPLICIT, SOLVE = (

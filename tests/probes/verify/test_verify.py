@@ -33,7 +33,8 @@ from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.probes.verify.failures import explained
 from metabench.problems.networks.norm_layers import safe_norms
-from metabench.problems.problem import Address, Problem
+from metabench.problems.problem import Problem
+from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
 from metabench.settings import registry
 from metabench.settings.errors import Misuse

@@ -17,7 +17,7 @@ from metabench.families import omniglot
 from metabench.families.folder import Folder
 from metabench.families.omniglot import Omniglot
 from metabench.problems.images import archives
-from metabench.problems.problem import Address
+from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
 from metabench.testing.contracts import check_family
 

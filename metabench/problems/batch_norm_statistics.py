@@ -1,0 +1,78 @@
+"""What a network's batch norms normalise by: read from a batch, or given instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabench.problems.networks.functional_module import FunctionalModule, forward
+from metabench.problems.networks.loss_checks import pair, scalar, share_right
+from metabench.problems.networks.norm_layers import telling
+from metabench.problems.parameter_layout import Layout
+from metabench.problems.tasks import Data
+
+Given = Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # with statistics to use (S,)
+
+
+class Statistics(NamedTuple):
+    """Mean and variance of what each batch norm of a network normalises, flat `(S,)`."""
+
+    layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
+    of: Callable[[Tensor, Tensor, Data, Tensor | None], Tensor]  # (phi, theta, data, used) -> (S,)
+    loss: Given  # (phi, theta, data, used) -> ()
+    outer_loss: Given  # the same, of the query set
+    accuracy: Given | None = None  # where the problem has one
+
+    @property
+    def start(self) -> dict[str, Tensor]:
+        """Where running ones begin, as torch's do: means at 0, variances at 1."""
+        pairs = zip(self.layout.names, self.layout.shapes, strict=True)
+        return {name: torch.full(shape, float("variance" in name[-8:])) for name, shape in pairs}
+
+    def of_longer(self, Q: int) -> Statistics:
+        """Read them with a theta that goes on beyond Q."""
+
+        def cut(function: Given) -> Given:
+            return lambda phi, theta, data, used: function(phi, theta[:Q], data, used)
+
+        return self._replace(
+            of=lambda phi, theta, data, used: self.of(phi, theta[:Q], data, used),
+            loss=cut(self.loss),
+            outer_loss=cut(self.outer_loss),
+            accuracy=self.accuracy and cut(self.accuracy),
+        )
+
+
+def statistics_of(
+    module: FunctionalModule, loss: Callable[[Any, Any], Tensor], classes: bool
+) -> Statistics | None:
+    """Read the statistics of a module's batch norms; None where it has none on its batch's own."""
+    own, norms = telling(module.net, given=False)
+    if not norms:
+        return None
+    other, others = telling(module.net, given=True)
+    parts = {f"{name}.{kind}": getattr(norm, kind)
+             for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
+    layout = Layout.of(parts)
+
+    def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
+        x, _ = pair(data)
+        given = {} if used is None else layout.unflatten(used)
+        called, watched = (own, norms) if used is None else (other, others)
+        out = forward(called, {**module.values(phi, theta), **given}, x)
+        seen = [part for norm in watched.values() for part in norm.take()]
+        return out, torch.cat(seen)
+
+    def of(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
+        return call(phi, theta, data, used)[1]
+
+    def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+        return scalar(loss(call(phi, theta, data, used)[0], pair(data)[1]))
+
+    def share(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+        return share_right(call(phi, theta, data, used)[0], pair(data)[1])
+
+    return Statistics(layout, of, by_given, by_given, share if classes else None)

@@ -1,0 +1,107 @@
+"""What does a problem take from a user's module? Loss, start, layouts, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from metabench.problems.batch_norm_statistics import Statistics, statistics_of
+from metabench.problems.initial_phi import identity, partly_learned
+from metabench.problems.networks import module_checks
+from metabench.problems.networks.fast_convolutions import quick
+from metabench.problems.networks.functional_module import FunctionalModule
+from metabench.problems.networks.layer_statistics import Seen, watched
+from metabench.problems.networks.loss_checks import (
+    check_loss,
+    classifies,
+    pair,
+    scalar,
+    share_right,
+)
+from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.tasks import Data, Loss
+
+Features = Callable[[Tensor, Tensor, Data], Seen]  # (phi, theta, data) -> statistics by layer
+
+
+class ModuleFunctions(NamedTuple):
+    """A module and a loss as functions of phi and theta; fields are named as a problem's."""
+
+    net: nn.Module  # the copy that is called
+    init: Callable[[Tensor], Tensor]
+    loss: Loss
+    layouts: Layouts
+    theta: Tensor
+    notes: tuple[str, ...]
+    fused: tuple[str, ...]
+    fixed: Mapping[str, Tensor]
+    norms: tuple[str, ...]
+    accuracy: Loss | None
+    statistics: Statistics | None
+    features: Features
+
+
+def module_functions(
+    net: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    adapt: Iterable[str] | None,
+    learn: Iterable[str] | None,
+) -> ModuleFunctions:
+    """Take a module apart as `Problem.from_module` says.
+
+    Raises:
+        Misuse: if the loss takes other arguments, dropout is active, or a pattern is unknown.
+    """
+    check_loss(loss)
+    net, notes = module_checks.snapshot(net)
+    held = {name: value.detach() for name, value in net.named_parameters()}
+    phi, theta = _chosen(net, held, adapt, learn)
+    layouts = Layouts(Layout.of(phi), Layout.of(theta))
+    fixed = {name: value for name, value in held.items() if name not in phi}
+    fixed.update(net.named_buffers())
+    module = FunctionalModule(quick(net), layouts, fixed, direct=not set(theta) <= set(phi))
+    watching, classes = watched(net), classifies(loss)
+
+    def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        x, y = pair(data)
+        return scalar(loss(module(phi, theta, x), y))
+
+    def share(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        x, y = pair(data)
+        return share_right(module(phi, theta, x), y)
+
+    def features(phi: Tensor, theta: Tensor, data: Data) -> Seen:
+        return watching(module.values(phi, theta), pair(data)[0])
+
+    return ModuleFunctions(
+        net,
+        init=identity if layouts.phi == layouts.theta else partly_learned(layouts, phi),
+        loss=task_loss,
+        layouts=layouts,
+        theta=layouts.theta.flatten(theta),
+        notes=notes,
+        fused=module_checks.fused_norms(net),
+        fixed={name: value for name, value in fixed.items() if name not in theta},
+        norms=module_checks.norm_parameters(net, phi),
+        accuracy=share if classes else None,
+        statistics=statistics_of(module, loss, classes),
+        features=features,
+    )
+
+
+def _chosen(
+    net: nn.Module,
+    held: Mapping[str, Tensor],
+    adapt: Iterable[str] | None,
+    learn: Iterable[str] | None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Give the parameters in phi and those in theta, which must fit in a vector together."""
+    trained = [name for name, value in net.named_parameters() if value.requires_grad]
+    in_phi = trained if adapt is None else module_checks.choose(held, adapt, "adapt")
+    in_theta = in_phi if learn is None else module_checks.choose(held, learn, "learn")
+    phi, theta = ({name: held[name] for name in part} for part in (in_phi, in_theta))
+    for part in (phi, theta, {**phi, **theta}):
+        module_checks.check_one_kind(part)
+    return phi, theta
