@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
 from metabench.probes.base import Progress
-from metabench.settings.errors import Misuse
-
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Late(Exception):
@@ -45,18 +41,3 @@ class Clock:
                 raise Late
 
         return tick
-
-
-def parse(text: str) -> float:
-    """Read a duration.
-
-    >>> parse("3m"), parse("90s")
-    (180.0, 90.0)
-
-    Raises:
-        Misuse: if it is none, or not positive.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text)
-    if not found or not float(found[1]) > 0:
-        raise Misuse(f"--budget takes a duration, such as 90s, 3m or 1h; given {text!r}.")
-    return float(found[1]) * UNITS[found[2]]

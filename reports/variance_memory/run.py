@@ -20,7 +20,7 @@ from metabench import MAML, SGD, Address, Layout, Lift, Problem, Subject, Task, 
 from metabench.problems.family import Family
 from metabench.problems.parameter_layout import Layouts
 from metabench.problems.tasks import Data
-from metabench.settings.memory_budget import parse
+from metabench.settings import amounts
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def main(memory: str, dim: int) -> None:
     (found,) = (row.value for row in rows if row.quantity == "task_variance")
     # g = (1 - rate)^2 (theta - z u), and z is +-1 in equal numbers
     print(f"tr Cov(g) = {found:.6g}, closed form {0.9**4 * 256 / 255:.6g}")
-    print(f"held at most {held / 2**30:.2f} GiB of {parse(memory) / 2**30:.2f} GiB")
-    sys.exit(held > parse(memory))
+    print(f"held at most {held / 2**30:.2f} GiB of {amounts.memory(memory) / 2**30:.2f} GiB")
+    sys.exit(held > amounts.memory(memory))
 
 
 if __name__ == "__main__":

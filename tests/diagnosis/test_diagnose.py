@@ -8,7 +8,7 @@ import pytest
 import metabench as mb
 from metabench.diagnosis.causes import CAUSES, Heard, faults, remarks
 from metabench.diagnosis.checkup import checkup
-from metabench.diagnosis.clock import Clock, Late, parse
+from metabench.diagnosis.clock import Clock, Late
 from metabench.records.rows import LEVELS, Finding
 from metabench.settings import registry
 from metabench.stats.proportions import share_interval
@@ -114,9 +114,3 @@ def test_a_measurement_whose_time_is_up_is_stopped():
     with pytest.raises(Late):
         tick(1, 2)
     tick(2, 2)
-
-
-@pytest.mark.parametrize("text", ["3", "m", "-1m", "0s", "3 days"])
-def test_a_budget_is_a_duration(text):
-    with pytest.raises(mb.Misuse, match=r"such as 90s, 3m or 1h"):
-        parse(text)

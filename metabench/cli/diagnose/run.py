@@ -12,13 +12,13 @@ from metabench.cli.probe import run as command
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES
 from metabench.diagnosis.checkup import Checkup, checkup
-from metabench.diagnosis.clock import Clock, parse
+from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.trial import Trial
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.records import record_files
 from metabench.records.provenance import provenance
 from metabench.report.terminal import COLOURS, print_findings, print_table, progress
-from metabench.settings import fields, registry
+from metabench.settings import amounts, fields, registry
 from metabench.settings.errors import Misuse
 
 
@@ -36,7 +36,7 @@ def run(
     **choices: Any,
 ) -> None:
     """Diagnose, print what matters, and save the page, the table and the records."""
-    seconds = parse(budget)
+    seconds = amounts.seconds(budget)
     roots = ("outer", "trial", *registry.members("probes"))
     mine = [given for given in assignments if given.partition(".")[0].strip() in roots]
     own = fields.parse(mine, roots)

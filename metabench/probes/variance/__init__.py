@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.probes.base import Drawing, Probe, Progress, Share, silent
-from metabench.probes.variance import budget
 from metabench.records.rows import Finding, Row, by_quantity
-from metabench.settings import memory_budget, registry
+from metabench.settings import amounts, registry
 from metabench.settings.errors import Misuse, check_limits, unknown
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class Variance(Probe):
             raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
         if self.ladder and self.ladder < 4:
             raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
-        memory_budget.parse(self.memory)
+        amounts.memory(self.memory)
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if self.optimizer and self.optimizer not in OPTIMIZERS:
             raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
@@ -114,7 +113,7 @@ class Variance(Probe):
             if name not in registry.members("algorithms") and ":" not in name:
                 raise unknown("algorithm", name, registry.members("algorithms"))
         if self.budget:
-            budget.parse(self.budget)
+            amounts.budget(self.budget)
             if not self.redrawn:
                 raise Misuse("Advice on a budget takes redraws; leave probe.redrawn above 0.")
         largest = max(self.sizes, default=2)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from metabench.autodiff.stopwatch import seconds_of
 from metabench.probes.base import Progress
 from metabench.probes.variance import (
-    budget,
     comparison_algorithms,
     components,
     measure_advice,
@@ -24,7 +23,7 @@ from metabench.probes.variance import (
 from metabench.probes.variance.collect import Array, by_layer, gather, keep, within
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
-from metabench.settings import memory_budget
+from metabench.settings import amounts
 from metabench.stats.intervals import Interval
 from metabench.stats.log_regression import log_slope
 from metabench.stats.moments import Moments, mean_norm_interval, tasks_to_detect, variance_interval
@@ -57,7 +56,7 @@ def measure(
 
     What `shards` hold, all batches at each B in order, isn't computed again.
     """
-    held = memory_budget.parse(probe.memory)
+    held = amounts.memory(probe.memory)
     small = within(subject, held)
     others = comparison_algorithms.made(probe.against, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
@@ -145,7 +144,7 @@ def _again(
     rows, found = components.measure(subject, seed, probe.again, held, advance)
     if probe.budget:
         rows += measure_advice.measure(
-            subject, seed, budget.parse(probe.budget), found, start, probe.tasks, held, advance,
+            subject, seed, amounts.budget(probe.budget), found, start, probe.tasks, held, advance,
             lambda which, address, size: _clock(which, address, seed, size),
         )  # fmt: skip
     sizes = tuple(sorted({*probe.plan, probe.batch}))

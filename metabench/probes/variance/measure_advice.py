@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.probes.variance.budget import Budget
 from metabench.probes.variance.collect import by_layer, gather
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
+from metabench.settings.amounts import Budget
 from metabench.stats import two_stage_sampling
 from metabench.stats.intervals import Estimate, Interval, quantile
 from metabench.stats.moments import Moments, variance_interval

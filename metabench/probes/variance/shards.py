@@ -13,7 +13,7 @@ import numpy as np
 from metabench.probes.base import Share
 from metabench.probes.variance.collect import Array, within
 from metabench.problems.tasks import Address
-from metabench.settings import memory_budget
+from metabench.settings import amounts
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
@@ -25,7 +25,7 @@ def shard(probe: Variance, subject: Subject, seed: int, share: Share) -> dict[st
 
     Shares begin where a chunk does, so that the same tasks are computed together as without them.
     """
-    small = within(subject, memory_budget.parse(probe.memory))
+    small = within(subject, amounts.memory(probe.memory))
     nothing = subject.theta[None][:0].cpu().numpy()
     arrays: dict[str, Array] = {}
     start = 0

@@ -13,7 +13,6 @@ from metabench.families.sinusoid import Sinusoid
 from metabench.probes.base import Share
 from metabench.probes.variance import Variance, collect
 from metabench.problems.tasks import Address
-from metabench.settings import memory_budget
 from metabench.settings.errors import Misuse
 from metabench.stats.moments import Moments
 
@@ -76,21 +75,10 @@ def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
         assert second[key] == pytest.approx(value, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("4GiB", 2**32), ("1.5 KiB", 1536), ("100", 100), ("2MiB", 2**21)]
-)
-def test_amounts_of_memory_are_read(text, expected):
-    assert memory_budget.parse(text) == expected
-
-
 @pytest.mark.parametrize("text", ["4GB", "", "0", "-1GiB", "much"])
 def test_amounts_that_are_none_are_refused(text):
     with pytest.raises(Misuse, match="4GiB"):
         Variance(memory=text)
-
-
-def test_half_of_what_is_free_is_something():
-    assert 0 < memory_budget.parse("half") <= memory_budget.free()
 
 
 @pytest.mark.parametrize("memory", ["1GiB", "40KiB"])
