@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from metabench.probes.base import Probe
 from metabench.settings import fields, registry
 from metabench.settings.errors import Misuse
+from metabench.settings.nested_keys import nest
 
 STALE = "Its numbers are as they were recorded; measure again for those of today."
 
@@ -30,8 +31,9 @@ def reader(settings: Mapping[str, Any]) -> Reader:
 
 @functools.lru_cache(maxsize=256)
 def _made(text: str) -> Reader:
-    given = _nested(json.loads(text))
-    name = str(given.pop("name", ""))
+    flat = json.loads(text)  # a member's name stands under its own key, as `rows.flatten` puts it
+    name = str(flat.pop("probe", ""))
+    given = nest({tuple(key.split(".")[1:]): value for key, value in flat.items()})
     if not name:
         return Reader(None, "The table doesn't say which probe made it: numbers only.")
     try:
@@ -46,25 +48,6 @@ def _made(text: str) -> Reader:
         return Reader(probe, "" if version == cls.version else f"{note} {STALE}")
     except (Misuse, ImportError, TypeError, ValueError) as error:
         return Reader(None, f"Numbers only, without findings or figures, of {name}: {error}")
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `rows.flatten`: a member's name stands under its own key."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        place = nested
-        _, *path = key.split(".")
-        for part in path:
-            place = place.setdefault(part, {})
-        place["name"] = value
-    return {key: _leaf(value) for key, value in nested.items()}
-
-
-def _leaf(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    inner = {key: _leaf(part) for key, part in value.items()}
-    return inner["name"] if set(inner) == {"name"} else inner
 
 
 def _typed(value: Any, kind: Any) -> Any:

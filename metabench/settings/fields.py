@@ -13,6 +13,7 @@ from typing import Any
 
 from metabench.settings import registry
 from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.nested_keys import put
 
 # A field of this class holds a member of that kind, chosen by name.
 NESTED = {"Step": "steps", "Solver": "solvers"}
@@ -33,14 +34,7 @@ def parse(assignments: Sequence[str], roots: Sequence[str]) -> dict[str, dict[st
             raise Misuse(f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}.")
         if root not in settings:
             raise unknown("part", root, roots, f" to set in {assignment!r}")
-        place = settings[root]
-        for key in keys[:-1]:
-            place = _nested(place, key)
-        if isinstance(place.get(keys[-1]), dict):
-            place = _nested(place, keys[-1])
-            place["name"] = value.strip()
-        else:
-            place[keys[-1]] = value.strip()
+        put(settings[root], keys, value.strip())
     return settings
 
 
@@ -113,13 +107,6 @@ def digest(spec: Mapping[str, Any]) -> str:
     """
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _nested(place: dict[str, Any], key: str) -> dict[str, Any]:
-    inside = place.get(key)
-    if not isinstance(inside, dict):
-        inside = place[key] = {} if inside is None else {"name": inside}
-    return inside
 
 
 def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str) -> Any:

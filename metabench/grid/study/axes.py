@@ -13,6 +13,7 @@ from typing import Any
 from metabench.grid.study.toml_lines import Place
 from metabench.settings import fields, registry
 from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.nested_keys import nest
 
 Axes = dict[Place, list[Any]]
 RANGES = ("log", "linear", "range")
@@ -117,7 +118,7 @@ def points(axes: Axes, zipped: Sequence[Sequence[Place]]) -> Iterator[dict[str, 
         _expect_same_length(axes, group)
     for choice in itertools.product(*(range(len(axes[group[0]])) for group in groups)):
         chosen = zip(groups, choice, strict=True)
-        yield _nested({path: axes[path][i] for group, i in chosen for path in group})
+        yield nest({path: axes[path][i] for group, i in chosen for path in group})
 
 
 def _variants(kind: str, each: Any) -> list[Any]:
@@ -126,16 +127,6 @@ def _variants(kind: str, each: Any) -> list[Any]:
         return [each]
     inner = axes(member(kind, each), each, (), kind)
     return list(points(inner, ()))
-
-
-def _nested(flat: Mapping[Place, Any]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for path, value in flat.items():
-        place = settings
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = value
-    return settings
 
 
 def _expect_same_length(axes: Axes, group: Sequence[Place]) -> None:
