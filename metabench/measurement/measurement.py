@@ -21,7 +21,7 @@ from metabench.estimation.vectorization import Lift
 from metabench.measurement import measure_with_checks
 from metabench.probes.base import Probe, Progress, Share, silent
 from metabench.problems.checkpoints import load_theta, trained_on
-from metabench.problems.custom import Own
+from metabench.problems.custom import Own, sampler_of
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.random_numbers import LARGEST_SEED
@@ -118,9 +118,7 @@ class Cell:
         problem = self.family.problem()
         theta = self._trained(problem) if self.theta else self.family.theta(self.seed)
         theta = theta.to(self.device, DTYPES[self.dtype])
-        # its own sampler says what it can't redraw
-        sample = self.family.draw if isinstance(self.family, Own) else self.family.sample
-        return Subject(problem, sample, self.algorithm, theta, self.lift)
+        return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.lift)
 
     def _trained(self, problem: Problem) -> Tensor:
         """Read theta from its file, with what the algorithm learns besides if that is there."""

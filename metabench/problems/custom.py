@@ -43,3 +43,8 @@ class Own(Family):
     def sample(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks."""
         return self.draw(address, seed)
+
+
+def sampler_of(family: Family) -> Sampler:
+    """Give the sampler, one's own as it is, so that it can say what it can't redraw."""
+    return family.draw if isinstance(family, Own) else family.sample
