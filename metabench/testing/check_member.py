@@ -16,7 +16,12 @@ from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
 from metabench.settings import registry
 from metabench.settings.errors import Misuse, unknown
-from metabench.testing import contracts
+from metabench.testing.algorithm_contract import check_algorithm
+from metabench.testing.black_box_contract import check_black_box
+from metabench.testing.family_contract import check_family, check_own
+from metabench.testing.inner_optimizer_contract import check_step
+from metabench.testing.probe_contract import check_probe
+from metabench.testing.solver_contract import check_solver
 
 
 def hold(target: str, problem: str | None = None) -> str:
@@ -98,21 +103,21 @@ def _on(kind: str, target: str, problem: str | None) -> tuple[Callable[[Any], No
     if not isinstance(family, Family):
         raise Misuse(f"--problem takes a Family, or Own(problem, sample); {problem} is neither.")
     if kind == "algorithms":
-        return (lambda made: contracts.check_algorithm(made, family),)
-    return (lambda made: contracts.check_black_box(made, family),)
+        return (lambda made: check_algorithm(made, family),)
+    return (lambda made: check_black_box(made, family),)
 
 
 CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "algorithms": (
-        lambda made: contracts.check_algorithm(made, Quadratic(dim=4)),
-        lambda made: contracts.check_algorithm(made, Sinusoid(hidden=(5,))),
+        lambda made: check_algorithm(made, Quadratic(dim=4)),
+        lambda made: check_algorithm(made, Sinusoid(hidden=(5,))),
     ),
     "black boxes": (),
-    "families": (contracts.check_family,),
-    "problems of one's own": (contracts.check_own,),
-    "probes": (contracts.check_probe,),
-    "steps": (contracts.check_step,),
-    "solvers": (contracts.check_solver,),
+    "families": (check_family,),
+    "problems of one's own": (check_own,),
+    "probes": (check_probe,),
+    "steps": (check_step,),
+    "solvers": (check_solver,),
 }
 HELD = {
     "algorithms": (

@@ -19,7 +19,7 @@ from metabench.families.sinusoid import Sinusoid
 from metabench.linalg.solvers.cg import CG
 from metabench.probes.base import silent
 from metabench.probes.variance import Variance
-from metabench.testing.contracts import check_algorithm, check_family, check_probe, check_solver
+from metabench.testing import check_algorithm, check_family, check_probe, check_solver
 
 
 @pytest.mark.parametrize("family", [Quadratic(dim=4), Sinusoid(hidden=(5,))], ids=["quad", "sine"])

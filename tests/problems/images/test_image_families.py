@@ -19,7 +19,7 @@ from metabench.families.omniglot import Omniglot
 from metabench.problems.images import archives
 from metabench.problems.tasks import Address
 from metabench.settings.errors import Misuse
-from metabench.testing.contracts import check_family
+from metabench.testing import check_family
 
 CLASSES, EACH, SIDE = 25, 8, 16
 

@@ -1,0 +1,26 @@
+"""Does an estimator of one's own give finite gradients, the same twice, and means of batches?"""
+
+from __future__ import annotations
+
+import torch
+
+from metabench.algorithms.black_box import BlackBox
+from metabench.estimation.estimator_on_tasks import Subject
+from metabench.problems.custom import sampler_of
+from metabench.problems.family import Family
+from metabench.problems.tasks import Address
+from metabench.testing.expectations import TASKS, expect, expect_same
+
+
+def check_black_box(estimator: BlackBox, family: Family, seed: int = 0) -> None:
+    """Hold an estimator of one's own to its contract on its own problem, in float32.
+
+    Shapes; finite numbers; two calls give the same bits; of a batch, the mean over its tasks.
+    """
+    subject = Subject(family.problem(), sampler_of(family), estimator, family.theta(seed).float())
+    address = Address.fresh(0, TASKS)
+    found, again = (subject.meta_gradients(address, seed) for _ in range(2))
+    expect(bool(torch.isfinite(found.grad).all()), "its gradient is not finite")
+    expect_same(found.grad, again.grad, 0.0, "two calls differ")
+    (mean,) = subject.estimates(address, seed, TASKS)
+    expect_same(mean[0], found.grad.mean(0), 1e-4, "of a batch it gives no mean over tasks")

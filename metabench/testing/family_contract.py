@@ -1,0 +1,89 @@
+"""Are a family's tasks where their addresses say, whatever is drawn with them?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metabench.estimation.vectorization import first_task
+from metabench.problems.custom import Own
+from metabench.problems.family import Family
+from metabench.problems.samplers import as_task, check_drawn, withheld
+from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
+from metabench.testing.expectations import TASKS, equal, expect, expect_refused, expect_same
+
+
+def check_family(family: Family, seed: int = 0) -> None:
+    """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes.
+
+    Settings that count something are refused below zero.
+    """
+    expect_refused(family)
+    address = Address.fresh(5, TASKS)
+    tasks = family.sample(address, seed)
+    _check_theta(family, seed)
+    _check_tasks(family.sample, seed)
+    _check_redraws(family.sample, seed)
+    other = family.sample(address, seed + 1)
+    expect(not equal(tasks, other), "another seed gives the same tasks")
+    for leaves in (tasks.support, tasks.query):
+        tree_map(_check_leaf, leaves)
+    _check_losses(family, first_task(tasks), seed)
+
+
+def check_own(own: Own, seed: int = 0) -> None:
+    """Hold a problem of one's own to what its sampler can offer.
+
+    Shapes; the same task whatever is drawn with it; redraws, where there are any; scalar losses.
+    """
+    _check_theta(own, seed)
+    tasks = _check_tasks(own.draw, seed)
+    check_drawn(tasks, TASKS)
+    if not withheld(own.draw):
+        _check_redraws(own.draw, seed)
+    _check_losses(own, first_task(cast(tasks, own.theta(seed))), seed)
+
+
+def _check_theta(family: Family, seed: int) -> None:
+    theta, Q = family.theta(seed), family.problem().layouts.theta.size
+    expect(theta.shape == (Q,), f"theta has shape {tuple(theta.shape)}, its layout ({Q},)")
+    expect(theta.dtype == torch.float64, f"theta is {theta.dtype}, not float64")
+    expect(torch.equal(theta, family.theta(seed)), "theta(seed) differs between two calls")
+
+
+def _check_tasks(sample: Sampler, seed: int) -> Task:
+    """Expect the same tasks twice, and each whichever others are drawn with it."""
+    address = Address.fresh(5, TASKS)
+    tasks = as_task(sample(address, seed))
+    again, alone = (as_task(sample(at, seed)) for at in (address, address.part(1, 2)))
+    expect_same(tasks, again, 0.0, "sample(address, seed) differs between calls")
+    one = tree_map(lambda leaf: leaf[1:2], tasks)
+    expect_same(one, alone, 0.0, "a task depends on which others are drawn with it")
+    return tasks
+
+
+def _check_redraws(sample: Sampler, seed: int) -> None:
+    """Expect support and query to be redrawn each without the other."""
+    address = Address.fresh(5, TASKS)
+    tasks = as_task(sample(address, seed))
+    for part, still in (("support", "query"), ("query", "support")):
+        redrawn = address._replace(**{part: getattr(address, part) + 1})
+        moved = as_task(sample(redrawn, seed))
+        changed = not equal(getattr(tasks, part), getattr(moved, part))
+        expect(changed, f"a {part} redraw changes nothing")
+        kept = equal(getattr(tasks, still), getattr(moved, still))
+        expect(kept, f"a {part} redraw changes the {still} set")
+
+
+def _check_losses(family: Family, task: Task, seed: int) -> None:
+    problem, theta = family.problem(), family.theta(seed)
+    for loss, data in ((problem.inner_loss, task.support), (problem.outer_loss, task.query)):
+        value = loss(problem.init(theta), theta, data)
+        expect(value.shape == (), f"a loss has shape {tuple(value.shape)}; it must be a scalar")
+
+
+def _check_leaf(leaf: Tensor) -> Tensor:
+    expect(len(leaf) == TASKS, f"a leaf has {len(leaf)} rows for {TASKS} addresses")
+    floating = torch.is_floating_point(leaf)
+    expect(not floating or leaf.dtype == torch.float64, f"a leaf is {leaf.dtype}, not float64")
+    return leaf
