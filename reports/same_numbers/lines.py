@@ -1,0 +1,193 @@
+"""What did a command find, and is it the same to the last bit?
+
+Rows, findings and trained tensors all become lines, so that there is one comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.numpy import load_file
+
+from reports.same_numbers.renames import Renames
+
+CLOCK = "measured by a clock"
+RESTS = "computed from what a clock measured"
+LEFT_OUT = {  # quantities, by their old names, and why they aren't compared
+    "seconds": CLOCK,
+    "seconds_a_step": CLOCK,
+    "seconds_by_b": CLOCK,
+    "seconds_by_k": CLOCK,
+    "seconds_each": CLOCK,
+    "seconds_per_task": CLOCK,
+    "break_even_seconds": RESTS,
+    "mse_by_seconds": RESTS,
+    "mse_same_seconds": RESTS,
+    "budget": RESTS,
+    "advised": RESTS,
+    "advised_seconds": RESTS,
+    "advised_variance": RESTS + ": of a plan that is",
+}
+LEFT_OUT_FINDINGS = {
+    "advice": "ranks plans by seconds",
+    "best_mse_by_seconds": "ranks algorithms by seconds",
+}
+AXES = ("algo.name", "algo.steps", "seed")  # of study.toml, by which its cells are told apart
+THETA = "theta.safetensors"  # where the listed commands save what they train
+NUMBERS = ("value", "low", "high")
+
+
+class Line(NamedTuple):
+    """One row, finding or element of theta; numbers as `float.hex`, which tells all bits."""
+
+    record: str
+    quantity: str
+    at: str
+    of: str
+    layer: str
+    status: str
+    value: str
+    low: str
+    high: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is of, its numbers aside."""
+        return self[:6]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Its value and the ends of its interval."""
+        return self[6:]
+
+
+def read(folder: Path, old: Renames, new: Renames) -> list[Line]:
+    """Read all that a command wrote into its folder, under new names, in order.
+
+    Args:
+        folder: where the command ran.
+        old: how names found there become new ones; none of them for the new revision.
+        new: how keys of a record were renamed there; none of them for the old revision.
+
+    Raises:
+        ValueError: if there is nothing, or two records can't be told apart.
+    """
+    found = [(_label(path, folder, old), path, record) for path, record in _records(folder, new)]
+    alike = Counter(label for label, *_ in found)
+    named = {
+        label if alike[label] == 1 else f"{label} {_cell(record, old, new)}": record
+        for label, _, record in found
+    }
+    if not found or len(named) < len(found):
+        raise ValueError(f"{len(found)} records, {len(named)} of which can be told apart.")
+    lines = [line for label in sorted(named) for line in _lines(label, named[label], old, new)]
+    return [*lines, *_theta(folder / THETA, old)]
+
+
+def left_out(old: Renames) -> set[tuple[str, str]]:
+    """Give what isn't compared, under new names: pairs of `quantity` or `finding` and a name."""
+    rows = {("quantity", old("quantities", name)) for name in LEFT_OUT}
+    return rows | {("finding", old("findings", name)) for name in LEFT_OUT_FINDINGS}
+
+
+def compared(lines: Sequence[Line], without: set[tuple[str, str]]) -> list[Line]:
+    """Leave out what rests on a clock."""
+    return [
+        line
+        for line in lines
+        if ("quantity", line.quantity.rpartition(": ")[2]) not in without
+        and (line.quantity, line.of) not in without
+    ]
+
+
+def differences(old: Sequence[Line], new: Sequence[Line]) -> list[str]:
+    """Say what differs, a line of text each; none if every bit, and the order, is the same."""
+    one, other = _numbered(old), _numbered(new)
+    said = [f"{_place(key)}: only in the old" for key in one if key not in other]
+    said += [f"{_place(key)}: only in the new" for key in other if key not in one]
+    for key in one.keys() & other.keys():
+        pairs = zip(NUMBERS, one[key].numbers, other[key].numbers, strict=True)
+        said += [f"{_place(key)}: {name} {a} -> {b}" for name, a, b in pairs if a != b]
+    if not said and list(one) != list(other):
+        said.append("the same rows in another order")
+    return said
+
+
+def _numbered(lines: Sequence[Line]) -> dict[tuple[str, ...], Line]:
+    """Key lines by what they are of and their ordinal among those."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    keyed = {}
+    for line in lines:
+        keyed[*line.key, str(seen[line.key])] = line
+        seen[line.key] += 1
+    return keyed
+
+
+def _place(key: tuple[str, ...]) -> str:
+    record, quantity, at, of, layer, status, ordinal = key
+    said = f"{quantity} at={at} of={of!r} layer={layer!r} status={status}"
+    return f"{said} ({record}, number {ordinal})"
+
+
+def _records(folder: Path, new: Renames) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield every JSON object that has rows: records of runs, of parts, and of a store's cells."""
+    for path in sorted(folder.rglob("*.json")):
+        record = json.loads(path.read_text())
+        if isinstance(record, dict) and new("columns", "rows") in record:
+            yield path, record
+
+
+def _label(path: Path, folder: Path, old: Renames) -> str:
+    """Name a record by its path, without digests, which change with names."""
+    parts = [re.sub(r"[0-9a-f]{12}|^[0-9a-f]{2}$", "*", part)
+             for part in path.relative_to(folder).parts]  # fmt: skip
+    return "/".join(old("files", part) for part in parts)
+
+
+def _cell(record: Mapping[str, Any], old: Renames, new: Renames) -> str:
+    """Name a cell by its place on the axes of the study."""
+    said = []
+    for axis in AXES:
+        found: Any = record.get(new("columns", "spec"), {})
+        for part in new.key(axis).split("."):
+            found = found.get(part, "?") if isinstance(found, dict) else "?"
+        said.append(old.value(str(found)))
+    return " ".join(said)
+
+
+def _lines(label: str, record: Mapping[str, Any], old: Renames, new: Renames) -> Iterator[Line]:
+    def field(of: Mapping[str, Any], name: str) -> Any:
+        return of.get(new("columns", name))
+
+    for row in field(record, "rows"):
+        yield Line(
+            label,
+            old.quantity(field(row, "quantity")),
+            _bits(field(row, "at")),
+            old.of(field(row, "of")),
+            old("layers", field(row, "layer")),
+            old("statuses", field(row, "status")),
+            *(_bits(field(row, name)) for name in NUMBERS),
+        )
+    for finding in field(record, "findings") or ():  # a cell of a store has none
+        name, level = (field(finding, key) for key in ("name", "level"))
+        of = old("findings", name)
+        yield Line(label, "finding", "", of, "", old("statuses", level), "", "", "")
+
+
+def _theta(path: Path, old: Renames) -> Iterator[Line]:
+    """Yield every element of a trained theta, in the file's own order of names."""
+    for name, tensor in load_file(path).items() if path.is_file() else ():
+        shape, layer = f"{tensor.dtype} {tensor.shape}", old("layers", name)
+        for i, element in enumerate(tensor.reshape(-1).tolist()):
+            yield Line(THETA, "theta", str(i), "", layer, shape, _bits(element), "", "")
+
+
+def _bits(number: float | None) -> str:
+    """Write a number so that all its bits are told, the sign of zero too; NaN is NaN."""
+    return "none" if number is None else float(number).hex()
