@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reports.same_numbers import lines, renames, run  # ruff: ignore[module-import-not-at-top-of-file]
+from reports.same_numbers import lines, renames, run
+from reports.same_numbers.differences import compared, differences, left_out
 
 SAME = renames.Renames()
 ROWS = [
@@ -38,7 +39,7 @@ def changed(index, **fields):
 
 
 def test_the_same_rows_are_equal_nan_and_all(tmp_path):
-    assert not lines.differences(found(tmp_path / "old"), found(tmp_path / "new"))
+    assert not differences(found(tmp_path / "old"), found(tmp_path / "new"))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_the_same_rows_are_equal_nan_and_all(tmp_path):
     ],
 )
 def test_what_differs_is_told(rows, said, tmp_path):
-    told = lines.differences(found(tmp_path / "old"), found(tmp_path / "new", rows))
+    told = differences(found(tmp_path / "old"), found(tmp_path / "new", rows))
 
     assert any(said in each for each in told), told
 
@@ -67,7 +68,7 @@ def test_a_last_bit_of_theta_is_seen(tmp_path):
     theta[1, 1] = np.nextafter(theta[1, 1], np.float32(2))
     save_file({"0.weight": theta}, new / lines.THETA)
 
-    (told,) = lines.differences(lines.read(old, SAME, SAME), lines.read(new, SAME, SAME))
+    (told,) = differences(lines.read(old, SAME, SAME), lines.read(new, SAME, SAME))
 
     assert told.startswith("theta at=4 of='' layer='0.weight'")
 
@@ -76,7 +77,7 @@ def test_what_a_clock_measured_is_left_out_under_its_new_name_too(tmp_path):
     names = renames.Renames({"quantities": {"seconds": "wall_seconds"}})
     rows = [*ROWS, {"quantity": "wall_seconds"}, {"quantity": "variance: wall_seconds"}]
 
-    kept = lines.compared(found(tmp_path, rows), lines.left_out(names))
+    kept = compared(found(tmp_path, rows), left_out(names))
 
     assert [line.quantity for line in kept] == ["variance", "variance", "finding"]
 
@@ -98,7 +99,7 @@ def test_renames_bring_the_old_rows_to_the_new(tmp_path):
     old = found(tmp_path / "old", names=names)
     new = found(tmp_path / "new", rows, command="noise", columns=names)
 
-    assert not lines.differences(old, new)
+    assert not differences(old, new)
 
 
 def test_a_command_line_a_study_and_a_file_are_translated():

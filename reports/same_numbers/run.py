@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from reports.same_numbers import lines, renames, sides  # ruff: ignore[module-import-not-at-top-of-file]
+from reports.same_numbers import differences, lines, renames, sides  # ruff: ignore[module-import-not-at-top-of-file]
 
 SHOWN = 5  # differences of a command that are told
 TRAINED = re.compile(r"\.\./([\w-]+)/")  # a command takes what another one wrote
@@ -68,13 +68,13 @@ class Pair:
 
     def _compare(self, old: Path, new: Path) -> tuple[int, list[str]]:
         same, to = self.old.renames, self.new.renames
-        without = lines.left_out(to)
+        without = differences.left_out(to)
         try:
-            one = lines.compared(lines.read(old, to, same), without)
-            other = lines.compared(lines.read(new, same, to), without)
+            one = differences.compared(lines.read(old, to, same), without)
+            other = differences.compared(lines.read(new, same, to), without)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return 0, [f"a record can't be read: {error!r}"]
-        return len(one), lines.differences(one, other) or ([] if one else ["no rows"])
+        return len(one), differences.differences(one, other) or ([] if one else ["no rows"])
 
 
 def listed(pattern: str = "") -> dict[str, str]:
