@@ -23,7 +23,7 @@ SECTIONS = {
     "layers": "a row's layer, a tensor's name",
     "findings": "a finding's name",
     "columns": "key of a record: rows, findings, spec, quantity, at, of, layer, value, ..",
-    "files": "part of the path of a record, its digest written *: variance-*, record.json",
+    "files": "part of a record's path, its digest written *; own.py or study.toml for another one",
     "api": "identifier in own.py",
 }
 

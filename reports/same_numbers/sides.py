@@ -48,9 +48,12 @@ class Side:
             SystemExit: if another package than the checkout's is imported, or many threads.
         """
         self.scratch.mkdir()
-        (self.scratch / "own.py").write_text(self.renames.python((HERE / "own.py").read_text()))
-        study = self.renames.study((HERE / "study.toml").read_text())
-        (self.scratch / "study.toml").write_text(study)
+        for name, translated in (
+            ("own.py", self.renames.python),
+            ("study.toml", self.renames.study),
+        ):
+            text = (HERE / self.renames("files", name)).read_text()
+            (self.scratch / name).write_text(translated(text))
         words = [sys.executable, "-c", ASKED]
         threads, _, file = subprocess.run(
             words, cwd=self.scratch, env=self._env, check=True, capture_output=True, text=True
