@@ -52,7 +52,7 @@ def differences(old: Sequence[Line], new: Sequence[Line]) -> list[str]:
     one, other = _numbered(old), _numbered(new)
     said = [f"{_place(key)}: only in the old" for key in one if key not in other]
     said += [f"{_place(key)}: only in the new" for key in other if key not in one]
-    for key in one.keys() & other.keys():
+    for key in (key for key in one if key in other):
         pairs = zip(NUMBERS, one[key].numbers, other[key].numbers, strict=True)
         said += [f"{_place(key)}: {name} {a} -> {b}" for name, a, b in pairs if a != b]
     if not said and list(one) != list(other):
