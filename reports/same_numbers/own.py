@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import metabench as mb
-from metabench import draws
 
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.Linear(1, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
@@ -29,6 +28,15 @@ def _sample(indices: NDArray[np.int64], seed: int) -> tuple[Pairs, Pairs]:
     tasks = [_drawn(int(i), seed) for i in indices]
     made: tuple[Pairs, Pairs] = torch.utils.data.default_collate(tasks)
     return made
+
+
+def _uniform(seed: int, count: int, *counters: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Draw numbers in [0, 1) that hang on the seed and a task's counters alone, `(T, count, 1)`."""
+    each = [
+        np.random.default_rng((seed, *map(int, ids))).random(count)
+        for ids in zip(*counters, strict=True)
+    ]
+    return np.stack(each)[..., None]
 
 
 problem = mb.Own(mb.Problem.from_module(net, torch.nn.functional.mse_loss), mb.Indexed(_sample))
@@ -51,10 +59,10 @@ class Waves(mb.Family):  # type: ignore[misc]  # public names are loaded on firs
 
     def sample(self, address: mb.Address, seed: int) -> mb.Task:
         """Draw the phase by the task, points by their set."""
-        phase = 3 * draws.uniform(seed, "task", address, 1)[..., None]
+        phase = 3 * _uniform(seed, 1, address.task)
 
-        def points(axis: str, count: int) -> Pairs:
-            x = 10 * draws.uniform(seed, axis, address, count)[..., None] - 5
+        def points(count: int, draw: NDArray[np.int64]) -> Pairs:
+            x = 10 * _uniform(seed, count, address.task, draw) - 5
             return torch.tensor(x), torch.tensor(x + phase).sin()
 
-        return mb.Task(points("support", self.shots), points("query", 5))
+        return mb.Task(points(self.shots, address.support), points(5, address.query + 2**32))
