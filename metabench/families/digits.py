@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
+from metabench.problems.images.class_splits import check_split
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
@@ -49,8 +50,7 @@ class Digits(Family):
         """Refuse more classes than the split has, and more images than a class has."""
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
-        if self.split not in SPLITS:
-            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        check_split(self.split, SPLITS)
         classes = sum(len(QUARTER_TURNS[digit]) for digit in SPLITS[self.split])
         if self.ways > classes:
             raise Misuse(

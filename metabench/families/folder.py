@@ -7,19 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.problems import architectures, random_numbers
+from metabench.problems import architectures
 from metabench.problems.family import Family, at_least
-from metabench.problems.images import archives, image_folders, n_way_k_shot
+from metabench.problems.images import archives, class_splits, image_folders, n_way_k_shot
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
 
-SPLITS = ("train", "val", "test")
 SHARES = 0.64, 0.80  # of the classes, where a split is made: mini-ImageNet's 64, 16 and 20
 
 
@@ -53,8 +51,7 @@ class Folder(Family):
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
         at_least(16, side=self.side)
-        if self.split not in SPLITS:
-            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        class_splits.check_split(self.split)
         if self.channels not in (1, 3):
             raise Misuse(f"channels is {self.channels}; it must be 3 for colour or 1 for grey.")
         if not self.path:
@@ -89,7 +86,7 @@ def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
     if not root.is_dir():
         raise Misuse(f"There is no folder {path!r}; give one of class directories.")
     below = [child for child in root.iterdir() if not child.name.startswith(".")]
-    if len(below) == 1 and below[0].is_dir() and below[0].name not in SPLITS:
+    if len(below) == 1 and below[0].is_dir() and below[0].name not in class_splits.SPLITS:
         root = below[0]  # an archive of one folder
     return image_folders.read(_classes(root, split), side, channels)
 
@@ -101,12 +98,7 @@ def _classes(root: Path, split: str) -> dict[str, list[Path]]:
     if (root / f"{split}.csv").is_file():
         return image_folders.classes_listed(root / f"{split}.csv", root / "images")
     found = image_folders.classes_below(root)
-    names = np.array(list(found))
-    chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), len(names))[0]
-    first, second = (round(share * len(names)) for share in SHARES)
-    parts = dict(
-        zip(SPLITS, np.split(names[random_numbers.order(chance)], [first, second]), strict=True)
-    )
-    if not len(parts[split]):
-        raise Misuse(f"{root} has {len(names)} classes, too few for a {split} split.")
-    return {name: found[name] for name in sorted(map(str, parts[split]))}
+    names = list(found)
+    ends = [round(share * len(names)) for share in SHARES]
+    chosen = class_splits.drawn(split, len(names), ends, f"{root} has {len(names)} classes")
+    return {name: found[name] for name in sorted(names[c] for c in chosen)}

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.problems import architectures, random_numbers
+from metabench.problems import architectures
 from metabench.problems.family import Family, at_least
-from metabench.problems.images import archives, image_folders, n_way_k_shot
+from metabench.problems.images import archives, class_splits, image_folders, n_way_k_shot
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
 
 HOME = "https://github.com/brendenlake/omniglot/raw/master/python"
 # Digests as published by torchvision's loader of the same files.
@@ -26,7 +25,6 @@ PARTS = {
     "images_evaluation": "md5:6b91aef0f799c5bb55b94e3f2daec811",
 }
 TRAIN, VAL = 1100, 100  # characters; the other 423 test
-SPLITS = ("train", "val", "test")
 SIDE = 28
 
 
@@ -56,8 +54,7 @@ class Omniglot(Family):
         """Refuse more classes or images than the split has."""
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
-        if self.split not in SPLITS:
-            raise Misuse(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}.")
+        class_splits.check_split(self.split)
         _pool(self.split).check(self.ways, self.shots, self.queries, self._turns)
 
     def problem(self) -> Problem:
@@ -86,14 +83,11 @@ def _pool(split: str) -> n_way_k_shot.Pool:
     """Give the characters of a split."""
     everything = _characters(archives.cache())
     count = len(everything.counts)
-    chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), count)[0]
-    parts = np.split(random_numbers.order(chance), [TRAIN, TRAIN + VAL])
-    chosen = np.sort(dict(zip(SPLITS, parts, strict=True))[split])
+    source = f"Omniglot has {count} characters here"
+    chosen = np.sort(class_splits.drawn(split, count, [TRAIN, TRAIN + VAL], source))
     firsts = np.concatenate([[0], np.cumsum(everything.counts)])
     rows = [np.arange(firsts[c], firsts[c + 1]) for c in chosen]
     names = tuple(everything.names[c] for c in chosen)
-    if not names:
-        raise Misuse(f"Omniglot has {count} characters here, too few for a {split} split.")
     return n_way_k_shot.Pool(
         everything.images[np.concatenate(rows)], everything.counts[chosen], names
     )
