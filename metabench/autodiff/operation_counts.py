@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from metabench.autodiff.operation_watch import OperationWatch
 
 ROOM = 2**31  # what the tasks that are computed together may hold at once [bytes]
 
@@ -32,41 +33,29 @@ def work_of(function: Callable[..., Any], *args: Any) -> Work:
     >>> work_of(lambda a: (a @ a).sum(), torch.ones(4, 4)).flops
     128
     """
-    with _Counter() as counted:
+    counted = _Counter()
+    with OperationWatch(counted.heard):
         function(*args)
     return Work(counted.operations, counted.flops, counted.peak)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
-    """Sees every operation below functorch's layers, and when its results die."""
+class _Counter:
+    """Counts operations, and sees when their results die."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = self.flops = self.peak = self._live = 0
         self._alive: set[int] = set()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # True would import torch's compiler, for seconds, to keep it out of the method below.
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+    def heard(
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
+    ) -> None:
         self.operations += 1
-        if func.overloadpacket in flop_registry:
-            self.flops += flop_registry[func.overloadpacket](*args, **kwargs, out_val=out)
-        for leaf in tree_leaves(out):
+        if (name := operation.overloadpacket) in flop_registry:
+            self.flops += flop_registry[name](*args, **kwargs, out_val=result)
+        for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._follow(leaf)
         self.peak = max(self.peak, self._live)
-        return out
 
     def _follow(self, tensor: Tensor) -> None:
         """Count a tensor's storage once, until it is freed."""

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.adapt import RECOMPUTE
 from metabench.algorithms.base import Estimator
+from metabench.autodiff.operation_watch import OperationWatch
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Data, Loss, Task
@@ -46,26 +46,21 @@ def operations(
     watched = problem._replace(
         inner_loss=watch.inner(problem.inner_loss), outer_loss=watch.outer(problem.outer_loss)
     )
-    with watch:
+    with OperationWatch(watch.heard):
         algorithm(watched, theta, task)
     return watch.found
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
-    """Sees every operation below functorch's layers, and hears which loss is being computed."""
+class _Watch:
+    """Lists operations, and hears which loss is being computed."""
 
     def __init__(self, layout: Layout) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Operation] = []
         self._layout = layout
         self._layer = layout.names[0] if len(layout.names) == 1 else ""
         self._places: dict[int, str] = {}
         self._phase, self._step = "initialisation", -1
         self._calls, self._last = 0, -1  # of the inner loss; the last inner step
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # True would import torch's compiler
 
     def inner(self, loss: Loss) -> Loss:
         """Number the calls of the inner loss: forwards to the query loss, backwards after it."""
@@ -91,21 +86,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has n
 
         return watched
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        self._follow(name, args, out)
-        results = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
-        if results and name not in CONSTANT:
-            largest = max((_largest(t) for t in results), key=_rank)
+    def heard(
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
+    ) -> None:
+        name = operation.overloadpacket.__name__
+        self._follow(name, args, result)
+        floats = [t for t in tree_leaves(result) if isinstance(t, Tensor) and t.is_floating_point()]
+        if floats and name not in CONSTANT:
+            largest = max((_largest(t) for t in floats), key=_rank)
             self.found.append(Operation(self._phase, self._step, self._layer, name, largest))
-        return out
 
     def _follow(self, name: str, args: Sequence[Any], out: Any) -> None:
         """Note where each layer's parameters lie, and which were used."""
