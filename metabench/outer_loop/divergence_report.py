@@ -74,20 +74,18 @@ def sentence(began: Row) -> str:
 
 def _first(now: list[Operation], before: list[Operation]) -> Operation | None:
     """Compare what ran with the same operations in health."""
-    alike = len(now) == len(before) and all(
-        (a.name, a.phase, a.step) == (b.name, b.phase, b.step)
-        for a, b in zip(now, before, strict=True)
-    )
+    alike = [_place(op) for op in now] == [_place(op) for op in before]
     health = [op.largest for op in before] if alike else [1.0] * len(now)
-    for op, usual in zip(now, health, strict=True):
-        if not math.isfinite(op.largest) and math.isfinite(usual):
-            return op
-    if sick := [op for op in now if not math.isfinite(op.largest)]:  # the task itself is to blame
-        return sick[0]
-    grown = [
-        op for op, usual in zip(now, health, strict=True) if op.largest > GREW * usual and usual > 0
-    ]
-    return grown[0] if grown else None
+    beside = list(zip(now, health, strict=True))
+    sick = [(op, usual) for op, usual in beside if not math.isfinite(op.largest)]
+    fell_ill = [op for op, usual in sick if math.isfinite(usual)]
+    always = [op for op, _ in sick]  # the task itself is to blame
+    grown = [op for op, usual in beside if usual > 0 and op.largest > GREW * usual]
+    return next(iter([*fell_ill, *always, *grown]), None)
+
+
+def _place(op: Operation) -> tuple[str, str, int]:
+    return op.name, op.phase, op.step
 
 
 def _one(tasks: Task, i: int) -> Task:
