@@ -22,6 +22,21 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def of_logarithm(cls, value: float, reach: float) -> Interval:
+        """Bracket a positive value whose logarithm reaches so far to either side."""
+        if not reach < MOST:
+            return cls(value, 0.0, math.inf)
+        return cls(value, value * math.exp(-reach), value * math.exp(reach))
+
+    def widened(self, low: float, high: float) -> Interval:
+        """Let either end lie at least as far out as another interval's of the same value.
+
+        Where a few large numbers make the value, one interval falls short on one side, another on
+        the other; the wider of both covers.
+        """
+        return Interval(self.value, min(self.low, low), max(self.high, high))
+
 
 class Estimate(NamedTuple):
     """An unbiased estimate with its values where each task is left out, `(n,)`."""
@@ -60,9 +75,7 @@ class Estimate(NamedTuple):
         if not (self.value > 0 and self.left_out.min() > 0):
             return Interval(self.value, math.nan, math.nan)
         reach = quantile(len(self.left_out) - 1) * spread(np.log(self.left_out))
-        if not reach < MOST:
-            return Interval(self.value, 0.0, math.inf)
-        return Interval(self.value, self.value * math.exp(-reach), self.value * math.exp(reach))
+        return Interval.of_logarithm(self.value, reach)
 
     def skewed(self) -> Interval:
         """Bracket what is skewed to the right: by the wider end of two intervals, on either side.
@@ -74,13 +87,11 @@ class Estimate(NamedTuple):
         n, error = len(self.left_out), spread(self.left_out)
         if n < RESOLVED:
             return Interval(self.value, math.nan, math.nan)
-        bottom, top = self._leaning()
+        found = self.interval()
         if self.value > 4 * error:
             factor = math.exp(quantile(n - 1) * error / self.value)
-            return Interval(self.value, min(self.value / factor, bottom),
-                            max(self.value * factor, top))  # fmt: skip
-        low, high = self.interval()[1:]
-        return Interval(self.value, min(low, bottom), max(high, top))
+            found = Interval(self.value, self.value / factor, self.value * factor)
+        return found.widened(*self._leaning())
 
     def leaning(self) -> Interval:
         """Bracket what may be skewed to either side, by the wider end of Student's t and Hall's.
@@ -88,9 +99,7 @@ class Estimate(NamedTuple):
         (Hall, 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54,
         https://doi.org/10.1111/j.2517-6161.1992.tb01876.x).
         """
-        value, low, high = self.interval()
-        bottom, top = self._leaning()
-        return Interval(value, min(low, bottom), max(high, top))
+        return self.interval().widened(*self._leaning())
 
     def _leaning(self) -> tuple[float, float]:
         """Give the limits of Student's t once skewness is taken out."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from metabench.stats.intervals import MOST, Estimate, Interval, Vector, quantile, spread
+from metabench.stats.intervals import Estimate, Interval, Vector, quantile, spread
 from metabench.stats.moments import Moments, mean_norm_interval
 from metabench.stats.proportions import share_interval
 
@@ -60,8 +60,7 @@ def squared_norm_interval(sample: Vector) -> Interval:
     part, square = abs(float(mean @ u)), float((centred @ u).var(ddof=1)) / n
     reach = quantile(n - 1) * math.sqrt(square)
     rest = found.value + square - part**2
-    low, high = rest + max(part - reach, 0.0) ** 2, rest + (part + reach) ** 2
-    return Interval(found.value, min(found.low, low), max(found.high, high))
+    return found.widened(rest + max(part - reach, 0.0) ** 2, rest + (part + reach) ** 2)
 
 
 def mean_share_interval(shares: Vector) -> Interval:
@@ -100,6 +99,4 @@ def ratio_of_means(top: Vector, bottom: Vector, power: float = 1.0) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):  # one task may carry it all
         logs = power * np.log(rest[0]) - np.log(rest[1])
         reach = quantile(n - 1) * spread(logs)
-    if not reach < MOST:
-        return Interval(value, 0.0, math.inf)
-    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
+    return Interval.of_logarithm(value, reach)

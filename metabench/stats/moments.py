@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.stats.intervals import MOST, Estimate, Interval, Vector, quantile, spread
+from metabench.stats.intervals import Estimate, Interval, Vector, quantile, spread
 
 
 class Moments(NamedTuple):
@@ -90,9 +90,7 @@ def variance_interval(moments: Moments) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):  # one vector may carry all the variance
         error = spread(np.log(moments.without_each()[0]))
     reach = quantile(moments.n - 1) * error
-    if not reach < MOST:
-        return Interval(value, 0.0, math.inf)
-    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
+    return Interval.of_logarithm(value, reach)
 
 
 def skewed_variance_interval(moments: Moments) -> Interval:
@@ -100,11 +98,12 @@ def skewed_variance_interval(moments: Moments) -> Interval:
 
     Where a few of a hundred vectors make the variance, the logarithm's alone covered 91 %.
     """
-    value, low, high = variance_interval(moments)
-    if not low > 0 or not high < math.inf:
-        return Interval(value, low, high)
-    _, bottom, top = moments.estimates()[0].leaning()
-    return Interval(value, max(min(low, bottom), 0.0), max(high, top))
+    found = variance_interval(moments)
+    if not found.low > 0 or not found.high < math.inf:
+        return found
+    halls = moments.estimates()[0].leaning()
+    wide = found.widened(halls.low, halls.high)
+    return wide._replace(low=max(wide.low, 0.0))
 
 
 def mean_norm_interval(moments: Moments) -> Interval:

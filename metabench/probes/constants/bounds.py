@@ -89,7 +89,8 @@ def _mean(squares: Vector) -> Interval:
     plain = skewed_mean_interval(squares)
     if not math.isfinite(plain.low):
         return log
-    return Interval(log.value, max(min(log.low, plain.low), 0.0), max(log.high, plain.high))
+    wide = log.widened(plain.low, plain.high)
+    return wide._replace(low=max(wide.low, 0.0))
 
 
 def assumed(rate: float | None, found: Curved, rows: list[Row]) -> list[Row]:

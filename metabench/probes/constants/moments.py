@@ -124,7 +124,7 @@ def _slack(first: Estimate, drawn: Moments) -> Interval:
     other = first.share(below).logarithmic()
     if not math.isfinite(other.low):
         return found
-    return Interval(found.value, min(found.low, other.low), max(found.high, other.high))
+    return found.widened(other.low, other.high)
 
 
 def floor(found: Numbers, sets: int, batch: int) -> list[Row]:

@@ -148,8 +148,7 @@ def _bias(apart: Moments) -> Interval:
         return found
     root = squared.value**0.25
     reach = quantile(apart.n - 1) * spread(squared.left_out**0.25)
-    low, high = max(root - reach, 0.0) ** 4, (root + reach) ** 4
-    return Interval(found.value, min(found.low, low), max(found.high, high))
+    return found.widened(max(root - reach, 0.0) ** 4, (root + reach) ** 4)
 
 
 def _variance(quantity: str, moments: Moments, **where: Any) -> Row:
