@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from metabench.cli.probe.run import build
+from metabench.measurement.from_words import build
 from metabench.measurement.measurement import Cell
 
 # What a kernel may call for its results and arguments without being anything but a kernel.

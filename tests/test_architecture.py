@@ -158,7 +158,15 @@ HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["variance", "--help"], ["list"], ["list", "-h"], ["grid", "--help"]]
+    "command",
+    [
+        ["--help"],
+        ["variance", "--help"],
+        ["probe", "metabench.probes.cost:Cost", "--help"],
+        ["list"],
+        ["list", "-h"],
+        ["grid", "--help"],
+    ],
 )
 def test_help_and_the_list_import_nothing_heavy(command):
     code = (

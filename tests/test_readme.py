@@ -15,7 +15,7 @@ from metabench.cli.main import main
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.study import study
 from metabench.probes.verify.limits import LIMITS
-from metabench.settings import registry
+from metabench.settings import member_source, registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
 
 
 def _build(probe: str, options: dict) -> None:
-    from metabench.cli.probe.run import build
+    from metabench.measurement.from_words import build
 
     for name in ("as_json", "html", "csv", "quiet"):
         options.pop(name)
@@ -190,7 +190,7 @@ def test_every_member_of_the_list_stands_in_the_readme_with_its_reference(kind, 
     lines = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
 
     assert len(lines) == 1, f"{name} of metabench list {kind} needs a line of its own in README.md"
-    address = registry.describe(target).reference.rpartition(", ")[2]
+    address = member_source.describe(target).reference.rpartition(", ")[2]
     assert address in lines[0].replace("%28", "(").replace("%29", ")")
 
 

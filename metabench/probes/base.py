@@ -78,6 +78,7 @@ class Probe(ABC):
     across: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
     unlisted: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
+    options: ClassVar[tuple[str, ...]] = ()  # fields that are options of its command: --budget
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     cuts: ClassVar[bool] = False  # it has `shard` and `merge`, so that many devices share a cell
     rungs: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first

@@ -45,15 +45,25 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
         Misuse: if a field isn't known, a value has the wrong type, or the settings were written for
             another version of the class.
     """
-    cls = registry.load(kind, name)
-    _, word, base = registry.KINDS[kind]
-    if not isinstance(cls, type) or base not in (parent.__name__ for parent in cls.__mro__):
-        raise Misuse(f"{name!r} is no {word}; it must be a class derived from metabench.{base}.")
+    cls = class_of(kind, name)
     given = dict(settings)
     version = given.pop("version", cls.version)
     if str(version) != str(cls.version):
         raise Misuse(f"{name} is at version {cls.version}; these settings are of {version}.")
     return make(cls, given, name)
+
+
+def class_of(kind: str, name: str) -> type[Any]:
+    """Give the class behind a name.
+
+    Raises:
+        Misuse: if there is none, or it is of another kind.
+    """
+    cls = registry.load(kind, name)
+    _, word, base = registry.KINDS[kind]
+    if not isinstance(cls, type) or base not in (parent.__name__ for parent in cls.__mro__):
+        raise Misuse(f"{name!r} is no {word}; it must be a class derived from metabench.{base}.")
+    return cls
 
 
 def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:

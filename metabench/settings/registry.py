@@ -1,11 +1,10 @@
 """From a name to a class: our own lists, entry points of other packages, or `package.module:Name`.
 
-Listing and describing read source text, so nothing heavy is imported for it.
+Listing imports nothing; `member_source` says what a member is without importing it either.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -18,7 +17,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from metabench.settings.errors import Misuse, unknown
 
@@ -30,13 +29,6 @@ KINDS = {
     "steps": ("metabench.algorithms.inner_optimizers", "step", "Step"),
     "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
 }
-
-
-class Description(NamedTuple):
-    """A member in one line, with the paper it follows."""
-
-    summary: str
-    reference: str
 
 
 def members(kind: str) -> dict[str, str]:
@@ -75,24 +67,6 @@ def name_of(kind: str, cls: type[Any]) -> str:
     """Give the listed name of a class, or its "module:Class" if it has none."""
     target = f"{cls.__module__}:{cls.__qualname__}"
     return next((name for name, value in members(kind).items() if value == target), target)
-
-
-def describe(target: str) -> Description:
-    """Read a class's summary and reference off its docstring, without importing its module."""
-    module, _, attribute = target.partition(":")
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError:
-        spec = None
-    if spec is None or spec.origin is None:
-        return Description("(not installed)", "")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
-    found = next((node for node in classes if node.name == attribute), None)
-    text = inspect.cleandoc((ast.get_docstring(found) if found else None) or "")
-    references = re.findall(r"\(([^()]*\d{4}, https?://[^()\s]+)\)", " ".join(text.split()))
-    summary = re.sub(r":math:`([^`]*)`", r"\1", text.partition("\n")[0])
-    return Description(summary, references[0] if references else "")
 
 
 def _imported(module: str, target: str) -> ModuleType:

@@ -16,7 +16,8 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from metabench.cli.main import ENVIRONMENT, main
+from metabench.cli.exit_codes import ENVIRONMENT
+from metabench.cli.main import main
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.tasks import Address

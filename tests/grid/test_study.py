@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.cli.probe.run import build
 from metabench.grid.study import axes, study
 from metabench.grid.study.toml_lines import line_of
+from metabench.measurement.from_words import build
 from metabench.settings import fields
 from metabench.settings.errors import Misuse
 

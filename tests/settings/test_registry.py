@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import metabench
 from metabench.cli import main
-from metabench.settings import fields, registry
+from metabench.settings import fields, member_source, registry
 from metabench.settings.errors import Misuse
 
 MEMBERS = [(kind, name) for kind in registry.KINDS for name in registry.members(kind)]
@@ -96,7 +96,7 @@ def test_every_member_is_a_public_name_of_the_package(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_member_is_described_with_its_reference(kind, name):
-    about = registry.describe(registry.members(kind)[name])
+    about = member_source.describe(registry.members(kind)[name])
 
     assert about.summary.endswith(".")
     assert 20 < len(about.summary) <= 100
@@ -137,7 +137,7 @@ def test_the_list_names_every_member_with_its_reference():
     result = CliRunner().invoke(main.main, ["list"], catch_exceptions=False)
 
     for kind, name in MEMBERS:
-        about = registry.describe(registry.members(kind)[name])
+        about = member_source.describe(registry.members(kind)[name])
         assert re.search(rf"^  {name} +{re.escape(about.summary)}$", result.stdout, re.M)
         assert about.reference in result.stdout
 

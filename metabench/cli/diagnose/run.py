@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from metabench.cli.probe import run as command
+from metabench.cli.probe.next_command import same
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES
 from metabench.diagnosis.checkup import Checkup, checkup
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.trial import Trial
+from metabench.measurement.from_words import build
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.records import record_files
 from metabench.records.provenance import provenance
@@ -46,7 +47,7 @@ def run(
         registry.load("probes", name)
     outer: Outer = fields.make(Outer, own.pop("outer"), "outer")
     trial: Trial = fields.make(Trial, {"steps": max(steps, 1), **own["trial"]}, "trial")
-    cell = command.build("verify", tasks=None, assignments=rest, **choices).settled()
+    cell = build("verify", tasks=None, assignments=rest, **choices).settled()
     for path in filter(None, (html, csv)):
         record_files.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
@@ -108,7 +109,7 @@ def _next(found: Checkup, choices: dict[str, Any], outer: Outer) -> str:
     given = {**choices, "tasks": None, "assignments": ()}
     if found.faults:
         probe = found.faults[0].heard[0].probe
-        return f"metabench {probe} --algo {choices['algo']}" + command.same(given)
+        return f"metabench {probe} --algo {choices['algo']}" + same(given)
     where = (
         f"--problem {choices['problem']}" if choices["problem"] else f"--family {choices['family']}"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.exit_codes import REGRESSION
 from metabench.cli.grid.show import plain
 from metabench.grid.compare import Comparison, compare
 from metabench.records.store.store import Store
@@ -27,7 +28,7 @@ def compare_stores(a: Path, b: Path, as_json: bool) -> None:
     else:
         _print_comparison(result)
     if result.regressed:
-        raise SystemExit(1)
+        raise SystemExit(REGRESSION)
 
 
 def _store_named(place: Path) -> Store:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.exit_codes import FAILED, INTERRUPTED
 from metabench.grid.execution.executors.choose import make_engine
 from metabench.grid.execution.run_cell import status_of
 from metabench.grid.scheduling.failed_cells import failures, print_failures
@@ -19,8 +20,6 @@ from metabench.grid.study import study as studies
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import found, store_of
 from metabench.report.terminal import print_json
-
-FAILED, INTERRUPTED = 3, 130  # exit codes
 
 
 def grid(

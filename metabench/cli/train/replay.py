@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Estimator
-from metabench.cli.probe import run
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.measurement.from_words import algorithm_of, family_of
 from metabench.outer_loop.divergence_report import examine, row_of, sentence, unusable
 from metabench.outer_loop.step_recorder import Recording, load
 from metabench.problems.family import Family
@@ -63,7 +63,7 @@ def _algorithm(told: dict[str, Any], name: str, settings: dict[str, Any]) -> Est
     """Build the recorded algorithm, or another, with what is to be changed."""
     recorded = dict(told.get("algo", {"name": "maml"}))
     if name and name != recorded["name"]:
-        return run.algorithm_of(name, settings)
+        return algorithm_of(name, settings)
     base: Estimator = fields.build("algorithms", recorded.pop("name"), recorded)
     changed = _over(fields.settings(base), settings)
     made: Estimator = fields.make(type(base), changed, told.get("algo", {"name": "maml"})["name"])
@@ -90,7 +90,7 @@ def _subject(
             f"It was recorded on {name or 'a problem of your own'}; name that: --problem "
             "FILE.py:NAME."
         )
-    family: Family = run.family_of(name, problem, {} if problem else recorded)
+    family: Family = family_of(name, problem, {} if problem else recorded)
     at = recording.moments[-1].theta
     made = family.problem()
     start = at.new_zeros(made.layouts.theta.size)

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from metabench.cli.probe import run as command
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.measurement.from_words import build
 from metabench.measurement.measurement import Cell
 from metabench.outer_loop.mean_gradient import pinned, stretch
 from metabench.outer_loop.optimizer_settings import Outer
@@ -54,7 +54,7 @@ def run(
     names = [name for name in probe.split(",") if name]
     own, rest = _sorted(assignments, ("outer", *names))
     outer: Outer = fields.make(Outer, own["outer"], "outer")
-    cell = command.build("verify", tasks=None, assignments=rest, **choices).settled()
+    cell = build("verify", tasks=None, assignments=rest, **choices).settled()
     probes = [(name, _probe(name, own[name], cell.family)) for name in names]
     if tensorboard_to:
         tensorboard.require()

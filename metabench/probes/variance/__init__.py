@@ -46,6 +46,7 @@ class Variance(Probe):
     optimizer: str = ""  # of theta, whose updates are measured too: adam, ..; empty: none
     against: tuple[str, ...] = ()  # compared besides, with the same inner loop [algorithms]
 
+    options: ClassVar[tuple[str, ...]] = ("budget", "memory")
     version: ClassVar[int] = 3
     axis: ClassVar[str] = "B"
     compared: ClassVar[dict[str, str]] = {

@@ -1,0 +1,1 @@
+"""`metabench list` and `metabench contract`."""

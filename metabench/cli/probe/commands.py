@@ -1,0 +1,113 @@
+"""A command for every probe, made of what its source says: help, options, settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from metabench.cli import exit_codes, options
+from metabench.settings import member_source, registry
+from metabench.settings.errors import Misuse
+from metabench.settings.member_source import Field
+
+
+class ProbeCommand(click.Command):
+    """A command whose help lists the settings of its probe that have no option of their own."""
+
+    settings: tuple[Field, ...] = ()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the settings with unit and default."""
+        super().format_options(ctx, formatter)
+        if self.settings:
+            with formatter.section("Settings (--set probe.X=)"):
+                formatter.write_dl([(field.name, _told(field)) for field in self.settings])
+
+
+class Targets(click.Group):
+    """A group whose commands are all the probes that stand somewhere, by where they stand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List none: they stand in files of the user's."""
+        return []
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Make the command of the probe that is asked for."""
+        known = registry.members("probes")
+        parent = ctx.parent.command if ctx.parent else None
+        taken = parent.commands if isinstance(parent, click.Group) else {}
+        if cmd_name in known and cmd_name in taken:
+            raise Misuse(refusal(cmd_name))
+        if ":" not in cmd_name and cmd_name not in known:
+            registry.load("probes", cmd_name)  # which says what is wrong with it
+        return command(cmd_name, known.get(cmd_name, cmd_name))
+
+
+def command(name: str, target: str) -> ProbeCommand:
+    """Make the command of a probe; `target`, "module:Class", is read and not imported."""
+    decorate = click.command(
+        name,
+        cls=ProbeCommand,
+        help="\n\n".join(filter(None, member_source.describe(target))),
+        epilog=exit_codes.EPILOG,
+    )
+    made = decorate(options.measuring(_running(name)))
+    taken = {flag for option in made.params for flag in option.opts}
+    words = member_source.class_words(target, "options")
+    fields = {f.name: f for f in member_source.field_lines(target) if f.name != "tasks"}
+    offered = [fields[w] for w in words if w in fields and _flag(fields[w]) not in taken]
+    made.params += [
+        click.Option([_flag(f), f"probe_{f.name}"], metavar="VALUE", help=_told(f)) for f in offered
+    ]
+    made.settings = tuple(f for f in fields.values() if f not in offered)
+    return made
+
+
+def refusal(name: str) -> str:
+    """Say that a probe can't have this name for its command, and how it can be run."""
+    target = registry.members("probes")[name]
+    return (
+        f"The probe {name!r} of {target} has the name of another command; run it as "
+        f"`metabench probe {target}`, or list it under another name."
+    )
+
+
+@click.group(
+    cls=Targets,
+    epilog=exit_codes.EPILOG,
+    subcommand_metavar="FILE.py:NAME [OPTIONS]",
+    no_args_is_help=True,
+)
+def probe() -> None:
+    """Measure with a probe of your own: my.py:Hello, or my_pkg.mod:Hello.
+
+    It takes the options that every probe has: metabench probe my.py:Hello --help shows them, and
+    the probe's settings.
+    """
+
+
+def _running(name: str) -> Any:
+    def run(**given: Any) -> None:
+        from metabench.cli.probe.run import run
+
+        own = {key: given.pop(key) for key in list(given) if key.startswith("probe_")}
+        named = [f"{key.replace('_', '.', 1)}={own[key]}" for key in own if own[key] is not None]
+        run(name, **{**given, "assignments": (*named, *given["assignments"])})
+
+    return run
+
+
+def _flag(field: Field) -> str:
+    return f"--{field.name.replace('_', '-')}"
+
+
+def _told(field: Field) -> str:
+    """Write meaning, unit and default as the help of options does."""
+    about = field.meaning[:1].upper() + field.meaning[1:]
+    default = f"default: {field.default}" if field.default else ""
+    notes = "; ".join(filter(None, (field.unit, default)))
+    return f"{about}  [{notes}]" if notes else about
+
+
+COMMANDS = (probe,)

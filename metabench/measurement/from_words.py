@@ -1,0 +1,130 @@
+"""From words to a measurement: names, files and `KEY=VALUE` assignments make a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metabench.algorithms.base import Estimator
+from metabench.algorithms.black_box import BlackBox
+from metabench.estimation.vectorization import Lift
+from metabench.measurement.measurement import Cell
+from metabench.probes.base import Probe
+from metabench.problems.custom import Own
+from metabench.problems.family import Family
+from metabench.settings import fields, registry
+from metabench.settings.errors import Misuse
+
+ROOTS = ("algo", "family", "probe", "lift")
+
+
+def build(
+    probe: str,
+    *,
+    algo: str = "maml",
+    family: str = "sinusoid",
+    problem: str | None = None,
+    theta: str = "",
+    tasks: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
+    assignments: Sequence[str] = (),
+) -> Cell:
+    """Make a cell of words, typed and checked.
+
+    Args:
+        probe: a listed name, or where a probe of one's own stands: `my.py:Hello`, `my_pkg:Hello`.
+        algo: the same of an algorithm, or of a BlackBox.
+        family: the same of a family.
+        problem: where a family or an Own stands; it is taken instead of `family`.
+        theta: a file, or "" for the family's own initial theta.
+        tasks: fresh tasks to draw; None leaves it to the probe or the family.
+        seed: of every draw.
+        device: cpu, cuda or cuda:N.
+        dtype: float32 or float64.
+        assignments: fields of algo, family, probe or lift, as `algo.steps=5`.
+
+    Raises:
+        Misuse: if there is no such member, field, file or device.
+    """
+    chosen = fields.parse(assignments, ROOTS)
+    made = family_of(family, problem, chosen["family"])
+    if tasks is not None:
+        chosen["probe"]["tasks"] = tasks
+    cell = Cell(
+        probe=probe_of(probe, chosen["probe"], made),
+        algorithm=algorithm_of(algo, chosen["algo"]),
+        family=made,
+        lift=fields.make(Lift, chosen["lift"], "lift"),
+        seed=seed,
+        dtype=dtype,
+        device=device,
+        theta=theta,
+    )
+    cell.require_device()
+    return cell
+
+
+def probe_of(name: str, settings: Mapping[str, Any], family: Family) -> Probe:
+    """Make a probe; it draws as many tasks as the family says unless told, or it knows itself."""
+    cls = fields.class_of("probes", name)
+    follows = not cls.own_tasks and "tasks" in fields.types_of(cls)
+    untold = {"tasks": family.tasks} if follows else {}
+    made: Probe = fields.build("probes", name, {**untold, **settings})
+    return made
+
+
+def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
+    """Make a family by name, or take the one that stands in a file."""
+    if problem is None:
+        made: Family = fields.build("families", name, settings)
+        return made
+    if ":" not in problem:
+        raise Misuse(f"--problem takes FILE.py:NAME, a Family in that file; given {problem!r}.")
+    found: Any = registry.load("families", problem)
+    if isinstance(found, type):
+        found = fields.make(found, settings, problem)
+    elif settings:
+        raise Misuse(f"{problem} is made already; set {', '.join(settings)} in its file.")
+    if not isinstance(found, Family):
+        raise Misuse(
+            f"{problem} is a {type(found).__name__}; it must be a metabench.Family, with "
+            "problem(), theta(seed) and sample(address, seed), or metabench.Own(problem, sample)."
+        )
+    return dataclasses.replace(found, name=_address(problem)) if isinstance(found, Own) else found
+
+
+def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
+    """Make an algorithm by name, or take a black box as it stands in a file."""
+    found: Any = registry.load("algorithms", name) if ":" in name else None
+    if not isinstance(found, BlackBox):
+        made: Estimator = fields.build("algorithms", name, settings)
+        return made
+    if settings:
+        raise Misuse(f"{name} is a black box; it has no field {next(iter(settings))!r} to set.")
+    return dataclasses.replace(found, name=_address(name))
+
+
+def sorted_out(
+    assignments: Sequence[str], roots: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Tell settings of these parts, parsed, from assignments to others.
+
+    >>> sorted_out(["outer.batch=4", "algo.steps=5"], ["outer"])
+    ({'outer': {'batch': '4'}}, ['algo.steps=5'])
+    """
+    mine = [given for given in assignments if given.partition(".")[0].strip() in roots]
+    return fields.parse(mine, roots), [given for given in assignments if given not in mine]
+
+
+def _address(target: str) -> str:
+    """Name what a file holds by the file's contents, so that a changed file is another cell."""
+    file, _, name = target.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        return target
+    return f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}:{name}"
