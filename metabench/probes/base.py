@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metabench.records.rows import Finding, Row
+from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +62,12 @@ class Drawing(NamedTuple):
     data: pd.DataFrame | None = None  # what is drawn; None: the rows of `shows`, or all
 
 
-class Probe(ABC):
+class Probe:
     """Settings are dataclass fields; only `measure` needs torch, so pages can be made without it.
+
+    `measure`, `diagnose` and `draw` are written as methods; or, where the class is that of a
+    folder's `__init__.py`, as functions of the same name and arguments, the probe first, in the
+    modules `measure`, `diagnose` and `draw` beside it, which are imported when they are asked.
 
     `question` is what the probe answers, in one sentence; `caption` says how to read its figure;
     `axis` names what `at` counts in its rows. A report over many cells needs no more, and takes
@@ -75,6 +82,7 @@ class Probe(ABC):
     compared: ClassVar[Mapping[str, str]] = {}
     curves: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""
+    shown: ClassVar[tuple[str, ...]] = ()  # quantities of the first figure; empty: all others
     across: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
     unlisted: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
     own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
@@ -84,9 +92,10 @@ class Probe(ABC):
     rungs: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
     causes: ClassVar[Mapping[str, str]] = {}  # a finding that may warn -> what is at fault then
 
-    @abstractmethod
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
         """Measure the subject on fresh tasks of this seed."""
+        rows: list[Row] = _answer(self, "measure")(self, subject, seed, progress)
+        return rows
 
     def shard(self, subject: Subject, seed: int, share: Share) -> dict[str, NDArray[Any]]:
         """Measure one share of the tasks, as arrays that `merge` takes.
@@ -110,14 +119,46 @@ class Probe(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Make findings of one measured table, the weightiest first."""
+        findings: list[Finding] = _answer(self, "diagnose")(self, table)
+        return findings
 
-    @abstractmethod
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw one measured table."""
+        _answer(self, "draw")(self, table, axes)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Give every figure of the page; the first is what `draw` draws."""
-        return [Drawing(self.question, self.caption, lambda axes: self.draw(table, axes))]
+        """Give every figure of the page: what `draw` draws, then those of `more` beside it."""
+        first = Drawing(self.question, self.caption, partial(self.draw, table), self.shown)
+        more = _beside(self, "draw", "more")
+        return [first, *(more(self, table) if more else [])]
+
+
+def _answer(probe: Probe, question: str) -> Callable[..., Any]:
+    """Give what answers `measure`, `diagnose` or `draw` for a probe without such a method.
+
+    Raises:
+        Misuse: if nothing does.
+    """
+    found = _beside(probe, question, question)
+    if found is None:
+        raise Misuse(
+            f"{type(probe).__name__} has no {question!r}: write it as a method, or as a function "
+            f"{question}(probe, ..) in a module {question}.py beside a class in an __init__.py."
+        )
+    return found
+
+
+def _beside(probe: Probe, module: str, function: str) -> Callable[..., Any] | None:
+    """Find a function in a module of the package that a probe's class, or a parent, stands in."""
+    for cls in type(probe).__mro__:
+        try:
+            spec = importlib.util.find_spec(f"{cls.__module__}.{module}")
+        except ModuleNotFoundError:  # the class stands in a file of its own
+            continue
+        home = importlib.import_module(spec.name) if spec else None
+        found: Callable[..., Any] | None = getattr(home, function, None)
+        if found:
+            return found
+    return None

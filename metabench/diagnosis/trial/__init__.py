@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from metabench.probes.base import Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
     from metabench.outer_loop.optimizer_settings import Outer
 
 
@@ -59,21 +54,3 @@ class Trial(Probe):
         given = dict(each.split("=", 1) for each in (*self.outer, *more))
         made: Outer = fields.make(Outer, {**given, "held_out": self.held_out}, "outer")
         return made
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure `effect` of every change, and `effect_at_once` where nothing need be trained."""
-        from metabench.diagnosis.trial.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say which changes are shown to help, and which to hurt."""
-        from metabench.diagnosis.trial.diagnose import diagnose
-
-        return diagnose(table)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw each change's effect with its interval."""
-        from metabench.diagnosis.trial.draw import draw
-
-        draw(table, axes)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.diagnosis.trial import Trial
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+
+def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
     """Draw each change's effect with its interval; what diverged isn't drawn."""
     import seaborn as sns
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)
@@ -71,27 +64,3 @@ class Agreement(Probe):
             raise Misuse(f"budgets is {list(self.budgets)}; a solver takes at least 1 step.")
         if min(self.pulls, default=1) <= 0:
             raise Misuse(f"pulls is {list(self.pulls)}; give factors above 0.")
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure `error`, `cosine` and `norm_ratio` of each method at each K, and their causes."""
-        from metabench.probes.agreement.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say which method is cheapest for 1 % and 10 %, and what its error is made of."""
-        from metabench.probes.agreement.diagnose import diagnose
-
-        return diagnose(table)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the error against the seconds it takes."""
-        from metabench.probes.agreement.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add memory against K, error against the unroll, and the error's parts."""
-        from metabench.probes.agreement.draw import more
-
-        return super().drawings(table) + more(table)

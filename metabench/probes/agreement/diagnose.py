@@ -12,12 +12,14 @@ from metabench.records.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.agreement import Agreement
+
 TARGETS = (0.01, 0.1)  # relative errors that a budget is named for
 LARGE = 0.1  # an error that is warned of
 IMPLICIT, FIRST = {"imaml"}, {"fomaml"}  # algorithms that are such a method
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def diagnose(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one agreement table, the weightiest first."""
     errors = from_table(table, "error", of=None)
     if [r.status for r in errors] == ["withheld"]:

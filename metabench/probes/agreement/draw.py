@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.agreement import Agreement
+
 MARKS = "os^vD<>Pp*hX"
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def draw(probe: Agreement, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the error against the gradient at the minimum over seconds, K growing along a line."""
     errors, seconds = by_method(table, "error"), by_method(table, "seconds")
     for i, name in enumerate(errors):
@@ -31,7 +33,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     _finish(axes, "seconds", "relative error")
 
 
-def more(table: pd.DataFrame) -> list[Drawing]:
+def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
     """Give the further figures."""
     drawn = [
         ("bytes", "What does memory do as K grows?", "Bytes of one task that live at once, counted "

@@ -28,17 +28,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)
@@ -63,6 +56,7 @@ class Constants(Probe):
 
     version: ClassVar[int] = 3
     axis: ClassVar[str] = "inner rate"
+    shown: ClassVar[tuple[str, ...]] = ("slack",)
     across: ClassVar[bool] = True
     own_tasks: ClassVar[bool] = True
     intervals: ClassVar[str] = (
@@ -99,28 +93,3 @@ class Constants(Probe):
             raise Misuse(f"precision is {self.precision}; it must lie between 0 and 1.")
         if not -math.inf < self.floor < math.inf:
             raise Misuse(f"floor is {self.floor}; it must be finite.")
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure the constants, what the theory makes of them, and what it bounds."""
-        from metabench.probes.constants.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say which assumption is violated, and how far each bound is from what it bounds."""
-        from metabench.probes.constants.diagnose import diagnose
-
-        return diagnose(table)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the slack of each bound."""
-        from metabench.probes.constants.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add the inner rates that the theory and the curvature allow."""
-        from metabench.probes.constants.draw import rates
-
-        first = super().drawings(table)[0]._replace(shows=("slack",))
-        return [first, *rates(table)]

@@ -11,6 +11,8 @@ from metabench.records.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.constants import Constants
+
 BLACK_BOX = "an inner loop that can be seen"
 START = "theta is where adaptation starts"
 REPAIRS = {
@@ -25,7 +27,7 @@ REPAIRS = {
 NOTHING = "Nothing to change."
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def diagnose(probe: Constants, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one table of constants, the weightiest first."""
     findings = [
         *_diverged(table),

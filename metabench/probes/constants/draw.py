@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.constants import Constants
+
 NAMES = ("first moment", "second moment", "smoothness", "iterations")
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the slack of each bound, at one's own rate and at the largest covered one."""
     blue = sns.color_palette("colorblind", 1)[0]
     rows = [r for r in from_table(table, "slack", of=None) if r.value]
@@ -39,7 +41,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def rates(table: pd.DataFrame) -> list[Drawing]:
+def more(probe: Constants, table: pd.DataFrame) -> list[Drawing]:
     """Give the figure of inner rates, where there is one to compare with."""
     if len([r for r in from_table(table, "rate", of=None) if r.value]) < 2:
         return []

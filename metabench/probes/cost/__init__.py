@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
+EXACT, UNROLL = "maml", "autograd"  # whose rows are the truth, and the way others go to it
 
 
 @dataclass(frozen=True)
@@ -61,27 +56,3 @@ class Cost(Probe):
             if min(getattr(self, name), default=-1) < least:
                 given = list(getattr(self, name))
                 raise Misuse(f"{name} is {given}; give values of at least {least}.")
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure `seconds` and `bytes` against K and B, and `mse` of each algorithm."""
-        from metabench.probes.cost.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say what a meta-gradient costs, and who is closest for a budget."""
-        from metabench.probes.cost.diagnose import diagnose
-
-        return diagnose(table, self.batch)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the error against the seconds spent."""
-        from metabench.probes.cost.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add seconds and memory against K."""
-        from metabench.probes.cost.draw import more
-
-        return super().drawings(table) + more(table)

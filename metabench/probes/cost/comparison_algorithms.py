@@ -10,6 +10,7 @@ from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import first_task
+from metabench.probes.cost import UNROLL
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 Make = Callable[[int], Algorithm]
-EXACT, UNROLL = "maml", "autograd"
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.agreement.draw import by_method
-from metabench.probes.cost.comparison_algorithms import EXACT, UNROLL
+from metabench.probes.cost import EXACT, UNROLL
 from metabench.probes.wording import interval, number
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.cost import Cost
 
-def diagnose(table: pd.DataFrame, batch: int) -> list[Finding]:
+
+def diagnose(probe: Cost, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one cost table, the weightiest first."""
     seconds = from_table(table, "seconds", of=None)
     if [r.status for r in seconds] == ["withheld"]:
@@ -22,8 +24,8 @@ def diagnose(table: pd.DataFrame, batch: int) -> list[Finding]:
         return [Finding("withheld", "info", claim, repair, tuple(seconds))]
     findings = [
         *_diverged(table),
-        *_best(table, batch),
-        *_even(table, batch),
+        *_best(table, probe.batch),
+        *_even(table, probe.batch),
         *_growth(table),
         *_unroll(table),
     ]

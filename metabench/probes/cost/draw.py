@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.cost import Cost
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+
+def draw(probe: Cost, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the mean squared error that each budget of seconds buys."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name, lines in by_method(table, "mse_by_seconds").items():
@@ -28,7 +30,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
         axes.legend(frameon=False, fontsize=7)
 
 
-def more(table: pd.DataFrame) -> list[Drawing]:
+def more(probe: Cost, table: pd.DataFrame) -> list[Drawing]:
     """Give seconds and bytes against K."""
     return [
         Drawing(

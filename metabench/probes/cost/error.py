@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.probes.cost.comparison_algorithms import EXACT, UNROLL
+from metabench.probes.cost import EXACT, UNROLL
 from metabench.probes.explosion.growth import Array
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
 
 LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -79,27 +72,3 @@ class Explosion(Probe):
         """The values of K, ascending."""
         ladder = self.at or (*(K for K in LADDER if self.steps > K), self.steps)
         return tuple(sorted(set(ladder)))
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure `norm` at each K, its quantiles and its growth, and the way back along a path."""
-        from metabench.probes.explosion.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say whether it explodes or vanishes, from where, why, and which inner rate is stable."""
-        from metabench.probes.explosion.diagnose import diagnose
-
-        return diagnose(table)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the norm against K, with its quantiles over tasks."""
-        from metabench.probes.explosion.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add where on the path the cotangent grows, and which inner rates are stable."""
-        from metabench.probes.explosion.draw import more
-
-        return super().drawings(table) + more(table)

@@ -12,11 +12,13 @@ from metabench.records.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.explosion import Explosion
+
 NOTABLE = 10.0  # times over all K looked at, below which growth or fading is told, not warned of
 LOWER = "Lower the inner rate (--set algo.step.rate=...)"
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def diagnose(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one explosion table, the weightiest first."""
     norms = from_table(table, "norm")
     if [r.status for r in norms] == ["withheld"]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.explosion import Explosion
+
 PATH = Drawing(
     "Where on the way back does it grow?",
     "|v_k| / |v_K| along the reverse sweep from the largest K, median over tasks with its 95 % "
@@ -39,7 +41,7 @@ DRIFT = Drawing(
 DRAWN = 6  # layers
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def draw(probe: Explosion, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the median norm against K, its quantiles, and the query gradient it starts from."""
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="inner steps, K", ylabel="norm of one task's meta-gradient")
@@ -69,7 +71,7 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
 _ENDS = ("low", "high")
 
 
-def more(table: pd.DataFrame) -> list[Drawing]:
+def more(probe: Explosion, table: pd.DataFrame) -> list[Drawing]:
     """Give the further figures that the table has numbers for."""
     made = []
     if _drawable(from_table(table, "adjoint", of="k")):

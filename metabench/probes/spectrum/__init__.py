@@ -5,18 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, silent
-from metabench.records.rows import Finding, Row
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,12 @@ class Spectrum(Probe):
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "share of tasks"
+    shown: ClassVar[tuple[str, ...]] = (
+        "largest_over_tasks",
+        "smallest_over_tasks",
+        "past_edge",
+        "negative_curvature",
+    )
     across: ClassVar[bool] = True
     unlisted: ClassVar[frozenset[str]] = frozenset(
         {"largest_over_tasks", "smallest_over_tasks", "cumulative_density", "cg_residual"}
@@ -94,37 +92,3 @@ class Spectrum(Probe):
         for name in ("exact", "layers", "meta", "outer_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more.")
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure extreme eigenvalues, what they allow, and densities, at both ends of the loop."""
-        from metabench.probes.spectrum.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say which share of tasks is past the edge, and which rate would be stable."""
-        from metabench.probes.spectrum.diagnose import diagnose
-
-        return diagnose(table)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the extreme eigenvalues over tasks with the edge."""
-        from metabench.probes.spectrum.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add the densities and the convergence of conjugate gradients, where there are any."""
-        from metabench.probes.spectrum import draw
-
-        ends = ("largest_over_tasks", "smallest_over_tasks", "past_edge", "negative_curvature")
-        made = [super().drawings(table)[0]._replace(shows=ends)]
-        further = (
-            (draw.QUESTION, draw.CAPTION, draw.draw_density, "cumulative_density"),
-            (draw.SOLVE, draw.SOLVE_CAPTION, draw.draw_solve, "cg_residual"),
-        )
-        for question, caption, sketch, quantity in further:
-            if (table["quantity"] == quantity).any():
-                sketched = partial(sketch, table)
-                made.append(Drawing(question, caption, sketched, (quantity,)))
-        return made

@@ -13,6 +13,8 @@ from metabench.records.rows import LEVELS, Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.spectrum import Spectrum
+
 PLACES = {
     "start": "where the inner loop starts",
     "adapted": "where it ends",
@@ -21,7 +23,7 @@ PLACES = {
 MANY = 10  # inner steps from which on growth a step is called unstable
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def diagnose(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one spectrum table, the weightiest first."""
     findings = [finding for place in PLACES for finding in _diverged(table, place)]
     edges = [finding for place in PLACES for finding in _edge(table, place)]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import seaborn as sns
 
+from metabench.probes.base import Drawing
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from metabench.probes.spectrum import Spectrum
 
 QUESTION = "How are the eigenvalues spread?"
 CAPTION = (
@@ -33,7 +37,7 @@ WORDS = {
 }
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the largest and the smallest eigenvalue against the share of tasks below."""
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="share of tasks below", ylabel="extreme eigenvalues of the inner Hessian")
@@ -54,7 +58,20 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def draw_density(table: pd.DataFrame, axes: Axes) -> None:
+def more(probe: Spectrum, table: pd.DataFrame) -> list[Drawing]:
+    """Give the densities and the convergence of conjugate gradients, where there are any."""
+    further = (
+        (QUESTION, CAPTION, _draw_density, "cumulative_density"),
+        (SOLVE, SOLVE_CAPTION, _draw_solve, "cg_residual"),
+    )
+    return [
+        Drawing(question, caption, partial(sketch, table), (quantity,))
+        for question, caption, sketch, quantity in further
+        if (table["quantity"] == quantity).any()
+    ]
+
+
+def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the cumulative density of each place with its band."""
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="eigenvalue of the inner Hessian", ylabel="share of eigenvalues below")
@@ -74,7 +91,7 @@ def draw_density(table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def draw_solve(table: pd.DataFrame, axes: Axes) -> None:
+def _draw_solve(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the residual of conjugate gradients against steps, measured and bounded."""
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="steps of conjugate gradients", ylabel="relative residual, median task")

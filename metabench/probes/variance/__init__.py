@@ -7,19 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench.probes.base import Drawing, Probe, Progress, Share, silent
-from metabench.records.rows import Finding, Row, by_quantity
+from metabench.probes.base import Probe, Progress, Share, silent
+from metabench.records.rows import Row
 from metabench.settings import amounts, registry
 from metabench.settings.errors import Misuse, check_limits, unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from metabench.estimation.estimator_on_tasks import Subject
 
-SHOWN = ("variance", "slope", "mean_norm_squared", "noise_scale", "snr")  # by the first figure
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
 FEWEST = 16  # batches at each B: below this the intervals are too wide to say anything
 
@@ -57,6 +54,13 @@ class Variance(Probe):
         "amplification": "low",
     }
     curves: ClassVar[tuple[str, ...]] = ("variance", "snr")
+    shown: ClassVar[tuple[str, ...]] = (
+        "variance",
+        "slope",
+        "mean_norm_squared",
+        "noise_scale",
+        "snr",
+    )
     intervals: ClassVar[str] = (
         "Variances: jackknife of the logarithm over tasks, t quantiles (over batches above B = 1); "
         "noise scale and signal-to-noise: Fieller's method on jackknife errors; slope: weighted "
@@ -142,12 +146,6 @@ class Variance(Probe):
         """Tasks that are drawn again: at most half of all, since each is drawn many times."""
         return min(self.redrawn, self.tasks // 2) if self.redrawn else 0
 
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Measure `variance`, `snr` and `seconds` at each B, and what follows from them."""
-        from metabench.probes.variance.measure import measure
-
-        return measure(self, subject, seed, progress)
-
     def shard(self, subject: Subject, seed: int, share: Share) -> dict[str, NDArray[Any]]:
         """Compute a share of the meta-gradients at each B, `(batches, Q)` under the name of B."""
         from metabench.probes.variance.shards import shard
@@ -165,24 +163,3 @@ class Variance(Probe):
         from metabench.probes.variance.measure import measure
 
         return measure(self, subject, seed, progress, shards)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say whether tasks are independent, the signal is heard, and which B balances noise."""
-        from metabench.probes.variance.diagnose import diagnose
-
-        return diagnose(by_quantity(table), self.batch, self.tasks)
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw variance against B with the 1/B line and the noise scale."""
-        from metabench.probes.variance.draw import draw
-
-        draw(table, axes)
-
-    def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add the sources of the variance, stacked, where they were told apart."""
-        from metabench.probes.variance.sources_figure import CAPTION, QUESTION, draw, drawable
-
-        (first,) = super().drawings(table)
-        first = first._replace(shows=SHOWN)
-        stacked = Drawing(QUESTION, CAPTION, lambda axes: draw(table, axes), ("component", "share"))
-        return [first, *([stacked] if drawable(table) else [])]

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from metabench.probes.variance.findings import tails
 from metabench.probes.variance.findings.advice import advice
 from metabench.probes.variance.findings.bias import bias
 from metabench.probes.variance.findings.outer import outer
 from metabench.probes.variance.findings.sources import sources
 from metabench.probes.wording import interval, number, percent
-from metabench.records.rows import LEVELS, Finding, Row, Rows, from_table
+from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.probes.variance import Variance
 
 # A slope's interval wider than this includes both independent tasks and tasks with one error in
 # common at most sizes: nothing is claimed of it.
 TELLING = 0.5
 
 
-def diagnose(table: Rows, batch: int, tasks: int) -> list[Finding]:
-    """Make findings of one variance table for training at B = `batch`, the weightiest first."""
+def diagnose(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
+    """Say whether tasks are independent, the signal is heard, and which B balances noise."""
+    table, batch = by_quantity(whole), probe.batch
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
     noise = _noise(table, batch)
     # where noise comes from, and what makes it larger, warns only where there is too much of it
@@ -25,7 +33,7 @@ def diagnose(table: Rows, batch: int, tasks: int) -> list[Finding]:
     dominant = [finding for finding in where_from if finding.level == "warning"]
     findings = [
         *_divergence(table, batch),
-        *tails.pool(table, tasks),
+        *tails.pool(table, probe.tasks),
         *tails.heavy(table),
         *dominant,
         *noise,

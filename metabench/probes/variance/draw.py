@@ -8,14 +8,18 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import LogLocator, NullLocator
 
+from metabench.probes.base import Drawing
+from metabench.probes.variance.sources_figure import sources
 from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.variance import Variance
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+
+def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
     """Draw variance against B with its intervals, the 1/B line and |E g|^2."""
     blue, orange, green = sns.color_palette("colorblind", 3)
     lines = [r for r in from_table(table, "variance") if r.value is not None and r.value > 0]
@@ -45,6 +49,11 @@ def draw(table: pd.DataFrame, axes: Axes) -> None:
     order = sorted(range(len(labels)), key=lambda i: labels[i] != "measured")
     axes.legend([handles[i] for i in order], [labels[i] for i in order], frameon=False)
     sns.despine(ax=axes)
+
+
+def more(probe: Variance, table: pd.DataFrame) -> list[Drawing]:
+    """Give the sources of the variance, stacked, where they were told apart."""
+    return sources(table)
 
 
 def _plain_decades(axes: Axes) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import seaborn as sns
 
+from metabench.probes.base import Drawing
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -21,12 +23,14 @@ CAPTION = (
 MOST = 12  # layers with a bar of their own
 
 
-def drawable(table: pd.DataFrame) -> bool:
-    """Whether the sources of this table were told apart."""
-    return any(r.value is not None for r in from_table(table, "share", of=None))
+def sources(table: pd.DataFrame) -> list[Drawing]:
+    """Give the figure, where the sources of this table were told apart."""
+    if all(r.value is None for r in from_table(table, "share", of=None)):
+        return []
+    return [Drawing(QUESTION, CAPTION, partial(_draw, table), ("component", "share"))]
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def _draw(table: pd.DataFrame, axes: Axes) -> None:
     """Stack the share of each source, one bar for the whole and one a layer."""
     shares = [r for r in from_table(table, "share", of=None, layer=None) if r.value is not None]
     sources = list(dict.fromkeys(r.of for r in shares))

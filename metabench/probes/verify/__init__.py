@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from metabench.probes.base import Probe, Progress, silent
-from metabench.records.rows import Finding, Row, by_quantity
+from metabench.probes.base import Probe
 from metabench.settings.errors import Misuse
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from metabench.estimation.estimator_on_tasks import Subject
 
 
 @dataclass(frozen=True)
@@ -67,21 +60,3 @@ class Verify(Probe):
         for name in ("tasks", "directions"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 1.")
-
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Give a row `check` for each check, with the relative error and the verdict."""
-        from metabench.probes.verify.measure import measure
-
-        return measure(self, subject, seed, progress)
-
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
-        """Say what is wrong, what to change, and what couldn't be checked."""
-        from metabench.probes.verify.diagnose import diagnose
-
-        return diagnose(by_quantity(table))
-
-    def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw the relative error of each check."""
-        from metabench.probes.verify.draw import draw
-
-        draw(table, axes)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from metabench.records.rows import LEVELS, Finding, Row, Rows, from_table
+from typing import TYPE_CHECKING
+
+from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.probes.verify import Verify
 
 BAD = (
     "wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite",
@@ -19,8 +26,9 @@ SAFE = (
 )
 
 
-def diagnose(table: Rows) -> list[Finding]:
-    """Make findings of the check rows of a table, the weightiest first."""
+def diagnose(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
+    """Say what is wrong, what to change, and what couldn't be checked, the weightiest first."""
+    table = by_quantity(whole)
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]

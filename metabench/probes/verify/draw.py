@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from metabench.probes.verify import Verify
+
 FLOOR = 1e-17  # where an error of exactly 0 is drawn
 
 
-def draw(table: pd.DataFrame, axes: Axes) -> None:
+def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
     """Draw the relative error of each check on a logarithmic axis."""
     blue, orange = sns.color_palette("colorblind", 2)
     rows = from_table(table, "check", of=None)
