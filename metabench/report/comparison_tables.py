@@ -115,18 +115,27 @@ def best(column: Sequence[Estimate], end: str) -> int | None:
     rivals = {i: e for i, e in enumerate(column) if set(e.lacking) != {"diverged"} or e.seeds}
     if end not in ("low", "high") or len(rivals) < 2:
         return None
-    bounds = {i: (e.low, e.high) for i, e in rivals.items()}
-    if any(low is None or high is None for low, high in bounds.values()):
+    spans = {i: span for i, e in rivals.items() if (span := _span(e, end))}
+    if len(spans) < len(rivals):
         return None
-    lows = {i: low for i, (low, _) in bounds.items() if low is not None}
-    highs = {i: high for i, (_, high) in bounds.items() if high is not None}
-    if end == "low":
-        first = min(highs, key=lambda i: highs[i])
-        apart = all(highs[first] < low for i, low in lows.items() if i != first)
-    else:
-        first = max(lows, key=lambda i: lows[i])
-        apart = all(lows[first] > high for i, high in highs.items() if i != first)
+    first = min(spans, key=lambda i: spans[i].worst)
+    apart = all(spans[first].worst < span.best for i, span in spans.items() if i != first)
     return first if apart and not column[first].lacking else None
+
+
+class _Span(NamedTuple):
+    """An interval on an axis where less is better."""
+
+    best: float
+    worst: float
+
+
+def _span(estimate: Estimate, end: str) -> _Span | None:
+    """Lay out an interval by the better end; None where an end is missing."""
+    low, high = estimate.low, estimate.high
+    if low is None or high is None:
+        return None
+    return _Span(low, high) if end == "low" else _Span(-high, -low)
 
 
 Estimates = dict[tuple[str, str, str], Estimate]  # (algorithm, family, quantity) -> estimate

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RARE = 100  # a finding in fewer than one cell of so many may be chance: many were asked
 LISTED = 150  # cells listed one by one
+COMMANDS = 20  # of cells that were measured by hand, most that are listed
 
 
 class About(NamedTuple):
@@ -213,23 +214,31 @@ def _common(evidence: Evidence) -> list[tuple[str, Any]]:
 
 
 def _provenance(evidence: Evidence, about: About) -> list[tuple[str, Any]]:
+    """List where the numbers come from; what isn't known has no line."""
     cells = evidence.cells
-    lines: list[tuple[str, Any]] = [("sources", ", ".join(about.sources))] if about.sources else []
-    if about.study:
-        lines.append(("study digest", hashlib.sha256(about.study.encode()).hexdigest()[:12]))
-    known = sorted(str(d) for d in cells["digest"] if not missing(d) and d)
-    if known:
-        lines.append(("cells digest", hashlib.sha256(" ".join(known).encode()).hexdigest()[:12]))
-    own = [str(v) for v in dict.fromkeys(cells["command"]) if not missing(v) and v]
-    lines += [("commands", command) for command in dict.fromkeys([*own[:20], *about.commands])]
-    lines += [
-        (name.removeprefix("environment."), _values(cells[name]))
-        for name in map(str, cells)
-        if name.startswith("environment.") and _values(cells[name])
-    ]
-    seconds = cells["seconds"].map(lambda s: 0.0 if missing(s) or s == "" else float(s)).sum()
-    lines += [("seconds in all", f"{seconds:.0f}")] if seconds else []
-    return [*lines, ("page made by", f"metabench {metabench.__version__}")]
+    own = list(dict.fromkeys(_there(cells["command"])))
+    commands = dict.fromkeys([*own[:COMMANDS], *about.commands])
+    seconds = sum(map(float, _there(cells["seconds"])))
+    lines = [
+        ("sources", ", ".join(about.sources)),
+        ("study digest", _digest(about.study)),
+        ("cells digest", _digest(" ".join(sorted(_there(cells["digest"]))))),
+        *(("commands", command) for command in commands),
+        *((name.removeprefix("environment."), _values(cells[name]))
+          for name in map(str, cells) if name.startswith("environment.")),
+        ("seconds in all", f"{seconds:.0f}" if seconds else ""),
+        ("page made by", f"metabench {metabench.__version__}"),
+    ]  # fmt: skip
+    return [(name, text) for name, text in lines if text]
+
+
+def _there(column: pd.Series[Any]) -> list[str]:
+    """List the values that are there, as text."""
+    return [str(value) for value in column if not missing(value) and value != ""]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
 
 
 def _values(column: pd.Series[Any]) -> str:
