@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +37,8 @@ class Folder:
     def find(self, name: str) -> tuple[dict[str, Any], tuple[Row, ...], float] | None:
         """Give spec, rows and seconds of a part, None if it isn't there or isn't whole."""
         try:
-            held = json.loads(self.path(name).read_text(encoding="utf-8"))
-            rows = tuple(Row(**line) for line in held["rows"])
-            return held["spec"], rows, float(held["provenance"]["seconds"])
+            held = record_files.read(self.path(name))
+            return held.spec, held.rows, float(held.provenance["seconds"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -56,8 +54,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
     """Give the whole as one strict JSON object; the numbers are in the records of its parts."""
     findings = [
         {
-            **each.finding._asdict(),
-            "evidence": [row._asdict() for row in each.finding.evidence],
+            **record_files.plain(each.finding),
             "probe": each.probe,
             "cause": each.cause,
             "confirmed": each.confirmed,
@@ -78,7 +75,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
         "notes": list(found.notes),
         "provenance": made,
     }
-    return json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
+    return record_files.strict_json(result)
 
 
 def table(found: Checkup) -> pd.DataFrame:

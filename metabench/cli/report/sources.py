@@ -7,14 +7,14 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from metabench.grid.execution.run_cell import status_of
 from metabench.records import record_files
-from metabench.records.rows import Row, flatten
+from metabench.records.rows import flatten
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
 from metabench.records.store.tables import Tables, tables
@@ -165,21 +165,19 @@ def _store(folder: Path, study: Path | None) -> Evidence:
 def _record(path: Path) -> Evidence:
     """Read the record of one command, or of one cell of a grid."""
     try:
-        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rows = [Row(**{name: line.get(name) for name in Row._fields}) for line in record["rows"]]
-        made = record["spec"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Misuse(f"{path} is no record ({type(error).__name__}: {error}). {FORMS}") from error
-    provenance = dict(record.get("provenance") or {})
+        record = record_files.read(path)
+    except Misuse as error:
+        raise Misuse(f"{error} {FORMS}") from error
+    provenance = record.provenance
     cell = {
-        "digest": fields.digest(made),
-        "outcome": record.get("status") or status_of(row._asdict() for row in rows),
-        "error": record.get("error", ""),
+        "digest": fields.digest(record.spec),
+        "outcome": record.whole.get("status") or status_of(row._asdict() for row in record.rows),
+        "error": record.whole.get("error", ""),
         "command": provenance.pop("command", ""),
         **dict(flatten({"environment": provenance})),
-        **dict(flatten(made)),
+        **dict(flatten(record.spec)),
     }
-    return of_cells([cell], [(0, row) for row in rows])
+    return of_cells([cell], [(0, row) for row in record.rows])
 
 
 def _csv(path: Path) -> pd.DataFrame:
