@@ -57,12 +57,12 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def symmetric(eigenvalues: list[float], seed: int = 0) -> Tensor:
+def symmetric(eigenvalues: list[float] | Tensor, seed: int = 0) -> Tensor:
     """A dense symmetric matrix of this spectrum, in a random basis."""
     generator = torch.Generator().manual_seed(seed)
     P = len(eigenvalues)
     basis, _ = torch.linalg.qr(torch.randn(P, P, generator=generator, dtype=torch.float64))
-    return basis @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ basis.T
+    return basis @ torch.diag(torch.as_tensor(eigenvalues, dtype=torch.float64)) @ basis.T
 
 
 def implicit(problem: Problem, phi: Tensor, theta: Tensor, task: Task) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from test_imaml import mixed
 
 from metabench.algorithms.hf_maml import HFMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
@@ -60,7 +59,7 @@ def test_on_quadratics_any_delta_is_exact():
 
 
 def test_theta_in_the_inner_loss_is_reached_by_differences_too():
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
     maml = MAML(steps=3, step=SGD(rate=0.05))
 
     found = HFMAML(steps=3, step=SGD(rate=0.05), delta=1e-5)(problem, theta, task).grad

@@ -23,7 +23,6 @@ from metabench.linalg.solvers.minres import MINRES
 from metabench.linalg.solvers.neumann import Neumann
 from metabench.linalg.solvers.nystrom import Nystrom
 from metabench.probes.variance import Variance
-from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import from_table, to_table
@@ -37,27 +36,10 @@ SOLVERS = {
 }
 
 
-def mixed() -> tuple[Problem, torch.Tensor, Task]:
-    """theta: phi_0 before a tanh, a penalty in the inner loss, and another in the outer loss."""
-    phi, full = Layout(("phi",), ((4,),)), Layout(("theta",), ((6,),))
-    problem = Problem(
-        init=lambda theta: torch.tanh(theta[:4]),
-        inner_loss=lambda p, t, d: (
-            ((d[0] @ p - 1) ** 2).mean() + (p * p).sum() + t[4].exp() * (p**4).sum()
-        ),
-        outer_loss=lambda p, t, d: (d[0] @ p).sin().mean() + t[5].exp() * (p**4).sum(),
-        layouts=Layouts(phi, full),
-    )
-    generator = torch.Generator().manual_seed(3)
-    theta = torch.randn(6, generator=generator, dtype=torch.float64)
-    data = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
-    return problem, theta, Task((data[0],), (data[1],))
-
-
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver, strength):
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
     imaml = IMAML(steps=7, step=SGD(rate=0.05), strength=strength, solver=solver)
 
     found = imaml(problem, theta, task)
@@ -69,7 +51,7 @@ def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 def test_it_is_the_long_unroll_once_the_inner_loop_has_converged(solver, strength):
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
     imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=solver)
 
     found = imaml(problem, theta, task)
@@ -95,7 +77,7 @@ def test_a_network_pulled_to_its_initialisation_agrees_with_the_dense_formula(so
 
 
 def test_the_pull_is_half_its_strength_times_the_squared_way_from_init():
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
     phi = torch.linspace(-1, 1, 4).double()
 
     found = proximal(problem, 0.7).inner_loss(phi, theta, task.support)
@@ -162,7 +144,7 @@ def minimum(problem: Problem, theta: torch.Tensor, task: Task) -> torch.Tensor:
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 def test_it_agrees_with_finite_differences_of_the_loss_at_the_optimum(strength):
     """F(phi*(theta), theta), phi* solved anew at every theta, with no path and no adjoint."""
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
     pulled = proximal(problem, strength)
     imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=Dense())
 

@@ -6,7 +6,6 @@ import cases
 import oracles
 import pytest
 import torch
-from test_imaml import mixed
 
 from metabench.algorithms.inner_optimizers.momentum import Momentum
 from metabench.algorithms.inner_optimizers.sgd import SGD
@@ -35,7 +34,7 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
 
 
 def test_the_way_is_carried_back_through_init():
-    problem, theta, task = mixed()
+    problem, theta, task = cases.mixed()
 
     found = Reptile(steps=1, step=SGD(rate=0.1))(problem, theta, task).grad
 

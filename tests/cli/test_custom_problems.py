@@ -8,11 +8,9 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_probe_commands import folder, measured, metabench, numbers
+from shell import measured, metabench, numbers
 
 from metabench.settings import registry
-
-__all__ = ["folder"]  # every test runs in a folder of its own
 
 OWN = """
 import torch

@@ -13,11 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 from safetensors.torch import save_file
+from shell import measured, metabench, numbers, without_seconds
 
 from metabench.cli.exit_codes import ENVIRONMENT
-from metabench.cli.main import main
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.tasks import Address
@@ -37,31 +36,6 @@ class Mine(Quadratic):
 ready = Mine(dim=3)
 number = 3
 """
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def metabench(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
-
-
-def measured(*args):
-    """The record of a run that must succeed, refusing what strict JSON refuses."""
-    result = metabench(*args, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout, parse_constant=lambda word: pytest.fail(word))
-
-
-def without_seconds(rows):
-    return [row for row in rows if "seconds" not in row["quantity"]]
-
-
-def numbers(rows):
-    return [row for row in without_seconds(rows) if row["quantity"] != "check"]
 
 
 def test_the_command_prints_a_table_the_findings_and_where_everything_is():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from scipy.sparse.linalg import eigsh
@@ -11,29 +12,14 @@ from scipy.sparse.linalg import eigsh
 from metabench.autodiff import derivatives
 from metabench.linalg.lanczos import cumulative, extremes, lanczos
 
-SPECTRA = {
-    "spread": torch.linspace(-1, 10, 60),
-    "clustered": torch.cat([torch.linspace(1, 1.01, 50), torch.linspace(5, 5.001, 10)]),
-    "repeated": torch.tensor([3.0] * 20 + [1.0] * 20 + [-2.0] * 20),
-    "indefinite": torch.linspace(-10, 10, 60),
-    "rank deficient": torch.cat([torch.zeros(50), torch.linspace(1, 2, 10)]),
-    "one large": torch.cat([torch.linspace(0, 1e-3, 59), torch.tensor([1e4])]),
-}
-
-
-def symmetric(eigenvalues: torch.Tensor, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    basis, _ = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))
-    return basis @ torch.diag(eigenvalues.double()) @ basis.T
-
 
 def starts(n: int, P: int = 60, seed: int = 9) -> torch.Tensor:
     return torch.randn(n, P, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("name", cases.SPECTRA)
 def test_a_full_run_finds_the_prescribed_spectrum_with_its_multiplicities(name):
-    matrices = torch.stack([symmetric(SPECTRA[name], seed) for seed in range(3)])
+    matrices = torch.stack([oracles.symmetric(cases.SPECTRA[name], seed) for seed in range(3)])
 
     ritz = lanczos(lambda v: torch.einsum("npq,nq->np", matrices, v), starts(3), steps=60)
 
@@ -43,9 +29,9 @@ def test_a_full_run_finds_the_prescribed_spectrum_with_its_multiplicities(name):
     torch.testing.assert_close(ritz.weights.sum(1), torch.ones(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("name", cases.SPECTRA)
 def test_extremes_are_those_of_dense_and_of_scipy(name):
-    matrix = symmetric(SPECTRA[name], seed=4)
+    matrix = oracles.symmetric(cases.SPECTRA[name], seed=4)
 
     found = extremes(lambda v: v @ matrix, starts(2), tolerance=1e-9, steps=60)
 
@@ -59,7 +45,7 @@ def test_extremes_are_those_of_dense_and_of_scipy(name):
 
 
 def test_an_eigenvalue_lies_within_every_bound():
-    matrix = symmetric(SPECTRA["spread"], seed=1)
+    matrix = oracles.symmetric(cases.SPECTRA["spread"], seed=1)
 
     ritz = lanczos(lambda v: v @ matrix, starts(4), steps=12)
 
@@ -82,7 +68,7 @@ def test_three_hundred_steps_leave_no_ghost_copies():
 
 
 def test_fewer_products_are_taken_when_the_tolerance_allows():
-    matrix = symmetric(SPECTRA["one large"], seed=2)
+    matrix = oracles.symmetric(cases.SPECTRA["one large"], seed=2)
 
     loose = extremes(lambda v: v @ matrix, starts(1), tolerance=1e-2, steps=60)
     unfinished = extremes(lambda v: v @ matrix, starts(1), tolerance=1e-30, steps=20)
@@ -94,7 +80,7 @@ def test_fewer_products_are_taken_when_the_tolerance_allows():
 @pytest.mark.parametrize("name", ["spread", "indefinite", "rank deficient"])
 def test_quadrature_moments_are_those_of_the_matrix(name):
     """m steps integrate polynomials up to degree 2 m - 1 exactly against the start's measure."""
-    matrix, start = symmetric(SPECTRA[name], seed=3), starts(1)
+    matrix, start = oracles.symmetric(cases.SPECTRA[name], seed=3), starts(1)
 
     ritz = lanczos(lambda v: v @ matrix, start, steps=8)
 
@@ -106,7 +92,7 @@ def test_quadrature_moments_are_those_of_the_matrix(name):
 
 
 def test_the_cumulative_density_averages_to_the_empirical_one():
-    matrix = symmetric(SPECTRA["spread"], seed=5)
+    matrix = oracles.symmetric(cases.SPECTRA["spread"], seed=5)
     grid = torch.linspace(-2, 11, 14, dtype=torch.float64) + 0.03
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(2, (400, 60), generator=generator).double() * 2 - 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import cases
+import oracles
 import pytest
 import torch
-from test_lanczos import SPECTRA, symmetric
 
 from metabench.linalg.trace import xtrace
 
@@ -14,9 +15,9 @@ def signs(m: int, n: int, P: int = 60, seed: int = 0) -> torch.Tensor:
     return torch.randint(2, (m, n, P), generator=generator).double() * 2 - 1
 
 
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("name", cases.SPECTRA)
 def test_many_estimates_average_to_the_trace(name):
-    matrix = symmetric(SPECTRA[name], seed=1)
+    matrix = oracles.symmetric(cases.SPECTRA[name], seed=1)
 
     found = xtrace(lambda v: v @ matrix, signs(6, 2000))
 
@@ -28,7 +29,7 @@ def test_many_estimates_average_to_the_trace(name):
 @pytest.mark.parametrize("name", ["spread", "indefinite", "rank deficient"])
 def test_the_stated_error_is_the_spread(name):
     """Its mean square against the variance: 0.5 is the third too small that its comment owns."""
-    matrix = symmetric(SPECTRA[name], seed=1)
+    matrix = oracles.symmetric(cases.SPECTRA[name], seed=1)
 
     found = xtrace(lambda v: v @ matrix, signs(6, 2000))
 
@@ -37,7 +38,7 @@ def test_the_stated_error_is_the_spread(name):
 
 def test_a_low_rank_is_found_whole():
     """With more vectors than the rank nothing is left to estimate."""
-    matrix = symmetric(SPECTRA["rank deficient"], seed=3)
+    matrix = oracles.symmetric(cases.SPECTRA["rank deficient"], seed=3)
 
     found = xtrace(lambda v: v @ matrix, signs(14, 5))
 
@@ -47,7 +48,7 @@ def test_a_low_rank_is_found_whole():
 
 
 def test_no_more_parameters_than_vectors_are_read_off_exactly():
-    matrix = symmetric(SPECTRA["indefinite"], seed=3)
+    matrix = oracles.symmetric(cases.SPECTRA["indefinite"], seed=3)
 
     for m in (60, 61):
         found = xtrace(lambda v: v @ matrix, signs(m, 2))
@@ -65,7 +66,7 @@ def test_nothing_has_no_trace():
 def test_few_vectors_beat_as_many_products_of_plain_random_signs():
     """On a spectrum that decays, at equal products; there most of the trace is in a few."""
     eigenvalues = torch.exp(-torch.arange(60.0) / 3)
-    matrix = symmetric(eigenvalues, seed=2)
+    matrix = oracles.symmetric(eigenvalues, seed=2)
 
     found = xtrace(lambda v: v @ matrix, signs(10, 400))
     plain = signs(20, 400, seed=1)

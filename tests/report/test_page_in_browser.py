@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_study_page import ABOUT, evidence, grid, healthy, settings
+from pages import ABOUT, evidence, grid, healthy, settings
 
 from metabench.report.study_page import study_page
 

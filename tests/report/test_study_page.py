@@ -11,66 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from test_page import MARKUP, Page, diverged, healthy
+from pages import ABOUT, MARKUP, Page, diverged, evidence, grid, healthy, rows_of, scaled, settings
 
 from metabench.cli.main import main
 from metabench.cli.report.sources import write_table
 from metabench.probes.variance import Variance
-from metabench.records.rows import Row, flatten, to_table
+from metabench.records.rows import Row, to_table
 from metabench.records.store.store import Store
 from metabench.report import stored_settings
-from metabench.report.evidence import joined, of_cells, split
+from metabench.report.evidence import joined, split
 from metabench.report.labels import labels
-from metabench.report.study_page import About, study_page
+from metabench.report.study_page import study_page
 from metabench.report.svg import render
-
-ABOUT = About("study", ("study.toml",), ("metabench grid study.toml",), "seed = 0\n")
-
-
-def settings(algo="maml", family="sinusoid", seed=0, **more):
-    spec = {
-        "probe": {"name": "variance", "version": 1, "tasks": 64, "sizes": [], "batch": 2},
-        "algo": {"name": algo, "version": 1, "steps": more.pop("steps", 1)},
-        "family": {"name": family, "version": 1},
-        "seed": seed,
-    }
-    return dict(flatten({**spec, **more}))
-
-
-def scaled(by):
-    """The healthy table, its noise (and interval) times a number."""
-    table = healthy()
-    noisy = table["quantity"].isin(["noise_scale", "task_variance", "variance"])
-    table.loc[noisy, ["value", "low", "high"]] *= by
-    return table
-
-
-def rows_of(table):
-    lines = table[list(Row._fields)].astype(object).where(table[list(Row._fields)].notna(), None)
-    return [Row(*line) for line in lines.itertuples(index=False)]
-
-
-def evidence(*cells, **failed):
-    """Cells of (settings, table or None for a failure)."""
-    lines, rows = [], []
-    for i, (given, table) in enumerate(cells):
-        outcome = {"outcome": "ok", "error": "", "digest": f"{i:012x}"}
-        if table is None:
-            outcome |= {"outcome": "error", "error": "ValueError: no", **failed}
-        lines.append({**outcome, **given})
-        rows += [(i, row) for row in ([] if table is None else rows_of(table))]
-    return joined([of_cells(lines, rows)])
-
-
-def grid(seeds=1):
-    return evidence(
-        *(
-            (settings(algo, family, seed), scaled(noise * (1 + 0.01 * seed)))
-            for algo, noise in (("maml", 1.0), ("fomaml", 3.0))
-            for family in ("sinusoid", "quadratic")
-            for seed in range(seeds)
-        )
-    )
 
 
 def made(found, figures=1):

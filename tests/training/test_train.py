@@ -375,7 +375,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(monkeypatch):
 def test_a_file_that_outgrows_what_is_left_is_not_half_written(folder):
     atomic_files.write(folder / "kept", b"old")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from metabench.records import atomic_files;"
+        "import resource, signal, sys; from pathlib import Path;"
+        "from metabench.records import atomic_files;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "atomic_files.write(Path('kept'), bytes(5000))"

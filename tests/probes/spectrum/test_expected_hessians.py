@@ -7,7 +7,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from test_spectrum import SMALL, looked, of, one
+from looks import SMALL, looked, of, one
 from torch import nn
 
 from metabench.algorithms.anil import ANIL

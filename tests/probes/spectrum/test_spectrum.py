@@ -6,6 +6,7 @@ import cases
 import numpy as np
 import pytest
 import torch
+from looks import SMALL, looked, of, one
 from torch import nn
 
 from metabench.algorithms.black_box import BlackBox
@@ -16,7 +17,6 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
@@ -25,26 +25,7 @@ from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed
 from metabench.problems.tasks import Address, tree_map
-from metabench.records.rows import from_table, to_table
-
-
-def of(family, algorithm, dtype=torch.float64, **lift) -> Subject:
-    theta = family.theta(0).to(dtype)
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(**lift))
-
-
-def looked(subject: Subject, **settings):
-    probe = Spectrum(**{"tasks": 25, "layers": 0, **settings})
-    table = to_table(probe.measure(subject, seed=0))
-    return table, {finding.name: finding for finding in probe.diagnose(table)}
-
-
-def one(table, quantity, of="", at=None, layer=""):
-    (row,) = [r for r in from_table(table, quantity, of, layer) if at is None or r.at == at]
-    return row
-
-
-SMALL = Sinusoid(hidden=(6, 5))  # 53 parameters
+from metabench.records.rows import from_table
 
 
 def hessian(loss):

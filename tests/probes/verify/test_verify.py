@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import black_boxes
 import cases
 import oracles
 import pytest
-import test_black_box
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -184,7 +184,7 @@ def test_fused_norms_are_named_with_the_repair_and_the_repair_works(norm):
 
     def look(net):
         problem = Problem.from_module(net, mse)
-        return verified(Subject(problem, test_black_box.draw, through_the_vmap(net), problem.theta))
+        return verified(Subject(problem, black_boxes.draw, through_the_vmap(net), problem.theta))
 
     (wrong, said), (right, after) = look(wrong_net), look(right_net)
 
@@ -220,7 +220,7 @@ def test_our_own_meta_gradients_are_right_through_fused_norms(norm, algorithm):
         nn.init.normal_(parameter)
     problem, written_out = (Problem.from_module(n, mse) for n in (net, safe_norms(net)))
 
-    subjects = [Subject(p, test_black_box.draw, algorithm, p.theta) for p in (problem, written_out)]
+    subjects = [Subject(p, black_boxes.draw, algorithm, p.theta) for p in (problem, written_out)]
 
     checks, findings = verified(subjects[0])
     assert {row.status for row in checks.values()} <= {"ok", "approximate"}
@@ -232,9 +232,9 @@ def test_our_own_meta_gradients_are_right_through_fused_norms(norm, algorithm):
 
 def test_a_first_order_black_box_is_told_from_a_wrong_one_by_words_only():
     def first_order(theta, task):
-        return test_black_box.plain_loop(theta, task, create_graph=False)
+        return black_boxes.plain_loop(theta, task, create_graph=False)
 
-    checks, findings = verified(test_black_box.subject(BlackBox(first_order)))
+    checks, findings = verified(black_boxes.subject(BlackBox(first_order)))
 
     assert checks["finite differences"].status == "mismatch"
     assert findings[0].level == "warning"
@@ -242,9 +242,9 @@ def test_a_first_order_black_box_is_told_from_a_wrong_one_by_words_only():
 
 
 def test_a_black_box_with_a_loss_is_checked_and_one_without_is_withheld():
-    right, said = verified(test_black_box.subject(BlackBox(test_black_box.plain_loop)))
+    right, said = verified(black_boxes.subject(BlackBox(black_boxes.plain_loop)))
     silent, _ = verified(
-        test_black_box.subject(BlackBox(lambda t, task: test_black_box.plain_loop(t, task)[1]))
+        black_boxes.subject(BlackBox(lambda t, task: black_boxes.plain_loop(t, task)[1]))
     )
 
     assert right["finite differences"].status == "ok"
@@ -257,7 +257,7 @@ def test_a_black_box_that_cannot_be_checked_is_warned_of_fused_norms():
     problem = Problem.from_module(net, mse)
     silent = BlackBox(lambda theta, tasks: through_the_vmap(net).function(theta, tasks)[1], True)
 
-    _, findings = verified(Subject(problem, test_black_box.draw, silent, problem.theta))
+    _, findings = verified(Subject(problem, black_boxes.draw, silent, problem.theta))
 
     assert (findings[0].name, findings[0].level) == ("unchecked_norms", "warning")
     assert "1 (LayerNorm)" in findings[0].claim
@@ -265,11 +265,11 @@ def test_a_black_box_that_cannot_be_checked_is_warned_of_fused_norms():
 
 
 def test_an_implicit_gradient_at_a_saddle_is_warned_of():
-    problem = Problem.from_module(test_black_box.NET, mse)
+    problem = Problem.from_module(black_boxes.NET, mse)
 
     def look(strength):
         imaml = IMAML(steps=1, strength=strength, solver=Dense())
-        return verified(Subject(problem, test_black_box.draw, imaml, problem.theta))[1]
+        return verified(Subject(problem, black_boxes.draw, imaml, problem.theta))[1]
 
     assert look(1e-3)[0].name == "saddle"
     assert "--set algo.strength" in look(1e-3)[0].repair
@@ -278,11 +278,11 @@ def test_an_implicit_gradient_at_a_saddle_is_warned_of():
 
 def test_a_batch_that_is_summed_is_found():
     def summed(theta, tasks):
-        grads = test_black_box.batched(theta, tasks)
+        grads = black_boxes.batched(theta, tasks)
         return {name: value * len(tasks.query[0]) for name, value in grads.items()}
 
-    checks, findings = verified(test_black_box.subject(BlackBox(summed, batched=True)))
-    healthy, _ = verified(test_black_box.subject(BlackBox(test_black_box.batched, batched=True)))
+    checks, findings = verified(black_boxes.subject(BlackBox(summed, batched=True)))
+    healthy, _ = verified(black_boxes.subject(BlackBox(black_boxes.batched, batched=True)))
 
     assert checks["batch is the mean"].status == "sum"
     assert "Divide by the number of tasks" in findings[0].repair
@@ -291,10 +291,10 @@ def test_a_batch_that_is_summed_is_found():
 
 def test_a_random_estimator_is_found():
     def noisy(theta, task):
-        loss, grads = test_black_box.plain_loop(theta, task)
+        loss, grads = black_boxes.plain_loop(theta, task)
         return loss, [g + 0.01 * torch.randn_like(g) for g in grads]
 
-    checks, findings = verified(test_black_box.subject(BlackBox(noisy)))
+    checks, findings = verified(black_boxes.subject(BlackBox(noisy)))
 
     assert checks["repeated call"].status == "random"
     assert any("Two calls" in finding.claim for finding in findings)
@@ -315,7 +315,7 @@ class Kinked(nn.Module):
 def test_a_kink_is_called_a_kink():
     problem = Problem.from_module(Kinked(), mse)
 
-    checks, findings = verified(Subject(problem, test_black_box.draw, MAML(steps=1), problem.theta))
+    checks, findings = verified(Subject(problem, black_boxes.draw, MAML(steps=1), problem.theta))
 
     assert checks["finite differences"].status == "kink"
     assert {finding.level for finding in findings} == {"info"}
@@ -352,7 +352,7 @@ def test_a_hessian_that_is_not_symmetric_is_found():
 
     problem = Problem.from_module(Net(), lambda p, y: ((p - y[:, 0]) ** 2).mean())
 
-    checks, findings = verified(Subject(problem, test_black_box.draw, MAML(steps=1), problem.theta))
+    checks, findings = verified(Subject(problem, black_boxes.draw, MAML(steps=1), problem.theta))
 
     assert checks["Hessian symmetry"].status == "wrong"
     assert findings[0].level == "critical"
@@ -464,7 +464,7 @@ def test_what_cannot_be_computed_is_refused_with_the_repair(forward, loss, words
     problem = Problem.from_module(model(forward), loss)
 
     with pytest.raises(Misuse, match=words):
-        verified(Subject(problem, test_black_box.draw, MAML(steps=1), problem.theta))
+        verified(Subject(problem, black_boxes.draw, MAML(steps=1), problem.theta))
 
 
 def test_an_operation_without_a_batching_rule_is_named():
@@ -498,9 +498,7 @@ def test_a_loop_takes_what_vmap_does_not():
     problem = Problem.from_module(model(forward), mse)
 
     checks, _ = verified(
-        Subject(
-            problem, test_black_box.draw, cases.algorithm("fomaml"), problem.theta, Lift("loop")
-        )
+        Subject(problem, black_boxes.draw, cases.algorithm("fomaml"), problem.theta, Lift("loop"))
     )
 
     assert "vmap against a loop" not in checks
