@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_structure
 
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.cli import terminal
 from metabench.cli.main import main
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.digits import Digits
@@ -35,7 +36,6 @@ from metabench.problems.samplers import Stream
 from metabench.problems.tasks import Address, Task
 from metabench.records import atomic_files
 from metabench.records.checksummed_tensors import seal, unseal
-from metabench.report import terminal
 
 SMALL = ("train", "--family", "quadratic", "--set", "outer.held_out=16", "--quiet")
 

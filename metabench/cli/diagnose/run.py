@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from metabench.cli.probe.next_command import same
+from metabench.cli.terminal import COLOURS, print_findings, print_table, progress
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES
 from metabench.diagnosis.checkup import Checkup, checkup
@@ -18,7 +19,6 @@ from metabench.measurement.from_words import build
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.records import record_files
 from metabench.records.provenance import provenance
-from metabench.report.terminal import COLOURS, print_findings, print_table, progress
 from metabench.settings import amounts, fields, registry
 from metabench.settings.errors import Misuse
 

@@ -8,11 +8,11 @@ import click
 
 from metabench.cli.exit_codes import REGRESSION
 from metabench.cli.grid.show import plain
+from metabench.cli.terminal import print_json
 from metabench.grid.compare import Comparison, compare
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import store_of
 from metabench.records.store.tables import said, tables
-from metabench.report.terminal import print_json
 from metabench.settings.errors import Misuse
 
 SHOWN = 40  # numbers printed; --json gives all
@@ -40,7 +40,7 @@ def _store_named(place: Path) -> Store:
 
 
 def _print_comparison(result: Comparison) -> None:
-    from metabench.report.terminal import print_table
+    from metabench.cli.terminal import print_table
     from metabench.report.text_tables import TextTable
 
     click.echo(

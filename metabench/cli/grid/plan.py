@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.inline import Inline
 from metabench.grid.scheduling.progress_counts import duration
 from metabench.grid.scheduling.scheduler import drive
@@ -16,7 +17,6 @@ from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
 from metabench.grid.study.study import Study
 from metabench.records.store.store_paths import store_of
-from metabench.report.terminal import print_json
 
 LISTED = 20  # cells listed one by one
 
@@ -72,9 +72,9 @@ def slurm(
 def _print_cells(study: Study, states: Mapping[str, str]) -> None:
     import pandas as pd
 
+    from metabench.cli.terminal import print_table
     from metabench.records.rows import flatten
     from metabench.records.store.tables import said, varying
-    from metabench.report.terminal import print_table
     from metabench.report.text_tables import TextTable
 
     cells = pd.DataFrame([dict(flatten(cell.spec)) for cell in study.cells.values()])

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
 from metabench.records import record_files
 from metabench.records.rows import Row, from_table
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import Tables, said, tables, tidy, varying
-from metabench.report.terminal import print_json
 from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def show_cell(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _print_cells(result: Tables) -> None:
     """Print a cell a line: what varies, then every number that stands for the whole."""
-    from metabench.report.terminal import print_table
+    from metabench.cli.terminal import print_table
     from metabench.report.text_tables import TextTable, cell, words
 
     rows = result.rows[result.rows["at"].isna()]
@@ -94,9 +94,9 @@ def _print_cells(result: Tables) -> None:
 
 
 def _print_rows(record: Mapping[str, Any]) -> None:
+    from metabench.cli.terminal import print_findings, print_table
     from metabench.measurement import measure_with_checks
     from metabench.records.rows import to_table
-    from metabench.report.terminal import print_findings, print_table
     from metabench.report.text_tables import by_axis, overall
     from metabench.settings import fields
 

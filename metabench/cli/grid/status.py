@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.grid.failures import print_failures
+from metabench.cli.terminal import print_json
 from metabench.grid.execution import shard_arrays
-from metabench.grid.scheduling.failed_cells import failures, print_failures
+from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import tables
-from metabench.report.terminal import print_json
 from metabench.settings.errors import Misuse
 
 

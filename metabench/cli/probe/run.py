@@ -9,12 +9,12 @@ import click
 
 from metabench.cli.probe.next_command import next_command
 from metabench.cli.result_files import files_in, require_writable
+from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.measurement.from_words import build
 from metabench.records import record_files
 from metabench.records.provenance import provenance
 from metabench.records.rows import to_table
 from metabench.report.page import page
-from metabench.report.terminal import print_findings, print_table, progress
 from metabench.report.text_tables import tables
 from metabench.settings import fields
 

@@ -1,0 +1,71 @@
+"""What came of a training: table, findings, page and record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from metabench.measurement import measure_with_checks
+from metabench.outer_loop.trainer import Trainer
+from metabench.probes.verify import Verify
+from metabench.records import record_files
+from metabench.records.provenance import provenance
+from metabench.records.rows import LEVELS, Finding, Row, row, to_table
+from metabench.report.page import page
+from metabench.training.shown import Training
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.training.plan import Plan
+
+SHOWN = 11  # most steps of the table that a terminal shows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: what determined it, and all that was measured."""
+
+    shown: Training
+    settings: Mapping[str, Any]
+    rows: Sequence[Row]
+    table: pd.DataFrame
+    findings: list[Finding]
+    provenance: Mapping[str, Any]
+
+    def record(self) -> str:
+        """Give all of it as one strict JSON object."""
+        return record_files.record(self.settings, self.rows, self.findings, self.provenance)
+
+    def page(self) -> str:
+        """Give the page, as HTML text."""
+        return page(self.shown, self.table, self.findings, self.provenance, self.settings)
+
+    def thinned(self) -> pd.DataFrame:
+        """Leave out checks, and keep a few of the steps at which theta was validated."""
+        table = self.table[~self.table["quantity"].isin(["check", "theta"])]
+        steps = sorted(table.loc[table["quantity"] == "validation", "at"])
+        chosen = steps[:: -(-len(steps) // SHOWN)] if steps else []
+        return table[table["at"].isna() | table["at"].isin([*chosen, *steps[-1:]])]
+
+
+def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Row]) -> Trained:
+    """Read what a training measured."""
+    if not trainer.failure:
+        rows = [*rows, row("gain", trainer.gain())]
+    settings = {**spec, "steps": plan.steps}
+    table = to_table(rows, settings)
+    findings = [
+        *plan.shown.diagnose(table),
+        *measure_with_checks.foreign(table),
+        *_checks(table),
+    ]
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    made = provenance(str(settings["device"]))
+    return Trained(plan.shown, settings, rows, table, findings, made)
+
+
+def _checks(table: pd.DataFrame) -> list[Finding]:
+    """Say what is wrong with the meta-gradient itself, if anything is."""
+    return [finding for finding in Verify().diagnose(table) if finding.level != "info"]

@@ -1,0 +1,93 @@
+"""One training: it goes on where it was killed, pauses for probes, and ends in a result."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from metabench.probes.base import Progress, silent
+from metabench.probes.verify import Verify
+from metabench.records.rows import Row
+from metabench.training import resume
+from metabench.training.measure import logged, pause
+from metabench.training.plan import Plan
+from metabench.training.result import Trained, trained
+
+SAY = 0.1  # seconds between two words of progress, which cost more than a small step
+
+
+class Session:
+    """A training under way.
+
+    With a file to save theta in, every pause is kept beside it, and a session of the same plan and
+    file goes on from the last one, to the same numbers.
+    """
+
+    def __init__(self, plan: Plan, save: Path | None = None) -> None:
+        """Begin, or take up what was saved.
+
+        Raises:
+            Misuse: if what is saved is of another training, or damaged.
+        """
+        self.plan = plan.pinned(resume.engine_of(save) if save else "")
+        self.save, self.spec = save, self.plan.spec
+        self.trainer = self.plan.trainer()
+        self.rows: list[Row] = resume.go_on(save, self.trainer, self.spec) if save else []
+
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped at a meta-gradient that can't be used."""
+        return self.trainer.failure is not None
+
+    @property
+    def logged(self) -> list[Row]:
+        """Everything that has an outer step: the log in windows, and what pauses measured."""
+        return [*logged(self.trainer, self.plan.every), *self.rows]
+
+    def train(self, progress: Progress = silent) -> Trained:
+        """Train to the end, or to the first step that fails; say what came of it."""
+        trainer = self.trainer
+        if not self.rows:
+            self.rows += Verify(thorough=False).measure(trainer.subject, trainer.seed)
+        try:
+            self._steps(progress)
+        except KeyboardInterrupt:
+            self._keep()
+            raise
+        progress(trainer.steps, trainer.steps)
+        self.rows += [*self.plan.cell.foreign(), *trainer.examine()]
+        self._keep_failure()
+        return trained(self.plan, self.spec, trainer, self.logged)
+
+    def _steps(self, progress: Progress) -> None:
+        """Take steps, and pause where it is due."""
+        trainer, said = self.trainer, 0.0
+        paused = {row.at for row in self.rows if row.quantity == "validation"}
+        while True:
+            step = trainer.step
+            if self._due(step) and step not in paused:
+                self.rows += pause(trainer, list(self.plan.probes.items()))
+                self._keep()
+            if step == trainer.steps or not trainer.advance():
+                return
+            if time.monotonic() - said > SAY:
+                progress(trainer.step, trainer.steps)
+                said = time.monotonic()
+
+    def _due(self, step: int) -> bool:
+        return step % self.plan.every == 0 or step == self.trainer.steps
+
+    def _keep(self) -> None:
+        if self.save:
+            resume.keep(self.save, self.trainer, self.spec, self.rows)
+
+    def _keep_failure(self) -> None:
+        """Keep what an autopsy replays."""
+        failure = self.trainer.failure
+        if failure and self.save:
+            told = {
+                "spec": resume.as_now(self.spec, self.trainer),
+                "kind": failure.kind,
+                "norm": str(failure.norm),
+            }
+            self.trainer.ring.save(resume.autopsy_path(self.save), failure.tasks, told)
