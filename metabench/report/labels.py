@@ -41,6 +41,22 @@ def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
     return found
 
 
+def who_of(cells: pd.DataFrame) -> pd.Series[str]:
+    """Name each cell by the algorithm, the family's settings and the rest."""
+    import pandas as pd
+
+    tasks = cells["family"].str.partition(", ")[2]
+    lines = zip(cells["algo"], tasks, cells["other"], strict=True)
+    words_of = ["; ".join(filter(None, line)) for line in lines]
+    return pd.Series(words_of, index=cells.index, dtype=object)
+
+
+def without(cells: pd.DataFrame, axis: str) -> pd.Series[str]:
+    """Name each cell by all of its words but one setting."""
+    word = axis.partition(".")[2]
+    return who_of(cells).map(lambda label: _left_out(label, f"{word}="))
+
+
 def _by_name(files: pd.Series[str]) -> pd.Series[str]:
     """Leave out the digests of files whose names tell them apart."""
     names = files.str.partition("@")[0]
@@ -95,3 +111,13 @@ def _numbered(
             pd.factorize(keys.to_numpy() * (codes.max() + 1) + codes)[0], index=cells.index
         )
     return keys
+
+
+def _left_out(label: str, start: str) -> str:
+    """Drop a word of a label.
+
+    >>> _left_out("maml, steps=5, step.rate=0.1; dtype=float64", "steps=")
+    'maml, step.rate=0.1; dtype=float64'
+    """
+    parts = [[w for w in part.split(", ") if not w.startswith(start)] for part in label.split("; ")]
+    return "; ".join(", ".join(part) for part in parts if part)

@@ -1,0 +1,77 @@
+"""Where does it diverge? Maps over two settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.probes.base import Drawing
+from metabench.report.evidence import Evidence
+from metabench.report.labels import said
+from metabench.report.setting_axes import numeric
+from metabench.report.text_tables import words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+ALGORITHMS = 2  # algorithms with a map of their own, the worst first
+
+
+def maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> list[Drawing]:
+    """Draw the share that diverged over each pair of numeric settings, if any did."""
+    axes = numeric(evidence, cells)[:3]
+    share = _diverged(evidence, rows, cells)
+    if not (share > 0).any():
+        return []
+    made = []
+    for i, x in enumerate(axes):
+        for y in axes[i + 1 :]:
+            names = cells["algo"].str.partition(", ")[0]
+            worst = (
+                share.groupby(names, sort=False).mean().sort_values(ascending=False, kind="stable")
+            )
+            for algo in worst.index[worst > 0][:ALGORITHMS]:
+                part = cells.index[names == algo]
+                made.append(_map(evidence, share[part], (x, y), f"{algo}{on}"))
+    return made
+
+
+def _diverged(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[float]:
+    """Give the share of each cell's measurements that diverged, or 1 if it has no shares."""
+    outcome = (evidence.cells["outcome"][cells.index] == "diverged").astype(float)
+    part = rows[(rows["quantity"] == "diverged") & rows["value"].notna() & (rows["layer"] == "")]
+    first = part.drop_duplicates("cell").set_index("cell")["value"]
+    return first.reindex(outcome.index).fillna(outcome)
+
+
+def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of: str) -> Drawing:
+    x, y = axes
+    table = evidence.cells.loc[share.index, [x, y]].astype(float).assign(diverged=share)
+    wide = table.pivot_table(index=y, columns=x, values="diverged", aggfunc="mean")
+    wide = wide.sort_index(ascending=False)
+    names = [axis.rpartition(".")[2] for axis in axes]
+
+    def draw(axes: Axes) -> None:
+        import seaborn as sns
+
+        annotated = wide.size <= 100
+        sns.heatmap(wide, ax=axes, vmin=0, vmax=1, cmap="cividis", annot=annotated, fmt=".2g",
+                    linewidths=0.5, cbar=not annotated)  # fmt: skip
+        axes.set_xticks(np.arange(wide.shape[1]) + 0.5, list(map(said, wide.columns)), rotation=0)
+        axes.set_yticks(np.arange(wide.shape[0]) + 0.5, list(map(said, wide.index)), rotation=0)
+        axes.set(xlabel=words(names[0]), ylabel=words(names[1]))
+
+    title = f"Where does {of} diverge?"
+    caption = (
+        f"Share of single-task meta-gradients that are not finite, over {words(names[0])} and "
+        f"{words(names[1])}, mean over all else. Light cells diverge."
+    )
+    return Drawing(
+        title,
+        caption,
+        draw,
+        ("diverged",),
+        table.rename(columns=dict(zip(axes, names, strict=True))),
+    )
