@@ -5,8 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from metabench.records.rows import Row, flatten, to_table
-from metabench.report.evidence import joined, of_cells
-from metabench.report.study_page import About
+from metabench.report.evidence import of_cells
+from metabench.report.joined_evidence import joined
+from metabench.report.study_provenance import About
 
 MARKUP = "<script>alert('x')</script><b>&amp;"
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -11,11 +11,10 @@ from metabench.diagnosis.examine import Part
 from metabench.diagnosis.trial.diagnose import shown
 from metabench.records import record_files
 from metabench.records.rows import Row, flatten, to_table
-from metabench.report.comparison_tables import Table
 from metabench.report.figures import MOST, Gallery, hooks
 from metabench.report.findings import drawings
 from metabench.report.page import Content, intervals, numbered, rendered, telling
-from metabench.report.text_tables import TextTable, details, tables
+from metabench.report.text_tables import Table, TextTable, details, tables
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from metabench.probes.base import Drawing, Probe
 from metabench.records.rows import Row, rows_of
 from metabench.report.comparison_drawings import lines, points
-from metabench.report.comparison_tables import combined, compared
+from metabench.report.comparison_tables import compared
 from metabench.report.divergence_maps import maps
 from metabench.report.evidence import Evidence
 from metabench.report.labels import who_of, without
+from metabench.report.seed_estimates import combined
 from metabench.report.setting_axes import numeric
 from metabench.report.text_tables import words
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.records.rows import Finding, flatten
 from metabench.report import downloads
-from metabench.report.comparison_tables import HOW, LINES, Table
+from metabench.report.comparison_tables import HOW, LINES
 from metabench.report.figures import MOST, Gallery, Hook, Shown, hooks, showing
 from metabench.report.findings import drawings
-from metabench.report.text_tables import TextTable, cell, details, tables
+from metabench.report.text_tables import Table, TextTable, cell, details, tables
 
 if TYPE_CHECKING:
     import pandas as pd

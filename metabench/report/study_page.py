@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import metabench
 from metabench.probes.base import Probe
-from metabench.records.rows import Row, rows_of
-from metabench.report.comparison_tables import Table, comparisons, failures
-from metabench.report.evidence import FINE, Evidence, missing
+from metabench.report.cell_lists import failures, numbers_of
+from metabench.report.comparison_tables import comparisons
+from metabench.report.evidence import FINE, Evidence
 from metabench.report.figures import MOST, Gallery, Hook, hooks
 from metabench.report.findings import TOLD, Diagnosis, Told, diagnose, drawings
 from metabench.report.labels import labels, said
 from metabench.report.overview_figures import overviews
-from metabench.report.page import Content, Said, intervals, numbered, rendered, telling
-from metabench.report.text_tables import TextTable, cell, details, tables, words
+from metabench.report.page import Content, Said, intervals, rendered, telling
+from metabench.report.study_provenance import About, common_settings, provenance_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RARE = 100  # a finding in fewer than one cell of so many may be chance: many were asked
-LISTED = 150  # cells listed one by one
-COMMANDS = 20  # of cells that were measured by hand, most that are listed
-
-
-class About(NamedTuple):
-    """Where the evidence comes from."""
-
-    title: str
-    sources: tuple[str, ...] = ()  # as they were given
-    commands: tuple[str, ...] = ()
-    study: str = ""  # the study file's text
 
 
 def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
@@ -76,9 +63,9 @@ def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
         comparisons=comparisons(evidence, words_of, probes),
         figures=figures,
         failed=failures(evidence, words_of),
-        numbers=_numbers(evidence, words_of, found),
-        spec=_common(evidence),
-        provenance=_provenance(evidence, about),
+        numbers=numbers_of(evidence, words_of, found),
+        spec=common_settings(evidence),
+        provenance=provenance_of(evidence, about),
         intervals=intervals(probes.items(), seeds=not lone),
         study=about.study,
     )
@@ -158,93 +145,3 @@ def _told(
         often += " (so few may be chance)"
     left = len(told.others) - len(others)
     return made._replace(where=where, often=often, others=others, left=left)
-
-
-def _numbers(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> list[Table]:
-    """Lay out a lone cell in full, as its own page does; of many, what stands for the whole."""
-    if len(found.tables) == 1 == len(evidence.cells):
-        ((number, table),) = found.tables.items()
-        probe = found.probes[number]
-        texts = [*tables(table, probe), *details(table, probe)]
-        return [numbered("numbers", i, text) for i, text in enumerate(texts, 1)]
-    made = []
-    for probe in dict.fromkeys(words_of["probe"]):
-        cells = words_of.index[words_of["probe"] == probe]
-        text = _cells(evidence, words_of, cells)
-        left = len(cells) - LISTED
-        more = f", the first {LISTED} of {len(cells):,}" if left > 0 else ""
-        made.append(Table(f"cells-{probe or 'all'}", f"Cells of {probe or 'all'}{more}", text))
-    return made
-
-
-def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> TextTable:
-    chosen = cells[:LISTED]
-    rows = evidence.rows
-    rows = rows[rows["at"].isna() & (rows["of"] == "") & (rows["layer"] == "")]
-    rows = rows[rows["cell"].isin(chosen) & rows["value"].notna()]
-    names = list(dict.fromkeys(rows["quantity"]))[:10]
-    rows = rows[rows["quantity"].isin(names)]
-    lines = rows_of(rows[list(Row._fields)].itertuples(index=False))
-    there = {
-        (number, row.quantity): cell(row) for number, row in zip(rows["cell"], lines, strict=True)
-    }
-    outcome = evidence.cells["outcome"]
-    body = tuple(
-        (
-            str(words_of["label"][i]),
-            str(outcome[i]),
-            *(there.get((i, name), "") for name in names),
-        )
-        for i in chosen
-    )
-    return TextTable(("cell", "outcome", *map(words, names)), body)
-
-
-def _common(evidence: Evidence) -> list[tuple[str, Any]]:
-    """List the settings that all cells share, and the values of those that they don't."""
-    lines = []
-    for name in evidence.settings:
-        values = list(dict.fromkeys(said(v) for v in evidence.cells[name]))
-        known = [value for value in values if value]
-        if not known:
-            continue
-        shown = ", ".join(known[:12]) + (f", .. ({len(known)} values)" if len(known) > 12 else "")
-        lines.append((name, shown))
-    return lines
-
-
-def _provenance(evidence: Evidence, about: About) -> list[tuple[str, Any]]:
-    """List where the numbers come from; what isn't known has no line."""
-    cells = evidence.cells
-    own = list(dict.fromkeys(_there(cells["command"])))
-    commands = dict.fromkeys([*own[:COMMANDS], *about.commands])
-    seconds = sum(map(float, _there(cells["seconds"])))
-    lines = [
-        ("sources", ", ".join(about.sources)),
-        ("study digest", _digest(about.study)),
-        ("cells digest", _digest(" ".join(sorted(_there(cells["digest"]))))),
-        *(("commands", command) for command in commands),
-        *((name.removeprefix("environment."), _values(cells[name]))
-          for name in map(str, cells) if name.startswith("environment.")),
-        ("seconds in all", f"{seconds:.0f}" if seconds else ""),
-        ("page made by", f"metabench {metabench.__version__}"),
-    ]  # fmt: skip
-    return [(name, text) for name, text in lines if text]
-
-
-def _there(column: pd.Series[Any]) -> list[str]:
-    """List the values that are there, as text."""
-    return [str(value) for value in column if not missing(value) and value != ""]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
-
-
-def _values(column: pd.Series[Any]) -> str:
-    """List the values of a column, with how many cells have each where they differ."""
-    counts = column.map(said).value_counts(sort=False)
-    counts = counts[[value != "" for value in counts.index]]
-    if len(counts) == 1:
-        return str(counts.index[0])
-    return "; ".join(f"{value} ({count} cells)" for value, count in counts.items())

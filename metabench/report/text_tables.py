@@ -26,6 +26,15 @@ class TextTable(NamedTuple):
     lines: tuple[tuple[str, ...], ...]
 
 
+class Table(NamedTuple):
+    """A table of the page: words above it, text, and the places of what is best."""
+
+    name: str  # of its files
+    caption: str
+    text: TextTable
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
 def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Lay out what stands for all parameters, as a person at a terminal reads it."""
     table = table[~table["quantity"].isin(probe.unlisted)]

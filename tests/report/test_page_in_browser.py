@@ -41,7 +41,7 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
     found = grid(seeds=2)
     failed = evidence((settings("imaml"), None), (settings("maml", steps=5), healthy()))
-    from metabench.report.evidence import joined
+    from metabench.report.joined_evidence import joined
 
     failed.cells["digest"] = ["f" * 12, "e" * 12]
     path.write_text(study_page(joined([found, failed]), ABOUT), encoding="utf-8")

@@ -19,10 +19,11 @@ from metabench.probes.variance import Variance
 from metabench.records.rows import Row, to_table
 from metabench.records.store.store import Store
 from metabench.report import stored_settings
-from metabench.report.evidence import joined, split
+from metabench.report.joined_evidence import joined
 from metabench.report.labels import labels
 from metabench.report.study_page import study_page
 from metabench.report.svg import render
+from metabench.report.wide_table import split
 
 
 def made(found, figures=1):

@@ -18,8 +18,11 @@ from metabench.records.rows import flatten
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
 from metabench.records.store.tables import Tables, tables
-from metabench.report.evidence import TEXTS, Evidence, joined, of_cells, split, wide
-from metabench.report.study_page import About, study_page
+from metabench.report.evidence import TEXTS, Evidence, of_cells
+from metabench.report.joined_evidence import joined
+from metabench.report.study_page import study_page
+from metabench.report.study_provenance import About
+from metabench.report.wide_table import split, wide
 from metabench.settings import fields
 from metabench.settings.errors import Misuse
 

@@ -1,0 +1,71 @@
+"""Cells in lists: what was measured in each, and why some have no result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.records.rows import Row, rows_of
+from metabench.report.evidence import FINE, Evidence
+from metabench.report.findings import Diagnosis
+from metabench.report.labels import said
+from metabench.report.page import numbered
+from metabench.report.text_tables import Table, TextTable, cell, details, tables, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 150  # cells listed one by one
+
+
+def numbers_of(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> list[Table]:
+    """Lay out a lone cell in full, as its own page does; of many, what stands for the whole."""
+    if len(found.tables) == 1 == len(evidence.cells):
+        ((number, table),) = found.tables.items()
+        probe = found.probes[number]
+        texts = [*tables(table, probe), *details(table, probe)]
+        return [numbered("numbers", i, text) for i, text in enumerate(texts, 1)]
+    made = []
+    for probe in dict.fromkeys(words_of["probe"]):
+        cells = words_of.index[words_of["probe"] == probe]
+        text = _cells(evidence, words_of, cells)
+        left = len(cells) - LISTED
+        more = f", the first {LISTED} of {len(cells):,}" if left > 0 else ""
+        made.append(Table(f"cells-{probe or 'all'}", f"Cells of {probe or 'all'}{more}", text))
+    return made
+
+
+def failures(evidence: Evidence, labels: pd.DataFrame) -> Table | None:
+    """List the cells without a result, and why."""
+    failed = evidence.cells[~evidence.cells["outcome"].isin(FINE)]
+    if not len(failed):
+        return None
+    told = (failed[name].map(said) for name in ("outcome", "error", "digest"))
+    lines = tuple(
+        (label, outcome, error, f"metabench cell {digest}" if digest else "")
+        for label, outcome, error, digest in zip(labels["label"][failed.index], *told, strict=True)
+    )
+    header = ("cell", "outcome", "reason", "to see it again")
+    return Table("failed", "Cells without a result", TextTable(header, lines))
+
+
+def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> TextTable:
+    chosen = cells[:LISTED]
+    rows = evidence.rows
+    rows = rows[rows["at"].isna() & (rows["of"] == "") & (rows["layer"] == "")]
+    rows = rows[rows["cell"].isin(chosen) & rows["value"].notna()]
+    names = list(dict.fromkeys(rows["quantity"]))[:10]
+    rows = rows[rows["quantity"].isin(names)]
+    lines = rows_of(rows[list(Row._fields)].itertuples(index=False))
+    there = {
+        (number, row.quantity): cell(row) for number, row in zip(rows["cell"], lines, strict=True)
+    }
+    outcome = evidence.cells["outcome"]
+    body = tuple(
+        (
+            str(words_of["label"][i]),
+            str(outcome[i]),
+            *(there.get((i, name), "") for name in names),
+        )
+        for i in chosen
+    )
+    return TextTable(("cell", "outcome", *map(words, names)), body)

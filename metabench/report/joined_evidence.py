@@ -1,0 +1,52 @@
+"""Evidence from several sources put together; a cell that comes twice counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metabench.report.evidence import OWN, Evidence, is_own, missing, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """Put several together; a cell that comes twice, by its digest or settings, counts once."""
+    import pandas as pd
+
+    moved, offset = [], 0
+    for part in parts:
+        moved.append(part.rows.assign(cell=part.rows["cell"] + offset))
+        offset += len(part.cells)
+    notes = [note for part in parts for note in part.notes]
+    cells = pd.concat([part.cells for part in parts], ignore_index=True)
+    rows = pd.concat(moved, ignore_index=True)
+    twice = _twice(cells)
+    if twice.any():
+        number = (~twice).cumsum() - 1
+        keep = ~twice[rows["cell"].to_numpy()]
+        rows = rows[keep].reset_index(drop=True)
+        rows["cell"] = number[rows["cell"].to_numpy()]
+        cells = cells[~twice].reset_index(drop=True)
+        notes.append(f"{twice.sum():,} cells came more than once; the first of each is shown.")
+    for name in OWN:
+        if name not in cells:
+            cells[name] = ""
+    return Evidence(cells, rows, tuple(notes))
+
+
+def _twice(cells: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Mark the cells that an earlier line tells of already."""
+    settings = [name for name in cells if not is_own(str(name))]
+    named = cells["digest"].fillna("") if "digest" in cells else cells["outcome"].map(lambda _: "")
+    known: set[Any] = set()
+    marks = []
+    lines = cells[settings].itertuples(index=False, name=None)
+    for digest, line in zip(named, lines, strict=True):
+        key = digest or tuple("" if missing(v) else str(plain(v)) for v in line)
+        marks.append(key in known)
+        known.add(key)
+    return np.array(marks, dtype=bool)

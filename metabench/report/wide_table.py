@@ -1,0 +1,83 @@
+"""One wide tidy table taken apart into evidence, and laid out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metabench.records.rows import Row
+from metabench.report.evidence import NUMBERS, TEXTS, Evidence, finite
+from metabench.settings.errors import Misuse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def split(table: pd.DataFrame, called: str) -> Evidence:
+    """Take a wide tidy table apart: lines that share their settings (and digest) are one cell.
+
+    Raises:
+        Misuse: if it lacks the columns of a tidy table, or holds text for numbers.
+    """
+    import pandas as pd
+
+    if absent := [name for name in ("quantity", "value") if name not in table]:
+        raise Misuse(
+            f"{called} has no column {absent[0]!r}; a report is made of tidy tables, as --csv, "
+            "metabench show --csv and metabench report --table write them."
+        )
+    rows = pd.DataFrame({name: _column(table, name, called) for name in Row._fields})
+    rest = table[[name for name in table if name not in (*Row._fields, "cell")]]
+    # one number for each column in turn is much faster than grouping by all of them at once
+    keys = np.zeros(len(table), dtype=np.int64)
+    for name in ["digest"] if "digest" in rest else list(rest):
+        codes, _ = pd.factorize(rest[name], use_na_sentinel=False)
+        keys, _ = pd.factorize(keys * (codes.max(initial=0) + 1) + codes)
+    _, first, cell = np.unique(keys, return_index=True, return_inverse=True)
+    # labels are made of settings: a category would refuse words that no setting has
+    coded = dict.fromkeys(rest.select_dtypes("category"), object)
+    cells = rest.take(first).reset_index(drop=True).astype(coded)
+    rows.insert(0, "cell", cell)
+    failed = rows["quantity"] == "cell"  # how a tidy table tells of a cell without numbers
+    outcome = pd.Series("ok", index=cells.index, dtype=object)
+    outcome[rows["cell"][rows["status"] == "diverged"].unique()] = "diverged"
+    outcome[rows["cell"][failed].to_numpy()] = rows["status"][failed].to_numpy()
+    if "outcome" not in cells:
+        cells["outcome"] = outcome
+    return Evidence(cells, finite(rows[~failed].reset_index(drop=True)))
+
+
+def wide(evidence: Evidence) -> pd.DataFrame:
+    """Lay everything out as one tidy table, which `split` takes apart again."""
+    import pandas as pd
+
+    cells, rows = evidence.cells, evidence.rows
+    bare = cells.index.difference(pd.Index(rows["cell"].unique()))
+    if len(bare):
+        line: dict[str, Any] = {"quantity": "cell", "of": "", "layer": ""}
+        line |= dict.fromkeys(NUMBERS, float("nan"))
+        told = pd.DataFrame({"cell": bare, **line, "status": cells["outcome"][bare].to_numpy()})
+        rows = pd.concat([rows, told], ignore_index=True)
+    kept = [name for name in cells if name != "source" and not _blank(cells[name])]
+    about = cells[kept].take(rows["cell"].to_numpy()).reset_index(drop=True)
+    return pd.concat([about, rows[list(Row._fields)].reset_index(drop=True)], axis=1)
+
+
+def _blank(column: pd.Series[Any]) -> bool:
+    return bool((column.isna() | (column.astype(str) == "")).all())
+
+
+def _column(table: pd.DataFrame, name: str, called: str) -> pd.Series[Any]:
+    import pandas as pd
+
+    if name in TEXTS:
+        default = "ok" if name == "status" else ""
+        given = table[name] if name in table else pd.Series(default, index=table.index)
+        return given.astype(object).where(given.notna(), default).map(str)
+    if name not in table:
+        return pd.Series(float("nan"), index=table.index)
+    try:
+        return table[name].astype(float)
+    except (TypeError, ValueError) as error:
+        raise Misuse(f"{called}, column {name!r} must hold numbers: {error}.") from error
