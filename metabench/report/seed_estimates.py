@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
+from metabench.records.number_format import ends, number
 from metabench.records.rows import Row
-from metabench.report.text_tables import REASONS, number
+from metabench.report.text_tables import REASONS
 
 
 class Estimate(NamedTuple):
@@ -29,8 +30,7 @@ class Estimate(NamedTuple):
             return why
         text = number(self.value)
         if self.low is not None or self.high is not None:
-            ends = ("unbounded" if end is None else number(end) for end in (self.low, self.high))
-            text += f" [{', '.join(ends)}]"
+            text += f" {ends(self.low, self.high)}"
         return text + (f" ({left} of {left + self.seeds} seeds {why})" if left else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from metabench.records.number_format import ends, number
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -142,19 +143,9 @@ def cell(row: Row | None) -> str:
         return row.status
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
-        ends = (number(end) if end is not None else "unbounded" for end in (row.low, row.high))
-        text += f" [{', '.join(ends)}]"
+        text += f" {ends(row.low, row.high)}"
     said = row.status in ("ok", "unbounded", row.quantity)
     return text if said else f"{text} ({row.status})"
-
-
-def number(value: float) -> str:
-    """Write a number to three digits, whole numbers in full.
-
-    >>> number(4096.0), number(0.012345), number(5.6149), number(float("inf"))
-    ('4096', '0.0123', '5.61', 'inf')
-    """
-    return f"{value:.0f}" if abs(value) < 1e6 and value == int(value) else f"{value:.3g}"
 
 
 def _named(row: Row) -> str:

@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from metabench.outer_loop.divergence_report import sentence
+from metabench.records.number_format import number
 from metabench.records.rows import Finding, from_table
 from metabench.training.points import Point, points
 
@@ -39,7 +40,8 @@ def _stopped(table: pd.DataFrame) -> list[Finding]:
         if losses[-1].value > ROSE * least.value > 0:
             claim += (
                 f" It diverges from step {least.at:.0f} on, where the loss of its tasks was least: "
-                f"{least.value:.3g}, against {losses[-1].value:.3g} at step {losses[-1].at:.0f}."
+                f"{number(least.value)}, against {number(losses[-1].value)} at step "
+                f"{losses[-1].at:.0f}."
             )
             evidence += [least.row, losses[-1].row]
     return [Finding("stopped", "critical", claim, repair, tuple(evidence))]
@@ -64,11 +66,12 @@ def _diverging(table: pd.DataFrame) -> list[Finding]:
         return [Finding("overfitted", "warning", claim, repair, evidence)]
     claim = (
         f"Training diverges from step {least.at:.0f} on: the loss of its tasks was least there, "
-        f"{least.value:.3g}, is {end.value:.3g} at the end, and {words}."
+        f"{number(least.value)}, is {number(end.value)} at the end, and {words}."
     )
     repair = (
         "Lower the outer rate, or clip the meta-gradient, whose norm was "
-        f"{_usual(table, least):.3g} until then: --set outer.rate=..., --set outer.clip_norm=..."
+        f"{number(_usual(table, least))} until then: --set outer.rate=..., "
+        "--set outer.clip_norm=..."
     )
     return [Finding("diverging", "critical", claim, repair, evidence)]
 

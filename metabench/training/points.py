@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from metabench.records.number_format import number
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Point(NamedTuple):
 
     def __str__(self) -> str:
         """Write the number with its interval."""
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
 def points(table: pd.DataFrame, quantity: str) -> list[Point]:

@@ -17,6 +17,7 @@ from metabench.measurement.from_words import algorithm_of, family_of
 from metabench.outer_loop.divergence_report import examine, row_of, sentence, unusable
 from metabench.outer_loop.step_recorder import Recording, load
 from metabench.problems.family import Family
+from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields, registry
 from metabench.settings.errors import Misuse
@@ -139,9 +140,11 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
     )
     began = row_of(cause, None if moment.address is None else int(moment.address.task[cause.task]))
     if not unusable(norm, norms[0], EXPLODED):
-        claim = f"Replayed, step {moment.step} is sound: its meta-gradient has norm {norm:.3g}."
+        claim = f"Replayed, step {moment.step} is sound: its meta-gradient has norm {number(norm)}."
         return Finding("replayed", "info", claim, "Train with these settings.", (began,))
-    claim = f"Replayed, step {moment.step} goes wrong again, at |g| = {norm:.3g}. {sentence(began)}"
+    claim = (
+        f"Replayed, step {moment.step} goes wrong again, at |g| = {number(norm)}. {sentence(began)}"
+    )
     repair = "Try a change here before training again: --set algo.step.rate=..."
     return Finding("replayed", "critical", claim, repair, (began,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metabench.records.rows import Row, flatten, from_table, to_table
-from metabench.report.text_tables import by_axis, cell, number, overall
+from metabench.report.text_tables import by_axis, cell, overall
 
 ROWS = [
     Row("variance", at=2.0, value=4.0, low=3.5, high=4.5),
@@ -31,14 +31,6 @@ ROWS = [
 )
 def test_a_cell_says_the_number_or_why_there_is_none(row, text):
     assert cell(row) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (-3.0, "-3"), (1e6, "1e+06"), (1e300, "1e+300"), (0.98765, "0.988")],
-)
-def test_a_number_has_three_digits_and_whole_ones_are_whole(value, text):
-    assert number(value) == text
 
 
 def test_places_of_the_axis_are_lines_in_order():

@@ -10,6 +10,7 @@ from metabench.cli.exit_codes import REGRESSION
 from metabench.cli.grid.show import plain
 from metabench.cli.terminal import print_json
 from metabench.grid.compare import Comparison, compare
+from metabench.records.number_format import number
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import store_of
 from metabench.records.store.tables import said, tables
@@ -48,7 +49,7 @@ def _print_comparison(result: Comparison) -> None:
     )
     if result.seconds:
         ratio, low, high = result.seconds
-        click.echo(f"time   B takes {ratio:.3g} [{low:.3g}, {high:.3g}] times as long")
+        click.echo(f"time   B takes {number(ratio)} [{number(low)}, {number(high)}] times as long")
     click.echo(
         f"worse  {len(result.worse)} cells fail in B: {' '.join(result.worse[:5])}".rstrip(": ")
     )

@@ -9,8 +9,9 @@ import click
 
 from metabench.cli.terminal import print_findings, print_table
 from metabench.records import record_files
+from metabench.records.number_format import number
 from metabench.records.provenance import provenance
-from metabench.report.text_tables import TextTable, number
+from metabench.report.text_tables import TextTable
 from metabench.settings import fields
 from metabench.training.replay import Replayed
 from metabench.training.replay import replay as compute
@@ -36,6 +37,6 @@ def replay(
 
 def _lines(found: Replayed) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        (str(step), number(theta), f"{norm:.3g}")
+        (str(step), number(theta), number(norm))
         for (step, theta), norm in zip(found.thetas, found.norms, strict=True)
     )

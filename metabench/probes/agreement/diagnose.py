@@ -184,4 +184,6 @@ def _named(line: Row) -> str:
 
 def _amount(line: Row, unit: str) -> str:
     value = line.value or 0.0
-    return f"{1e3 * value:.3g} ms" if unit == "seconds" else f"{value / 2**10:.3g} KiB a task"
+    if unit == "seconds":
+        return f"{number(1e3 * value)} ms"
+    return f"{number(value / 2**10)} KiB a task"

@@ -97,7 +97,7 @@ def _growth(table: pd.DataFrame) -> list[Finding]:
 
     flat = [name for name in held if many in held[name] and few in held[name] and grown(name) < 1.1]
     claim = (
-        f"From K = {few:g} to {many:g} the bytes of one task grow {grown(EXACT):.3g} times for "
+        f"From K = {few:g} to {many:g} the bytes of one task grow {number(grown(EXACT))} times for "
         f"{EXACT}" + (f" and not for {', '.join(flat)}." if flat else ".")
     )
     repair = (

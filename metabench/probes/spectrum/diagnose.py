@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from metabench.probes.spectrum.findings_density import shape
 from metabench.probes.spectrum.findings_outer import beyond
-from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.probes.spectrum.wording import number, rows_at
+from metabench.probes.wording import percents
+from metabench.records import number_format
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def _edge(table: pd.DataFrame, place: str) -> list[Finding]:
     if past.low:
         claim = (
             f"At inner rate {rate.value:g}, {percents(past)} of tasks are past the edge "
-            f"{edge.value:.3g} / lambda_max {PLACES[place]}: {limits}.{_growth(growth, steps)}"
+            f"{number_format.number(edge.value)} / lambda_max {PLACES[place]}: {limits}."
+            f"{_growth(growth, steps)}"
         )
         target = most if most.value is not None else half
         level = "critical" if past.low > 0.5 and (steps.value or 0) >= MANY else "warning"
@@ -91,7 +94,7 @@ def _edge(table: pd.DataFrame, place: str) -> list[Finding]:
         return [Finding("past_edge", level, claim, repair, evidence)]
     claim = (
         f"At inner rate {rate.value:g}, {percents(past)} of tasks are past the edge "
-        f"{edge.value:.3g} / lambda_max {PLACES[place]}: {limits}."
+        f"{number_format.number(edge.value)} / lambda_max {PLACES[place]}: {limits}."
     )
     room = (most.low or 0.0) / rate.value
     repair = (
@@ -111,7 +114,8 @@ def _growth(growth: dict[float, Row], steps: Row) -> str:
     whole = most.value**K if most.value < 1e30 else float("inf")
     if K >= MANY:
         return f"{text}: unstable over K = {K} steps."
-    return f"{text}; K = {K} such steps, {whole:.3g} times." if K > 1 else f"{text}."
+    many = f"; K = {K} such steps, {number_format.number(whole)} times" if K > 1 else ""
+    return f"{text}{many}."
 
 
 def _negative(table: pd.DataFrame, place: str) -> list[Finding]:

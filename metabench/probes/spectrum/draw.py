@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 
 from metabench.probes.base import Drawing
+from metabench.records.number_format import number
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
         return
     limit = _limit(table)
     if limit:
-        axes.axhline(limit, color="gray", linestyle=":", label=f"edge / rate = {limit:.3g}")
+        axes.axhline(limit, color="gray", linestyle=":", label=f"edge / rate = {number(limit)}")
     axes.set_yscale("symlog", linthresh=_threshold(drawn))
     axes.legend(frameon=False, fontsize="small")
     sns.despine(ax=axes)
@@ -84,7 +85,7 @@ def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
         return
     limit = _limit(table)
     if limit and not _rows(table, "largest_eigenvalue", "preconditioned"):
-        axes.axvline(limit, color="gray", linestyle=":", label=f"edge / rate = {limit:.3g}")
+        axes.axvline(limit, color="gray", linestyle=":", label=f"edge / rate = {number(limit)}")
     size = max(abs(row.at or 0.0) for row in drawn)
     axes.set_xscale("symlog", linthresh=max(1e-3 * size, 1e-300))
     axes.legend(frameon=False, fontsize="small", loc="upper left")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.probes.spectrum.wording import number, rows_at
+from metabench.probes.wording import percents
 from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:

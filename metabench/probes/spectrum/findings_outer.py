@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.spectrum.wording import number, percents, rows_at
+from metabench.probes.spectrum.wording import number, rows_at
+from metabench.probes.wording import percents
+from metabench.records import number_format
 from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -94,4 +96,4 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
 
 
 def _bound(row: Row) -> str:
-    return "none" if row.value is None or row.value >= 1 else f"{row.value:.3g}"
+    return "none" if row.value is None or row.value >= 1 else number_format.number(row.value)

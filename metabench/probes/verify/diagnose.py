@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
 if TYPE_CHECKING:
@@ -208,8 +209,8 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
 
 def _saddle(row: Row, zero: list[Row]) -> Finding:
     claim = (
-        f"The inner objective curves down ({row.value or 0:.3g}) where the implicit gradient is "
-        "taken: no minimum is there, and the linear solve stops short."
+        f"The inner objective curves down ({number(row.value or 0)}) where the implicit gradient "
+        "is taken: no minimum is there, and the linear solve stops short."
     )
     if zero:
         claim += " The meta-gradient is exactly zero on every task that was checked."
