@@ -24,7 +24,6 @@ from torch.func import grad, vmap
 
 import metabench as mb
 from metabench.autodiff.compilation import fast
-from metabench.autodiff.operation_counts import work_of
 
 SHORT, LONG = 1, 50  # K
 STEPS = {"sgd": mb.SGD(INNER_RATE), "adam": mb.Adam(INNER_RATE)}
@@ -64,15 +63,15 @@ def main() -> None:
 
 def held(case: Case, steps: int, step: mb.Step, trail: str, how: str) -> int:
     """Count the bytes of the tasks' meta-gradients `(T, Q)`."""
-    return work_of(per_task(case, mb.MAML(steps, step, trail=trail), how)).bytes
+    return mb.work_of(per_task(case, mb.MAML(steps, step, trail=trail), how)).bytes
 
 
 def held_by_unroll(case: Case, how: str) -> int:
     """Count the bytes of the same gradients by autograd through the unrolled loop."""
     differentiated = grad(lambda theta, task: unrolled(case, LONG, theta, task))
     if how == "vmap":
-        return work_of(vmap(differentiated, in_dims=(None, 0)), case.theta, case.tasks).bytes
-    return work_of(differentiated, case.theta, mb.lift.first_task(case.tasks)).bytes
+        return mb.work_of(vmap(differentiated, in_dims=(None, 0)), case.theta, case.tasks).bytes
+    return mb.work_of(differentiated, case.theta, mb.lift.first_task(case.tasks)).bytes
 
 
 def path(case: Case, step: mb.Step, how: str) -> int:

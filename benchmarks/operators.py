@@ -20,9 +20,6 @@ import metabench as mb
 from metabench.autodiff import derivatives
 from metabench.linalg.lanczos import Ritz, lanczos
 from metabench.problems import architectures
-from metabench.problems.parameter_layout import Layout
-from metabench.problems.problem import Problem
-from metabench.problems.tasks import cast
 
 TOP = 5  # eigenvalues, the largest in size
 STEPS = [10, 12, 15, 17, 20, 25, 30, 35, 40, 45, 50, 60, 80, 100]  # of a Lanczos run
@@ -32,7 +29,7 @@ class Fleet(NamedTuple):
     """Nets of one shape with a point and data each, as a user of any library would hold them."""
 
     name: str
-    problem: Problem
+    problem: mb.Problem
     nets: list[nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
     phis: Tensor  # (T, P)
@@ -60,12 +57,12 @@ def fleet(
     """Start every task a little apart from theta, as after its inner steps."""
     tasks, noise = len(data[0]), torch.Generator().manual_seed(1)
     phis = theta + 0.01 * torch.randn(tasks, len(theta), generator=noise)
-    layout, made = Layout.of(dict(net.named_parameters())), []
+    layout, made = mb.Layout.of(dict(net.named_parameters())), []
     for phi in phis:
         own = copy.deepcopy(net)
         own.load_state_dict(layout.unflatten(phi), strict=False)
         made.append(own)
-    return Fleet(name, Problem.from_module(net, loss), made, loss, phis, data)
+    return Fleet(name, mb.Problem.from_module(net, loss), made, loss, phis, data)
 
 
 Contender = Callable[[Fleet, Any], Tensor]  # to the top eigenvalues in size, (T, TOP)
@@ -224,7 +221,8 @@ def sinusoids(tasks: int) -> Fleet:
     """Ten shots each of the MAML paper's sinusoids, 1-40-40-1."""
     family = mb.Sinusoid()
     theta = family.theta(0).float()
-    drawn = cast(family.sample(mb.Address.fresh(0, tasks), 0), theta)
+    subject = mb.Subject(family.problem(), family.sample, mb.MAML(), theta)
+    drawn = subject.draw(mb.Address.fresh(0, tasks), 0)
     name = f"{tasks} sinusoid tasks"
     return fleet(
         name, architectures.mlp((1, 40, 40, 1)), nn.functional.mse_loss, drawn.support, theta

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 import metabench as mb
 from metabench.problems import architectures
-from metabench.problems.tasks import cast
 
 INNER_RATE = 0.01
 
@@ -26,12 +25,18 @@ class Case(NamedTuple):
     theta: Tensor  # (Q,)
     tasks: mb.Task  # leading T
 
+    def alone(self, i: int) -> Case:
+        """Keep one task."""
+        sets = (self.tasks.support, self.tasks.query)
+        return self._replace(tasks=mb.Task(*(tuple(x[i : i + 1] for x in own) for own in sets)))
+
 
 def sinusoid(tasks: int) -> Case:
     """1-40-40-1 ReLU, ten shots (Finn, Abbeel & Levine, 2017)."""
     family = mb.Sinusoid()
     theta = family.theta(0).float()
-    drawn = cast(family.sample(mb.Address.fresh(0, tasks), 0), theta)
+    subject = mb.Subject(family.problem(), family.sample, mb.MAML(), theta)
+    drawn = subject.draw(mb.Address.fresh(0, tasks), 0)
     loss = lambda prediction, y: ((prediction - y) ** 2).mean()  # ruff: ignore[lambda-assignment]
     return _case("sinusoid", architectures.mlp((1, 40, 40, 1)), loss, theta, drawn)
 

@@ -29,8 +29,7 @@ import torch
 from problems import PROBLEMS, Case
 from scipy.stats import binomtest
 
-from metabench.autodiff.operation_counts import work_of
-from metabench.problems.tasks import tree_map
+import metabench as mb
 
 Run = Callable[[], torch.Tensor]
 AGREEMENT = 1e-4  # relative, in float32
@@ -51,7 +50,7 @@ def main() -> None:
     chosen = contenders.of(case, options.steps, options.engines)
     agreement = check(case, options, chosen)
     before = os.getloadavg()[0]
-    flops = {name: work_of(run).flops for name, run in chosen.items() if "compile" not in name}
+    flops = {name: mb.work_of(run).flops for name, run in chosen.items() if "compile" not in name}
     matrix = torch.randn(SIDE, SIDE)
     product = "matrix product"
     turns = {**chosen, product: lambda: matrix @ matrix}
@@ -99,8 +98,7 @@ def check(case: Case, options: argparse.Namespace, chosen: dict[str, Run]) -> di
 def _each(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Run]]:
     """Yield the contenders of each task alone."""
     for i in range(options.tasks):
-        task = tree_map(lambda leaf, i=i: leaf[i : i + 1], case.tasks)
-        yield contenders.of(case._replace(tasks=task), options.steps, options.engines)
+        yield contenders.of(case.alone(i), options.steps, options.engines)
 
 
 def _own_jumps(case: Case, options: argparse.Namespace) -> list[bool]:
@@ -108,7 +106,7 @@ def _own_jumps(case: Case, options: argparse.Namespace) -> list[bool]:
     generator = torch.Generator().manual_seed(0)
     found = []
     for i in range(options.tasks):
-        alone = case._replace(tasks=tree_map(lambda leaf, i=i: leaf[i : i + 1], case.tasks))
+        alone = case.alone(i)
         reference = contenders.plain_loop(alone, options.steps)()
         for _ in range(MOVES):
             last_bit = EPS * torch.randn(case.theta.shape, generator=generator)

@@ -32,7 +32,7 @@ from operators import DENSITIES, EIGENVALUES, PROBLEMS, TOP, Fleet
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from metabench.autodiff.operation_counts import work_of
+import metabench as mb
 from metabench.linalg.lanczos import lanczos
 
 ERROR = 1e-3  # of each of the five eigenvalues, relative to the largest
@@ -128,7 +128,7 @@ def product(of: Fleet, rounds: int) -> float:
 def memory(of: Fleet) -> float:
     """Give the most bytes that a density's steps hold at once over those of its basis."""
     times, vectors = of.operator(), operators.start(of)
-    held = work_of(lambda: lanczos(times, vectors, STEPS)).bytes
+    held = mb.work_of(lambda: lanczos(times, vectors, STEPS)).bytes
     return held / (STEPS * vectors.numel() * vectors.element_size())
 
 

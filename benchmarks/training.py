@@ -32,7 +32,6 @@ from problems import PROBLEMS
 
 import metabench as mb
 from metabench.outer_loop.mean_gradient import batches
-from metabench.outer_loop.trainer import Trainer
 
 # Steps of a round. Ours draws the tasks of up to 256 steps together: a round holds their draw.
 PER_ROUND = {"rival": 3, "ours": 256}
@@ -71,13 +70,13 @@ def main() -> None:
             json.dump(record, file, indent=1)
 
 
-def _trainer(tasks: int, steps: int, engine: str) -> Trainer:
+def _trainer(tasks: int, steps: int, engine: str) -> mb.Trainer:
     family = mb.Sinusoid()
     subject = mb.Subject(
         family.problem(), family.sample, mb.MAML(steps), family.theta(0).float(),
         mb.Lift(engine=engine),
     )  # fmt: skip
-    return Trainer(subject, mb.Outer(batch=tasks), steps=10**6)
+    return mb.Trainer(subject, mb.Outer(batch=tasks), steps=10**6)
 
 
 def _ours(options: argparse.Namespace, engine: str) -> Callable[[], object]:

@@ -73,6 +73,7 @@ _PUBLIC = {
     "page": "metabench.report.page",
     "safe_norms": "metabench.problems.networks.norm_layers",
     "to_table": "metabench.records.rows",
+    "work_of": "metabench.autodiff.operation_counts",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

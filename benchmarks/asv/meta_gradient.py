@@ -9,7 +9,6 @@ import torch
 
 import metabench as mb
 from metabench.autodiff import derivatives as curvature
-from metabench.autodiff.operation_counts import Work, work_of
 
 TASKS = 25
 
@@ -51,8 +50,8 @@ class MetaGradient:
         """Take the process time of one call."""
         self.run(self.theta, self.tasks)
 
-    def _work(self) -> Work:
-        return work_of(self.run, self.theta, self.tasks)
+    def _work(self):
+        return mb.work_of(self.run, self.theta, self.tasks)
 
 
 def meta_gradient(algorithm: str, steps: int):

@@ -9,8 +9,6 @@ import torch
 
 import metabench as mb
 from metabench.autodiff import derivatives as curvature
-from metabench.autodiff.operation_counts import work_of
-from metabench.settings.registry import load
 
 # Small, so that all of them take a minute; the number of calls is what is watched.
 SETTINGS = {
@@ -41,7 +39,7 @@ class Probes:
         """Make the probe and its subject."""
         torch.set_num_threads(1)
         family = mb.Sinusoid()
-        self.probe = load("probes", name)(**SETTINGS[name])
+        self.probe = getattr(mb, name.capitalize())(**SETTINGS[name])
         self.subject = mb.Subject(
             family.problem(), family.sample, mb.MAML(1), family.theta(0).float()
         )
@@ -60,7 +58,7 @@ class Probes:
 
     def track_operations(self, name: str) -> int:
         """Count aten operations."""
-        return work_of(self.run).operations
+        return mb.work_of(self.run).operations
 
     def time_eager(self, name: str) -> None:
         """Take the process time of one measurement."""
