@@ -45,3 +45,14 @@ def check_limits(**limits: float) -> None:
     for name, limit in limits.items():
         if not limit > 0:
             raise Misuse(f"{name} is {limit}; it must be positive (inf: no clipping).")
+
+
+def check_below_one(**values: float) -> None:
+    """Refuse what is no share of less than all: a tolerance, a rate of decay.
+
+    Raises:
+        Misuse: for a value outside [0, 1), by its name.
+    """
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise Misuse(f"{name} is {value}; it must lie in [0, 1).")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
 from metabench.algorithms.inner_optimizers.momentum import heavy_ball
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import Misuse, check_below_one
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class Adam(Step):
     def __post_init__(self) -> None:
         """Refuse decays outside [0, 1) and a root that has no derivative at zero."""
         super().__post_init__()
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must lie in [0, 1).")
+        check_below_one(beta1=self.beta1, beta2=self.beta2)
         if not self.eps_root > 0:
             raise Misuse(
                 f"eps_root is {self.eps_root}; it must be positive, or the meta-gradient is NaN "

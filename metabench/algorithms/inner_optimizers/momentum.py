@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import check_below_one
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class Momentum(Step):
     def __post_init__(self) -> None:
         """Refuse a momentum outside [0, 1)."""
         super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise Misuse(f"momentum is {self.momentum}; it must lie in [0, 1).")
+        check_below_one(momentum=self.momentum)
 
     def start(self, phi: Tensor) -> Slots:
         """Begin at rest."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import Misuse, check_below_one
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class CG(Solver):
         """Refuse a solve without steps and a tolerance that nothing reaches."""
         if self.steps < 1:
             raise Misuse(f"steps is {self.steps}; CG needs at least 1 step.")
-        if not 0 <= self.tol < 1:
-            raise Misuse(f"tol is {self.tol}; it must lie in [0, 1).")
+        check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
         """Solve A x = b, `(P,)`, in a loop of fixed length."""

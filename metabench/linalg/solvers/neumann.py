@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import Misuse, check_below_one
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Neumann(Solver):
             raise Misuse(f"steps is {self.steps}; the series needs at least 1 term.")
         if not 0 < self.scale < math.inf:
             raise Misuse(f"scale is {self.scale}; it must be positive and finite.")
-        if not 0 <= self.tol < 1:
-            raise Misuse(f"tol is {self.tol}; it must lie in [0, 1).")
+        check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
         """Sum the series for one right-hand side `(P,)`, in a loop of fixed length."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.linalg.solvers.cg import conjugate_gradients
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import Misuse, check_below_one
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Nystrom(Solver):
             raise Misuse(f"damping is {self.damping}; it must be finite and not negative.")
         if self.seed < 0:
             raise Misuse(f"seed is {self.seed}; give 0 or more.")
-        if not 0 <= self.tol < 1:
-            raise Misuse(f"tol is {self.tol}; it must lie in [0, 1).")
+        check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
         """Solve A x = b, `(P,)`."""
