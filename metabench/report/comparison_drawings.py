@@ -77,7 +77,9 @@ def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
 
 def _scaled(axes: Axes, data: pd.DataFrame) -> None:
     """Choose logarithmic axes for what is positive and spans more than half a decade."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import NullLocator
+
+    from metabench.probes.plain_decades import plain_decades
 
     setters: list[tuple[Callable[[str], None], np.ndarray[Any, Any]]] = [
         (axes.set_xscale, data["x"].to_numpy()),
@@ -87,12 +89,7 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
         if len(values) and values.min() > 0 and values.max() > 4 * values.min():
             scale("log")
     if axes.get_yscale() == "log":
-        low, high = axes.get_ylim()
-        if high < 1000 * low:
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-        axes.yaxis.set_minor_formatter(lambda y, _: "")
+        plain_decades(axes)
     places = np.unique(data["x"])
     if len(places) <= FEW:
         axes.set_xticks(places, list(map(said, places)))

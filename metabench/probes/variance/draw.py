@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import seaborn as sns
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from metabench.probes.base import Drawing
+from metabench.probes.plain_decades import plain_decades
 from metabench.probes.variance.sources_figure import sources
 from metabench.records.rows import from_table
 
@@ -44,7 +45,7 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
         axes.axhline(mean.value, color=green, linestyle=":", label="signal |E g|²")
     axes.set_xticks(B, [f"{b:.0f}" for b in B])
     axes.xaxis.set_minor_locator(NullLocator())
-    _plain_decades(axes)
+    plain_decades(axes)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] != "measured")
     axes.legend([handles[i] for i in order], [labels[i] for i in order], frameon=False)
@@ -54,13 +55,3 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
 def more(probe: Variance, table: pd.DataFrame) -> list[Drawing]:
     """Give the sources of the variance, stacked, where they were told apart."""
     return sources(table)
-
-
-def _plain_decades(axes: Axes) -> None:
-    """Write the logarithmic axis in plain numbers, at 1, 2 and 5 while there is room for them."""
-    low, high = axes.get_ylim()
-    if high < 1000 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    axes.yaxis.set_minor_formatter(lambda y, _: "")
