@@ -88,16 +88,20 @@ def _kept() -> list[Line]:
 
 def page(lines: list[Line]) -> str:
     """Lay out the confusion matrix, the pairs and the false alarms."""
-    alone = [line for line in lines if len(line[0]) == 1]
-    pairs = [line for line in lines if len(line[0]) == 2]
-    healthy = [line for line in lines if not line[0]]
-    names = [*ills.PLANTS, "another", "nothing"]
+    alone, pairs, healthy = ([line for line in lines if len(line[0]) == n] for n in (1, 2, 0))
     text = [
         "# Does `metabench diagnose` name what was planted?",
         "",
         "`python reports/diagnosis/run.py` wrote this page. Problems: bowls of 3 to 8 parameters",
         "([tests/ills.py](../../tests/ills.py)); every probe that can warn of the algorithm, at",
         "`ills.SMALL`; warnings confirmed on fresh tasks as the command does it.",
+    ]
+    return "\n".join([*text, *_matrix(alone), *_pairs(pairs), *_alarms(healthy), ""])
+
+
+def _matrix(alone: list[Line]) -> list[str]:
+    names = [*ills.PLANTS, "another", "nothing"]
+    text = [
         "",
         "## One fault: what is named first (rows: planted; columns: named)",
         "",
@@ -108,20 +112,31 @@ def page(lines: list[Line]) -> str:
         firsts = [(c[0] if c else "nothing") for p, _, c, _ in alone if p == (plant,)]
         firsts = [first if first in names else "another" for first in firsts]
         text.append(f"| {plant} | " + " | ".join(str(firsts.count(n)) for n in names) + " |")
+    return text
+
+
+def _pairs(pairs: list[Line]) -> list[str]:
     good = sum(set(p) <= set(c) for p, _, c, _ in pairs)
-    text += ["", f"## Two faults: both named in {good} of {len(pairs)} problems", ""]
-    text += ["| planted | seed | named, in order |", "|---|---|---|"]
-    text += [f"| {' and '.join(p)} | {s} | {', '.join(c) or 'nothing'} |" for p, s, c, _ in pairs]
-    text += [
+    return [
+        "",
+        f"## Two faults: both named in {good} of {len(pairs)} problems",
+        "",
+        "| planted | seed | named, in order |",
+        "|---|---|---|",
+        *(f"| {' and '.join(p)} | {s} | {', '.join(c) or 'nothing'} |" for p, s, c, _ in pairs),
         "",
         "Where conjugate gradients meet negative curvature at once, the implicit meta-gradient is",
         "exactly zero on every task, which is said; that tasks are alike can't be seen in it then.",
     ]
+
+
+def _alarms(healthy: list[Line]) -> list[str]:
     wrong = [line for line in healthy if line[2]]
     once = [line for line in healthy if line[3]]
     ends = share_interval(len(wrong), max(len(healthy), 1))
     early = share_interval(len(once) + len(wrong), max(len(healthy), 1))
-    text += [
+    told = [f"- seed {s}: {', '.join(c)}" for _, s, c, _ in wrong]
+    return [
         "",
         f"## No fault: {len(healthy)} healthy draws",
         "",
@@ -130,10 +145,8 @@ def page(lines: list[Line]) -> str:
         "",
         "One task a batch among correlated tasks is not a pair: a batch of one has no neighbours,",
         "and the noise scale is withheld where tasks are dependent.",
-        "",
+        *(["", *told] if told else []),
     ]
-    told = [f"- seed {s}: {', '.join(c)}" for _, s, c, _ in wrong]
-    return "\n".join([*text, *told, ""] if told else text)
 
 
 def _percent(interval: Interval) -> str:

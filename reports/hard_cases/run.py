@@ -58,7 +58,11 @@ def asked(probe: str, words: tuple[str, ...]) -> str:
     if result.exit_code:
         said = result.stderr.strip().splitlines()[-1:]
         return f"exit {result.exit_code}: {' '.join(said)}" if said else "FAILED: not a word"
-    record: dict[str, Any] = json.loads(result.stdout)
+    return said_in(json.loads(result.stdout))
+
+
+def said_in(record: dict[str, Any]) -> str:
+    """Say what a record holds; FAILED where a row or the findings are empty without a reason."""
     rows = record["rows"]
     held = [row for row in rows if row["value"] is not None]
     empty = Counter(row["status"] for row in rows if row["value"] is None)

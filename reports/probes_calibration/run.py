@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ LARGE, FAR = 20_000, 10**6  # tasks of the truth, and its seed
 POOL = 10_000  # tasks that samples are drawn from where the truth is that of the pool
 LIFT = mb.Lift("vmap", chunk=1024, engine="eager")
 Key = tuple[str, str, float | None, str]  # quantity, of, at, layer
+Hit = tuple[bool, bool]  # whether the interval holds the truth, whether both ends are finite
 Measure = Callable[[int, int], list[Row]]  # tasks and seed to rows
 
 
@@ -214,30 +215,7 @@ def key(line: Row) -> Key:
 def judged(setting: Setting, repetitions: int) -> Iterator[dict[str, object]]:
     """Yield the coverage of every interval of one setting, of clipping by rank of threshold."""
     truth = {key(line): line for line in setting.measure(setting.truth, FAR)}
-    hits: dict[Key, list[tuple[bool, bool]]] = defaultdict(list)
-    for seed in range(repetitions):
-        ranks: dict[tuple[str, str], int] = defaultdict(int)
-        for line in setting.measure(setting.tasks, seed):
-            name: Key | None = key(line)
-            other = truth.get(key(line))
-            if line.of.startswith("clip "):
-                kind = line.of.rpartition(" ")[0]
-                ranks[line.quantity, kind] += 1
-                rank = ranks[line.quantity, kind]
-                name = (line.quantity, f"{kind}, threshold {rank}", line.at, "")
-                judge = line.low is not None and rank == 2 and setting.at_cut is not None
-                other = setting.at_cut(line) if judge and setting.at_cut else None
-            if name is None or other is None or other.value is None or line.value is None:
-                continue
-            if line.low is None and line.high is None:
-                continue
-            low = -math.inf if line.low is None else line.low
-            high = math.inf if line.high is None else line.high
-            if low == high == other.value:
-                continue  # the same for every task
-            slack = 1e-7 * abs(other.value)
-            hit = low - slack <= other.value <= high + slack
-            hits[name].append((hit, math.isfinite(low) and math.isfinite(high)))
+    hits = _hits(setting, repetitions, truth)
     level = next((line.value for line in truth.values() if line.quantity == "level"), 0.95)
     for (quantity, of, at, layer), each in hits.items():
         share = share_interval(sum(hit for hit, _ in each), len(each))
@@ -249,6 +227,44 @@ def judged(setting: Setting, repetitions: int) -> Iterator[dict[str, object]]:
             "coverage": share.value, "low": share.low, "high": share.high,
             "bounded": np.mean([bounded for _, bounded in each]),
         }  # fmt: skip
+
+
+def _hits(setting: Setting, repetitions: int, truth: Mapping[Key, Row]) -> dict[Key, list[Hit]]:
+    hits: dict[Key, list[Hit]] = defaultdict(list)
+    for seed in range(repetitions):
+        ranks: dict[tuple[str, str], int] = defaultdict(int)
+        for line in setting.measure(setting.tasks, seed):
+            name, other = _beside(setting, line, truth, ranks)
+            if other is not None and (hit := _hit(line, other)):
+                hits[name].append(hit)
+    return hits
+
+
+def _beside(
+    setting: Setting, line: Row, truth: Mapping[Key, Row], ranks: dict[tuple[str, str], int]
+) -> tuple[Key, Row | None]:
+    """Name a row and its truth; thresholds of clipping differ by sample, so go by their rank."""
+    if not line.of.startswith("clip "):
+        return key(line), truth.get(key(line))
+    kind = line.of.rpartition(" ")[0]
+    ranks[line.quantity, kind] += 1
+    rank = ranks[line.quantity, kind]
+    name = (line.quantity, f"{kind}, threshold {rank}", line.at, "")
+    judged = line.low is not None and rank == 2
+    return name, setting.at_cut(line) if judged and setting.at_cut else None
+
+
+def _hit(line: Row, truth: Row) -> Hit | None:
+    """Judge an interval; None where there is none, or a number that is the same for every task."""
+    if truth.value is None or line.value is None or (line.low is None and line.high is None):
+        return None
+    low = -math.inf if line.low is None else line.low
+    high = math.inf if line.high is None else line.high
+    if low == high == truth.value:
+        return None
+    slack = 1e-7 * abs(truth.value)
+    inside = low - slack <= truth.value <= high + slack
+    return inside, math.isfinite(low) and math.isfinite(high)
 
 
 @click.command(help=__doc__)

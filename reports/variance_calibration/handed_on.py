@@ -116,6 +116,18 @@ def covered(setting: Setting, seed: int) -> Iterator[tuple[tuple[str, str, float
     """Yield each interval's key, whether it holds the truth, and whether it is bounded."""
     probe, seed = setting.probe(), seed + APART * SETTINGS.index(setting)
     rows = probe.measure(_subject(), seed)
+    truth = _truth(setting, probe, seed)
+    for line in rows:
+        at = line.at or 0.0
+        value = None if line.layer else truth.get((line.quantity, at))
+        if value is None or line.low is None or _certain(line.quantity, value, probe.plan, at):
+            continue
+        high = float("inf") if line.high is None else line.high
+        yield (line.quantity, "", at), line.low <= value <= high, line.high is not None
+
+
+def _truth(setting: Setting, probe: Variance, seed: int) -> dict[tuple[str, float], float]:
+    """Give what each quantity is, by its name and B; slopes have no B."""
     updated = _update_variances(setting, seed) if setting.optimizer else {}
     after = {B: _truth_of_clipping(setting, B) for B in probe.plan} if probe.clips else {}
     counts = list(probe.plan.values())
@@ -127,10 +139,4 @@ def covered(setting: Setting, seed: int) -> Iterator[tuple[tuple[str, str, float
         truth["clipped_slope", 0.0] = _slope(clipped_variances, counts)
     if updated:
         truth["update_slope", 0.0] = _slope(updated, [n - warm for n in counts])
-    for line in rows:
-        at = line.at or 0.0
-        value = None if line.layer else truth.get((line.quantity, at))
-        if value is None or line.low is None or _certain(line.quantity, value, probe.plan, at):
-            continue
-        high = float("inf") if line.high is None else line.high
-        yield (line.quantity, "", at), line.low <= value <= high, line.high is not None
+    return truth
