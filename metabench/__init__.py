@@ -68,7 +68,7 @@ _PUBLIC = {
     "Trainer": "metabench.outer_loop.trainer",
     "Variance": "metabench.probes.variance",
     "Verify": "metabench.probes.verify",
-    "diagnose": "metabench.measurement.measure_with_checks",
+    "diagnose": "metabench.measurement.diagnose_with_checks",
     "measure": "metabench.measurement.measure_with_checks",
     "page": "metabench.report.page",
     "safe_norms": "metabench.problems.networks.norm_layers",

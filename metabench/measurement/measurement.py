@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +14,22 @@ from torch import Tensor
 from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
-from metabench.measurement import measure_with_checks
+from metabench.measurement import (
+    devices,
+    diagnose_with_checks,
+    fingerprints,
+    foreign_theta,
+    measure_with_checks,
+)
+from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Probe, Progress, Share, silent
-from metabench.problems.checkpoints import load_theta, trained_on
-from metabench.problems.custom import Own, sampler_of
+from metabench.problems.checkpoints import load_theta
+from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.random_numbers import LARGEST_SEED
 from metabench.problems.tasks import Address
-from metabench.records.rows import Finding, Row, differences
+from metabench.records.rows import Finding, Row
 from metabench.settings import fields as spec
 from metabench.settings import registry
 from metabench.settings.errors import Misuse, inside, unknown
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-UNTOLD = ("version", "trail")  # settings of a member that don't change what is computed
-MEMBERS = {"probe": "probes", "algo": "algorithms", "family": "families"}  # part -> kind
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Cell:
             if self.dtype not in DTYPES:
                 raise unknown("dtype", self.dtype, DTYPES)
         with inside("device"):
-            _type_of(self.device)
+            devices.type_of(self.device)
         with inside("theta"):
             if self.theta and not Path(self.theta).is_file():
                 raise Misuse(f"There is no file {self.theta!r} to read theta from.")
@@ -75,21 +76,19 @@ class Cell:
             Misuse: with the path of the setting that is unknown, has the wrong type or can't be.
         """
         rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "lift")}
-        family = _member(settings, "family", {})
+        family = member(settings, "family", {})
         with inside("probe"):
             probe = registry.load("probes", settings["probe"]["name"])
         told = probe.own_tasks or "tasks" not in spec.types_of(probe)
         untold = {} if told else {"tasks": family.tasks}
         with inside("lift"):
             lift = spec.make(Lift, settings.get("lift", {}), "lift")
-        probe = _member(settings, "probe", untold)
-        return cls(probe, _member(settings, "algo", {}), family, lift, **rest)
+        probe = member(settings, "probe", untold)
+        return cls(probe, member(settings, "algo", {}), family, lift, **rest)
 
     def require_device(self) -> None:
         """Refuse a device that isn't on this machine; planning for another one needs none."""
-        found = torch.cuda.device_count() if _type_of(self.device) == "cuda" else 1
-        if (torch.device(self.device).index or 0) >= found:
-            raise _absent(self.device)
+        devices.require(self.device)
 
     def spec(self) -> dict[str, Any]:
         """Give the settings as plain JSON values."""
@@ -101,17 +100,13 @@ class Cell:
             "seed": self.seed,
             "dtype": self.dtype,
             "device": self.device,
-            "theta": _fingerprint(self.theta) if self.theta else self._initial(),
+            "theta": self._named_theta(),
         }
 
-    def _initial(self) -> str:
-        """Name the values of a module, which may change though its file doesn't."""
-        if not isinstance(self.family, Own) or self.family.of.theta is None:
-            return "initial"
-        held = hashlib.sha256()
-        for value in (self.family.of.theta, *self.family.of.fixed.values()):
-            held.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return f"module@{held.hexdigest()[:12]}"
+    def _named_theta(self) -> str:
+        if self.theta:
+            return fingerprints.of_file(self.theta)
+        return fingerprints.of_initial_theta(self.family)
 
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""
@@ -159,69 +154,8 @@ class Cell:
 
         Other fields of another algorithm or family aren't compared, nor how the same is computed.
         """
-        told = trained_on(Path(self.theta)) if self.theta else {}
-        here = self.spec()
-        rows = []
-        for part in ("algo", "family"):
-            one, other = ({k: v for k, v in of.get(part, {}).items() if k not in UNTOLD}
-                          for of in (told, here))  # fmt: skip
-            if not one:
-                continue
-            names = [re.sub(r"@[0-9a-f]{12}", "", str(of.get("name"))) for of in (one, other)]
-            if names[0] != names[1]:
-                one, other = {"name": names[0]}, {"name": names[1]}
-            else:
-                one, other = ({**of, "name": names[0]} for of in (one, other))
-            rows += [
-                Row("theta", of=said, status="differs")
-                for said in differences({part: one}, {part: other})
-            ]
-        return rows
+        return foreign_theta.differing(self.theta, self.spec()) if self.theta else []
 
     def diagnose(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""
-        return measure_with_checks.diagnose(self.probe, table)
-
-
-def _fingerprint(path: str) -> str:
-    """Name a file by its contents, so that another file of the same name is another cell."""
-    changed = Path(path).stat().st_mtime_ns
-    return f"{Path(path).name}@{_digest_of(path, changed)}"
-
-
-@functools.lru_cache
-def _digest_of(path: str, changed: int) -> str:
-    """Read a file once for the many cells of a study that share it."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
-
-
-def _member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> Any:
-    given = {**defaults, **settings[part]}
-    # one's own file may change while the process lives
-    build = _built.__wrapped__ if ".py:" in given["name"] else _built
-    with inside(part):
-        return build(MEMBERS[part], json.dumps(given))
-
-
-@functools.lru_cache(maxsize=1024)
-def _built(kind: str, settings: str) -> Any:
-    """Make a member once for the many cells of a study that share it; members don't change."""
-    given = json.loads(settings)
-    return spec.build(kind, given.pop("name"), given)
-
-
-def _type_of(device: str) -> str:
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        raise Misuse(f"There is no device {device!r}; give cpu, cuda or cuda:N.") from None
-    if kind not in ("cpu", "cuda"):
-        raise _absent(device)
-    return kind
-
-
-def _absent(device: str) -> Misuse:
-    return Misuse(
-        f"Device {device!r} isn't there: torch {torch.__version__} sees "
-        f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
-    )
+        return diagnose_with_checks.diagnose(self.probe, table)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from metabench.measurement import measure_with_checks
+from metabench.measurement import foreign_theta
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.verify import Verify
 from metabench.records import record_files
@@ -58,7 +58,7 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
     table = to_table(rows, settings)
     findings = [
         *plan.shown.diagnose(table),
-        *measure_with_checks.foreign(table),
+        *foreign_theta.findings(table),
         *_checks(table),
     ]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))

@@ -95,7 +95,7 @@ def _print_cells(result: Tables) -> None:
 
 def _print_rows(record: Mapping[str, Any]) -> None:
     from metabench.cli.terminal import print_findings, print_table
-    from metabench.measurement import measure_with_checks
+    from metabench.measurement import diagnose_with_checks
     from metabench.records.rows import to_table
     from metabench.report.text_tables import by_axis, overall
     from metabench.settings import fields
@@ -106,7 +106,7 @@ def _print_rows(record: Mapping[str, Any]) -> None:
     print_table(by_axis(table, probe.axis))
     click.echo()
     print_table(overall(table))
-    print_findings(measure_with_checks.diagnose(probe, table))
+    print_findings(diagnose_with_checks.diagnose(probe, table))
 
 
 def _measured(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

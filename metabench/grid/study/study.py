@@ -16,7 +16,8 @@ from metabench.estimation.vectorization import Lift
 from metabench.grid.study import axes
 from metabench.grid.study.exclusions import excluded
 from metabench.grid.study.toml_lines import Place, line_of
-from metabench.measurement.measurement import MEMBERS, Cell
+from metabench.measurement.measurement import Cell
+from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
 from metabench.settings.errors import Misuse, inside, unknown
 

@@ -28,7 +28,7 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
 from metabench.linalg.solvers.dense import Dense
-from metabench.measurement import measure_with_checks
+from metabench.measurement import diagnose_with_checks, measure_with_checks
 from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.probes.verify.failures import explained
@@ -115,11 +115,11 @@ def test_python_has_the_same_gate_as_the_shell():
     checks = Verify(thorough=False).measure(subject, 0)
     assert rows[-len(checks) :] == checks  # once, at the end
     assert not [row for row in rows[: -len(checks)] if row.quantity == "check"]
-    first = measure_with_checks.diagnose(probe, to_table(rows))[0]
+    first = diagnose_with_checks.diagnose(probe, to_table(rows))[0]
     assert (first.name, first.level) == ("check_finite_differences", "critical")
     checks = Verify().measure(subject, 0)
     assert measure_with_checks.measure(Verify(), subject, seed=0) == checks
-    assert measure_with_checks.diagnose(Verify(), to_table(checks)) == Verify().diagnose(
+    assert diagnose_with_checks.diagnose(Verify(), to_table(checks)) == Verify().diagnose(
         to_table(checks)
     )
 
@@ -127,7 +127,7 @@ def test_python_has_the_same_gate_as_the_shell():
 def test_numbers_that_came_without_a_check_are_told():
     probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), MAML(steps=2))
 
-    findings = measure_with_checks.diagnose(probe, to_table(probe.measure(subject, seed=0)))
+    findings = diagnose_with_checks.diagnose(probe, to_table(probe.measure(subject, seed=0)))
 
     (unchecked,) = [finding for finding in findings if finding.name == "unchecked"]
     assert (unchecked.level, unchecked.evidence) == ("warning", ())

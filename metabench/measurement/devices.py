@@ -1,0 +1,40 @@
+"""Which devices can be measured on, and is this one here?"""
+
+from __future__ import annotations
+
+import torch
+
+from metabench.settings.errors import Misuse
+
+
+def type_of(device: str) -> str:
+    """Give `cpu` or `cuda`, whether or not it is on this machine.
+
+    Raises:
+        Misuse: if it is neither.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise Misuse(f"There is no device {device!r}; give cpu, cuda or cuda:N.") from None
+    if kind not in ("cpu", "cuda"):
+        raise _absent(device)
+    return kind
+
+
+def require(device: str) -> None:
+    """Refuse a device that isn't on this machine.
+
+    Raises:
+        Misuse: with what is there.
+    """
+    found = torch.cuda.device_count() if type_of(device) == "cuda" else 1
+    if (torch.device(device).index or 0) >= found:
+        raise _absent(device)
+
+
+def _absent(device: str) -> Misuse:
+    return Misuse(
+        f"Device {device!r} isn't there: torch {torch.__version__} sees "
+        f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
+    )

@@ -1,0 +1,31 @@
+"""What a table holds, the checks of its numbers included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metabench.measurement import foreign_theta
+from metabench.probes.verify import Verify
+from metabench.records.rows import LEVELS, Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.probes.base import Probe
+
+
+def diagnose(probe: Probe, table: pd.DataFrame) -> list[Finding]:
+    """Say what the table holds, checks included, the weightiest first."""
+    findings = [*probe.diagnose(table), *foreign_theta.findings(table)]
+    if not isinstance(probe, Verify):
+        findings = [*findings, *Verify().diagnose(table), *_unchecked(table)]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _unchecked(table: pd.DataFrame) -> list[Finding]:
+    """Warn of numbers that came without a check."""
+    if (table["quantity"] == "check").any():
+        return []
+    claim = "Whether the meta-gradient is right was not checked."
+    repair = "Measure with metabench.measure(probe, subject, seed), which checks first."
+    return [Finding("unchecked", "warning", claim, repair, ())]
