@@ -85,22 +85,11 @@ def read(path: Path) -> Study:
 
 
 def _study(path: Path, data: dict[str, Any]) -> Study:
-    for key in data:
-        if key not in KEYS:
-            with inside(key):
-                raise unknown("key", key, KEYS, " of a study")
-    for part in MEMBERS:
-        if part not in data:
-            raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
+    _check_keys(data)
     run = fields.make(Plain, _only(data, "timeout", "shards"), "study")
     data = _absolute(path.parent, data)
-    for pattern in data.get("exclude", []):
-        if "theta" in pattern:
-            pattern["theta"] = [_at(path.parent, each) for each in _listed(pattern["theta"])]
     cells = {cell.digest: cell for cell in _cells(path.parent, data, run.shards)}
-    # theta as the file writes it: the address has its contents
-    specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
-    out = excluded(specs, data["exclude"]) if "exclude" in data else set()
+    out = _excluded(path.parent, data, cells)
     left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
         raise Misuse("No cell is left after the exclusions.")
@@ -108,6 +97,31 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         with inside("shards"):
             raise Misuse("No probe of this study can be cut into shards; leave the key out.")
     return Study(path, left, run.timeout)
+
+
+def _check_keys(data: Mapping[str, Any]) -> None:
+    """Refuse a key that isn't known, and a study without one of its parts."""
+    for key in data:
+        if key not in KEYS:
+            with inside(key):
+                raise unknown("key", key, KEYS, " of a study")
+    for part in MEMBERS:
+        if part not in data:
+            raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
+
+
+def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned]) -> set[str]:
+    """Name the cells that the study's patterns leave out."""
+    if "exclude" not in data:
+        return set()
+    patterns = [
+        {**pattern, "theta": [_at(home, each) for each in _listed(pattern["theta"])]}
+        if "theta" in pattern else pattern
+        for pattern in data["exclude"]
+    ]  # fmt: skip
+    # theta as the file writes it: the address has its contents
+    specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
+    return excluded(specs, patterns)
 
 
 def _cells(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned]:
