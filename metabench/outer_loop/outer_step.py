@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from metabench.autodiff.compilation import Fixed, fixed
+from metabench.outer_loop.last_steps import Ring
 from metabench.outer_loop.low_overhead_optimizer import bare_step
 from metabench.outer_loop.mean_gradient import Batches
 from metabench.outer_loop.meta_update import Held, Mover
 from metabench.outer_loop.optimizer_settings import Outer
-from metabench.outer_loop.step_recorder import Ring
 from metabench.outer_loop.task_batch import Batch, Form, Rows
 
 # What an outer step found ahead of its move: mean outer loss of its tasks, |g| of the mean

@@ -17,11 +17,11 @@ from torch import Tensor
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.outer_loop import divergence_report
+from metabench.outer_loop.last_steps import Ring
 from metabench.outer_loop.mean_gradient import batches
 from metabench.outer_loop.meta_update import Mover
 from metabench.outer_loop.optimizer_settings import Outer
 from metabench.outer_loop.outer_step import Stride, stride_of
-from metabench.outer_loop.step_recorder import Ring
 from metabench.outer_loop.task_batch import Batch
 from metabench.outer_loop.task_stream import Feed, split
 from metabench.problems.tasks import Task

@@ -15,7 +15,7 @@ from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.measurement.from_words import algorithm_of, family_of
 from metabench.outer_loop.divergence_report import examine, row_of, sentence, unusable
-from metabench.outer_loop.step_recorder import Recording, load
+from metabench.outer_loop.last_steps import Recording, load
 from metabench.problems.family import Family
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row

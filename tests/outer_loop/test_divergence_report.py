@@ -16,8 +16,9 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.cli.main import main
 from metabench.outer_loop.divergence_report import examine
+from metabench.outer_loop.last_steps import load
 from metabench.outer_loop.operation_log import operations
-from metabench.outer_loop.step_recorder import Exploded, Recorder, load
+from metabench.outer_loop.step_recorder import Exploded, Recorder
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import Misuse
