@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 from metabench.diagnosis.causes import Fault, Heard, faults, remarks
 from metabench.diagnosis.changes import changes
 from metabench.diagnosis.clock import Clock, Late
-from metabench.diagnosis.examine import Keeper, Part, confirm, examine, ladders, measured
+from metabench.diagnosis.confirm import confirm
+from metabench.diagnosis.examine import examine
+from metabench.diagnosis.ladders import asked, ladders
+from metabench.diagnosis.parts import Keeper, Part, measured
 from metabench.diagnosis.trial import Trial
 from metabench.measurement.measurement import Cell
 from metabench.outer_loop.optimizer_settings import Outer
@@ -90,27 +93,28 @@ def checkup(
         Parts, findings and trials.
     """
     keeper = keeper or Forget()
-    probes = ladders(_told(outer), chosen or {}, tasks or cell.family.tasks)
-    probes = {
-        name: rungs[: None if highest is None else highest + 1]
-        for name, rungs in probes.items()
-        if not only or name in only
-    }
+    probes = asked(ladders(_told(outer), chosen or {}, tasks or cell.family.tasks), only, highest)
     parts = examine(cell, probes, clock, keeper)
     heard = confirm(parts, clock, keeper)
     notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
+    if trial is None:
+        return Checkup(tuple(parts), tuple(heard), None, {}, tuple(notes))
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}
-    ideas = dict(changes(cell, outer, tables, faults(heard)) if trial else [])
-    tried = _tried(cell, outer, list(ideas), trial, clock, keeper) if trial and ideas else None
-    if tried and tried.note:
-        notes.append(tried.note)
-    elif ideas and tried is None:
-        notes.append("No time was left to try changes: give a larger --budget.")
-    if tried and isinstance(tried.cell.probe, Trial) and tried.rows:
-        left = list(ideas)[len(tried.cell.probe.changes) :]
-        if left:
-            notes.append(f"Not tried for want of time: {', '.join(left)}.")
+    ideas = dict(changes(cell, outer, tables, faults(heard)))
+    tried = _tried(cell, outer, list(ideas), trial, clock, keeper) if ideas else None
+    notes += _untried(list(ideas), tried)
     return Checkup(tuple(parts), tuple(heard), tried, ideas, tuple(notes))
+
+
+def _untried(ideas: list[str], tried: Part | None) -> list[str]:
+    """Say what was not tried, and why."""
+    if tried is None:
+        return ["No time was left to try changes: give a larger --budget."] if ideas else []
+    made = [tried.note] if tried.note else []
+    if isinstance(tried.cell.probe, Trial) and tried.rows:
+        left = ideas[len(tried.cell.probe.changes) :]
+        made += [f"Not tried for want of time: {', '.join(left)}."] if left else []
+    return made
 
 
 def _told(outer: Outer) -> dict[str, Any]:

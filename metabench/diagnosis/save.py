@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.diagnosis.checkup import TRIAL, Checkup
-from metabench.diagnosis.examine import Part
+from metabench.diagnosis.parts import Part
 from metabench.diagnosis.trial.diagnose import shown
 from metabench.records import record_files
 from metabench.records.rows import Row, flatten, to_table
