@@ -47,6 +47,11 @@ class Checkup(NamedTuple):
     notes: tuple[str, ...]
 
     @property
+    def everything(self) -> tuple[Part, ...]:
+        """The probes' parts, and the trials."""
+        return (*self.parts, *((self.trial,) if self.trial else ()))
+
+    @property
     def faults(self) -> list[Fault]:
         """What is wrong, the weightiest first."""
         return faults(self.heard)

@@ -1,4 +1,4 @@
-"""The files of a checkup: a record a part, and one page, table and record of the whole."""
+"""The files of a checkup: a record a part, and one table and record of the whole."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.diagnosis.checkup import TRIAL, Checkup
+from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.trial.diagnose import shown
 from metabench.records import record_files
-from metabench.records.rows import Row, flatten, to_table
-from metabench.report.figures import MOST, Gallery, hooks
-from metabench.report.findings import drawings
-from metabench.report.page import Content, intervals, numbered, rendered, telling
-from metabench.report.text_tables import Table, TextTable, details, tables
+from metabench.records.rows import Row, to_table
+from metabench.report.text_tables import TextTable
 
 if TYPE_CHECKING:
     import pandas as pd
-
-QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
 
 
 class Folder:
@@ -63,7 +58,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
     parts = [
         {"probe": part.name, "seconds": round(part.seconds, 3), "note": part.note,
          "settings": part.settings["probe"]}
-        for part in _parts(found)
+        for part in found.everything
     ]  # fmt: skip
     rows = found.trial.rows if found.trial else ()
     result = {
@@ -81,7 +76,7 @@ def table(found: Checkup) -> pd.DataFrame:
     """Lay all parts out as one tidy table, which a report can be made of anywhere."""
     import pandas as pd
 
-    made = [to_table(part.rows, part.settings) for part in _parts(found) if part.rows]
+    made = [to_table(part.rows, part.settings) for part in found.everything if part.rows]
     return pd.concat(made, ignore_index=True)
 
 
@@ -90,50 +85,3 @@ def trials(found: Checkup) -> TextTable | None:
     if found.trial is None or not found.trial.rows:
         return None
     return shown(to_table(found.trial.rows), found.because)
-
-
-def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Give the page, as HTML text: faults first, then what was tried, then the rest."""
-    notes = list(found.notes)
-    gallery = Gallery(MOST, notes)
-    parts = [part for part in _parts(found) if part.rows]
-    laid = {part.name: to_table(part.rows) for part in parts}
-    hung = {
-        part.name: hooks(i, drawings(part.cell.probe, laid[part.name], notes), laid[part.name], "")
-        for i, part in enumerate(parts)
-    }
-    said = [
-        telling(gallery, each.finding, hung.get(each.probe, ()))._replace(
-            by=each.probe, often="confirmed on fresh tasks" if each.confirmed else ""
-        )
-        for each in found.told
-    ]
-    texts = [
-        (part.name, [*tables(laid[part.name], part.cell.probe),
-                     *details(laid[part.name], part.cell.probe)])
-        for part in parts if part.name != TRIAL
-    ]  # fmt: skip
-    tried = trials(found)
-    probes = [(part.name, part.cell.probe) for part in parts]
-    names = f"{settings['algo']['name']} on {settings['family']['name']}"
-    seconds = sum(part.seconds for part in parts)
-    return rendered(
-        Content(
-            title=f"metabench diagnose: {names}",
-            question=QUESTION,
-            summary=f"{len(parts)} parts measured in {seconds:.0f} s.",
-            notes=notes,
-            said=said,
-            changes=[Table("changes", "", tried)] if tried else [],
-            figures=[shown for drawn in hung.values() for shown in gallery.rest(drawn)],
-            numbers=[numbered(name, i, text) for name, made in texts for i, text in
-                     enumerate(made, 1)],
-            spec=list(flatten(settings)),
-            provenance=list(flatten(made)),
-            intervals=intervals(probes, seeds=False),
-        )
-    )  # fmt: skip
-
-
-def _parts(found: Checkup) -> list[Part]:
-    return [*found.parts, *([found.trial] if found.trial else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.grid.study import axes, study
+from metabench.grid.study import study, value_ranges
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.from_words import build
 from metabench.settings import fields
@@ -145,7 +145,7 @@ def test_a_range_has_the_addresses_of_its_numbers_typed_out(read):
     ],
 )
 def test_ranges_write_out_their_values(text, kind, values):
-    found = axes.span(text, kind)
+    found = value_ranges.span(text, kind)
 
     assert found == values
     assert all(type(value) is kind for value in found)

@@ -14,6 +14,7 @@ from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES, Fault
 from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.clock import Clock
+from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
 from metabench.records import record_files
 from metabench.records.provenance import provenance
@@ -39,7 +40,7 @@ def run(
     found = _checked(plan, seconds, save.Folder(folder, made), quiet)
     settings["budget"] = budget
     text, files = save.record(found, settings, made), files_in(folder, html, csv)
-    files.write(save.page(found, settings, made), record_files.to_csv(save.table(found)), text)
+    files.write(page(found, settings, made), record_files.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)
         return

@@ -27,21 +27,27 @@ def diagnose(probe: Trial, table: pd.DataFrame) -> list[Finding]:
     stopped = {r.of: r for r in from_table(table, "stopped", of=None)}
     if "unchanged" in stopped:
         return [_unusable(stopped, effects)]
-    K = steps["unchanged"].value or 0
     good = sorted((r for r in effects if verdict(r) == HELPS), key=lambda r: r.value or 0.0)
-    how = f"over {len(effects)} changes tried, each at the compute of {K:.0f} outer steps"
-    if not good:
-        claim = f"No change is shown to help {how}: every interval holds 0 or lies above it."
-        repair = "Nothing to change of what was tried; --try 100 looks further along the training."
-        return [Finding("tried", "info", claim, repair, tuple(effects))]
+    equal = f"each at the compute of {steps['unchanged'].value or 0:.0f} outer steps"
+    if good:
+        return [_helping(good, len(effects), equal, loss["unchanged"])]
+    claim = (
+        f"No change is shown to help over {len(effects)} changes tried, {equal}: every interval "
+        "holds 0 or lies above it."
+    )
+    repair = "Nothing to change of what was tried; --try 100 looks further along the training."
+    return [Finding("tried", "info", claim, repair, tuple(effects))]
+
+
+def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding:
+    """Name the changes that help, the best first."""
     said = "; ".join(f"{r.of} by {number(r.value)} {interval(r)}" for r in good[:3])
     claim = (
-        f"Of {len(effects)} changes tried, each at the compute of {K:.0f} outer steps, "
-        f"{len(good)} lower the held-out loss ({number(loss['unchanged'].value)} unchanged): "
-        f"{said}."
+        f"Of {count} changes tried, {equal}, {len(good)} lower the held-out loss "
+        f"({number(unchanged.value)} unchanged): {said}."
     )
     repair = f"Begin with {good[0].of}; --try 100 shows whether it lasts."
-    return [Finding("tried", "info", claim, repair, tuple(good))]
+    return Finding("tried", "info", claim, repair, tuple(good))
 
 
 def _unusable(stopped: dict[str, Row], effects: list[Row]) -> Finding:

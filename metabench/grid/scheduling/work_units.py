@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from metabench.grid.execution import shard_arrays
-from metabench.grid.study.study import Planned, Study
+from metabench.grid.study.cells import Planned
+from metabench.grid.study.study import Study
 from metabench.records.store.store import Store
 from metabench.settings.errors import Misuse
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
-import re
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metabench.grid.study.toml_lines import Place
+from metabench.grid.study.value_ranges import values
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import Misuse, inside
 from metabench.settings.nested_keys import nest
 
 Axes = dict[Place, list[Any]]
-RANGES = ("log", "linear", "range")
 
 
 def axes(cls: type[Any], table: Mapping[str, Any], at: Place, kind: str = "") -> Axes:
@@ -68,57 +65,23 @@ def default(cls: type[Any], field: str) -> type[Any]:
     return type(found.default_factory() if callable(found.default_factory) else found.default)
 
 
-def values(value: Any, kind: Any) -> list[Any]:
-    """List the values that a study gives a field of this type.
-
-    >>> values("log(0.01, 1, 3)", float), values([1, 2], int), values([1, 2], tuple[int, ...])
-    ([0.01, 0.1, 1.0], [1, 2], [[1, 2]])
-    """
-    if typing.get_origin(kind) is tuple:
-        many = isinstance(value, list) and any(isinstance(one, list) for one in value)
-        return list(value) if many else [value]
-    if isinstance(value, list):
-        if not value:
-            raise Misuse("The list is empty; give at least one value.")
-        return [part for one in value for part in values(one, kind)]
-    if isinstance(value, str) and kind in (int, float) and "(" in value:
-        return span(value, kind)
-    return [value]
-
-
-def span(text: str, kind: type) -> list[float]:
-    """Write out `log(first, last, count)`, `linear(first, last, count)` or `range(first, end)`.
-
-    Numbers are kept to twelve digits, so that they have the address of the same number typed out.
-    """
-    match = re.fullmatch(r"(\w+)\(([^()]*)\)", text.replace(" ", ""))
-    if match is None or match[1] not in RANGES:
-        raise unknown("range", text if match is None else match[1], RANGES, " of values")
-    usage = Misuse(
-        f"{text} can't be read; write log(1e-3, 1, 7) with positive ends, linear(0, 1, 5) or "
-        "range(0, 10), the last number of which is left out."
-    )
-    try:
-        numbers = [float(part) for part in match[2].split(",")]
-        found = _RANGES[match[1]](*numbers)
-    except (TypeError, ValueError):
-        raise usage from None
-    if not found:
-        raise usage
-    return [_whole(number, text) if kind is int else number for number in found]
-
-
 def points(axes: Axes, zipped: Sequence[Sequence[Place]]) -> Iterator[dict[str, Any]]:
     """Yield the settings of every point: zipped axes move together, all others are crossed."""
+    groups = _groups(axes, zipped)
+    for choice in itertools.product(*(range(len(axes[group[0]])) for group in groups)):
+        chosen = zip(groups, choice, strict=True)
+        yield nest({path: axes[path][i] for group, i in chosen for path in group})
+
+
+def _groups(axes: Axes, zipped: Sequence[Sequence[Place]]) -> list[list[Place]]:
+    """Put together the axes that move together; each of the others moves alone."""
     together = [[path for path in group if path in axes] for group in zipped]
     taken = {path for group in together for path in group}
     groups = [group for group in together if group]
     groups += [[path] for path in axes if path not in taken]
     for group in groups:
         _expect_same_length(axes, group)
-    for choice in itertools.product(*(range(len(axes[group[0]])) for group in groups)):
-        chosen = zip(groups, choice, strict=True)
-        yield nest({path: axes[path][i] for group, i in chosen for path in group})
+    return groups
 
 
 def _variants(kind: str, each: Any) -> list[Any]:
@@ -135,37 +98,3 @@ def _expect_same_length(axes: Axes, group: Sequence[Place]) -> None:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         with inside("zip"):
             raise Misuse(f"Zipped axes must be equally long; values given: {told}.")
-
-
-def _linear(first: float, last: float, count: float) -> list[float]:
-    return [_twelve(number) for number in _spaced(first, last, count)]
-
-
-def _log(first: float, last: float, count: float) -> list[float]:
-    return [_twelve(math.exp(x)) for x in _spaced(math.log(first), math.log(last), count)]
-
-
-def _spaced(first: float, last: float, count: float) -> list[float]:
-    steps = int(count) - 1
-    if count != int(count) or steps < 1:
-        raise ValueError
-    return [first + (last - first) * i / steps for i in range(steps + 1)]
-
-
-def _range(*ends: float) -> list[float]:
-    if any(end != int(end) for end in ends) or len(ends) > 2:
-        raise ValueError
-    return [float(i) for i in range(*map(int, ends))]
-
-
-def _twelve(number: float) -> float:
-    return float(f"{number:.12g}")
-
-
-def _whole(number: float, text: str) -> int:
-    if number != round(number):
-        raise Misuse(f"{text} gives {number}; it must give whole numbers.")
-    return round(number)
-
-
-_RANGES: dict[str, Callable[..., list[float]]] = {"log": _log, "linear": _linear, "range": _range}

@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
 import tomllib
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metabench.estimation.vectorization import Lift
-from metabench.grid.study import axes
+from metabench.grid.study.cells import KNOWN, Plain, Planned, at, cells_of, only
 from metabench.grid.study.exclusions import excluded
-from metabench.grid.study.toml_lines import Place, line_of
-from metabench.measurement.measurement import Cell
+from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
 from metabench.settings.errors import Misuse, inside, unknown
 
-TABLES = (*MEMBERS, "lift")
-PLAIN = ("seed", "dtype", "device", "theta")
-KEYS = (*TABLES, *PLAIN, "zip", "exclude", "timeout", "shards")
-
-
-@dataclass(frozen=True)
-class Plain:
-    """The settings of a study that are no member's."""
-
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "cpu"
-    theta: str = ""  # relative to the study file
-    timeout: float = math.inf  # the longest a cell, or a share of one, may take [seconds]
-    shards: int = 1  # shares that a cell is cut into, where its probe can be [1]
-
-    def __post_init__(self) -> None:
-        """Refuse to cut a cell into nothing."""
-        if self.shards < 1:
-            with inside("shards"):
-                raise Misuse(f"shards is {self.shards}; give 1, or how many devices share a cell.")
-
-
-class Planned(NamedTuple):
-    """A cell of a study that may never have been measured: its address and how to build it."""
-
-    digest: str
-    settings: dict[str, Any]  # as the study has them: what `Cell.of` takes, on any machine
-    spec: dict[str, Any]  # what the digest is of
-    shards: int = 1  # shares that are measured apart and merged; no part of the address
+KEYS = (*KNOWN, "zip", "exclude", "timeout", "shards")
 
 
 class Study(NamedTuple):
@@ -86,9 +50,9 @@ def read(path: Path) -> Study:
 
 def _study(path: Path, data: dict[str, Any]) -> Study:
     _check_keys(data)
-    run = fields.make(Plain, _only(data, "timeout", "shards"), "study")
+    run = fields.make(Plain, only(data, "timeout", "shards"), "study")
     data = _absolute(path.parent, data)
-    cells = {cell.digest: cell for cell in _cells(path.parent, data, run.shards)}
+    cells = {cell.digest: cell for cell in cells_of(path.parent, data, run.shards)}
     out = _excluded(path.parent, data, cells)
     left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
@@ -115,106 +79,13 @@ def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned])
     if "exclude" not in data:
         return set()
     patterns = [
-        {**pattern, "theta": [_at(home, each) for each in _listed(pattern["theta"])]}
+        {**pattern, "theta": [at(home, each) for each in _listed(pattern["theta"])]}
         if "theta" in pattern else pattern
         for pattern in data["exclude"]
     ]  # fmt: skip
     # theta as the file writes it: the address has its contents
     specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
     return excluded(specs, patterns)
-
-
-def _cells(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned]:
-    """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
-    known = _Known()
-    choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
-    combinations = []
-    for choice in choices:
-        with _placed(choice):
-            combinations.append(_axes_of(choice, data))
-    zipped = _zipped(data, {path for found in combinations for path in found})
-    for choice, found in zip(choices, combinations, strict=True):
-        with _placed(choice):
-            for settings in axes.points(found, zipped):
-                yield _planned(home, settings, shards, known)
-
-
-class Table(NamedTuple):
-    """One part's table: which part, where it stands in the file, what it holds."""
-
-    part: str
-    place: Place
-    settings: dict[str, Any]
-
-
-def _tables(data: Mapping[str, Any], part: str) -> list[Table]:
-    """List the tables of one part: `algo = "maml"`, [algo] and several [[algo]] alike."""
-    given = data.get(part, {})
-    if isinstance(given, list) and any(isinstance(each, dict) for each in given):
-        return [Table(part, (part, str(i)), _named(each)) for i, each in enumerate(given)]
-    return [Table(part, (part,), _named(given))]
-
-
-def _named(given: Any) -> dict[str, Any]:
-    return given if isinstance(given, dict) else {"name": given}
-
-
-@contextmanager
-def _placed(choice: Sequence[Table]) -> Generator[None]:
-    """Turn the path of a Misuse, which begins with a part, into its place in the file."""
-    try:
-        yield
-    except Misuse as error:
-        for table in choice:
-            if error.path[:1] == (table.part,):
-                error.path = (*table.place, *error.path[1:])
-        raise
-
-
-def _axes_of(choice: Sequence[Table], data: Mapping[str, Any]) -> axes.Axes:
-    found = axes.axes(Plain, _only(data, *PLAIN), ())
-    for part, _, table in choice:
-        with inside(part):
-            kind = MEMBERS.get(part, "")
-            found |= axes.axes(axes.member(kind, table) if kind else Lift, table, (part,), kind)
-    return found
-
-
-def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
-    """Read `zip`: groups of axes, each by its dotted name."""
-    groups = [[tuple(name.split(".")) for name in group] for group in data.get("zip", [])]
-    for path in itertools.chain.from_iterable(groups):
-        if path not in known:
-            with inside("zip"):
-                raise unknown("axis", ".".join(path), map(".".join, known), " to zip")
-    return groups
-
-
-class _Known(dict[str, tuple[Cell, dict[str, Any]]]):
-    """The first cell of each kind, with its spec; most cells of a study differ in their seed."""
-
-    def cell(self, settings: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
-        """Make the cell of these settings, checked, and give its spec."""
-        kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
-        if kind not in self:
-            cell = Cell.of(settings)
-            self[kind] = cell, cell.spec()
-            return self[kind]
-        cell, spec = self[kind]
-        seed = settings["seed"]
-        return replace(cell, seed=seed), {**spec, "seed": seed}
-
-
-def _planned(home: Path, point: Mapping[str, Any], shards: int, known: _Known) -> Planned:
-    plain = fields.make(Plain, _only(point, *PLAIN), "study")
-    if ":" in plain.device:
-        with inside("device"):
-            raise Misuse("The engine chooses among the GPUs; give cuda without a number.")
-    theta = _at(home, plain.theta)
-    rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
-    settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
-    cell, asked = known.cell(settings)
-    return Planned(fields.digest(asked), settings, asked, shards if cell.probe.cuts else 1)
 
 
 def _absolute(home: Path, value: Any) -> Any:
@@ -228,14 +99,5 @@ def _absolute(home: Path, value: Any) -> Any:
     return value
 
 
-def _at(home: Path, theta: Any) -> Any:
-    """Find a file of theta next to the study; "" is the family's own initial one."""
-    return str((home / theta).resolve()) if theta and isinstance(theta, str) else theta
-
-
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _only(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: table[name] for name in names if name in table}
