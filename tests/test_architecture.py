@@ -66,7 +66,8 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-MODULES = {module_of(path): imports(path) for path in sorted(HOME.rglob("*.py"))}
+PATHS = {module_of(path): path for path in sorted(HOME.rglob("*.py"))}
+MODULES = {module: imports(path) for module, path in PATHS.items()}
 
 
 def ours(module: str) -> set[str]:
@@ -129,6 +130,20 @@ def test_what_makes_a_page_imports_no_torch():
         "metabench.records.checksummed_tensors",
         "metabench.records.provenance",
     }
+
+
+def test_only_the_command_line_knows_click():
+    importing = {room_of(module) for module in MODULES if "click" in others(module)}
+
+    assert importing == {"cli"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) != "cli"])
+def test_only_the_command_line_prints(module):
+    tree = ast.parse(PATHS[module].read_text())
+
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert calls & {"print", "sys.stdout.write", "sys.stderr.write"} == set()
 
 
 def test_second_derivatives_have_one_door():

@@ -213,6 +213,18 @@ def test_the_limits_that_the_documentation_of_verify_names_are_the_probes():
     assert {name: float(limit) for name, limit in table.items()} == LIMITS
 
 
+@pytest.mark.parametrize("page", ["train.md", "diagnose.md"])
+def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch, capsys):
+    whole = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    for example in blocks(whole.partition("## From Python")[2], "python"):
+        exec(compile(example, page, "exec"), {})
+
+    assert capsys.readouterr().out
+    assert "<svg" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_the_pandas_lines_of_the_documentation_run(tmp_path, monkeypatch, capsys):
     """The table they open is one that `report --table` wrote."""
     (example,) = blocks((ROOT / "docs" / "report.md").read_text(encoding="utf-8"), "python")
