@@ -105,7 +105,7 @@ def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatc
     (tmp_path / "run.pt").touch()
     monkeypatch.setattr("metabench.cli.probe.run.run", lambda probe, **o: _build(probe, o))
     monkeypatch.setattr("metabench.cli.grid.run.drive", lambda study, *_: Tally(0, 0))
-    monkeypatch.setattr("metabench.cli.report.sources.report", lambda page, sources, **_: None)
+    monkeypatch.setattr("metabench.report.report.report", lambda page, sources, **_: None)
     (text,) = blocks(README, "toml")
     Path("study.toml").write_text(text, encoding="utf-8")
     words = shlex.split(command.partition(">")[0])[1:]

@@ -116,6 +116,11 @@ def from_table(
     return [row for row in rows if of in (None, row.of) and layer in (None, row.layer)]
 
 
+def status_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Tell a measurement that met divergence from one that didn't; both are results."""
+    return "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
+
+
 def by_quantity(table: pd.DataFrame) -> Rows:
     """Read all rows at once, for who asks for many quantities: a report does of every cell."""
     found: dict[str, list[Row]] = {}

@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from pages import ABOUT, MARKUP, Page, diverged, evidence, grid, healthy, rows_of, scaled, settings
 
 from metabench.cli.main import main
-from metabench.cli.report.sources import write_table
 from metabench.probes.variance import Variance
 from metabench.records.rows import Row, to_table
 from metabench.records.store.store import Store
 from metabench.report import stored_settings
 from metabench.report.joined_evidence import joined
 from metabench.report.labels import labels
+from metabench.report.report import write_table
 from metabench.report.study_page import study_page
 from metabench.report.svg import render
 from metabench.report.wide_table import split

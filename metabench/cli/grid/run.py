@@ -13,12 +13,12 @@ from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.progress_bar import watching
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.choose import make_engine
-from metabench.grid.execution.run_cell import status_of
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.scheduler import drive
 from metabench.grid.scheduling.work_units import shard, todo, units
 from metabench.grid.study import study as studies
+from metabench.records.rows import status_of
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import found, store_of
 

@@ -26,7 +26,7 @@ def report(page: Path, **given: Any) -> None:
 
     It needs no torch: a page can be made on a machine that has only the tables.
     """
-    from metabench.cli.report.sources import report
+    from metabench.report.report import report
 
     report(page=page, **given)
     click.echo(f"page   {page}")

@@ -7,11 +7,12 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.grid.execution import shard_arrays
 from metabench.probes.base import Share
+from metabench.records.rows import status_of
 from metabench.records.store.store import SCHEMA, Store
 from metabench.settings.errors import Misuse
 
@@ -90,11 +91,6 @@ def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
     job.store.save(record, failed=status not in FINAL)
     peak = float(found.get("peak_bytes", 0.0))
     return Outcome(job.digest, status, seconds, error, job.share, peak)
-
-
-def status_of(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Tell a measurement that met divergence from one that didn't; both are results."""
-    return "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
 
 
 def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
