@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import metabench
+from metabench import probes
 
 HOME = Path(metabench.__file__).parent
 
@@ -119,6 +120,14 @@ def test_statistics_need_numpy_and_scipy_only(module):
 @pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
 def test_within_probes_only_modules_that_measure_import_torch(module):
     assert "torch" not in others(module) or module.rpartition(".")[2].startswith("measure")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
+def test_no_probe_imports_another(module):
+    others = {f"metabench.probes.{name}" for name in probes.MEMBERS}
+    others -= {".".join(module.split(".")[:3])}
+
+    assert {".".join(name.split(".")[:3]) for name in MODULES[module]} & others == set()
 
 
 def test_what_makes_a_page_imports_no_torch():

@@ -32,11 +32,11 @@ from metabench.probes.agreement import measure as module
 from metabench.probes.agreement.measure import Run
 from metabench.probes.agreement.method_runs import Look
 from metabench.probes.explosion import mitigations
-from metabench.probes.explosion.growth import Array
 from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import tail_index
+from metabench.stats.intervals import Vector
 from metabench.stats.proportions import share_interval
 
 TOGETHER = 4096  # tasks of the pool that are computed together
@@ -63,7 +63,7 @@ def drawn(
             raise RuntimeError(f"{seen.algorithm} doesn't run in {dtype}.")
         return found
 
-    def never(notes: dict[str, Array]) -> bool:
+    def never(notes: dict[str, Vector]) -> bool:
         return False
 
     def measure(tasks: int, seed: int) -> list[Row]:
@@ -104,7 +104,7 @@ class Mitigated:
     far: int  # the pool's seed
 
     @cached_property
-    def gradients(self) -> tuple[Array, dict[str, tuple[Array, NDArray[np.bool_]]]]:
+    def gradients(self) -> tuple[Vector, dict[str, tuple[Vector, NDArray[np.bool_]]]]:
         """Give the pool's exact meta-gradients, and those of others with where they have poles."""
         probe, subject = mb.Explosion(tasks=self.pool), self.make()
         exact = mb.MAML(self.K, subject.algorithm.step)

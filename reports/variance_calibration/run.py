@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from metabench import FOMAML, MAML, SGD, Address, Algorithm, Lift, Quadratic, Subject, Variance
+from metabench.estimation.redraws import redraws
 from metabench.probes.variance import components, measure
 from metabench.probes.variance.collect import gather
 from metabench.problems.quadratic_moments import Truth, gaussian_top_share
@@ -179,7 +180,7 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
     family, again, truth = setting.family, min(setting.redrawn, setting.tasks // 2), setting.truth()
     lift = Lift(chunk=2**14)
     subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), lift)
-    states = components.redraws(subject, seed)
+    states = redraws(subject, seed)
     design = components.plan(again, states)
     whole = components.crossed(design._replace(tasks=again * TOGETHER))
     sample = gather(subject, whole, seed, 1, 2**30, _nothing).columns(0, family.dim)

@@ -11,11 +11,11 @@ import torch
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.redraws import redraws
 from metabench.estimation.vectorization import Lift
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.probes.variance import Variance
-from metabench.probes.variance.components import redraws
 from metabench.records.rows import from_table, to_table
 
 PLAIN = Quadratic(dim=8, shots=3, queries=3)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from metabench.probes.explosion.growth import Array, quantile
+from metabench.probes.quantile_rows import quantile
 from metabench.records.rows import Row, row
 from metabench.stats import intervals, paired_estimators, tail_index
-from metabench.stats.intervals import Interval
+from metabench.stats.intervals import Interval, Vector
 from metabench.stats.moments import Moments
 from metabench.stats.proportions import share_interval
 
@@ -20,7 +20,7 @@ CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its m
 
 
 def against(
-    found: Array, reference: Array, K: int, name: str, to: str, poles: bool = False
+    found: Vector, reference: Vector, K: int, name: str, to: str, poles: bool = False
 ) -> list[Row]:
     """Give the median task's relative error and, of the expected gradients, angle and lengths.
 
@@ -34,7 +34,7 @@ def against(
 
 
 def layers(
-    found: Array, reference: Array, name: str, segments: dict[str, slice], poles: bool = False
+    found: Vector, reference: Vector, name: str, segments: dict[str, slice], poles: bool = False
 ) -> list[Row]:
     """Give error and angle of each layer of theta, against the unroll at the largest K."""
     rows = []
@@ -47,20 +47,20 @@ def layers(
     return rows
 
 
-def relative(found: Array, reference: Array) -> Array:
+def relative(found: Vector, reference: Vector) -> Vector:
     """Give |found - reference| / |reference| of each task, 0 where both are the same, `(T,)`."""
     gap = np.linalg.norm(found - reference, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(gap == 0, 0.0, gap / np.linalg.norm(reference, axis=1))
 
 
-def median(quantity: str, values: Array, at: float, name: str) -> Row:
+def median(quantity: str, values: Vector, at: float, name: str) -> Row:
     """Give the median over tasks with its order-statistic interval."""
     return quantile(quantity, values, at=float(at), of=name)
 
 
 def parts(
-    best: Array, exact: Array, double: Array, rough: Array, K: int, name: str, implicit: bool
+    best: Vector, exact: Vector, double: Vector, rough: Vector, K: int, name: str, implicit: bool
 ) -> list[Row]:
     """Take an error apart, each part relative to the gradient at the inner minimum.
 
@@ -79,19 +79,19 @@ def parts(
     return rows
 
 
-def settled(slope: Array) -> list[Row]:
+def settled(slope: Vector) -> list[Row]:
     """Say how flat the inner objective is where the reference stands, and for how many tasks."""
     line = quantile("slope_at_minimum", slope)
     hits = int((slope <= CONVERGED).sum())
     return [line, row("minimum_found", share_interval(hits, len(slope)))]
 
 
-def curves_down(notes: dict[str, Array]) -> bool:
+def curves_down(notes: dict[str, Vector]) -> bool:
     """Say whether the inner objective curves down in some tasks where the solver looked."""
     return bool((notes["curvature"] <= 0).any())
 
 
-def convexity(notes: dict[str, Array], K: int) -> list[Row]:
+def convexity(notes: dict[str, Vector], K: int) -> list[Row]:
     """Count the tasks whose inner objective curves down at phi_K where the solver looked."""
     curvature = notes["curvature"]
     known = np.isfinite(curvature)
@@ -102,17 +102,17 @@ def convexity(notes: dict[str, Array], K: int) -> list[Row]:
     return [row("saddles", share_interval(hits, int(known.sum())), at=float(K)), least]
 
 
-def residual(notes: dict[str, Array], K: int, name: str) -> list[Row]:
+def residual(notes: dict[str, Vector], K: int, name: str) -> list[Row]:
     """Give the median relative residual of the linear solve."""
     return [median("residual", notes["residual"], K, name)] if "residual" in notes else []
 
 
-def halves(half: dict[str, Array], double: dict[str, Array], K: int) -> list[Row]:
+def halves(half: dict[str, Vector], double: dict[str, Vector], K: int) -> list[Row]:
     """Give what bfloat16 makes of each method, against itself in float64."""
     return [median("bfloat16_error", relative(half[n], double[n]), K, n) for n in half]
 
 
-def _of_means(found: Array, reference: Array, to: str, **where: Any) -> list[Row]:
+def _of_means(found: Vector, reference: Vector, to: str, **where: Any) -> list[Row]:
     """Give cosine and ratio of norms of the two expectations, from U-statistics.
 
     Withheld where either's tail says that it has no second moment, or tasks are fewer than four.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from metabench.probes.agreement.draw import by_method
+from metabench.probes.curves import by_method
 from metabench.probes.wording import interval, number, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import seaborn as sns
 
 from metabench.probes.base import Drawing
-from metabench.records.rows import Row, from_table
+from metabench.probes.curves import by_method, colour, finished, over_k, styled
+from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
     from metabench.probes.agreement import Agreement
-
-MARKS = "os^vD<>Pp*hX"
 
 
 def draw(probe: Agreement, table: pd.DataFrame, axes: Axes) -> None:
@@ -30,7 +29,7 @@ def draw(probe: Agreement, table: pd.DataFrame, axes: Axes) -> None:
                 x.append(cost.value)
                 y.append(line.value)
         axes.plot(x, y, **styled(i), label=name)
-    _finish(axes, "seconds", "relative error")
+    finished(axes, "seconds", "relative error")
 
 
 def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
@@ -53,24 +52,6 @@ def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
     return [*made, Drawing("What is the error made of?", caption, lambda axes: _parts(table, axes))]
 
 
-def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[float, Row]]:
-    """Sort the rows of a quantity by method and K; those under other pulls stay out."""
-    found: dict[str, dict[float, Row]] = {}
-    for line in from_table(table, quantity, of=None):
-        if line.at is not None and ":" not in line.of:
-            found.setdefault(line.of, {})[line.at] = line
-    return found
-
-
-def over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
-    """Draw a quantity of each method against K."""
-    for i, (name, lines) in enumerate(by_method(table, quantity).items()):
-        rows = [line for line in lines.values() if line.value]
-        K = [line.at or 0.0 for line in rows]
-        axes.plot(K, [r.value or 0 for r in rows], **styled(i), label=name)
-    _finish(axes, "inner steps, K", label)
-
-
 def _parts(table: pd.DataFrame, axes: Axes) -> None:
     lines = from_table(table, "part", of=None)
     last = max((r.at or 0 for r in lines), default=0)
@@ -82,7 +63,7 @@ def _parts(table: pd.DataFrame, axes: Axes) -> None:
         method, _, part = r.of.partition(": ")
         label = None if part in seen else part
         seen.add(part)
-        axes.plot(r.value or 0, methods.index(method), "o", color=_colour(colours[part]), ms=5,
+        axes.plot(r.value or 0, methods.index(method), "o", color=colour(colours[part]), ms=5,
                   label=label)  # fmt: skip
     axes.set_yticks(range(len(methods)), methods)
     axes.set_xscale("log")
@@ -90,22 +71,3 @@ def _parts(table: pd.DataFrame, axes: Axes) -> None:
     if axes.get_lines():
         axes.legend(frameon=False, fontsize=8)
     sns.despine(ax=axes)
-
-
-def _finish(axes: Axes, x: str, y: str) -> None:
-    axes.set_xscale("symlog" if x.endswith("K") else "log")
-    axes.set_yscale("log")
-    axes.set(xlabel=x, ylabel=y)
-    if axes.get_lines():
-        axes.legend(frameon=False, fontsize=7)
-    sns.despine(ax=axes)
-
-
-def styled(i: int) -> dict[str, Any]:
-    """Give the i-th method's colour and mark."""
-    return {"color": _colour(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
-
-
-def _colour(i: int) -> object:
-    palette = sns.color_palette("colorblind")
-    return palette[i % len(palette)]

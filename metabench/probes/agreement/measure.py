@@ -21,10 +21,10 @@ from metabench.probes.agreement.method_runs import Look
 from metabench.probes.agreement.methods import UNROLLED, Methods
 from metabench.probes.agreement.timing import prices
 from metabench.probes.base import Progress
-from metabench.probes.explosion.growth import Array
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 from metabench.settings import registry
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from metabench.probes.agreement import Agreement
@@ -36,8 +36,8 @@ TOGETHER = 64  # tasks whose long descents to the minimum are held at once [task
 class Run(NamedTuple):
     """One method at one K."""
 
-    grads: Array  # (T, Q)
-    notes: dict[str, Array]
+    grads: Vector  # (T, Q)
+    notes: dict[str, Vector]
 
 
 def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -123,7 +123,7 @@ def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
 
 def minimum(
     probe: Agreement, subject: Subject, methods: Methods, seed: int
-) -> tuple[Array, Array, bool]:
+) -> tuple[Vector, Vector, bool]:
     """Give the implicit gradient where a long descent in float64 ends, and |grad G| there.
 
     Last, whether the objective curves down there in some tasks. The descent's rate is
@@ -153,7 +153,7 @@ def _run(seen: Look, dtype: torch.dtype, T: int) -> Run:
     return Run(_numpy(torch.cat([part.grad for part in parts])), notes)
 
 
-def _half(looks: dict[str, Look], T: int) -> dict[str, Array]:
+def _half(looks: dict[str, Look], T: int) -> dict[str, Vector]:
     """Run what runs in bfloat16."""
     found = {}
     for name, seen in looks.items():
@@ -186,6 +186,6 @@ def _pulls(
     return rows
 
 
-def _numpy(values: Tensor) -> Array:
-    found: Array = values.detach().double().cpu().numpy()
+def _numpy(values: Tensor) -> Vector:
+    found: Vector = values.detach().double().cpu().numpy()
     return found

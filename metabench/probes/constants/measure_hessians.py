@@ -20,8 +20,8 @@ from metabench.linalg.expected_spectrum import Expected, Fleet, expected
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Ends, ends
 from metabench.probes.constants.multi_set_estimates import pooled
-from metabench.probes.spectrum.measure import signs_of
 from metabench.problems.problem import Problem
+from metabench.problems.random_signs import random_signs
 from metabench.problems.tasks import Address, Data, Task, tree_map
 from metabench.stats.intervals import Vector
 
@@ -50,7 +50,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
     count, w = count_tasks(tasks), problem.init(theta)
     W = w.expand(count, -1)
     address = Address.fresh(0, count)
-    signs = signs_of(address, W, seed, 2 + DIRECTIONS)
+    signs = random_signs(address, W, seed, 2 + DIRECTIONS)
 
     gradients = _slopes(setting, tasks)
 
@@ -91,7 +91,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
             return first(v) - second(v)
 
         frobenius = _numbers(
-            hessian_lipschitz.frobenius(gap, signs_of(address, W, seed, VECTORS)) / 2
+            hessian_lipschitz.frobenius(gap, random_signs(address, W, seed, VECTORS)) / 2
         )
         operator = size(gap) ** 2
     return Curved(
@@ -120,7 +120,7 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
         )
         return lambda vector: operator(vector.expand(stop - start, -1))
 
-    signs = signs_of(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
+    signs = random_signs(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
     sizes = [stop - start for start, stop in halves]
     return expected([fleet(*half) for half in halves], sizes, signs, setting.effort)
 

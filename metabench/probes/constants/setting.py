@@ -9,11 +9,11 @@ from metabench.algorithms.base import Algorithm, Loop
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
+from metabench.estimation.redraws import redraws
+from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import Lift, first_task
 from metabench.linalg.spectra import Effort
 from metabench.probes.constants.multi_set_estimates import pooled
-from metabench.probes.spectrum.measure_expected_hessians import plain_of
-from metabench.probes.variance.components import redraws
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import withheld
 from metabench.problems.tasks import Task
@@ -52,7 +52,7 @@ def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
     """Read off a subject what the theory asks about; `task` is one of its tasks."""
     algorithm, problem = subject.algorithm, subject.problem
     looped = algorithm if isinstance(algorithm, Algorithm) else None
-    plain = plain_of(subject, looped) if looped else (None if problem.fused else problem)
+    plain = unfused_problem(subject, looped) if looped else (None if problem.fused else problem)
     problem = plain or problem
     problem = looped.inner(problem) if looped else problem
     loop = looped.loop(plain or subject.problem) if looped else None

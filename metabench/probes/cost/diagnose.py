@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.agreement.draw import by_method
 from metabench.probes.cost import EXACT, UNROLL
+from metabench.probes.curves import by_method
 from metabench.probes.wording import interval, number
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 

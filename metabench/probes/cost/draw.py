@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from metabench.probes.agreement.draw import by_method, over_k, styled
 from metabench.probes.base import Drawing
+from metabench.probes.curves import by_method, over_k, styled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.probes.cost import EXACT, UNROLL
-from metabench.probes.explosion.growth import Array
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
+from metabench.stats.intervals import Vector
 from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def errors(
         Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`; of one
         that learns more than theta, whose meta-gradient is another vector, a row that says so.
     """
-    grads: dict[str, Array] = {}
+    grads: dict[str, Vector] = {}
     for name, looked in lookeds.items():
         if name != UNROLL:
             drawn = looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad

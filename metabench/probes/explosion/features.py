@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.probes.explosion.growth import Array, quantile
+from metabench.probes.quantile_rows import quantile
 from metabench.probes.wording import interval, number
 from metabench.records.rows import Finding, Row, from_table
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ MEAN, SPREAD = "feature_shift", "feature_spread"
 NOTABLE = 1.0  # standard deviations: a mean that moved farther lies outside most features
 
 
-def rows_of(drift: dict[str, Array], at: tuple[int, ...]) -> list[Row]:
+def rows_of(drift: dict[str, Vector], at: tuple[int, ...]) -> list[Row]:
     """Give, of each layer at each K, the median over tasks of both; `degenerate` if none vary."""
     rows = []
     for name, moved in drift.items():

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.probes.quantile_rows import quantile
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval, Vector
 from metabench.stats.proportions import share_interval
-from metabench.stats.quantile_intervals import quantile_interval
 
 FEWEST = 3  # values of K that a slope takes
 THINNED = 40  # places of the way back that are told
 SHARES = {"norm_low": 0.05, "norm": 0.5, "norm_high": 0.95}
-Array = NDArray[np.float64]
 
 
 class Walk(NamedTuple):
     """What the paths of T tasks gave, in float64."""
 
     at: tuple[int, ...]  # the n values of K
-    norms: Array  # |g(K)|, (T, n)
-    layers: dict[str, Array]  # of each layer of theta, (T, n)
-    drift: dict[str, Array]  # of each layer's features, at phi_0 and each phi_K, (T, n + 1, 2)
-    ends: Array  # |v_K|, (T, n)
-    starts: Array  # |v_0|, (T, n)
-    inner: Array  # support loss at phi_K, (T, n)
-    outer: Array  # query loss at phi_K, (T, n)
-    adjoint: Array  # |v_k| on the longest path, (T, K + 1)
+    norms: Vector  # |g(K)|, (T, n)
+    layers: dict[str, Vector]  # of each layer of theta, (T, n)
+    drift: dict[str, Vector]  # of each layer's features, at phi_0 and each phi_K, (T, n + 1, 2)
+    ends: Vector  # |v_K|, (T, n)
+    starts: Vector  # |v_0|, (T, n)
+    inner: Vector  # support loss at phi_K, (T, n)
+    outer: Vector  # query loss at phi_K, (T, n)
+    adjoint: Vector  # |v_k| on the longest path, (T, K + 1)
     forward: NDArray[np.bool_]  # whether each layer of phi_k is finite, (T, K + 1, layers)
     backward: NDArray[np.bool_]  # of v_k
 
@@ -54,18 +53,7 @@ def rows_of(walk: Walk, names: tuple[str, ...]) -> list[Row]:
     return rows + _first(walk, names)
 
 
-def quantile(
-    quantity: str, values: Array, share: float = 0.5, least: float = 0.0, **where: Any
-) -> Row:
-    """Give a quantile over tasks, NaN counting as infinite, with an interval from `least` up."""
-    held = np.where(np.isnan(values), np.inf, values)
-    found = quantile_interval(held, share)
-    if not math.isfinite(found.value):
-        return Row(quantity, status="diverged", **where)
-    return row(quantity, found._replace(low=max(found.low, least)), **where)
-
-
-def slopes(norms: Array, at: tuple[int, ...]) -> Vector:
+def slopes(norms: Vector, at: tuple[int, ...]) -> Vector:
     """Give each task's slope of log |g(K)| on K >= 1, up to where it is first not finite, `(T,)`.
 
     Infinite where fewer than three values are finite, minus infinite where they are zero.
@@ -109,7 +97,7 @@ def _way_back(walk: Walk) -> list[Row]:
     return [quantile("adjoint", relative[:, k], at=float(k), of="k") for k in places]
 
 
-def _diverged(norms: Array, K: int) -> Row:
+def _diverged(norms: Vector, K: int) -> Row:
     hits = int((~np.isfinite(norms)).sum())
     interval: Interval = share_interval(hits, len(norms))
     return row("diverged", interval, "diverged" if hits else "ok", at=float(K))

@@ -13,14 +13,16 @@ from metabench.algorithms.base import Algorithm
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.base import Progress
 from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
-from metabench.probes.explosion.growth import Array, Walk, quantile
+from metabench.probes.explosion.growth import Walk
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
 from metabench.probes.explosion.rates import rates
+from metabench.probes.quantile_rows import quantile
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task, cast
 from metabench.records.rows import Row
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
@@ -105,7 +107,7 @@ def _joined(parts: list[Walk]) -> Walk:
     return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest)
 
 
-def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Array:
+def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Vector:
     """Give the relative difference of each task's meta-gradient in float32 and float64, (T, n)."""
     single = subject.theta.dtype != torch.float64
     other = subject.at(subject.theta.to(torch.float64 if single else torch.float32))
@@ -116,7 +118,7 @@ def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep)
     return numpy(torch.where(gap == 0, 0.0, gap / of))
 
 
-def _departures(errors: Array, at: tuple[int, ...]) -> list[Row]:
+def _departures(errors: Vector, at: tuple[int, ...]) -> list[Row]:
     """Give the difference at each K, and the K from which it exceeds 1 % and 10 % in a task."""
     rows = [quantile("float32_error", errors[:, i], at=float(K)) for i, K in enumerate(at)]
     for limit in DEPARTED:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.maml import MAML
-from metabench.probes.explosion.growth import Array, quantile
 from metabench.probes.explosion.paths import eagerly, numpy
+from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators, tail_index
-from metabench.stats.intervals import RESOLVED
+from metabench.stats.intervals import RESOLVED, Vector
 from metabench.stats.mean_intervals import squared_norm_interval
 from metabench.stats.moments import Moments
 from metabench.stats.proportions import share_interval
@@ -66,7 +66,7 @@ def mitigations(
 
 def _gradients(
     probe: Explosion, subject: Subject, algorithm: Algorithm, seed: int
-) -> tuple[Array, NDArray[np.bool_]]:
+) -> tuple[Vector, NDArray[np.bool_]]:
     """Give one algorithm's meta-gradients of the tasks, `(T, Q)`.
 
     Second, where it inverts Hessians, which tasks' were seen to curve down, `(T,)`.
@@ -79,7 +79,7 @@ def _gradients(
     return grads, down
 
 
-def _clips(plain: Array) -> Iterator[tuple[str, Array, Array]]:
+def _clips(plain: Vector) -> Iterator[tuple[str, Vector, Vector]]:
     """Clip each task's meta-gradient, by norm and by value; which tasks that changes."""
     norms, largest = np.linalg.norm(plain, axis=1), np.abs(plain).max(1)
     for share in CLIPPED:
@@ -103,7 +103,7 @@ def _others(exact: MAML) -> Iterator[tuple[str, Algorithm]]:
     yield "implicit", IMAML(K, step, batch)
 
 
-def _held(plain: Array, grads: Array, K: int, name: str, poles: bool = False) -> list[Row]:
+def _held(plain: Vector, grads: Vector, K: int, name: str, poles: bool = False) -> list[Row]:
     """Give the norm and the variance that are left, and the bias that is paid.
 
     With `poles`, as an inverse has between Hessians that curve up and down, there are no means.

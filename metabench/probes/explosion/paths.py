@@ -10,9 +10,9 @@ from metabench.algorithms.base import Algorithm, Loop
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift
 from metabench.probes.explosion import measure_multi_horizon_adjoint
-from metabench.probes.explosion.growth import Array
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.problems.tasks import Address, Task
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ def some(probe: Explosion) -> int:
     return max(probe.tasks // 4, 1)
 
 
-def numpy(values: Tensor) -> Array:
+def numpy(values: Tensor) -> Vector:
     """Take numbers to NumPy, in float64."""
-    found: Array = values.detach().double().cpu().numpy()
+    found: Vector = values.detach().double().cpu().numpy()
     return found

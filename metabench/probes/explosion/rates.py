@@ -14,10 +14,10 @@ from metabench.algorithms.inner_optimizers.inner_optimizer import Step
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.stability import Descent
 from metabench.probes.explosion import stable
-from metabench.probes.explosion.growth import Array
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
 from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import Row
+from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ def _descend(subject: Subject, step: Step, steps: int) -> Callable[[Tensor, Task
     )
 
 
-def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[Array, Array]:
+def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[Vector, Vector]:
     """Find the ends of every inner Hessian: of all tasks at phi_0, of a quarter at each phi_K."""
     problem = loop_of(subject).problem
     P = phis.shape[2]

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from metabench.probes.explosion.growth import Array, quantile
+from metabench.probes.quantile_rows import quantile
 from metabench.records.rows import Row, row
+from metabench.stats.intervals import Vector
 from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
@@ -15,7 +16,7 @@ SHARES = (0.5, 0.95)  # of tasks that a rate is to be stable for
 FEWEST = 10  # inner steps below which a loop isn't called unstable
 
 
-def thresholds(largest: Array, edge: float, rate: float) -> list[Row]:
+def thresholds(largest: Vector, edge: float, rate: float) -> list[Row]:
     """Give the rates below which 50 % and 95 % of tasks are stable by their curvature."""
     each = rates_of(largest, edge)
     rows = [
@@ -28,13 +29,13 @@ def thresholds(largest: Array, edge: float, rate: float) -> list[Row]:
     return [*rows, row("past_edge", share, at=rate, of="rate")]
 
 
-def rates_of(largest: Array, edge: float) -> Array:
+def rates_of(largest: Vector, edge: float) -> Vector:
     """Give edge / lambda_max of each task; infinite where nothing curves up."""
     with np.errstate(divide="ignore"):
         return np.where(largest > 0, edge / np.where(largest > 0, largest, 1), np.inf)
 
 
-def tried(largest: Array, edge: float, rate: float) -> tuple[float, ...]:
+def tried(largest: Vector, edge: float, rate: float) -> tuple[float, ...]:
     """Choose rates to count at on held-out tasks: one's own, and around both quantiles."""
     each = rates_of(largest, edge)
     around = [quantile_interval(each, 1 - share).value for share in SHARES]
@@ -42,7 +43,7 @@ def tried(largest: Array, edge: float, rate: float) -> tuple[float, ...]:
     return tuple(sorted(float(f"{x:.3g}") for x in wanted if 0 < x < math.inf))
 
 
-def counted(rate: float, first: Array, last: Array, outer: Array) -> list[Row]:
+def counted(rate: float, first: Vector, last: Vector, outer: Vector) -> list[Row]:
     """Count the tasks whose inner loss ends above where it began, or isn't finite."""
     unstable = int((~(last <= first)).sum())
     return [
@@ -52,7 +53,7 @@ def counted(rate: float, first: Array, last: Array, outer: Array) -> list[Row]:
     ]
 
 
-def causes(K: int, smallest: Array, largest: Array, rate: float) -> list[Row]:
+def causes(K: int, smallest: Vector, largest: Vector, rate: float) -> list[Row]:
     """Say at phi_K what stretches plain descent there: overshoot, or curvature below zero.
 
     The step multiplies along an eigenvector by 1 - alpha lambda, beyond 1 in size where lambda is

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +20,8 @@ from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.probes.spectrum import measure_implicit_system as implicit
 from metabench.probes.spectrum.summary import summary
 from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, joined
-from metabench.problems import random_numbers
 from metabench.problems.problem import Problem
+from metabench.problems.random_signs import random_signs
 from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Vector
@@ -53,7 +52,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
         part = address.part(start, start + chunk)
         tasks = subject.draw(part, seed)
         phi = problem.init(subject.theta).expand(len(part.task), -1)
-        signs = signs_of(part, phi, seed, probe.vectors)
+        signs = random_signs(part, phi, seed, probe.vectors)
 
         def hessian(phi: Tensor, problem: Problem = problem, tasks: Task = tasks) -> Operator:
             return fleet(problem, phi, subject, tasks)
@@ -82,7 +81,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
 
     def draw(vectors: int, count: int, size: int) -> Tensor:
         like = subject.theta.new_zeros(count, size)
-        return signs_of(Address.fresh(0, count), like, seed, vectors)
+        return random_signs(Address.fresh(0, count), like, seed, vectors)
 
     if looped and probe.meta:
         rows += outer.measure(probe, subject, draw, seed)
@@ -97,13 +96,6 @@ def together(probe: Spectrum, subject: Subject) -> int:
     vectors = max(probe.steps, probe.nodes, 4 * probe.vectors, min(P, probe.exact))
     held = vectors * P * subject.theta.element_size()
     return max(1, min(probe.tasks, subject.lift.chunk, ROOM // 2 // held))
-
-
-def signs_of(address: Address, like: Tensor, seed: int, count: int) -> Tensor:
-    """Draw vectors of signs for each task, `(count, T, P)`, from the tasks' addresses."""
-    numbers = random_numbers.uniform(seed, "start", address, count * like.shape[1])
-    signs = np.where(numbers < 0.5, -1.0, 1.0).reshape(len(like), count, -1).transpose(1, 0, 2)
-    return torch.from_numpy(signs.copy()).to(like)
 
 
 def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:

@@ -14,6 +14,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import first_task
 from metabench.linalg.expected_spectrum import Expected, Fleet, expected
 from metabench.linalg.lanczos import Operator
@@ -69,7 +70,7 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
 
     rows = [Row("meta_tasks", value=float(count))]
     rows += _expected(steep, inner.init(theta), tasks, how, signs, effort, "mean")
-    plain = plain_of(subject, algorithm)
+    plain = unfused_problem(subject, algorithm)
     if plain is None:
         why = "the meta-Hessian and the adaptation map need third derivatives, which torch has "
         why += "wrong through fused norms; write them out, net = metabench.safe_norms(net)"
@@ -81,20 +82,6 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
     rows += _expected(objective, theta, tasks, how, signs, effort, "meta")
     rows += _stable(rows, probe.outer_rate)
     return [*rows, *_map(algorithm, plain, theta, tasks, how, signs(2, count, len(theta)), effort)]
-
-
-def plain_of(subject: Subject, algorithm: Algorithm) -> Problem | None:
-    """Give the problem with its fused norms written out, None where that isn't known."""
-    problem = subject.problem
-    if not problem.fused:
-        return problem
-    root = problem.base or problem
-    if root.unfused is None:
-        return None
-    plain = root.unfused()
-    if problem.base:
-        plain, _ = algorithm.extend(plain, subject.theta[: root.layouts.theta.size])
-    return plain
 
 
 def _expected(

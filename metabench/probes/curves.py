@@ -1,0 +1,54 @@
+"""A curve for each method of a table, told apart by colour and mark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import seaborn as sns
+
+from metabench.records.rows import Row, from_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MARKS = "os^vD<>Pp*hX"
+
+
+def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[float, Row]]:
+    """Sort the rows of a quantity by method and K; those under other pulls stay out."""
+    found: dict[str, dict[float, Row]] = {}
+    for line in from_table(table, quantity, of=None):
+        if line.at is not None and ":" not in line.of:
+            found.setdefault(line.of, {})[line.at] = line
+    return found
+
+
+def over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
+    """Draw a quantity of each method against K."""
+    for i, (name, lines) in enumerate(by_method(table, quantity).items()):
+        rows = [line for line in lines.values() if line.value]
+        K = [line.at or 0.0 for line in rows]
+        axes.plot(K, [r.value or 0 for r in rows], **styled(i), label=name)
+    finished(axes, "inner steps, K", label)
+
+
+def finished(axes: Axes, x: str, y: str) -> None:
+    """Label curves that span magnitudes, K among them, and say whose is whose."""
+    axes.set_xscale("symlog" if x.endswith("K") else "log")
+    axes.set_yscale("log")
+    axes.set(xlabel=x, ylabel=y)
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=7)
+    sns.despine(ax=axes)
+
+
+def styled(i: int) -> dict[str, Any]:
+    """Give the i-th method's colour and mark."""
+    return {"color": colour(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
+
+
+def colour(i: int) -> object:
+    """Give the i-th method's colour."""
+    palette = sns.color_palette("colorblind")
+    return palette[i % len(palette)]

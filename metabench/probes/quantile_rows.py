@@ -1,0 +1,23 @@
+"""A quantile over tasks as a row: what diverged counts as the largest."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from metabench.records.rows import Row, row
+from metabench.stats.intervals import Vector
+from metabench.stats.quantile_intervals import quantile_interval
+
+
+def quantile(
+    quantity: str, values: Vector, share: float = 0.5, least: float = 0.0, **where: Any
+) -> Row:
+    """Give a quantile over tasks, NaN counting as infinite, with an interval from `least` up."""
+    held = np.where(np.isnan(values), np.inf, values)
+    found = quantile_interval(held, share)
+    if not math.isfinite(found.value):
+        return Row(quantity, status="diverged", **where)
+    return row(quantity, found._replace(low=max(found.low, least)), **where)
