@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import metabench
-from metabench import probes
+from metabench import algorithms, probes
 
 HOME = Path(metabench.__file__).parent
 
@@ -128,6 +128,13 @@ def test_no_probe_imports_another(module):
     others -= {".".join(module.split(".")[:3])}
 
     assert {".".join(name.split(".")[:3]) for name in MODULES[module]} & others == set()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
+def test_probes_ask_what_an_algorithm_can_not_which_it_is(module):
+    listed = {target.partition(":")[0] for target in algorithms.MEMBERS.values()}
+
+    assert MODULES[module] & listed == set()
 
 
 def test_what_makes_a_page_imports_no_torch():

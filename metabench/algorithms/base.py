@@ -14,6 +14,7 @@ from metabench.algorithms.inner_optimizers.inner_optimizer import Step
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import Work
+from metabench.linalg.solvers.solver import Solver
 from metabench.problems.initial_phi import identity
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
@@ -48,6 +49,13 @@ class Loop(NamedTuple):
     problem: Problem
     step: Step
     rates: Rates | None = None  # learned ones, which multiply a step's move
+
+
+class Implicit(NamedTuple):
+    """How an algorithm differentiates at the inner minimum: the pull it adds, and the solve."""
+
+    strength: float  # lambda, pull of phi towards init(theta) [curvature]
+    solver: Solver  # of the system with the inner Hessian
 
 
 class Estimator(ABC):
@@ -86,6 +94,10 @@ class Estimator(ABC):
     def at_epoch(self, epoch: int) -> Self:
         """Give this algorithm as it is in an epoch of outer steps, the first being 0."""
         return self
+
+    def implicit(self) -> Implicit | None:
+        """Say how it differentiates at the inner minimum; None: it doesn't."""
+        return None
 
     def aside(self, problem: Problem) -> Aside:
         """Say what of theta, or of the outer rate, moves by a rule of its own in training."""

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.adapt import FORGET, adapt
-from metabench.algorithms.base import Algorithm, MetaGrad
+from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
 from metabench.linalg.solvers.solver import Solver
 from metabench.problems.problem import Problem
-from metabench.problems.tasks import Data, Task
+from metabench.problems.proximal import proximal
+from metabench.problems.tasks import Task
 from metabench.settings.errors import Misuse
 
 
@@ -64,6 +65,10 @@ class IMAML(Algorithm):
         """Add the pull to the inner loss."""
         return proximal(problem, self.strength)
 
+    def implicit(self) -> Implicit:
+        """Give the pull and the solver."""
+        return Implicit(self.strength, self.solver)
+
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation, which takes no solve."""
         phi = adapt(self.step, self.steps, proximal(problem, self.strength), theta, task).last
@@ -85,13 +90,3 @@ class IMAML(Algorithm):
                 f"theta enters neither the inner loss nor, at strength {self.strength}, a pull. "
                 "Give a pull towards the initialisation, --set algo.strength=2, or use maml."
             )
-
-
-def proximal(problem: Problem, strength: float) -> Problem:
-    """Add a pull of phi towards init(theta) to the inner loss."""
-
-    def inner_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-        away = phi - problem.init(theta)
-        return problem.inner_loss(phi, theta, data) + strength / 2 * (away @ away)
-
-    return problem if strength == 0 else problem._replace(inner_loss=inner_loss)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metabench.algorithms.fomaml import FOMAML
-from metabench.algorithms.imaml import IMAML, proximal
+from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
@@ -24,6 +24,7 @@ from metabench.linalg.solvers.neumann import Neumann
 from metabench.linalg.solvers.nystrom import Nystrom
 from metabench.probes.variance import Variance
 from metabench.problems.problem import Problem
+from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import Misuse

@@ -31,6 +31,7 @@ class Step(ABC):
     """
 
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
+    plain: ClassVar[bool] = False  # it is phi - rate g, of the clipped gradient g
 
     rate: float = 0.01  # inner learning rate alpha [1/curvature]
     clip_norm: float = math.inf  # largest norm of the inner gradient [gradient norm]

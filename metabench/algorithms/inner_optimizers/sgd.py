@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ class SGD(Step):
     :math:`\phi \leftarrow \phi - \alpha g`, equation 1 of
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
     """
+
+    plain: ClassVar[bool] = True
 
     def edge(self) -> float:
         """Give 2: beyond it |1 - alpha lambda| > 1."""

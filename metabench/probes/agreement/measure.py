@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.algorithms import stability
+from metabench.algorithms import counterparts, stability
 from metabench.algorithms.base import Algorithm
-from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.method_runs import Look
@@ -108,7 +106,8 @@ def strength_of(probe: Agreement, algorithm: Algorithm) -> float:
     """Give the pull of the inner problem that all methods share."""
     if probe.strength >= 0:
         return probe.strength
-    return algorithm.strength if isinstance(algorithm, IMAML) else STRENGTH
+    own = algorithm.implicit()
+    return own.strength if own else STRENGTH
 
 
 def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
@@ -116,7 +115,7 @@ def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
     base = subject.problem.base
     if base is None:
         return subject
-    like = MAML(algorithm.steps, algorithm.step, algorithm.batch)
+    like = counterparts.exact(algorithm, algorithm.steps)
     theta = subject.theta[: base.layouts.theta.size]
     return replace(subject, problem=base, theta=theta, algorithm=like)
 
@@ -134,8 +133,9 @@ def minimum(
     phis = exact.problem.init(exact.theta).expand(probe.tasks, -1)
     _, largest = stability.ends(exact.problem, exact.theta, phis, tasks)
     rate = 1 / (methods.strength + 2 * max(float(largest.max()), 1e-6))
-    algorithm = IMAML(probe.settle, SGD(rate), strength=methods.strength, solver=methods.exact())
-    seen = Look(subject, algorithm, methods.strength, seed)
+    descent = replace(methods.like, step=SGD(rate), batch=0)
+    settled = replace(methods, like=descent).implicit(methods.exact())(probe.settle)
+    seen = Look(subject, settled, methods.strength, seed)
     found = _run(seen, torch.float64, probe.tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = found.notes["slope"] / np.linalg.norm(found.grads, axis=1)

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
-from metabench.algorithms.imaml import IMAML, proximal
 from metabench.autodiff.operation_counts import Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Lift, first_task
 from metabench.probes.agreement.methods import pulls_in_problem
+from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address
 
 if TYPE_CHECKING:
@@ -22,12 +22,10 @@ class Look:
     """The tasks through one method, on the inner loss with its pull."""
 
     def __init__(self, subject: Subject, algorithm: Algorithm, pull: float, seed: int) -> None:
-        """Put the pull where this method has it; nothing is computed yet."""
+        """Put the pull into the problem of a method that has none; nothing is computed yet."""
         problem = subject.problem
         if pulls_in_problem(algorithm):
             problem = proximal(problem, pull)
-        elif isinstance(algorithm, IMAML):
-            algorithm = replace(algorithm, strength=pull)
         lift = replace(subject.lift, engine="eager")
         self.subject = replace(subject, problem=problem, algorithm=algorithm, lift=lift)
         self.algorithm, self.pull, self._seed = algorithm, pull, seed

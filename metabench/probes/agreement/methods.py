@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
+from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm
-from metabench.algorithms.fomaml import FOMAML
-from metabench.algorithms.imaml import IMAML
-from metabench.algorithms.maml import MAML
 from metabench.linalg.solvers.cg import CG
 from metabench.linalg.solvers.dense import Dense
 from metabench.linalg.solvers.solver import Solver
@@ -17,7 +16,7 @@ from metabench.settings import registry
 Make = Callable[[int], Algorithm]  # K -> the method with K inner steps
 SMALL = 200  # parameters up to which the exact solve is dense
 EXACT = 100  # products of conjugate gradients beyond
-UNROLLED, FIRST = "maml", "fomaml"
+UNROLLED, FIRST, HESSIAN_FREE = "maml", "fomaml", "hf_maml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +31,14 @@ class Methods:
         self, solvers: tuple[str, ...], budgets: tuple[int, ...], truncate: int
     ) -> dict[str, Make]:
         """Name every method; those that take the pull from the problem come first."""
-        step, batch = self.like.step, self.like.batch
+        like = self.like
         made: dict[str, Make] = {
-            UNROLLED: lambda K: MAML(K, step, batch),
-            FIRST: lambda K: FOMAML(K, step, batch),
+            UNROLLED: partial(counterparts.exact, like),
+            FIRST: partial(counterparts.first_order, like),
         }
-        if truncate and "truncate" in {field.name for field in dataclasses.fields(MAML)}:
-            made[f"truncated {truncate}"] = lambda K: MAML(K, step, batch, truncate=truncate)
-        if "hf_maml" in registry.members("algorithms"):
-            hessian_free = registry.load("algorithms", "hf_maml")
-            made["hf_maml"] = lambda K: hessian_free(K, step, batch)
+        if truncate:
+            made[f"truncated {truncate}"] = partial(counterparts.truncated, like, back=truncate)
+        made[HESSIAN_FREE] = partial(counterparts.hessian_free, like)
         for name, solver in self.solvers(solvers, budgets).items():
             made[name] = self.implicit(solver)
         return made
@@ -60,8 +57,7 @@ class Methods:
 
     def implicit(self, solver: Solver) -> Make:
         """Give implicit MAML by this solver."""
-        step, batch, strength = self.like.step, self.like.batch, self.strength
-        return lambda K: IMAML(K, step, batch, strength=strength, solver=solver)
+        return partial(counterparts.implicit_by, self.like, strength=self.strength, solver=solver)
 
     def exact(self) -> Solver:
         """Give the solver that counts as exact, in float64."""
@@ -70,4 +66,4 @@ class Methods:
 
 def pulls_in_problem(algorithm: Algorithm) -> bool:
     """Say whether a method takes its pull from the problem's inner loss, not from itself."""
-    return not isinstance(algorithm, IMAML)
+    return algorithm.implicit() is None

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import count_tasks
 from metabench.linalg import hessian_lipschitz
@@ -108,16 +107,17 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
 def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Expected:
     """Bracket the ends of the spectrum of the Hessian of F, one inner step of this rate."""
     problem, theta, count = setting.sums, setting.theta, count_tasks(tasks)
-    algorithm = MAML(1, SGD(rate))
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
     halves = list(itertools.pairwise(cuts))
+
+    def objective(at: Tensor, task: Task) -> Tensor:
+        phi = adapt(SGD(rate), 1, problem, at, task, FORGET).last
+        return problem.outer_loss(phi, at, task.query)
 
     def fleet(start: int, stop: int) -> Fleet:
         part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
         points = theta.expand(stop - start, -1)
-        operator = derivatives.fleet_of_hessians(
-            lambda at, task: algorithm.objective(problem, at, task), points, part, setting.lift.how
-        )
+        operator = derivatives.fleet_of_hessians(objective, points, part, setting.lift.how)
         return lambda vector: operator(vector.expand(stop - start, -1))
 
     signs = random_signs(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]

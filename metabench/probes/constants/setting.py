@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm, Loop
-from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.estimation.redraws import redraws
 from metabench.estimation.unfused_problem import unfused_problem
@@ -60,7 +59,7 @@ def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
     states = redraws(subject, seed) if free else {}
     drawn = free and all(states[part] in SURELY for part in ("support", "query"))
     step = looped.step if looped else None
-    descent = isinstance(step, SGD) and step.clip_norm == step.clip_value == float("inf")
+    descent = step is not None and step.plain and step.clip_norm == step.clip_value == float("inf")
     learned = looped.rates(subject.problem, subject.theta) is not None if looped else False
     return Setting(
         problem=problem,
@@ -72,7 +71,7 @@ def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
         sets=sets if drawn else 1,
         start=_starts(problem, subject.theta, first_task(task)),
         third=plain is not None,
-        exact=isinstance(algorithm, MAML) and algorithm.exact and not algorithm.batch,
+        exact=looped is not None and counterparts.is_exact(looped) and not looped.batch,
     )
 
 

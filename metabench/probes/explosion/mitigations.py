@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.algorithms.fomaml import FOMAML
-from metabench.algorithms.imaml import IMAML
-from metabench.algorithms.maml import MAML
+from metabench.algorithms import counterparts
 from metabench.probes.explosion.paths import eagerly, numpy
 from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
@@ -47,7 +45,7 @@ def mitigations(
     algorithms or settings of the inner loop.
     """
     K = min(probe.mitigated, probe.steps)
-    exact = MAML(K, algorithm.step, algorithm.batch)
+    exact = counterparts.exact(algorithm, K)
     plain, _ = _gradients(probe, subject, exact, seed)
     advance(probe.tasks)
     if not np.isfinite(plain).all():
@@ -91,16 +89,16 @@ def _clips(plain: Vector) -> Iterator[tuple[str, Vector, Vector]]:
         yield f"clip value {limit:.3g}", np.clip(plain, -limit, limit), largest > limit
 
 
-def _others(exact: MAML) -> Iterator[tuple[str, Algorithm]]:
+def _others(exact: Algorithm) -> Iterator[tuple[str, Algorithm]]:
     """Give what else is tried, at the same K."""
-    K, step, batch = exact.steps, exact.step, exact.batch
+    K, step = exact.steps, exact.step
     for by in SLOWER:
         yield f"rate x {by:g}", replace(exact, step=replace(step, rate=by * step.rate))
     yield "inner clip 1", replace(exact, step=replace(step, clip_norm=1.0))
     if K > BACK:
-        yield f"truncate {BACK}", replace(exact, truncate=BACK)
-    yield "first order", FOMAML(K, step, batch)
-    yield "implicit", IMAML(K, step, batch)
+        yield f"truncate {BACK}", counterparts.truncated(exact, K, BACK)
+    yield "first order", counterparts.first_order(exact, K)
+    yield "implicit", counterparts.implicit(exact, K)
 
 
 def _held(plain: Vector, grads: Vector, K: int, name: str, poles: bool = False) -> list[Row]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from metabench.algorithms import stability
 from metabench.algorithms.inner_optimizers.inner_optimizer import Step
-from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.stability import Descent
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
@@ -46,7 +45,7 @@ def rates(
     except RuntimeError:  # a model that only runs task by task
         return [Row("stable_rate", status="withheld")]
     rows = stable.thresholds(largest[:, 0], edge, step.rate)
-    if isinstance(step, SGD):
+    if step.plain:
         for i, K in enumerate(probe.plan):
             rows += stable.causes(K, smallest[:, i], largest[:, i], step.rate)
     if probe.steps < stable.FEWEST:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.base import Algorithm
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
 from metabench.probes.spectrum.task_spectra import Found
@@ -29,9 +29,10 @@ def measure(probe: Spectrum, subject: Subject, seed: int, found: Found) -> list[
     https://doi.org/10.1137/1.9780898718003, section 6.11).
     """
     algorithm = subject.algorithm
-    if not isinstance(algorithm, IMAML) or not isinstance(algorithm.solver, CG):
+    given = algorithm.implicit()
+    if not isinstance(algorithm, Algorithm) or given is None or not isinstance(given.solver, CG):
         return []
-    solver = algorithm.solver
+    solver = given.solver
     problem = algorithm.inner(subject.problem)
 
     def solve(theta: Tensor, task: Task) -> Tensor:

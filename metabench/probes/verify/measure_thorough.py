@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metabench.algorithms.base import Algorithm, MetaGrad
-from metabench.algorithms.imaml import IMAML
+from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.autodiff.finite_differences import settled_slopes
 from metabench.estimation.vectorization import Lift
@@ -38,8 +37,8 @@ def thorough(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
     rows = _layers(subject, tasks, found)
     if isinstance(subject.algorithm, Algorithm):
         rows += _unrolled(subject, tasks, found)
-    if isinstance(subject.algorithm, IMAML):
-        rows += _solve(subject, subject.algorithm, tasks)
+        if given := subject.algorithm.implicit():
+            rows += _solve(subject, subject.algorithm, given, tasks)
     return rows
 
 
@@ -87,7 +86,7 @@ def _held(
     return Row("check", of=name, value=error, status="ok" if error <= LIMITS[name] else "wrong")
 
 
-def _solve(subject: Subject, algorithm: IMAML, tasks: Task) -> list[Row]:
+def _solve(subject: Subject, algorithm: Algorithm, given: Implicit, tasks: Task) -> list[Row]:
     """Measure the residual of each task's linear solve again, and hold the claimed one to it."""
     problem = algorithm.inner(subject.problem)
 
@@ -97,7 +96,7 @@ def _solve(subject: Subject, algorithm: IMAML, tasks: Task) -> list[Row]:
         _, products = derivatives.gradient_with_products(
             problem.inner_loss, phi, theta, task.support
         )
-        solved = algorithm.solver(lambda v: products(v)[0], b)
+        solved = given.solver(lambda v: products(v)[0], b)
         size = b.norm()
         left = (products(solved.x)[0] - b).norm() / torch.where(size > 0, size, 1)
         return left, solved.residual, solved.curvature

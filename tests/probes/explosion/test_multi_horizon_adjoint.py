@@ -12,7 +12,6 @@ from torch.func import grad, jacrev
 
 from metabench.algorithms.anil import ANIL
 from metabench.algorithms.base import Loop
-from metabench.algorithms.imaml import proximal
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
@@ -20,6 +19,7 @@ from metabench.estimation.vectorization import Lift
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.probes.explosion import measure_multi_horizon_adjoint
+from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address, tree_map
 
 AT = (0, 1, 2, 5, 7)
