@@ -75,6 +75,11 @@ class Estimator(ABC):
         """Whether these settings give the gradient itself."""
         return False
 
+    @property
+    def variant(self) -> str:
+        """What tells these settings apart from the algorithm's own, in a word before its name."""
+        return ""
+
     @abstractmethod
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
@@ -94,6 +99,14 @@ class Estimator(ABC):
     def at_epoch(self, epoch: int) -> Self:
         """Give this algorithm as it is in an epoch of outer steps, the first being 0."""
         return self
+
+    def reference(self) -> Algorithm | None:
+        """Give the exact estimator of the same objective, which biases are measured against.
+
+        None: there is none, or it isn't known. One that gives its own class, and is `exact`, is
+        taken at its word; what a subclass makes of an inherited one is measured.
+        """
+        return None
 
     def implicit(self) -> Implicit | None:
         """Say how it differentiates at the inner minimum; None: it doesn't."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
+from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
@@ -29,6 +30,10 @@ class FOMAML(Algorithm):
             problem.outer_loss, path.last, theta, task.query
         )
         return MetaGrad(through_init(problem, theta, v) + direct, loss, path.last, {})
+
+    def reference(self) -> Algorithm:
+        """Give the exact gradient of the same query loss."""
+        return MAML(self.steps, self.step, self.batch)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from metabench.algorithms.adapt import adapt, inner_batch
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
+from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
@@ -48,6 +49,10 @@ class HFMAML(Algorithm):
             v, slots_bar, through = self._back(problem, theta, task, k, phi, slots, (v, slots_bar))
             theta_bar = theta_bar + through
         return MetaGrad(through_init(problem, theta, v) + theta_bar, loss, path.last, {})
+
+    def reference(self) -> Algorithm:
+        """Give the exact gradient of the same query loss."""
+        return MAML(self.steps, self.step, self.batch)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""

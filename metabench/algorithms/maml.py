@@ -44,6 +44,11 @@ class MAML(Algorithm):
             raise Misuse(f"truncate is {self.truncate}; give the steps to go back, or -1 for all.")
 
     @property
+    def variant(self) -> str:
+        """Say so where the recursion is truncated."""
+        return "" if self.exact else "truncated"
+
+    @property
     def exact(self) -> bool:
         """Whether every inner step is differentiated through."""
         return self.truncate == -1 or self.truncate >= self.steps
@@ -58,6 +63,10 @@ class MAML(Algorithm):
         """Give the query loss `()` after adaptation."""
         phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
         return problem.outer_loss(phi, theta, task.query)
+
+    def reference(self) -> Algorithm:
+        """Give the same with every inner step differentiated through."""
+        return MAML(self.steps, self.step, self.batch)
 
     def settled(self, work: Work, together: int) -> Self:
         """Keep the graphs of the inner steps if those of all tasks together leave room."""

@@ -24,6 +24,7 @@ from metabench import Quadratic
 from metabench.probes.agreement import compare
 from metabench.probes.explosion import growth, stable
 from metabench.probes.explosion.growth import Walk
+from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
@@ -114,7 +115,7 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     rate = setting.rate
     rows = growth.rows_of(forms.walk(rate), ("phi",))
     top = np.log(np.abs(1 - rate * forms.a)).max(1)
-    rows.append(growth.quantile("exponent", top[: len(top) // 4], least=-math.inf, of="1"))
+    rows.append(quantile("exponent", top[: len(top) // 4], least=-math.inf, of="1"))
     largest = forms.a.max(1)
     rows += stable.thresholds(largest, 2.0, rate)
     rows.append(row("unstable", share_interval(_unstable(forms, rate), len(largest)), of="rate"))

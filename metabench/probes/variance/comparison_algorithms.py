@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from metabench.algorithms.base import Algorithm, Estimator
-from metabench.algorithms.maml import MAML
 from metabench.estimation.vectorization import first_task
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
@@ -89,9 +88,7 @@ def weigh(
 
 def named(algorithm: Estimator) -> str:
     """Give an algorithm's name, and tell truncated MAML from MAML."""
-    name = registry.name_of("algorithms", type(algorithm))
-    truncated = isinstance(algorithm, MAML) and not algorithm.exact
-    return f"truncated {name}" if truncated else name
+    return f"{algorithm.variant} {registry.name_of('algorithms', type(algorithm))}".strip()
 
 
 def _same(apart: Moments) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
+from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm, Estimator
-from metabench.algorithms.fomaml import FOMAML
-from metabench.algorithms.hf_maml import HFMAML
-from metabench.algorithms.imaml import IMAML
-from metabench.algorithms.maml import MAML
+from metabench.estimation.vectorization import first_task
 from metabench.probes.variance.collect import Array, Sample, by_layer, gather
 from metabench.probes.variance.comparison_algorithms import Rival, named, weigh
 from metabench.problems.tasks import Address
@@ -27,25 +26,41 @@ if TYPE_CHECKING:
 
 Collect = Callable[["Subject"], Sample]  # the same tasks through another subject
 Layers = dict[str, Moments]
-SAME = MAML | FOMAML | HFMAML  # estimators of one objective
+AGREE = 1e-4  # relative difference of two values of one objective
 
 
-def counterpart(algorithm: Algorithm) -> Algorithm:
-    """Give what an algorithm is held against: the exact meta-gradient of its own inner loop.
+class Pair(NamedTuple):
+    """An estimator, and what it is held against: one of the two is exact."""
 
-    For MAML, where it is exact, the first-order shortcut that it could be replaced by.
+    own: Algorithm
+    other: Algorithm | None  # None: it is exact, and no shortcut is known
+    reference: Algorithm  # the exact estimator of their objective
+    exact: bool  # the own one is it
+
+
+def pair(algorithm: Estimator) -> Pair | None:
+    """Hold an estimator against its reference; MAML, which is its own, against the first order.
+
+    It counts as its own reference where that is of its very class: a subclass is measured.
     """
-    cls = FOMAML if algorithm.exact else MAML
-    return cls(algorithm.steps, algorithm.step, algorithm.batch)
+    reference = algorithm.reference()
+    if reference is None or not isinstance(algorithm, Algorithm):
+        return None
+    if not (algorithm.exact and type(algorithm) is type(reference)):
+        return Pair(algorithm, reference, reference, False)
+    known = counterparts.is_exact(algorithm)
+    other = counterparts.first_order(algorithm, algorithm.steps) if known else None
+    return Pair(algorithm, other, reference, True)
 
 
 def cost(algorithm: Estimator, ladder: int, others: int = 0) -> int:
     """Count the meta-gradients of one task that the biases take."""
-    if isinstance(algorithm, IMAML):
+    if algorithm.implicit():
         return 1 + len(_rungs(ladder))
-    if not isinstance(algorithm, SAME):
+    held = pair(algorithm)
+    if held is None:
         return 0
-    return 2 + (algorithm.steps > 0) + len(_rungs(ladder)) + others
+    return 1 + (held.other is not None) + (held.own.steps > 0) + len(_rungs(ladder)) + others
 
 
 def measure(
@@ -65,43 +80,73 @@ def measure(
     def collect(other: Subject) -> Sample:
         return gather(other, address, seed, 1, memory, advance)
 
-    algorithm = subject.algorithm
-    if isinstance(algorithm, IMAML):  # whose objective is its own: what many shots make of that
-        rows = [Row("bias", of="estimator", status="withheld")]
-        own = collect(subject)
-        if not own.finite.all():
-            return [*rows, Row("bias", of="objective", status="diverged")]
-        alone = replace(algorithm, batch=0)
-        return [*rows, *_objective(subject, alone, own, _rungs(ladder), collect)]
-    if not isinstance(algorithm, SAME):  # whose objective is another than theirs
-        return [Row("bias", of=of, status="withheld") for of in ("estimator", "objective")]
-    rival = subject.with_algorithm(counterpart(algorithm))
-    own, other = collect(subject), collect(rival)
+    if subject.algorithm.implicit():
+        return _implicit(subject, ladder, collect)
+    held = pair(subject.algorithm)
+    rival = subject.with_algorithm(held.other) if held and held.other else None
+    if held is None or (rival and not _one_objective(subject, rival, seed)):
+        return _both("withheld")
+    own = collect(subject)
+    other = collect(rival) if rival else own
     if not (own.finite.all() and other.finite.all()):
-        return [Row("bias", of=of, status="diverged") for of in ("estimator", "objective")]
-    exact = own if algorithm.exact else other
-    rows = _estimator(subject, own, other)
-    exactly, shorter = (subject, rival) if algorithm.exact else (rival, subject)
-    short = other if algorithm.exact else own
-    found = [Rival(exactly, _moments(subject, exact)[""], None), _errors(shorter, exact, short)]
+        return _both("diverged")
+    rows = _estimator(subject, own, other, held.exact)
+    if held.exact or rival is None:
+        exactly, exact = subject, own
+        shorts = [_errors(rival, own, other)] if rival else []
+    else:
+        exactly, exact = rival, other
+        shorts = [_errors(subject, other, own)]
+    found = [Rival(exactly, _moments(subject, exact)[""], None), *shorts]
     for each in others:
         sample, name = collect(each), named(each.algorithm)
         if not sample.finite.all():
             rows.append(Row("bias", of=name, status="diverged"))
-        elif name not in [named(held.subject.algorithm) for held in found]:
+        elif name not in [named(known.subject.algorithm) for known in found]:
             found.append(_errors(each, exact, sample, name))
             rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
     rows += weigh(found, sizes, seconds)
-    whole = MAML(algorithm.steps, algorithm.step, 0)
-    rows += _objective(exactly, whole, exact, _rungs(ladder), collect)
-    return rows + _amplification(subject, algorithm, own, collect)
+    rows += _objective(exactly, replace(held.reference, batch=0), exact, _rungs(ladder), collect)
+    return rows + _amplification(subject, held.own, own, collect)
 
 
-def _estimator(subject: Subject, own: Sample, other: Sample) -> list[Row]:
+def _both(status: str) -> list[Row]:
+    """Say why there is no bias, neither the estimator's nor the objective's."""
+    return [Row("bias", of=of, status=status) for of in ("estimator", "objective")]
+
+
+def _implicit(subject: Subject, ladder: int, collect: Collect) -> list[Row]:
+    """Tell what many shots make of an implicit estimator's objective, which is its own."""
+    rows = [Row("bias", of="estimator", status="withheld")]
+    own = collect(subject)
+    if not own.finite.all():
+        return [*rows, Row("bias", of="objective", status="diverged")]
+    assert isinstance(subject.algorithm, Algorithm)
+    alone = replace(subject.algorithm, batch=0)
+    return [*rows, *_objective(subject, alone, own, _rungs(ladder), collect)]
+
+
+def _one_objective(subject: Subject, rival: Subject, seed: int) -> bool:
+    """Whether both differentiate the same number on the first task, in a theta of one length.
+
+    What an algorithm inherits, or says, of a reference needn't be true of it.
+    """
+    if rival.theta.shape != subject.theta.shape:
+        return False
+    task = first_task(subject.draw(Address.fresh(0, 1), seed))
+    one, other = (
+        each.algorithm.differentiated(each.problem, each.theta, task).detach()
+        for each in (subject, rival)
+    )
+    return torch.allclose(one, other, rtol=AGREE, atol=0.0, equal_nan=True)
+
+
+def _estimator(subject: Subject, own: Sample, other: Sample, exact: bool) -> list[Row]:
     """Hold the estimator against the exact meta-gradient of its own objective."""
+    if exact:
+        return [Row("bias", of="estimator", value=0.0, status="zero")]
     apart = _moments(subject, own, other, weights=(1.0, -1.0))
-    same = not apart[""].deviations.any() and apart[""].mean_squared == 0
-    if same or subject.algorithm.exact:
+    if not apart[""].deviations.any() and apart[""].mean_squared == 0:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
     first, second = _moments(subject, own), _moments(subject, other)
     rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]

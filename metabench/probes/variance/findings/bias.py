@@ -26,8 +26,8 @@ def _withheld(table: Rows) -> list[Finding]:
     if not found:
         return []
     claim = (
-        "Withheld: the bias of an estimator is measured for maml, fomaml and hf_maml, against the "
-        "exact gradient of their objective; this algorithm has an objective of its own."
+        "Withheld: the bias of an estimator is measured against the exact gradient of its "
+        "objective, and this algorithm has an objective of its own, or names no such reference."
     )
     repair = "`metabench agreement` holds it against maml's on the same tasks."
     return [Finding("bias_withheld", "info", claim, repair, tuple(found))]
