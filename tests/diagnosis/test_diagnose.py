@@ -33,9 +33,13 @@ def test_what_was_planted_is_named_first(plant):
     assert first.heard[0].confirmed
 
 
+# Half of the time goes into the many-shot limit, which only `shots` is named by.
+WITHOUT_LIMIT = {**ills.SMALL, "variance": {**ills.SMALL["variance"], "ladder": 0}}
+
+
 @pytest.mark.parametrize("plants", ills.PAIRS)
 def test_two_that_were_planted_are_both_named(plants):
-    found = asked(ills.planted(plants))
+    found = asked(ills.planted(plants), chosen=ills.SMALL if "shots" in plants else WITHOUT_LIMIT)
 
     assert set(plants) <= {fault.cause for fault in found.faults[: len(plants)]}
 

@@ -19,7 +19,7 @@ STUDY = """
 {top}
 [probe]
 name = "variance"
-tasks = 256
+tasks = 64
 sizes = [1, 2]
 redrawn = 16
 ladder = 0
@@ -158,7 +158,7 @@ def test_forgetting_a_cell_forgets_its_shares():
 
 
 def test_a_study_that_nothing_can_cut_says_so():
-    text = STUDY.format(top="shards = 2").replace('"variance"\ntasks = 256', '"verify"')
+    text = STUDY.format(top="shards = 2").replace('"variance"\ntasks = 64', '"verify"')
     text = text.replace("sizes = [1, 2]\nredrawn = 16\nladder = 0\n", "")
     Path("cut.toml").write_text(text)
 

@@ -31,7 +31,7 @@ def one(table, quantity, at=None, of="", layer=""):
 
 @pytest.fixture(scope="module")
 def bowl():
-    return measured(mb.MAML(5, mb.SGD(0.3)))
+    return measured(mb.MAML(5, mb.SGD(0.3)), pulls=())
 
 
 def closed(K, rate, strength, count, first_order=False):

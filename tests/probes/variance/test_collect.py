@@ -84,7 +84,7 @@ def test_amounts_that_are_none_are_refused(text):
 @pytest.mark.parametrize("memory", ["1GiB", "40KiB"])
 def test_shares_that_hold_whole_chunks_merge_to_the_same_bits(memory):
     of = subject(Quadratic(dim=20), chunk=4, engine="eager")
-    probe = Variance(tasks=256, redrawn=16, ladder=0, memory=memory)
+    probe = Variance(tasks=64, redrawn=16, ladder=0, memory=memory)
 
     merged = probe.merge(of, 0, [probe.shard(of, 0, Share(i, 3)) for i in range(3)])
 
