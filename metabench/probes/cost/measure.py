@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metabench.probes.cost import Cost
 
 Key = tuple[str, str, int]  # (algorithm, "K" or "B", its value)
+Cell = tuple[Subject, int]  # what is looked through, and how many tasks
 
 
 def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -34,56 +35,71 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
     if not isinstance(own, Algorithm):
         return [Row("seconds", status="withheld")]
     made, refused = rivals(subject, seed)
-    K = own.steps
-    ladder = tuple(sorted({*probe.steps, K}))
-    cells: dict[Key, tuple[Subject, int]] = {}
+    cells = _cells(probe, subject, made, own.steps)
+    count = _Count((probe.rounds + 1) * len(cells) + len(made) * 4, progress)
+    taken = _taken(probe, cells, seed, count)
+    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size)), *refused]
+    for name, axis, value in sorted(set(cells) - set(taken)):
+        quantity = f"seconds_by_{axis.lower()}"
+        rows.append(Row(quantity, at=float(value), of=name, status="out of memory"))
+    for (name, axis, value), seconds in taken.items():
+        middle = quantile_interval(np.array(seconds))
+        rows.append(_timed(f"seconds_by_{axis.lower()}", middle, value, name))
+        if axis == "K":
+            held = _bytes(cells[name, axis, value][0], seed)
+            rows.append(Row("bytes", at=float(value), of=name, value=held))
+    here = {name: (name, "K", own.steps) for name in made if (name, "K", own.steps) in taken}
+    seconds_each = {name: float(np.median(taken[key])) / probe.batch for name, key in here.items()}
+    bytes_each = {r.of: r.value or 0.0 for r in rows if (r.quantity, r.at) == ("bytes", own.steps)}
+    lookeds = {name: cells[key][0] for name, key in here.items()}
+    rows += errors(probe, lookeds, seconds_each, bytes_each, seed, count)
+    count.finish()
+    return rows
+
+
+class _Count:
+    """How far the measurement has come, told to whoever asked."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.progress, self.done = total, progress, 0
+
+    def __call__(self, count: int = 1) -> None:
+        self.done += count
+        self.progress(min(self.done, self.total), self.total)
+
+    def finish(self) -> None:
+        self.progress(self.total, self.total)
+
+
+def _cells(probe: Cost, subject: Subject, made: dict[str, Make], K: int) -> dict[Key, Cell]:
+    """Give what is timed: every algorithm at each K for B = `batch`, at each B for one's own K."""
+    cells: dict[Key, Cell] = {}
     for name, make in made.items():
-        for k in ladder:
+        for k in sorted({*probe.steps, K}):
             if looked := _looked(subject, make, k):
                 cells[name, "K", k] = looked, probe.batch
         for B in probe.sizes:
             if looked := _looked(subject, make, K):
                 cells[name, "B", B] = looked, B
-    total = (probe.rounds + 1) * len(cells) + len(made) * 4
-    done = 0
+    return cells
 
-    def advance(count: int = 1) -> None:
-        nonlocal done
-        done += count
-        progress(min(done, total), total)
 
-    lost: set[Key] = set()
+def _taken(probe: Cost, cells: dict[Key, Cell], seed: int, count: _Count) -> dict[Key, list[float]]:
+    """Time each in turn, so that a busy moment meets all; out of memory, a cell is left out."""
     taken: dict[Key, list[float]] = {key: [] for key in cells}
     for turn in range(probe.rounds + 1):  # the first is a warm-up
         for key, (looked, B) in cells.items():
-            advance()
-            if key in lost:
+            count()
+            if key not in taken:
                 continue
             try:
                 seconds = _seconds(looked, B, seed)
             except (torch.OutOfMemoryError, MemoryError):  # at this K or B; smaller ones are told
-                lost.add(key)
+                del taken[key]
                 continue
             if turn:
                 taken[key].append(seconds)
-    for key in lost:
-        del cells[key]
-    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size)), *refused]
-    for name, axis, value in sorted(lost):
-        quantity = f"seconds_by_{axis.lower()}"
-        rows.append(Row(quantity, at=float(value), of=name, status="out of memory"))
-    for (name, axis, value), (looked, _) in cells.items():
-        middle = quantile_interval(np.array(taken[name, axis, value]))
-        rows.append(_timed(f"seconds_by_{axis.lower()}", middle, value, name))
-        if axis == "K":
-            rows.append(Row("bytes", at=float(value), of=name, value=_bytes(looked, seed)))
-    each = {name: float(np.median(taken[name, "K", K])) / probe.batch
-            for name in made if (name, "K", K) in cells}  # fmt: skip
-    held = {r.of: r.value or 0.0 for r in rows if r.quantity == "bytes" and r.at == K}
-    lookeds = {name: cells[name, "K", K][0] for name in each}
-    rows += errors(probe, lookeds, each, held, seed, advance)
-    progress(total, total)
-    return rows
+    return taken
 
 
 def _looked(subject: Subject, make: Make, K: int) -> Subject | None:

@@ -34,16 +34,10 @@ def rows_of(drift: dict[str, Vector], at: tuple[int, ...]) -> list[Row]:
 
 def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
     """Name the layer whose features move farthest within one's own loop, if any moves far."""
-    shifts = [r for r in from_table(table, MEAN, layer=None) if r.value is not None]
-    mine = [r for r in shifts if (r.at or 0) <= own]
-    told = mine or [r for r in shifts if r.at == min(s.at or 0 for s in shifts)]
-    last = [r for r in told if r.at == max(t.at or 0 for t in told)]
-    if not last:
+    most = _farthest([r for r in from_table(table, MEAN, layer=None) if r.value is not None], own)
+    if most is None or (most.low or 0.0) <= NOTABLE:
         return []
-    most = max(last, key=lambda r: r.low or 0.0)
     (spread,) = (r for r in from_table(table, SPREAD, layer=most.layer) if r.at == most.at)
-    if (most.low or 0.0) <= NOTABLE:
-        return []
     claim = (
         f"By K = {most.at:.0f} the features of {most.layer} have moved, in the median task, by "
         f"{number(most.value)} {interval(most)} of the standard deviations that they began with, "
@@ -54,3 +48,12 @@ def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
         "batch's own, or keep each step's (--algo mamlpp)."
     )
     return [Finding("feature_drift", "info", claim, repair, (most, spread))]
+
+
+def _farthest(shifts: list[Row], own: float) -> Row | None:
+    """Give the largest shift at the last K of one's own loop, or at the least K told beyond it."""
+    if not shifts:
+        return None
+    steps = sorted({r.at or 0.0 for r in shifts})
+    K = max((K for K in steps if own >= K), default=steps[0])
+    return max((r for r in shifts if (r.at or 0.0) == K), key=lambda r: r.low or 0.0)

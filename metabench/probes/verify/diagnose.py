@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.probes.verify.failed_checks import said_of
 from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
@@ -19,6 +20,7 @@ BAD = (
 MOST = 3  # layers that a sentence names
 SINGLE = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of torch's
 # fused norms is 5e-4
+VERDICTS = ("ok", "approximate", "open")
 DIFFERENCES = "finite differences"
 ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
 SAFE = (
@@ -32,32 +34,47 @@ def diagnose(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
     table = by_quantity(whole)
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
-    layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
+    findings = [
+        *_failed(table, checks, fused),
+        *_stationary(table),
+        *_unchecked(table, fused),
+        *_said(table),
+    ]
+    if all(finding.level == "info" for finding in findings):
+        findings = [*_held(checks), *findings]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
+    """Say of each check that fails what that means, where rounding can't be all of it."""
     bad = [row for row in checks if row.status in BAD]
     half = any(row.status == "coarse" for row in bad) and not fused
     doubted = (*ROUNDED, DIFFERENCES) if half else ()
-    layers = [row for row in layers if row.of not in doubted]
     single = [] if half or fused else [row for row in bad if row.of in ROUNDED and _faint(row)]
+    layers = _by_layer(table, doubted)
     findings = [
         _rounded(row) if row.of in doubted else _wrong(row, fused, layers)
         for row in bad
         if row not in single
     ]
-    findings += _single(single) if single else []
-    findings += _in_layers(checks, layers)
+    return [*findings, *_single(single), *_in_layers(checks, layers)]
+
+
+def _by_layer(table: Rows, doubted: tuple[str, ...]) -> list[Row]:
+    """Give the verdicts of each layer but those of checks that are in doubt."""
+    rows = from_table(table, "check", of=None, layer=None)
+    return [row for row in rows if row.layer and row.of not in doubted]
+
+
+def _stationary(table: Rows) -> list[Finding]:
+    """Say where the meta-gradient is zero, and where there is no inner minimum."""
     zero = from_table(table, "zero", of=None)
     saddles = [row for row in from_table(table, "curvature", of=None) if row.status != "ok"]
-    findings += [_saddle(row, zero) for row in saddles]
-    findings += [] if saddles else [_zero(row) for row in zero]
-    findings += _unchecked(table, fused)
-    findings += _said(table)
-    if not findings or all(finding.level == "info" for finding in findings):
-        findings = [*_held(checks), *findings]
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+    return [_saddle(row, zero) for row in saddles] or [_zero(row) for row in zero]
 
 
 def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
-    claim, repair, level = _words(row)
+    claim, repair, level = said_of(row)
     claim += _where([each for each in layers if each.of == row.of])
     if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
@@ -84,6 +101,9 @@ def _rounded(row: Row) -> Finding:
 
 
 def _single(rows: list[Row]) -> list[Finding]:
+    """Tell of checks that agree to the rounding of float32."""
+    if not rows:
+        return []
     claim = (
         "Some of the loss is computed in float32, whatever theta's dtype is: "
         + " and ".join(f"{row.of} ({row.value or 0:.2g})" for row in rows)
@@ -115,77 +135,6 @@ def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
     claim = f"A layer's part of the meta-gradient is wrong, too small to show in the whole.{said}"
     repair = "Look for detach(), .data or torch.no_grad() in what uses these parameters."
     return [Finding("check_layers", "critical", claim, repair, tuple(bad))]
-
-
-def _words(row: Row) -> tuple[str, str, str]:
-    off = f"{row.value or 0:.2g}"
-    if row.status == "mismatch":
-        claim = (
-            f"The estimator is not the gradient of the loss it reports: off by {off} of it along "
-            "random directions, against finite differences."
-        )
-        repair = (
-            "Nothing, if it is first order (FOMAML, Reptile) on purpose; otherwise look for "
-            "detach(), .data, torch.no_grad() and a missing create_graph=True."
-        )
-        return claim, repair, "warning"
-    if row.status == "random":
-        return (
-            f"Two calls on the same tasks differ by {off}.",
-            "Fix what draws random numbers: dropout (net.eval()), a generator, the data's order.",
-            "critical",
-        )
-    if row.status == "coarse":
-        return (
-            f"The loss doesn't notice a change of theta that moves it by {off} of itself, so some "
-            "of it is computed in float16 or bfloat16, and small meta-gradients are lost.",
-            "Look for .half(), .bfloat16() and autocast; keep the inner loop in float32.",
-            "critical",
-        )
-    if row.status == "not finite":
-        return (
-            "The loss is finite and the estimator's meta-gradient isn't.",
-            "Look for a division by zero: a linear solver without a guard for a right-hand side of "
-            "0, a square root or norm at 0; or lower the inner rate, if it overflows.",
-            "critical",
-        )
-    if row.status == "imprecise":
-        return (
-            f"Precision: the meta-gradient differs from its float64 value by {off} of it.",
-            "Measure with --dtype float64, or take fewer or shorter inner steps.",
-            "warning",
-        )
-    if row.status == "unsolved":
-        return (
-            f"The implicit gradient's linear solve leaves a residual of {off}.",
-            "Take more steps of the solver (--set algo.solver.steps=...) or a stronger pull.",
-            "warning",
-        )
-    if row.status == "misreported":
-        return (
-            f"The linear solver's answer leaves a residual of {off}, which isn't what it claims.",
-            "Measure |A x - b| / |b| at the x that is returned, or take a solver of metabench.",
-            "critical",
-        )
-    if row.status == "sum":
-        return (
-            "The batched estimator gives the sum over tasks, not the mean, so that its variance "
-            "grows with the batch.",
-            "Divide by the number of tasks.",
-            "critical",
-        )
-    if row.status == "coupled":
-        return (
-            f"The batched estimator is not the mean over its tasks: off by {off}.",
-            "Nothing, if it shares statistics between tasks on purpose; otherwise a task leaks.",
-            "warning",
-        )
-    return (
-        f"The meta-gradient is wrong: {row.of} disagree by {off}.",
-        "Look for operations with a derivative of their own (torch.autograd.Function), detach() "
-        "or .data in the model or loss.",
-        "critical",
-    )
 
 
 def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
@@ -232,20 +181,26 @@ def _zero(row: Row) -> Finding:
 
 
 def _held(checks: list[Row]) -> list[Finding]:
-    held = [row for row in checks if row.status == "ok"]
+    """Say what holds, what couldn't be checked, and what approximates on purpose."""
+    by = {row: _verdict(row) for row in checks}
+    held, rough, open_ = ([row for row in checks if by[row] == verdict] for verdict in VERDICTS)
     if not held:
         return []
     claim = f"Checked first, in float64: {', '.join(row.of for row in held)} hold."
-    rough = [row for row in checks if row.status == "approximate"]
-    told = [*held, *rough, *(row for row in checks if row.status in BAD)]
-    open_ = [f"{row.of} ({row.status})" for row in checks if row not in told]
-    claim += f" Not checked: {', '.join(open_)}." if open_ else ""
+    if open_:
+        claim += f" Not checked: {', '.join(f'{row.of} ({row.status})' for row in open_)}."
     for row in rough:
         claim += (
             " The estimator approximates on purpose: it is off by "
             f"{row.value or 0:.2g} of the gradient of the loss after adaptation."
         )
     return [Finding("verified", "info", claim, "Nothing to change.", tuple(checks))]
+
+
+def _verdict(row: Row) -> str:
+    if row.status in BAD:
+        return "bad"
+    return row.status if row.status in VERDICTS else "open"
 
 
 def _said(table: Rows) -> list[Finding]:
