@@ -213,6 +213,7 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
 
 def _worst(found: Tensor, expected: Tensor) -> float:
     """Give the largest relative difference of a task; NaN equals NaN."""
+    found, expected = found.detach(), expected.detach()  # a stranger's may hold a graph
     if torch.equal(found.nan_to_num(), expected.nan_to_num()):
         return 0.0
     size = expected.norm(dim=1)
