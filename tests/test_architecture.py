@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import resource
 import subprocess
 import sys
@@ -43,10 +44,23 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports at run time, at its top or inside a function."""
+PATHS = {module_of(path): path for path in sorted(HOME.rglob("*.py"))}
+
+
+def within(*rooms: str) -> list[str]:
+    return [module for module in PATHS if room_of(module) in rooms]
+
+
+@functools.cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse(PATHS[module].read_text())
+
+
+@functools.cache
+def imports(module: str) -> set[str]:
+    """Every module that a module imports at run time, at its top or inside a function."""
     found = set()
-    tree = ast.parse(path.read_text())
+    tree = parsed(module)
     for_types = {
         id(inside)
         for node in ast.walk(tree)
@@ -59,7 +73,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
+            assert node.level == 0, f"{module} imports relatively"
             assert node.module is not None
             # `from metabench import stats` imports metabench.stats
             joined = node.module == "metabench"
@@ -67,30 +81,29 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-PATHS = {module_of(path): path for path in sorted(HOME.rglob("*.py"))}
-MODULES = {module: imports(path) for module, path in PATHS.items()}
-
-
 def ours(module: str) -> set[str]:
-    return {room_of(name) for name in MODULES[module] if name.split(".")[0] == "metabench"}
+    return {room_of(name) for name in imports(module) if name.split(".")[0] == "metabench"}
 
 
 def others(module: str) -> set[str]:
     """Third-party packages that a module imports."""
-    tops = {name.split(".")[0] for name in MODULES[module]}
+    tops = {name.split(".")[0] for name in imports(module)}
     return tops - set(sys.stdlib_module_names) - {"metabench", "__future__"}
 
 
 def test_every_room_has_its_place():
-    assert {room_of(module) for module in MODULES} == set(FLOOR)
+    assert {room_of(module) for module in PATHS} == set(FLOOR)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_one_way(module):
-    room = room_of(module)
+def test_imports_point_one_way():
+    upward = {
+        (module, to)
+        for module in PATHS
+        for to in ours(module) - {room_of(module)}
+        if FLOOR[to] >= FLOOR[room_of(module)]
+    }
 
-    above = {to for to in ours(module) - {room} if FLOOR[to] >= FLOOR[room]}
-    assert above == set()
+    assert upward == set()
 
 
 def test_the_path_from_a_problem_to_a_command_is_one_line():
@@ -106,40 +119,42 @@ def test_the_package_shows_at_most_22_entries():
     assert len(entries) <= 22
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "families"])
-def test_families_know_nothing_of_algorithms(module):
-    assert ours(module) <= {"problems", "settings", "families", ""}
+def test_families_know_nothing_of_algorithms():
+    for module in within("families"):
+        assert ours(module) <= {"problems", "settings", "families", ""}, module
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "stats"])
-def test_statistics_need_numpy_and_scipy_only(module):
-    assert ours(module) <= {"stats"}
-    assert others(module) <= {"numpy", "scipy"}
+def test_statistics_need_numpy_and_scipy_only():
+    for module in within("stats"):
+        assert ours(module) <= {"stats"}, module
+        assert others(module) <= {"numpy", "scipy"}, module
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
-def test_within_probes_only_modules_that_measure_import_torch(module):
-    assert "torch" not in others(module) or module.rpartition(".")[2].startswith("measure")
+def test_within_probes_only_modules_that_measure_import_torch():
+    importing = [module for module in within("probes") if "torch" in others(module)]
+
+    assert importing
+    assert [m for m in importing if not m.rpartition(".")[2].startswith("measure")] == []
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
-def test_no_probe_imports_another(module):
-    others = {f"metabench.probes.{name}" for name in probes.MEMBERS}
-    others -= {".".join(module.split(".")[:3])}
+def test_no_probe_imports_another():
+    listed = {f"metabench.probes.{name}" for name in probes.MEMBERS}
 
-    assert {".".join(name.split(".")[:3]) for name in MODULES[module]} & others == set()
+    for module in within("probes"):
+        imported = {".".join(name.split(".")[:3]) for name in imports(module)}
+        assert imported & listed <= {".".join(module.split(".")[:3])}, module
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) == "probes"])
-def test_probes_ask_what_an_algorithm_can_not_which_it_is(module):
+def test_probes_ask_what_an_algorithm_can_not_which_it_is():
     listed = {target.partition(":")[0] for target in algorithms.MEMBERS.values()}
 
-    assert MODULES[module] & listed == set()
+    for module in within("probes"):
+        assert imports(module) & listed == set(), module
 
 
 def test_what_makes_a_page_imports_no_torch():
     """But for what writes tensors and names the devices, which no page needs."""
-    modules = [name for name in MODULES if room_of(name) in {"report", "records", "settings"}]
+    modules = within("report", "records", "settings")
 
     importing = {module for module in modules if "torch" in others(module)}
     assert importing == {
@@ -149,32 +164,31 @@ def test_what_makes_a_page_imports_no_torch():
 
 
 def test_only_the_command_line_knows_click():
-    importing = {room_of(module) for module in MODULES if "click" in others(module)}
+    importing = {room_of(module) for module in PATHS if "click" in others(module)}
 
     assert importing == {"cli"}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) != "cli"])
-def test_only_the_command_line_prints(module):
-    tree = ast.parse(PATHS[module].read_text())
-
-    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    assert calls & {"print", "sys.stdout.write", "sys.stderr.write"} == set()
+def test_only_the_command_line_prints():
+    for module in set(PATHS) - set(within("cli")):
+        tree = parsed(module)
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert calls & {"print", "sys.stdout.write", "sys.stderr.write"} == set(), module
 
 
 def test_second_derivatives_have_one_door():
     words = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "hessian", "linearize"}
 
     using = set()
-    for path in HOME.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for module in PATHS:
+        for node in ast.walk(parsed(module)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
                 named = {alias.name for alias in node.names}
-                using |= {module_of(path)} if named & (words | {"autograd"}) else set()
+                using |= {module} if named & (words | {"autograd"}) else set()
             if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(
                 ("torch.autograd", "torch.func")
             ):
-                using.add(module_of(path))
+                using.add(module)
 
     assert using == {"metabench.autodiff.derivatives"}
 
