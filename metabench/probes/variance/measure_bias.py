@@ -91,13 +91,21 @@ def measure(
     if not (own.finite.all() and other.finite.all()):
         return _both("diverged")
     rows = _estimator(subject, own, other, held.exact)
-    if held.exact or rival is None:
-        exactly, exact = subject, own
-        shorts = [_errors(rival, own, other)] if rival else []
-    else:
-        exactly, exact = rival, other
-        shorts = [_errors(subject, other, own)]
+    exactly, exact, shorts = subject, own, [_errors(rival, own, other)] if rival else []
+    if rival and not held.exact:
+        exactly, exact, shorts = rival, other, [_errors(subject, other, own)]
     found = [Rival(exactly, _moments(subject, exact)[""], None), *shorts]
+    rows += _others(others, exact, found, collect)
+    rows += weigh(found, sizes, seconds)
+    rows += _objective(exactly, replace(held.reference, batch=0), exact, _rungs(ladder), collect)
+    return rows + _amplification(subject, held.own, own, collect)
+
+
+def _others(
+    others: list[Subject], exact: Sample, found: list[Rival], collect: Collect
+) -> list[Row]:
+    """Hold what was asked for besides against the exact one, and add it to what was found."""
+    rows = []
     for each in others:
         sample, name = collect(each), named(each.algorithm)
         if not sample.finite.all():
@@ -105,9 +113,7 @@ def measure(
         elif name not in [named(known.subject.algorithm) for known in found]:
             found.append(_errors(each, exact, sample, name))
             rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
-    rows += weigh(found, sizes, seconds)
-    rows += _objective(exactly, replace(held.reference, batch=0), exact, _rungs(ladder), collect)
-    return rows + _amplification(subject, held.own, own, collect)
+    return rows
 
 
 def _both(status: str) -> list[Row]:
