@@ -24,6 +24,7 @@ from torch.func import grad, vmap
 
 import metabench as mb
 from metabench.autodiff.compilation import fast
+from metabench.estimation.vectorization import first_task
 
 SHORT, LONG = 1, 50  # K
 STEPS = {"sgd": mb.SGD(INNER_RATE), "adam": mb.Adam(INNER_RATE)}
@@ -71,7 +72,7 @@ def held_by_unroll(case: Case, how: str) -> int:
     differentiated = grad(lambda theta, task: unrolled(case, LONG, theta, task))
     if how == "vmap":
         return mb.work_of(vmap(differentiated, in_dims=(None, 0)), case.theta, case.tasks).bytes
-    return mb.work_of(differentiated, case.theta, mb.lift.first_task(case.tasks)).bytes
+    return mb.work_of(differentiated, case.theta, first_task(case.tasks)).bytes
 
 
 def path(case: Case, step: mb.Step, how: str) -> int:

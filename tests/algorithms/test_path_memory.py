@@ -8,6 +8,7 @@ import torch
 import metabench as mb
 from metabench.autodiff.operation_counts import work_of
 from metabench.problems import architectures
+from metabench.problems.tasks import tree_map
 
 SHORT, LONG = 1, 50
 
@@ -57,7 +58,7 @@ def test_it_holds_less_than_a_quarter_of_a_plain_unroll():
 
 def test_per_task_gradients_take_no_more_arithmetic_than_the_averaged_one():
     problem, theta, task = subject()
-    tasks = mb.problem.tree_map(lambda leaf: torch.stack([leaf] * 3), task)
+    tasks = tree_map(lambda leaf: torch.stack([leaf] * 3), task)
     each = mb.Lift("loop", engine="eager").per_task(
         lambda at, one: mb.MAML(5, trail="keep")(problem, at, one).grad
     )
