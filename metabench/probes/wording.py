@@ -24,6 +24,13 @@ def interval(line: Row) -> str:
 
 
 def percents(share: Row) -> str:
-    """Write a share with its interval, in percent."""
+    """Write a share with its interval, in percent; where all there is is zero, there is none.
+
+    >>> percents(Row("share", value=0.5, low=0.4)), percents(Row("negative_mass", value=0.0))
+    ('50 % [40, unknown]', '0 %')
+    """
+    ends = share.low, share.high
+    if share.value == 0 and ends == (None, None) and share.status != "unbounded":
+        return percent(share)
     low, high = (None if end is None else 100 * end for end in (share.low, share.high))
     return f"{percent(share)} {number_format.ends(low, high, UNKNOWN)}"

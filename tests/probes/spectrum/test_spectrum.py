@@ -165,6 +165,13 @@ def test_far_below_the_edge_nothing_is_to_change():
     assert "times larger" in said["inside_edge"].repair
 
 
+def test_curvature_that_is_nowhere_negative_is_told_without_an_interval():
+    table, said = looked(of(Quadratic(dim=4), MAML(1, SGD(0.05))))
+
+    assert one(table, "negative_mass", "start")[4:7] == (0.0, None, None)
+    assert said["shape"].claim.endswith("; 0 % of it is negative.")
+
+
 def test_the_pull_of_an_implicit_algorithm_shifts_the_spectrum():
     plain, _ = looked(of(SMALL, MAML(1)))
     pulled, _ = looked(of(SMALL, IMAML(1, strength=3.0)))
