@@ -19,12 +19,7 @@ EXCEPTIONS: dict[str, int] = {
     "metabench/probes/agreement/measure.py measure": 18,
     "metabench/probes/constants/rates.py rate_findings": 17,
     "metabench/probes/constants/setting.py setting_of": 22,
-    "metabench/probes/cost/measure.py measure": 24,
-    "metabench/probes/explosion/diagnose.py _cause": 20,
-    "metabench/probes/explosion/diagnose.py _growth": 33,
-    "metabench/probes/explosion/diagnose.py _rates": 21,
     "metabench/probes/explosion/draw.py draw": 18,
-    "metabench/probes/explosion/features.py drifts": 21,
     "metabench/probes/spectrum/diagnose.py _edge": 19,
     "metabench/probes/spectrum/summary.py summary": 17,
     "metabench/probes/variance/__init__.py Variance.__post_init__": 17,
@@ -32,8 +27,6 @@ EXCEPTIONS: dict[str, int] = {
     "metabench/probes/variance/findings/advice.py advice": 16,
     "metabench/probes/variance/findings/outer.py _clipping": 16,
     "metabench/probes/variance/findings/sources.py sources": 18,
-    "metabench/probes/variance/measure_bias.py measure": 18,
-    "metabench/probes/verify/diagnose.py diagnose": 27,
     "metabench/probes/verify/measure.py _differences": 16,
 }
 
