@@ -100,7 +100,7 @@ def test_what_was_planted_is_the_first_finding(family, name, words):
 
 
 def test_where_noise_comes_from_is_no_warning_where_there_is_little():
-    _, findings = measured(Exact(dim=8, shots=3, queries=3), batch=10**5)
+    _, findings = measured(Exact(dim=8, shots=3, queries=3), batch=4096)
 
     (found,) = [finding for finding in findings if finding.name == "dominant_source"]
     assert found.level == "info"
