@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import pytest
 import torch
+from record_schema import require_valid
+
+from metabench.records import record
 
 torch.set_num_threads(1)  # tests are small, and several processes share the cores
 
 SECONDS = "processor seconds"
+
+
+@pytest.fixture(autouse=True)
+def _every_record_keeps_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever command makes one in this process, it passes through `sealed`."""
+    sealed = record.sealed
+
+    def held(made: Mapping[str, Any]) -> dict[str, Any]:
+        whole = sealed(made)
+        require_valid(whole)
+        return whole
+
+    monkeypatch.setattr(record, "sealed", held)
 
 
 @pytest.fixture(autouse=True)

@@ -88,6 +88,14 @@ def store(about: str) -> Decorator:
     return click.option("--store", type=FILE, help=about)
 
 
+def trust(command: Command) -> Command:
+    """Ask whose code may run though only data names it."""
+    return click.option(
+        "--trust", "trusted", multiple=True, metavar="FILE.py:NAME", help="A probe of your own "
+        "that tables or records name: its code is run.",
+    )(command)  # fmt: skip
+
+
 def together(*options: Decorator) -> Decorator:
     """Give a command several options, which its help lists in this order."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.trial.diagnose import shown
+from metabench.records import record as records
 from metabench.records import record_files
 from metabench.records.rows import Row, to_table
 from metabench.report.text_tables import TextTable
@@ -31,24 +32,24 @@ class Folder:
     def find(self, name: str) -> tuple[dict[str, Any], tuple[Row, ...], float] | None:
         """Give spec, rows and seconds of a part, None if it isn't there or isn't whole."""
         try:
-            held = record_files.read(self.path(name))
-            return held.spec, held.rows, float(held.provenance["seconds"])
+            held = records.read(self.path(name))
+            return held.spec, held.rows, float(held.whole["seconds"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def keep(self, name: str, part: Part) -> None:
         """Write the part's record."""
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
-        made = {**self._provenance, "seconds": round(part.seconds, 3)}
-        text = record_files.record(part.settings, part.rows, part.findings, made)
-        record_files.write(self.path(name), text + "\n")
+        more = {"seconds": round(part.seconds, 3)}
+        made = records.compose(part.settings, part.rows, part.findings, self._provenance, more)
+        record_files.write(self.path(name), records.text(made) + "\n")
 
 
 def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     """Give the whole as one strict JSON object; the numbers are in the records of its parts."""
     findings = [
         {
-            **record_files.plain(each.finding),
+            **records.plain(each.finding),
             "probe": each.probe,
             "cause": each.cause,
             "confirmed": each.confirmed,
@@ -61,15 +62,8 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
         for part in found.everything
     ]  # fmt: skip
     rows = found.trial.rows if found.trial else ()
-    result = {
-        "spec": settings,
-        "rows": [row._asdict() for row in rows],
-        "findings": findings,
-        "parts": parts,
-        "notes": list(found.notes),
-        "provenance": made,
-    }
-    return record_files.strict_json(result)
+    more = {"parts": parts, "notes": list(found.notes)}
+    return records.text(records.compose(settings, rows, findings, made, more))
 
 
 def table(found: Checkup) -> pd.DataFrame:

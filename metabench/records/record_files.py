@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from metabench.records import atomic_files
-from metabench.records.rows import Finding, Row
 from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = Path("metabench-runs")
-
-
-def record(
-    spec: Mapping[str, Any],
-    rows: Sequence[Row],
-    findings: Sequence[Finding],
-    provenance: Mapping[str, Any],
-) -> str:
-    """Give the result as one strict JSON object; what isn't finite is null with its status."""
-    result = {
-        "spec": spec,
-        "rows": [row._asdict() for row in rows],
-        "findings": [plain(finding) for finding in findings],
-        "provenance": provenance,
-    }
-    return strict_json(result)
-
-
-def plain(finding: Finding) -> dict[str, Any]:
-    """Give a finding, and the rows it rests on, as a record holds them."""
-    return {**finding._asdict(), "evidence": [row._asdict() for row in finding.evidence]}
-
-
-def strict_json(result: Mapping[str, Any]) -> str:
-    """Write an object for people and programs: indented, without NaN, which JSON doesn't have."""
-    return json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
-
-
-class Record(NamedTuple):
-    """What is read back of a run, or of one cell of a grid."""
-
-    spec: dict[str, Any]
-    rows: tuple[Row, ...]
-    provenance: dict[str, Any]
-    whole: dict[str, Any]  # the object that it was read from
-
-
-def read(path: Path) -> Record:
-    """Read a record back; what a row lacks is as `Row` has it.
-
-    Raises:
-        OSError: if there is none.
-        Misuse: if the file is something else, or cut off.
-    """
-    try:
-        whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        fields = [{key: line[key] for key in Row._fields if key in line} for line in whole["rows"]]
-        rows = tuple(Row(**line) for line in fields)
-        return Record(whole["spec"], rows, dict(whole.get("provenance") or {}), whole)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Misuse(f"{path} is no record ({type(error).__name__}: {error}).") from error
 
 
 def to_csv(table: pd.DataFrame) -> str:

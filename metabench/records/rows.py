@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVELS = ("critical", "warning", "info")
+STATES = {  # of what a finding judges
+    "fault": "The interval or error bound lies outside of what is fine.",
+    "fine": "The interval or error bound lies inside of what is fine.",
+    "undecided": "The measurement can't tell.",
+    "not_looked_at": "It was not measured, or not to the end.",
+    "": "The finding is a remark and judges nothing.",
+}
 
 
 class Row(NamedTuple):
     """One measured number.
 
-    A number that is missing or not finite is None, and `status` says why: `ok`, `diverged` (a
-    meta-gradient was not finite), `overflow`, `unbounded` (an end of the interval is infinite),
-    `unresolved` (can't be told from zero), `degenerate` (nothing varied), `zero` (by construction,
-    so without an interval), `withheld` (an assumption behind the number was refuted by the
-    measurement), `fixed` (the sampler can't redraw it), `coupled` (a redraw changes more than it).
+    A number that is missing or not finite is None, and `status`, a word of `statuses.STATUSES`,
+    says why.
     """
 
     quantity: str
     at: float | None = None  # B, K, shots, ...
-    of: str = ""  # a source, a solver, ...; "" is the whole
+    of: str = ""  # a source, a solver, ..., an open list; "" is the whole
     layer: str = ""  # a layout segment; "" is all parameters
     value: float | None = None
     low: float | None = None
@@ -45,6 +49,7 @@ class Finding(NamedTuple):
     claim: str
     repair: str
     evidence: tuple[Row, ...]
+    state: str = ""  # of STATES; "" for a remark that judges nothing
 
 
 def row(quantity: str, interval: Interval, status: str = "ok", **where: Any) -> Row:
@@ -114,11 +119,6 @@ def from_table(
         columns = [table[name].to_numpy()[places].tolist() for name in Row._fields if len(places)]
         rows = rows_of(zip(*columns, strict=True))
     return [row for row in rows if of in (None, row.of) and layer in (None, row.layer)]
-
-
-def status_of(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Tell a measurement that met divergence from one that didn't; both are results."""
-    return "diverged" if any(row["status"] == "diverged" for row in rows) else "ok"
 
 
 def by_quantity(table: pd.DataFrame) -> Rows:

@@ -30,6 +30,8 @@ class Evidence(NamedTuple):
     cells: pd.DataFrame  # OWN, environment.*, and settings as dotted columns
     rows: pd.DataFrame  # cell, and the columns of a Row
     notes: tuple[str, ...] = ()  # sentences about what couldn't be read or isn't whole
+    broken: tuple[str, ...] = ()  # sentences about files that are left out
+    trusted: tuple[str, ...] = ()  # members outside of the lists whose code the user lets run
 
     @property
     def settings(self) -> list[str]:

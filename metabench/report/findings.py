@@ -50,13 +50,12 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     fields = [name for name in evidence.settings if name.partition(".")[0] == "probe"]
     probes = evidence.cells[fields].to_dict("index")
     for cell, table in evidence.tables(chosen):
-        probe, note = reader({str(k): plain(v) for k, v in probes[cell].items() if not missing(v)})
+        own = {str(k): plain(v) for k, v in probes[cell].items() if not missing(v)}
+        probe, note = reader(own, evidence.trusted)
         if note:
             made.notes.append(note)
-        if probe is None:
-            continue
         made.probes[cell], made.tables[cell] = probe, table
-        name = str(table["probe"].iloc[0])
+        name = str(own.get("probe", ""))
         counts[name] = counts.get(name, 0) + 1
         for finding in asked(probe, table, made.notes):
             level = LEVELS.index(finding.level) if finding.level in LEVELS else len(LEVELS)

@@ -35,7 +35,9 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     for name in OWN:
         if name not in cells:
             cells[name] = ""
-    return Evidence(cells, rows, tuple(notes))
+    broken = tuple(sentence for part in parts for sentence in part.broken)
+    trusted = tuple(dict.fromkeys(name for part in parts for name in part.trusted))
+    return Evidence(cells, rows, tuple(notes), broken, trusted)
 
 
 def _twice(cells: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -30,7 +30,8 @@ def report(
     store: Path | None = None,
     most: int = MOST,
     export: Path | None = None,
-) -> None:
+    trusted: tuple[str, ...] = (),
+) -> tuple[str, ...]:
     """Read the sources, write the page, and what else is asked for.
 
     Args:
@@ -40,6 +41,10 @@ def report(
         store: a study's results, if they aren't where a grid leaves them.
         most: most figures on the page.
         export: a folder for every figure and table of the page.
+        trusted: probes outside of the lists whose code may be run: `my.py:Hello`.
+
+    Returns:
+        A sentence about each record that is left out because it isn't what was written.
 
     Raises:
         Misuse: if a source can't be read, holds nothing, or a file can't be written.
@@ -47,8 +52,10 @@ def report(
     for path in filter(None, (page, table)):
         record_files.check_writable(path)
     evidence = joined([read(source, store) for source in sources])
+    evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
     if not len(evidence.cells):
-        raise Misuse(f"There is nothing to report: {sources[0]} holds no cell yet.")
+        why = evidence.broken or (f"{sources[0]} holds no cell yet.",)
+        raise Misuse(f"There is nothing to report: {why[0]}")
     _import_seaborn()
     document = study_page(evidence, about(sources), most)
     if table is not None:
@@ -58,6 +65,7 @@ def report(
         export.mkdir(parents=True, exist_ok=True)
         for name, text in saved(document):
             record_files.write(export / name, text)
+    return evidence.broken
 
 
 def _import_seaborn() -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metabench.records import record as records
 from metabench.records import record_files
-from metabench.records.rows import flatten, status_of
+from metabench.records.rows import flatten
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
 from metabench.records.store.tables import Tables, tables
 from metabench.report.evidence import TEXTS, Evidence, of_cells
 from metabench.report.joined_evidence import joined
 from metabench.report.wide_table import split
-from metabench.settings import fields
 from metabench.settings.errors import Misuse
+from metabench.settings.own_members import own_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,49 +50,59 @@ def read(source: Path, store: Path | None = None) -> Evidence:
 
 
 def _folder(folder: Path) -> Evidence:
-    if (folder / "store.json").exists():
+    if Store(folder).is_there():
         return _store(folder, None)
     if (folder / "record.json").exists():
         return _record(folder / "record.json")
     if runs := sorted(folder.glob("*/record.json")):
-        return joined([_record(run) for run in runs])
+        return _runs(runs)
     raise Misuse(f"The folder {folder} holds no store.json and no record.json. {FORMS}")
 
 
+def _runs(paths: list[Path]) -> Evidence:
+    """Read the records of several runs; one that isn't what was written is left out."""
+    parts, broken = [], []
+    for path in paths:
+        try:
+            parts.append(_record(path))
+        except Misuse as error:
+            broken.append(str(error))
+    if not parts:
+        raise Misuse(f"There is nothing to report: {broken[0]}")
+    return joined(parts)._replace(broken=tuple(broken))
+
+
 def _store(folder: Path, study: Path | None) -> Evidence:
-    if not (folder / "store.json").exists():
+    if not Store(folder).is_there():
         told = f" run metabench grid {study}, or give --store FOLDER." if study else ""
         raise Misuse(f"{folder} is no store: nothing is measured yet;{told}")
     found: Tables = tables(Store(folder))
     cells = found.cells.astype(dict.fromkeys(found.cells.select_dtypes("category"), object))
     known = {
-        name: dict(flatten({"environment": json.loads(path.read_text(encoding="utf-8"))}))
-        for path in sorted(folder.glob("environments/*.json"))
-        for name in [path.stem]
+        name: dict(flatten({"environment": environment}))
+        for name, environment in Store(folder).environments().items()
     }
     columns = list(dict.fromkeys(key for made in known.values() for key in made))
     for column in columns:
         cells[column] = [known.get(str(name), {}).get(column) for name in cells["environment"]]
     rows = found.rows.astype(dict.fromkeys(found.rows.select_dtypes("category"), object))
-    return Evidence(cells, rows, found.broken)
+    trusted = own_members(study) if study else ()
+    return Evidence(cells, rows, broken=found.broken, trusted=trusted)
 
 
 def _record(path: Path) -> Evidence:
     """Read the record of one command, or of one cell of a grid."""
-    try:
-        record = record_files.read(path)
-    except Misuse as error:
-        raise Misuse(f"{error} {FORMS}") from error
-    provenance = record.provenance
+    found = records.read(path)
+    provenance = dict(found.provenance)
     cell = {
-        "digest": fields.digest(record.spec),
-        "outcome": record.whole.get("status") or status_of(row._asdict() for row in record.rows),
-        "error": record.whole.get("error", ""),
+        "digest": found.digest,
+        "outcome": found.outcome,
+        "error": found.whole.get("error", ""),
         "command": provenance.pop("command", ""),
         **dict(flatten({"environment": provenance})),
-        **dict(flatten(record.spec)),
+        **dict(flatten(found.settled)),
     }
-    return of_cells([cell], [(0, row) for row in record.rows])
+    return of_cells([cell], [(0, row) for row in found.rows])
 
 
 def _csv(path: Path) -> pd.DataFrame:

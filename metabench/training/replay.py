@@ -21,6 +21,7 @@ from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields, registry
 from metabench.settings.errors import Misuse
+from metabench.settings.trust import trusted_settings
 
 EXPLODED = 1e4  # times |g| at the oldest theta that is held: more is no repair
 
@@ -79,6 +80,9 @@ def _algorithm(told: dict[str, Any], name: str, settings: dict[str, Any]) -> Est
     recorded = dict(told.get("algo", {"name": "maml"}))
     if name and name != recorded["name"]:
         return algorithm_of(name, settings)
+    if ":" in recorded["name"] and not name:  # its code is not run because a file names it
+        raise Misuse(f"It was recorded with {recorded['name']}; name that: --algo FILE.py:NAME.")
+    recorded = trusted_settings(recorded, (name,))
     base: Estimator = fields.build("algorithms", recorded.pop("name"), recorded)
     changed = _over(fields.settings(base), settings)
     made: Estimator = fields.make(type(base), changed, told.get("algo", {"name": "maml"})["name"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.measurement import foreign_theta
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.verify import Verify
-from metabench.records import record_files
+from metabench.records import record
 from metabench.records.provenance import provenance
 from metabench.records.rows import LEVELS, Finding, Row, row, to_table
 from metabench.report.page import page
@@ -36,7 +36,8 @@ class Trained:
 
     def record(self) -> str:
         """Give all of it as one strict JSON object."""
-        return record_files.record(self.settings, self.rows, self.findings, self.provenance)
+        made = record.compose(self.settings, self.rows, self.findings, self.provenance)
+        return record.text(made)
 
     def page(self) -> str:
         """Give the page, as HTML text."""

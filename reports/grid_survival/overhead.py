@@ -21,6 +21,7 @@ from metabench.grid.scheduling.scheduler import drive
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
 from metabench.grid.study.study import Study
+from metabench.records.record import compose
 from metabench.records.rows import Row
 from metabench.records.store.parquet_snapshot import write_snapshot
 from metabench.records.store.store import Store
@@ -99,7 +100,7 @@ def _resume(folder: Path, cells: int) -> None:
     study, store = _study(folder, cells), Store(folder / "resume").open()
     planned = time.perf_counter() - begun
     for digest, settings, spec, _ in study.cells.values():
-        keep(Job(store, digest, settings, spec), 0.1, {"status": "ok", "rows": []})
+        keep(Job(store, digest, settings, spec), 0.1, {"outcome": "ok"})
     begun, used = time.perf_counter(), time.process_time()
     assert todo(study, store, retry=False) == []
     print(f"{cells} cells: resume check {time.perf_counter() - begun:.2f} s, "
@@ -111,12 +112,11 @@ def _table(folder: Path, cells: int) -> None:
     """Time the tables of a compacted store; its records are written without waiting for disk."""
     store = Store(folder / "table").open()
     (planned,) = _study(folder, 1).cells.values()
-    rows = [Row("variance", at=float(B), value=1 / (B + 1))._asdict() for B in range(NUMBERS)]
+    rows = [Row("variance", at=float(B), value=1 / (B + 1)) for B in range(NUMBERS)]
     for i in range(cells):
-        digest = f"{i * 2654435761 % 2**48:012x}"
-        record = {"schema": 1, "digest": digest, "status": "ok", "seconds": 0.1, "attempts": [{}],
-                  "spec": {**planned.spec, "seed": i}, "settings": {}, "rows": rows}  # fmt: skip
-        place = store.path(digest)
+        spec = {**planned.spec, "seed": i}
+        record = compose(spec, rows, None, {}, {"seconds": 0.1})
+        place = store.path(record["digest"])
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(record) + "\n")
     begun = time.perf_counter()

@@ -138,7 +138,7 @@ def _compare(calm: Store, wild: Store, cells: int) -> None:
     names = [path.name for path in (wild.folder / "cells").glob("*/[!.]*")]
     assert len(names) == len(set(names)) == cells, f"{len(names)} records for {cells} cells"
     for path in (wild.folder / "cells").glob("*/[!.]*"):
-        assert json.loads(path.read_text())["status"] == "ok", path
+        assert json.loads(path.read_text())["outcome"] == "ok", path
     first, second = (_table(store) for store in (calm, wild))
     assert_frame_equal(first, second, check_exact=True)
     again = tables(wild).cells["attempts"]

@@ -14,7 +14,8 @@ from metabench.grid.execution.executors.queue import Queue
 from metabench.grid.execution.executors.slots import MASK, Slot
 from metabench.grid.execution.run_cell import Job, Outcome
 from metabench.grid.scheduling.memory_forecast import Needs
-from metabench.records.store.store import SCHEMA, Store
+from metabench.records.record import compose
+from metabench.records.store.store import Store
 
 GIB = 2.0**30
 
@@ -79,11 +80,13 @@ def test_what_waits_aside_is_dropped_when_the_grid_is_stopped():
 
 def test_needs_are_those_of_cells_that_differ_in_their_seed_alone(tmp_path):
     store = Store(tmp_path).open()
+    digests = []
     for seed, peak in enumerate((3.0, 5.0)):
         spec = {"algo": "maml", "seed": seed}
-        record = {"schema": SCHEMA, "digest": str(seed), "spec": spec, "peak_bytes": peak}
+        record = compose(spec, [], None, {}, {"peak_bytes": peak})
         store.save(record, failed=False)
-    needs = Needs.on_record(store, ["0", "1", "2"])
+        digests.append(record["digest"])
+    needs = Needs.on_record(store, [*digests, "2"])
 
     assert needs.of({"algo": "maml", "seed": 7}) == pytest.approx(5)
     assert not needs.of({"algo": "fomaml", "seed": 0})

@@ -21,6 +21,7 @@ from pandas.testing import assert_frame_equal
 from metabench.cli.main import main
 from metabench.grid.execution.executors import slots
 from metabench.records import record_files
+from metabench.records.record import sealed
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables, tidy
 
@@ -129,7 +130,7 @@ def store(name="odd"):
 def statuses(name="odd"):
     kept = store(name)
     records = [kept.read(digest) for digest in kept.standing()]
-    return {record["settings"]["probe"]["what"]: record["status"] for record in records}
+    return {record["settings"]["probe"]["what"]: record["outcome"] for record in records}
 
 
 def measured_alike(first, second):
@@ -160,7 +161,9 @@ def test_a_cell_of_a_grid_is_the_record_of_the_command_at_the_same_address():
 
     (folder,) = Path("metabench-runs").glob("variance-*")
     record = store("small").read(folder.name.removeprefix("variance-"))
-    assert record["settled"] == alone["spec"]
+    assert record["digest"] == alone["digest"]
+    assert record["spec"] == alone["spec"]
+    assert record["settled"] == alone["settled"]
     assert record["spec"]["lift"]["how"] == "auto"
     assert record["settled"]["lift"]["how"] == "vmap"
     rows = [[r for r in x["rows"] if "seconds" not in r["quantity"]] for x in (record, alone)]
@@ -198,7 +201,7 @@ def test_an_out_of_memory_cell_is_tried_once_more():
     inline("odd.toml", code=3)
 
     (digest,) = store().standing()
-    assert [a["status"] for a in store().read(digest)["attempts"]] == ["oom", "oom"]
+    assert [a["outcome"] for a in store().read(digest)["attempts"]] == ["oom", "oom"]
 
 
 def test_a_failure_is_not_tried_again_unless_told():
@@ -262,8 +265,8 @@ def test_a_file_cut_short_is_measured_again():
     path = store("small").path(digest)
     path.write_text(path.read_text()[:100])
 
-    assert "half-written" in asked("status", "small.toml")["failed"][0]["error"]
-    inline("small.toml")
+    assert "half of one" in asked("status", "small.toml", code=3)["failed"][0]["error"]
+    assert f"{path} is no record" in inline("small.toml").stderr
 
     assert set(store("small").standing().values()) == {"done"}
 
@@ -339,8 +342,9 @@ def test_a_cell_is_measured_again_in_the_foreground():
     (failed,) = asked("status", "odd.toml")["failed"]
     (fine,) = (d for d, state in store().standing().items() if state == "done")
 
-    assert asked("cell", fine[:6])["rows"][0]["quantity"] == "number"
-    assert "RuntimeError: the odd one" in metabench("cell", failed["digest"], code=3).stderr
+    own = ("--trust", "odd.py:Odd")
+    assert asked("cell", fine[:6], *own)["rows"][0]["quantity"] == "number"
+    assert "RuntimeError: the odd one" in metabench("cell", failed["digest"], *own, code=3).stderr
 
 
 def test_show_gives_the_cells_and_one_cell_in_full():
@@ -391,7 +395,7 @@ def twice():
     for path in Path("b").glob("cells/*/*.json"):
         record = json.loads(path.read_text())
         clock = json.loads((Path("a") / path.relative_to("b")).read_text())["seconds"]
-        path.write_text(json.dumps({**record, "seconds": clock}) + "\n")
+        path.write_text(json.dumps(sealed({**record, "seconds": clock})) + "\n")
 
 
 def test_equal_stores_compare_as_equal():
@@ -410,7 +414,7 @@ def test_a_cell_that_fails_now_is_a_regression():
     (digest,) = Store(Path("b")).standing()
     fine = Store(Path("b")).read(digest)
     Store(Path("b")).remove(digest)
-    Store(Path("b")).save({**fine, "status": "oom", "rows": []}, failed=True)
+    Store(Path("b")).save(sealed({**fine, "outcome": "oom", "rows": []}), failed=True)
 
     assert asked("compare", "a", "b", code=1)["worse"] == [digest]
     assert asked("compare", "b", "a")["worse"] == []
@@ -428,7 +432,7 @@ def test_cells_whose_members_have_different_settings_compare_too():
             continue
         for row in record["rows"]:
             row["value"] = row["value"] and 1.01 * row["value"]
-        path.write_text(json.dumps(record) + "\n")
+        path.write_text(json.dumps(sealed(record)) + "\n")
 
     found = asked("compare", "a", "b", code=1)
 
@@ -452,7 +456,7 @@ def test_numbers_that_moved_are_a_regression_with_paired_intervals():
         record = json.loads(path.read_text())
         for row in record["rows"]:
             row["value"] = row["value"] and 1.01 * row["value"]
-        path.write_text(json.dumps(record) + "\n")
+        path.write_text(json.dumps(sealed(record)) + "\n")
 
     moved = asked("compare", "a", "b", code=1)
 
@@ -485,7 +489,7 @@ def test_a_cell_that_kills_its_process_or_takes_too_long_harms_no_other():
     assert statuses() == found
     assert "It took longer than 12 s." in said
     kept = [store().read(digest) for digest in store().standing()]
-    tries = {r["settings"]["probe"]["what"]: [a["status"] for a in r["attempts"]] for r in kept}
+    tries = {r["settings"]["probe"]["what"]: [a["outcome"] for a in r["attempts"]] for r in kept}
     assert tries["die"] == ["killed", "killed"]
     assert tries["die once"] == ["killed", "ok"]
     assert tries["sleep"] == ["timeout"]
@@ -526,7 +530,7 @@ def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
 
     kept = store("small")
     assert 3 <= len(kept.standing()) < 80
-    assert all(kept.read(digest)["status"] == "ok" for digest in kept.standing())
+    assert all(kept.read(digest)["outcome"] == "ok" for digest in kept.standing())
 
 
 def test_two_parents_on_one_store_do_no_harm():

@@ -114,7 +114,7 @@ def test_a_share_that_fails_fails_its_cell_which_says_which(monkeypatch):
     assert "share 1/3: MemoryError" in said
     ((digest, state),) = store("cut").standing().items()
     assert state == "failed"
-    tries = [attempt["status"] for attempt in store("cut").read(digest)["attempts"]]
+    tries = [attempt["outcome"] for attempt in store("cut").read(digest)["attempts"]]
     assert tries == ["oom", "oom"]
     metabench("grid", "cut.toml", "--engine", "inline", "--retry")
     assert store("cut").standing() == {digest: "done"}
@@ -144,7 +144,7 @@ class Fatal(Variance):
 
     assert measured("cut") == measured("whole")
     (attempt, last) = store("cut").read(measured("cut")[0])["attempts"]
-    assert (attempt["status"], last["status"]) == ("killed", "ok")
+    assert (attempt["outcome"], last["outcome"]) == ("killed", "ok")
     assert "share 1/3: Its process was killed" in attempt["error"]
 
 

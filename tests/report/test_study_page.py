@@ -15,6 +15,7 @@ from pages import ABOUT, MARKUP, Page, diverged, evidence, grid, healthy, rows_o
 
 from metabench.cli.main import main
 from metabench.probes.variance import Variance
+from metabench.records.record import compose
 from metabench.records.rows import Row, to_table
 from metabench.records.store.store import Store
 from metabench.report import stored_settings
@@ -249,7 +250,8 @@ def test_a_strangers_probe_is_drawn_and_compared_without_touching_the_report(tmp
     table = to_table([*rows, Row("charm", value=7.0, low=6.0, high=8.0)])
     other = table.assign(value=table["value"] * 9)
 
-    page = study_page(evidence((given, table), (given | {"algo": "fomaml"}, other)), ABOUT)
+    both = evidence((given, table), (given | {"algo": "fomaml"}, other))
+    page = study_page(both._replace(trusted=(given["probe"],)), ABOUT)
 
     seen = words(page)
     assert "Luck is 7." in seen
@@ -313,18 +315,17 @@ def test_a_report_is_made_where_there_is_no_torch(tmp_path):
     found = grid()
     write_table(tmp_path / "t.csv", found)
     (tmp_path / "run").mkdir()
-    rows = [row._asdict() for row in rows_of(healthy())]
+    rows = rows_of(healthy())
     spec = {"probe": {"name": "variance"}, "algo": {"name": "maml"}, "family": {"name": "own"}}
-    record = {"spec": spec, "rows": rows, "provenance": {"command": "metabench x", "torch": "2"}}
+    record = compose(spec, rows, [], {"command": "metabench x", "torch": "2"})
     (tmp_path / "run" / "record.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "s.toml").write_text("seed = 0\n", encoding="utf-8")
     store = Store(tmp_path / "metabench-runs" / "s").open()
     name = store.keep_environment({"torch": "2.9", "device": "abacus"})
-    outcome = {"schema": 1, "seconds": 1.0, "attempts": [], "environment": name, "spec": spec}
-    done = {**outcome, "digest": "0" * 12, "status": "ok", "rows": rows}
-    lost = {**outcome, "digest": "1" * 12, "status": "oom", "rows": [], "error": "too big"}
-    store.save(done, failed=False)
-    store.save(lost, failed=True)
+    made = {"environment": name}
+    lost = {"seconds": 1.0, "outcome": "oom", "error": "too big"}
+    store.save(compose({**spec, "seed": 1}, rows, None, made, {"seconds": 1.0}), failed=False)
+    store.save(compose({**spec, "seed": 2}, [], None, made, lost), failed=True)
 
     command = [sys.executable, "-c", NO_TORCH, "report", "t.csv", "run", "s.toml", "--figures", "1"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

@@ -108,6 +108,7 @@ def status(**given: Any) -> None:
 @click.option("--csv", type=FILE, help="Write the tidy table of every number here.")
 @STORE
 @options.json
+@options.trust
 def show(**given: Any) -> None:
     """Show a study's results, a cell a line; with a DIGEST, one cell in full."""
     from metabench.cli.grid.show import show
@@ -157,6 +158,7 @@ def rm(**given: Any) -> None:
 @click.argument("digest")
 @options.store("Folder of the results.  [default: all of metabench-runs]")
 @options.json
+@options.trust
 def cell(**given: Any) -> None:
     """Measure one cell on record again, alone and in the foreground; nothing is recorded."""
     from metabench.cli.grid.run import cell

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.exit_codes import REGRESSION
+from metabench.cli.exit_codes import LEFT_OUT, REGRESSION
 from metabench.cli.grid.show import plain
+from metabench.cli.left_out import warn
 from metabench.cli.terminal import print_json
 from metabench.grid.compare import Comparison, compare
 from metabench.records.number_format import number
@@ -22,6 +23,8 @@ SHOWN = 40  # numbers printed; --json gives all
 def compare_stores(a: Path, b: Path, as_json: bool) -> None:
     """Print where two stores differ; exit with 1 if B is worse."""
     first, second = (tables(_store_named(place)) for place in (a, b))
+    broken = [*first.broken, *second.broken]
+    warn(broken)
     result = compare(first, second)
     if as_json:
         moved = plain(result.moved)
@@ -30,12 +33,14 @@ def compare_stores(a: Path, b: Path, as_json: bool) -> None:
         _print_comparison(result)
     if result.regressed:
         raise SystemExit(REGRESSION)
+    if broken:
+        raise SystemExit(LEFT_OUT)
 
 
 def _store_named(place: Path) -> Store:
     """Take a store's folder, or the study whose store it is."""
     folder = place if place.is_dir() else store_of(place, None).folder
-    if not (folder / "store.json").exists():
+    if not Store(folder).is_there():
         raise Misuse(f"{folder} is no store; give a study file or the folder of its results.")
     return Store(folder)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.left_out import end_without, warn
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.inline import Inline
 from metabench.grid.scheduling.progress_counts import duration
@@ -26,21 +27,25 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
     asked, kept = studies.read(study), store_of(study, store).require_readable()
     if measure:
         few = todo(asked, kept.open(), retry=False)[:measure]
+        warn(kept.set_aside(few))
         drive(asked, kept, Inline(), few, lambda tally: None)
     standing = kept.standing()
     states = {digest: standing.get(digest, "open") for digest in asked.cells}
-    open_cells = len(todo(asked, kept, retry=False))
+    broken = kept.broken(digest for digest in asked.cells if states[digest] == "broken")
+    open_cells = len(todo(asked, kept, retry=False, standing=standing))
     expected = forecast(kept, asked.cells)
     if as_json:
         cells = [{"digest": d, "state": s, "spec": asked.cells[d].spec} for d, s in states.items()]
         told = {"study": str(study), "store": str(kept.folder), "cells": cells, "open": open_cells}
         print_json({**told, "forecast": expected and expected._asdict()})
+        end_without(broken)
         return
     _print_cells(asked, states)
     done = sum(state == "done" for state in states.values())
     click.echo(f"\ncells  {len(states):,}: {done:,} done, {open_cells:,} to go")
     click.echo(f"time   {_expected(expected, open_cells)}")
     click.echo(f"next   metabench grid {study}")
+    end_without(broken)
 
 
 def slurm(

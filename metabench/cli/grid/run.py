@@ -11,6 +11,7 @@ import click
 from metabench.cli.exit_codes import FAILED, INTERRUPTED
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.progress_bar import watching
+from metabench.cli.left_out import warn
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.choose import make_engine
 from metabench.grid.scheduling.failed_cells import failures
@@ -18,9 +19,11 @@ from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.scheduler import drive
 from metabench.grid.scheduling.work_units import shard, todo, units
 from metabench.grid.study import study as studies
-from metabench.records.rows import status_of
+from metabench.records.record import compose
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import found, store_of
+from metabench.settings.own_members import own_members
+from metabench.settings.trust import trusted_settings
 
 
 def grid(
@@ -40,10 +43,14 @@ def grid(
     mine = set(shard(units(asked), share))
     held = {unit.digest for unit in mine}
     asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in held})
+    standing = kept.standing()
+    lost = kept.set_aside(digest for digest in held if standing.get(digest) == "broken")
+    warn(lost)
     started = make_engine(engine, asked, workers, per_gpu, threads)
     with watching(f"{study}", quiet) as watch:
-        tally = drive(asked, kept, started, todo(asked, kept, retry), watch, mine)
-    failed = failures(asked, kept)
+        chosen = todo(asked, kept, retry, standing)
+        tally = drive(asked, kept, started, chosen, watch, mine, standing)
+    failed = failures(asked, kept, None if tally.heard or lost else standing)
     (_say_json if as_json else _say)(study, kept, tally, failed)
     if tally.interrupted:
         raise SystemExit(INTERRUPTED)
@@ -51,22 +58,29 @@ def grid(
         raise SystemExit(FAILED)
 
 
-def cell(digest: str, store: Path | None, as_json: bool) -> None:
+def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...]) -> None:
     """Measure a cell on record once more, here; what it raises is shown whole, and exits with 3."""
     from metabench.cli.grid.show import show_cell
     from metabench.measurement.measurement import Cell
 
     record = found(digest, store)
-    made = Cell.of(record["settings"])
+    made = Cell.of(_trusted(record["settings"], trusted))
     made.require_device()
     try:
-        rows = [row._asdict() for row in made.measure()]
+        rows = made.measure()
     except Exception:  # whatever a cell may raise
         traceback.print_exc()
         raise SystemExit(FAILED) from None
-    show_cell(
-        {**record, "status": status_of(rows), "rows": rows, "error": "", "traceback": ""}, as_json
-    )
+    more = {key: record[key] for key in ("digest", "settings", "attempts")}
+    show_cell(compose(record["spec"], rows, None, record["provenance"], more), as_json, trusted)
+
+
+def _trusted(settings: dict[str, Any], trusted: tuple[str, ...]) -> dict[str, Any]:
+    """Give a record's settings in which all members may be loaded; the rest names none."""
+    return {
+        part: trusted_settings(value, trusted) if isinstance(value, dict) else value
+        for part, value in settings.items()
+    }
 
 
 def _say(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
@@ -74,7 +88,8 @@ def _say(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) 
     if failed:
         click.echo(f"failed {len(failed):,}")
         print_failures(failed)
-        click.echo(f"again  metabench cell {failed[0]['digest']}   (one, in the foreground)")
+        own = "".join(f" --trust {name}" for name in own_members(study))
+        click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
         click.echo(f"       metabench grid {study} --retry   (all that failed)")
     click.echo(f"store  {store.folder}")
     if tally.interrupted:

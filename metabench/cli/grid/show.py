@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.left_out import end_without, warn
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
 from metabench.records import record_files
@@ -16,6 +17,7 @@ from metabench.records.rows import Row, from_table
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import Tables, said, tables, tidy, varying
 from metabench.settings.errors import Misuse
+from metabench.settings.own_members import own_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,40 +26,57 @@ SHOWN = 40  # cells printed; --csv writes all
 
 
 def show(
-    study: Path, digest: str | None, csv: Path | None, store: Path | None, as_json: bool
+    study: Path,
+    digest: str | None,
+    csv: Path | None,
+    store: Path | None,
+    as_json: bool,
+    trusted: tuple[str, ...],
 ) -> None:
-    """Print a study's results, a cell a line, or one cell in full."""
+    """Print a study's results, a cell a line, or one cell in full; exit with 3 if some are broken.
+
+    Args:
+        study: its file.
+        digest: how that of the one cell begins; None: all cells.
+        csv: where the table of every number goes; None: nowhere.
+        store: where the results are; None: where a grid puts them.
+        as_json: whether a program reads it.
+        trusted: probes whose code may be run besides the listed ones and the study's.
+
+    Raises:
+        Misuse: if nothing is measured yet, or the one cell's record isn't what was written.
+    """
     kept = store_of(study, store).require_readable()
     if digest is not None:
-        show_cell(found(digest, kept.folder), as_json)
+        show_cell(found(digest, kept.folder), as_json, (*trusted, *own_members(study)))
         return
     if csv is not None:
         record_files.check_writable(csv)
     asked = studies.read(study)
     result = tables(kept, asked.cells)
     if not len(result.cells):
+        warn(result.broken)
         raise Misuse(f"Nothing is measured yet; run metabench grid {study}.")
-    for sentence in result.broken:
-        click.echo(f"Warning: {sentence}", err=True)
     if csv is not None:
         record_files.write(csv, record_files.to_csv(tidy(result)))
     if as_json:
         print_json(plain(tidy(result)))
     else:
         _print_cells(result)
+    end_without(result.broken)
 
 
-def show_cell(record: Mapping[str, Any], as_json: bool) -> None:
+def show_cell(record: Mapping[str, Any], as_json: bool, trusted: Sequence[str]) -> None:
     """Print one record: its numbers and findings, or why there are none."""
     if as_json:
         print_json(record)
         return
     names = f"{record['spec']['algo']['name']} on {record['spec']['family']['name']}"
-    click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['status']}\n")
+    click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['outcome']}\n")
     if not record["rows"]:
         click.echo(record.get("traceback") or record.get("error", ""))
         return
-    _print_rows(record)
+    _print_rows(record, trusted)
 
 
 def _print_cells(result: Tables) -> None:
@@ -93,26 +112,21 @@ def _print_cells(result: Tables) -> None:
         click.echo(f"... and {len(result.cells) - SHOWN:,} more: --csv writes all")
 
 
-def _print_rows(record: Mapping[str, Any]) -> None:
+def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
     from metabench.cli.terminal import print_findings, print_table
     from metabench.measurement import diagnose_with_checks
-    from metabench.records.rows import to_table
+    from metabench.records.rows import flatten, to_table
+    from metabench.report.stored_settings import reader
     from metabench.report.text_tables import by_axis, overall
-    from metabench.settings import fields
 
-    settings = dict(record["settings"]["probe"])
-    probe = fields.build("probes", settings.pop("name"), _measured(settings, record))
+    probe, note = reader(dict(flatten(record["spec"])), trusted)
     table = to_table([Row(**row) for row in record["rows"]], record["spec"])
     print_table(by_axis(table, probe.axis))
     click.echo()
     print_table(overall(table))
     print_findings(diagnose_with_checks.diagnose(probe, table))
-
-
-def _measured(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete a probe's settings with those that it was measured with."""
-    spec = {key: v for key, v in record["spec"]["probe"].items() if key not in ("name", "version")}
-    return {**settings, **spec}
+    if note:
+        click.echo(note)
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:

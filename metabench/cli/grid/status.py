@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.grid.failures import print_failures
+from metabench.cli.left_out import end_without
 from metabench.cli.terminal import print_json
 from metabench.grid.execution import shard_arrays
 from metabench.grid.scheduling.failed_cells import failures
@@ -22,11 +23,16 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
     asked, kept = studies.read(study), store_of(study, store).require_readable()
     standing = kept.standing()
     done = sum(standing.get(digest) == "done" for digest in asked.cells)
-    failed, left = failures(asked, kept), len(todo(asked, kept, retry=False))
+    failed, left = (
+        failures(asked, kept, standing),
+        len(todo(asked, kept, retry=False, standing=standing)),
+    )
     others = len(standing.keys() - asked.cells.keys())
+    broken = kept.broken(digest for digest in asked.cells if standing.get(digest) == "broken")
     if as_json:
         print_json({"cells": len(asked.cells), "done": done, "open": left, "failed": failed,
                "not_in_study": others, "store": str(kept.folder)})  # fmt: skip
+        end_without(broken)
         return
     click.echo(
         f"cells  {len(asked.cells):,}: {done:,} done, {left:,} to go, {len(failed):,} failed"
@@ -41,6 +47,7 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))
     )
     click.echo(f"next   metabench {'grid' if left else 'show'} {study}")
+    end_without(broken)
 
 
 def compact(study: Path, store: Path | None, as_json: bool) -> None:
@@ -49,13 +56,16 @@ def compact(study: Path, store: Path | None, as_json: bool) -> None:
 
     require_pyarrow()
     kept = store_of(study, store).open()
-    done = [digest for digest, state in kept.standing().items() if state == "done"]
+    standing = kept.standing()
+    done = [digest for digest, state in standing.items() if state == "done"]
+    broken = kept.broken(digest for digest, state in standing.items() if state == "broken")
     result = tables(kept, done)
     write_snapshot(kept.folder, result.cells, result.rows)
     if as_json:
-        print_json({"cells": len(result.cells), "rows": len(result.rows), "broken": result.broken})
+        print_json({"cells": len(result.cells), "rows": len(result.rows), "broken": broken})
     else:
         click.echo(f"{len(result.cells):,} cells, {len(result.rows):,} numbers in {kept.folder}")
+    end_without(broken)
 
 
 def rm(

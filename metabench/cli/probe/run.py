@@ -11,6 +11,7 @@ from metabench.cli.probe.next_command import next_command
 from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.measurement.from_words import build
+from metabench.records import record as records
 from metabench.records import record_files
 from metabench.records.provenance import provenance
 from metabench.records.rows import to_table
@@ -39,7 +40,7 @@ def run(
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
     folder = record_files.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
     files = files_in(folder, html, csv)
-    cell = cell.settled()
+    asked, cell = cell.spec(), cell.settled()
     settings = cell.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:
@@ -47,7 +48,8 @@ def run(
     table = to_table(rows, settings)
     findings = cell.diagnose(table)
     made = provenance(cell.device)
-    record = record_files.record(settings, rows, findings, made)
+    more = {"settled": settings, "settings": {"probe": probe, **choices}}
+    record = records.text(records.compose(asked, rows, findings, made, more))
     document = page(cell.probe, table, findings, made, settings)
     files.write(document, record_files.to_csv(table), record)
     if as_json:

@@ -10,7 +10,7 @@ import click
 from metabench.cli import exit_codes, options
 
 
-@click.command(epilog=exit_codes.EPILOG)
+@click.command(epilog=exit_codes.OF_REPORTS)
 @click.argument("sources", nargs=-1, required=True, metavar="STUDY|TABLE|RUN...", type=options.FILE)
 @click.option("-o", "--html", "page", default="page.html", show_default=True, type=options.FILE,
               help="Write the page here.")  # fmt: skip
@@ -21,15 +21,18 @@ from metabench.cli import exit_codes, options
               "figure (.svg, .csv) and table (.tex) into this folder too.")  # fmt: skip
 @click.option("--figures", "most", type=click.IntRange(0), default=12, show_default=True,
               help="Most figures on the page.")  # fmt: skip
+@options.trust
 def report(page: Path, **given: Any) -> None:
     """Make one offline page of studies, tables (.csv, .parquet) and runs: findings first.
 
     It needs no torch: a page can be made on a machine that has only the tables.
     """
+    from metabench.cli.left_out import end_without
     from metabench.report.report import report
 
-    report(page=page, **given)
+    broken = report(page=page, **given)
     click.echo(f"page   {page}")
+    end_without(broken)
 
 
 COMMANDS = (report,)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.terminal import print_findings, print_table
-from metabench.records import record_files
+from metabench.records import record
 from metabench.records.number_format import number
 from metabench.records.provenance import provenance
 from metabench.report.text_tables import TextTable
@@ -27,7 +27,8 @@ def replay(
     if as_json:
         settings = {"recording": file.name, **found.spec}
         rows = [*found.rows, *found.finding.evidence]
-        click.echo(record_files.record(settings, rows, [found.finding], provenance("cpu")))
+        made = record.compose(settings, rows, [found.finding], provenance("cpu"))
+        click.echo(record.text(made))
         return
     print_table(TextTable(HEADER, _lines(found)))
     click.echo()

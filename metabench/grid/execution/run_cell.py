@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.grid.execution import shard_arrays
 from metabench.probes.base import Share
-from metabench.records.rows import status_of
-from metabench.records.store.store import SCHEMA, Store
+from metabench.records import statuses
+from metabench.records.record import compose
+from metabench.records.store.store import Store
 from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def work(job: Job) -> Outcome:
     begun = time.perf_counter()
     measured = _share(job, begun) if job.share else _measured(job)
     seconds = time.perf_counter() - begun
-    if job.share and measured["status"] == "ok":
+    if job.share and measured["outcome"] == "ok":
         peak = float(measured["peak_bytes"])
         return Outcome(job.digest, "ok", seconds, share=job.share, peak_bytes=peak)
-    if measured["status"] not in FINAL and job.store.is_done(job.digest):
+    if measured["outcome"] not in FINAL and job.store.is_done(job.digest):
         return Outcome(job.digest, "ok", seconds)  # another parent merged, and took the shards away
     environment = job.store.keep_environment(_environment(job.settings["device"]))
     seconds += measured.pop("seconds", 0.0)
-    outcome = keep(job, seconds, {**measured, "environment": environment})
+    outcome = keep(job, seconds, {**measured, "provenance": {"environment": environment}})
     if not outcome.failed:
         shard_arrays.drop(job.store, job.digest)
     return outcome
@@ -74,23 +75,17 @@ def work(job: Job) -> Outcome:
 
 def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
     """Write a cell's record, with the attempts before this one."""
-    status, error = found["status"], found.get("error", "")
+    outcome, error = found["outcome"], found.get("error", "")
     if job.share and error:
         error = f"share {job.share}: {error}"
-    attempt = {"status": status, "seconds": seconds, "at": time.time(), "error": error}
-    record = {
-        "schema": SCHEMA,
-        "digest": job.digest,
-        "seconds": seconds,
-        **found,
-        "error": error,
-        "attempts": [*_attempts_before(job), attempt],
-        "spec": job.spec,
-        "settings": job.settings,
-    }
-    job.store.save(record, failed=status not in FINAL)
+    attempt = {"outcome": outcome, "seconds": seconds, "at": time.time(), "error": error}
+    more = {key: value for key, value in found.items() if key not in ("rows", "provenance")}
+    more |= {"digest": job.digest, "settings": job.settings, "seconds": seconds, "error": error}
+    more["attempts"] = [*_attempts_before(job), attempt]
+    record = compose(job.spec, found.get("rows", ()), None, found.get("provenance", {}), more)
+    job.store.save(record, failed=outcome not in FINAL)
     peak = float(found.get("peak_bytes", 0.0))
-    return Outcome(job.digest, status, seconds, error, job.share, peak)
+    return Outcome(job.digest, outcome, seconds, error, job.share, peak)
 
 
 def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
@@ -99,13 +94,13 @@ def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
         return Outcome(job.digest, "ok", seconds)
     if job.share and shard_arrays.is_there(job.store, job.digest, job.share):
         return Outcome(job.digest, "ok", seconds, share=job.share)
-    return keep(job, seconds, {"status": status, "error": error, "rows": []})
+    return keep(job, seconds, {"outcome": status, "error": error})
 
 
 def _attempts_before(job: Job) -> list[dict[str, Any]]:
     try:
         before = job.store.read(job.digest) or {}
-    except Misuse:  # half a file, which this attempt replaces
+    except Misuse:  # no record, which is set aside for this attempt's
         return []
     attempts: list[dict[str, Any]] = before.get("attempts", [])
     return attempts
@@ -118,10 +113,12 @@ def _measured(job: Job) -> dict[str, Any]:
             shard_arrays.read(job.store, job.digest, job.shards) if job.shards > 1 else ((), None)
         )
         cell = _cell(job)
-        rows = [row._asdict() for row in cell.measure(shards=held)]
+        rows = cell.measure(shards=held)
+        statuses.require(row.status for row in rows)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
-    found = {"status": status_of(rows), "rows": rows, "settled": cell.spec()}
+    outcome = statuses.outcome_of(row.status for row in rows)
+    found = {"outcome": outcome, "rows": rows, "settled": cell.spec()}
     peak = float(_peak_bytes(job.settings["device"]))
     if took is None:
         return {**found, "peak_bytes": peak}
@@ -133,7 +130,7 @@ def _share(job: Job, begun: float) -> dict[str, Any]:
     """Measure one share of a cell, and keep its arrays."""
     assert job.share is not None
     if shard_arrays.is_there(job.store, job.digest, job.share):
-        return {"status": "ok", "peak_bytes": 0}
+        return {"outcome": "ok", "peak_bytes": 0}
     try:
         arrays = _cell(job).shard(job.share)
     except Exception as error:  # a failing cell is data: the grid goes on
@@ -141,13 +138,13 @@ def _share(job: Job, begun: float) -> dict[str, Any]:
     peak = _peak_bytes(job.settings["device"])
     took = shard_arrays.Took(time.perf_counter() - begun, peak)
     shard_arrays.keep(job.store, job.digest, job.share, arrays, took)
-    return {"status": "ok", "peak_bytes": peak}
+    return {"outcome": "ok", "peak_bytes": peak}
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    status = "oom" if _is_out_of_memory(error) else "error"
+    outcome = "oom" if _is_out_of_memory(error) else "error"
     told = f"{type(error).__name__}: {error}"
-    return {"status": status, "error": told, "traceback": traceback.format_exc(), "rows": []}
+    return {"outcome": outcome, "error": told, "traceback": traceback.format_exc()}
 
 
 def _cell(job: Job) -> Cell:

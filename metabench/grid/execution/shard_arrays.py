@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.probes.base import Share
-from metabench.records import atomic_files
+from metabench.records import atomic_files, ordinary_files
 from metabench.records.store.store import Store
 
 TOOK = "took"  # the array of seconds and peak bytes that stands beside a probe's own
@@ -38,7 +38,8 @@ def path(store: Store, digest: str, share: Share) -> Path:
 
 def is_there(store: Store, digest: str, share: Share) -> bool:
     """Tell whether a share has been measured; half a file has not."""
-    return zipfile.is_zipfile(path(store, digest, share))
+    place = path(store, digest, share)
+    return place.is_file() and zipfile.is_zipfile(place)
 
 
 def missing(store: Store, digest: str, total: int) -> list[Share]:
@@ -54,6 +55,7 @@ def keep(store: Store, digest: str, share: Share, arrays: Arrays, took: Took) ->
     """Write down the arrays of one share, whole or not at all."""
     place = path(store, digest, share)
     place.parent.mkdir(parents=True, exist_ok=True)
+    ordinary_files.make_room(place, store.aside)
     with atomic_files.replacing(place) as file:
         np.savez(file, allow_pickle=False, **{TOOK: np.array(took), **arrays})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from metabench.grid.scheduling.work_units import failure
@@ -9,15 +10,21 @@ from metabench.grid.study.study import Study
 from metabench.records.store.store import Store
 
 
-def failures(study: Study, store: Store) -> list[dict[str, Any]]:
-    """List the study's failed cells: digest, status, error, attempts."""
-    states = store.standing()
+def failures(
+    study: Study, store: Store, standing: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """List the study's failed cells: digest, status, error, attempts.
+
+    `standing` is the store's, if the caller has looked.
+    """
+    states = store.standing() if standing is None else standing
     bad = [digest for digest in study.cells if states.get(digest) in ("failed", "broken")]
-    keys = ("digest", "status", "error")
     records = ((digest, failure(store, digest)) for digest in bad)
     return [
         {
-            **{key: record.get(key, digest) for key in keys},
+            "digest": digest,
+            "status": record["outcome"],
+            "error": record.get("error", ""),
             "attempts": len(record.get("attempts", [])),
         }
         for digest, record in records

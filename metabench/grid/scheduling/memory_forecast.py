@@ -25,7 +25,8 @@ class Needs:
     def on_record(cls, store: Store, digests: Iterable[str]) -> Needs:
         """Learn from a sample of the cells that were measured."""
         needs = cls()
-        done = [digest for digest in digests if store.is_done(digest)]
+        standing = store.standing()
+        done = [digest for digest in digests if standing.get(digest) == "done"]
         for digest in random.Random(0).sample(done, min(MOST, len(done))):
             try:
                 record = store.read(digest) or {}

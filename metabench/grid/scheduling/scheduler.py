@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from metabench.grid.execution.executors.executor import Engine
@@ -25,13 +25,15 @@ def drive(
     todo: Iterable[str],
     watch: Callable[[Tally], None],
     mine: Collection[Unit] | None = None,
+    standing: Mapping[str, str] | None = None,
 ) -> Tally:
     """Measure the cells in `todo`; every one is on record when its outcome is heard.
 
     They are taken in random order: the time left is forecast from a fair sample, and two parents
     on one study seldom meet. What was killed or ran out of memory is tried once more, alone. Of
     cells that are cut, the shares are measured first; whoever finds all of them merges them.
-    `mine`, if given, are the units that may be measured here.
+    `mine`, if given, are the units that may be measured here; `standing` is the store's, if the
+    caller has looked.
     """
     todo = list(todo)
     asked = [
@@ -41,7 +43,7 @@ def drive(
         if mine is None or unit in mine
     ]
     random.SystemRandom().shuffle(asked)
-    standing = store.standing()
+    standing = store.standing() if standing is None else standing
     done = sum(standing.get(digest) == "done" for digest in study.cells)
     tally = Tally(done, len(todo), shares=sum(unit.number != WHOLE for unit in asked))
     watch(tally)

@@ -32,7 +32,8 @@ class Forecast(NamedTuple):
 
 def forecast(store: Store, digests: Iterable[str]) -> Forecast | None:
     """Sample the measured cells among these; nothing is forecast from fewer than two."""
-    done = [digest for digest in digests if store.is_done(digest)]
+    standing = store.standing()
+    done = [digest for digest in digests if standing.get(digest) == "done"]
     sample = random.Random(0).sample(done, min(MOST, len(done)))
     records = [record for digest in sample if (record := _read(store, digest))]
     if len(records) < 2:

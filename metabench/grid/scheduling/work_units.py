@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from metabench.grid.execution import shard_arrays
@@ -41,27 +41,29 @@ def shard(units: Iterable[U], which: str) -> list[U]:
     return sorted(units)[int(first) :: int(count)]
 
 
-def todo(study: Study, store: Store, retry: bool) -> list[str]:
+def todo(
+    study: Study, store: Store, retry: bool, standing: Mapping[str, str] | None = None
+) -> list[str]:
     """List the open cells: those without a result, but of the failed only the killed unless told.
 
     A failure is a record too: run again without a change it would fail again. Being killed is what
-    happens to a process, not to a cell.
+    happens to a process, not to a cell. `standing` is the store's, if the caller has looked.
     """
-    standing = store.standing()
+    standing = store.standing() if standing is None else standing
     return [
         digest
         for digest in study.cells
         if (state := standing.get(digest, "open")) in ("open", "broken")
-        or (state == "failed" and (retry or failure(store, digest)["status"] == "killed"))
+        or (state == "failed" and (retry or failure(store, digest)["outcome"] == "killed"))
     ]
 
 
 def failure(store: Store, digest: str) -> dict[str, Any]:
-    """Read why a cell failed; half a file is a failure of its own."""
+    """Read why a cell failed; a file that is no record of it is a failure of its own."""
     try:
-        return store.read(digest) or {"status": "open"}
+        return store.read(digest) or {"outcome": "open"}
     except Misuse as error:
-        return {"digest": digest, "status": "broken", "error": str(error)}
+        return {"digest": digest, "outcome": "broken", "error": str(error)}
 
 
 def open_units(cell: Planned, store: Store) -> list[Unit]:

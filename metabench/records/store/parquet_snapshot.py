@@ -1,7 +1,12 @@
-"""Many records in two Parquet files that are read at once; made from records, and again if lost."""
+"""Many records in two Parquet files that are read at once; made from records, and again if lost.
+
+snapshot.json names the folder of the two files, so that both change at once, and their digests: a
+snapshot that was damaged, or is of another schema, counts as none.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -9,13 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metabench.records import record_files
+from metabench.records import ordinary_files, record_files
+from metabench.records.record import SCHEMA
 from metabench.settings.errors import Misuse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-POINTER = "snapshot.json"  # names the folder of the two files, so that both change at once
+POINTER = "snapshot.json"
 FILES = ("cells.parquet", "rows.parquet")
 
 
@@ -30,7 +36,9 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
     for name, table in zip(FILES, (cells, rows), strict=True):
         texts = table.select_dtypes(exclude="number").columns.difference(["digest"])
         table.astype(dict.fromkeys(texts, "category")).to_parquet(place / name, index=False)
-    record_files.write(folder / POINTER, json.dumps({"folder": place.name}) + "\n")
+    told = {"schema": SCHEMA, "folder": place.name, "sha256": _digests(place)}
+    ordinary_files.make_room(folder / POINTER, folder / "set_aside")
+    record_files.write(folder / POINTER, json.dumps(told) + "\n")
     for other in folder.glob("snapshot-*"):
         if other != place:
             shutil.rmtree(other, ignore_errors=True)
@@ -38,15 +46,23 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
 
 def read_snapshot(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Read both tables of the last snapshot, or nothing where there is none."""
-    pointer = folder / POINTER
-    if not pointer.exists():
+    try:
+        told = json.loads(ordinary_files.read(folder / POINTER))
+        place = folder / told["folder"]
+        if told["schema"] != SCHEMA or told["sha256"] != _digests(place):
+            return None
+    except (OSError, Misuse, ValueError, KeyError, TypeError):
         return None
     require_pyarrow()
     import pandas as pd
 
-    place = folder / json.loads(pointer.read_text(encoding="utf-8"))["folder"]
     cells, rows = (pd.read_parquet(place / name) for name in FILES)
     return cells, rows
+
+
+def _digests(place: Path) -> list[str]:
+    contents = (ordinary_files.read(place / name) for name in FILES)
+    return [hashlib.sha256(content).hexdigest() for content in contents]
 
 
 def require_pyarrow() -> None:

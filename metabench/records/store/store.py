@@ -5,28 +5,35 @@
     cells/ab/abcdef012345.failed.json a failure, until a later attempt replaces it or succeeds
     environments/<hash>.json          versions and machine, once for all cells measured on it
     shards/<digest>/3-of-8.npz        shares of a cell that is cut, until they are merged
+    read_in_full.txt                  which records were read in full, as they are
+    set_aside/                        what was found in a record's place and is no record of it
 
 A record is written to a file beside its place and renamed, so that a kill at any moment leaves the
-old state or the new one. What is done is read off the names: no record is opened for it.
+old state or the new one. Every record is held against its checksum and its file's name when it is
+read, and once in full after each change of its file. The records alone matter: all else is made
+again if it is lost or damaged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metabench.records import record_files
+from metabench.records import ordinary_files, record_files
+from metabench.records.record import SCHEMA, parse
+from metabench.records.store import read_in_full
 from metabench.settings.errors import Misuse
 
-SCHEMA = 1
 FAILED = ".failed"
 STALE = 3600.0  # seconds after which a file that a killed writer left behind is removed
 
@@ -36,6 +43,15 @@ class Store:
     """A folder of records; any number of processes may read and write it at once."""
 
     folder: Path
+
+    @property
+    def aside(self) -> Path:
+        """The folder of what was found in a record's place and is none."""
+        return self.folder / "set_aside"
+
+    def is_there(self) -> bool:
+        """Tell a store from other folders, also if its mark was lost."""
+        return (self.folder / "store.json").is_file() or (self.folder / "cells").is_dir()
 
     def open(self) -> Store:
         """Make the folder ready to be written to, or say why it can't be.
@@ -47,8 +63,9 @@ class Store:
         mark = self.folder / "store.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            ordinary_files.make_room(mark, self.aside)
             record_files.check_writable(mark)
-            if not mark.exists():
+            if self._schema() != SCHEMA:
                 record_files.write(mark, json.dumps({"schema": SCHEMA}) + "\n")
         except OSError as error:
             raise Misuse(
@@ -64,9 +81,12 @@ class Store:
         Raises:
             Misuse: if a newer metabench wrote it.
         """
-        mark = self.folder / "store.json"
-        if mark.exists():
-            _check_schema(_parsed(mark), self.folder)
+        found = self._schema()
+        if found > SCHEMA:
+            raise Misuse(
+                f"{self.folder} was written by a newer metabench (schema {found}; this one reads "
+                f"{SCHEMA}). Nothing was changed; update metabench."
+            )
         return self
 
     def path(self, digest: str, failed: bool = False) -> Path:
@@ -74,26 +94,61 @@ class Store:
         return self.folder / "cells" / digest[:2] / f"{digest}{FAILED if failed else ''}.json"
 
     def is_done(self, digest: str) -> bool:
-        """Tell whether a cell has a whole result, by one look at the disk."""
-        path = self.path(digest)
-        return path.exists() and not _is_cut_short(path)
+        """Tell whether a cell has a whole result; it is read for that."""
+        try:
+            self._read(self.path(digest))
+        except (OSError, Misuse):
+            return False
+        return True
 
     def on_record(self) -> set[str]:
         """Name every cell that has a record of any kind, without a look inside."""
         return {entry.name.partition(".")[0] for entry in _entries(self.folder / "cells")}
 
     def standing(self) -> dict[str, str]:
-        """Map every cell on record to `done`, `failed` or `broken` (half a file), by the names."""
+        """Map every cell on record to `done`, `failed` or `broken` (its file is no record of it).
+
+        What was read in full before and has not changed since isn't opened.
+        """
+        known = read_in_full.load(self.folder)
+        lines: list[str] = []
         found: dict[str, str] = {}
         for entry in _entries(self.folder / "cells"):
-            digest, _, failed = entry.name.removesuffix(".json").partition(".")
-            if _is_cut_short(entry):
-                found.setdefault(digest, "broken")
-            elif not failed:
-                found[digest] = "done"
-            elif found.get(digest) != "done":
-                found[digest] = "failed"
+            digest, _, rest = entry.name.partition(".")
+            if line := self._line(entry, known):
+                lines.append(line)
+            if rest == "json":
+                found[digest] = "done" if line else "broken"
+            else:
+                found.setdefault(digest, "failed" if line else "broken")
+        if not known.issuperset(lines):
+            read_in_full.save(self.folder, lines)
         return found
+
+    def broken(self, digests: Iterable[str]) -> list[str]:
+        """Say, a sentence each, why the records of these cells can't be used; most can."""
+        said = []
+        for digest in digests:
+            try:
+                self.read(digest)
+            except Misuse as error:
+                said.append(str(error))
+        return said
+
+    def set_aside(self, digests: Iterable[str]) -> list[str]:
+        """Move away what is no record of these cells, though it has one's name; say what moved."""
+        said = []
+        for digest in digests:
+            for failed in (False, True):
+                path = self.path(digest, failed)
+                try:
+                    self._read(path)
+                except FileNotFoundError:
+                    continue
+                except Misuse as error:
+                    if place := ordinary_files.set_aside(path, self.aside):
+                        said.append(f"{error} It is kept as {place}.")
+        return said
 
     def save(self, record: Mapping[str, Any], failed: bool) -> None:
         """Keep a record, whole or not at all; a result that is there already stays."""
@@ -101,7 +156,9 @@ class Store:
         place = self.path(digest, failed)
         if self.is_done(digest):
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
+        self.set_aside([digest])
+        for folder in (place.parent.parent, place.parent):
+            ordinary_files.make_folder(folder, self.aside)
         text = json.dumps(record, allow_nan=False, ensure_ascii=False)
         record_files.write(place, text + "\n")
         if not failed:
@@ -111,21 +168,16 @@ class Store:
         """Read a cell's result, or else its failure, or nothing.
 
         Raises:
-            Misuse: if the file is half-written, or of a newer schema.
+            Misuse: if the file is no record of that cell, or not what was written.
         """
         for failed in (False, True):
-            path = self.path(digest, failed)
-            try:
-                record = _parsed(path)
-            except FileNotFoundError:
-                continue
-            _check_schema(record, path)
-            return record
+            with contextlib.suppress(FileNotFoundError):
+                return self._read(self.path(digest, failed))
         return None
 
     def remove(self, digest: str) -> bool:
         """Forget a cell, and tell whether there was one."""
-        paths = [path for failed in (False, True) if (path := self.path(digest, failed)).exists()]
+        paths = [path for failed in (False, True) if (path := self.path(digest, failed)).is_file()]
         for path in paths:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "shards" / digest, ignore_errors=True)
@@ -136,21 +188,70 @@ class Store:
         text = json.dumps(environment, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
         place = self.folder / "environments" / f"{name}.json"
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
+        if _content(place) != text + "\n":
+            ordinary_files.make_folder(place.parent, self.aside)
+            ordinary_files.make_room(place, self.aside)
             record_files.write(place, text + "\n")
         return name
+
+    def environments(self) -> dict[str, dict[str, Any]]:
+        """Read all versions and machines, by address; what is damaged is left out."""
+        found = {}
+        for path in sorted(self.folder.glob("environments/*.json")):
+            with contextlib.suppress(ValueError):
+                content = _content(path)
+                if hashlib.sha256(content.strip().encode()).hexdigest()[:12] == path.stem:
+                    found[path.stem] = json.loads(content)
+        return found
 
     def find(self, prefix: str) -> list[str]:
         """List the cells on record whose digests begin like this."""
         return sorted(digest for digest in self.on_record() if digest.startswith(prefix))
 
+    def _line(self, entry: os.DirEntry[str], known: set[str]) -> str:
+        """Say which file this is, if it is a whole record; known lines are believed."""
+        try:
+            line = read_in_full.line(entry)
+            if line not in known:
+                self._read(Path(entry.path))
+        except (OSError, Misuse):
+            return ""
+        return line
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Read one file, which must be the record of the cell that it is named after.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            Misuse: if it isn't.
+        """
+        try:
+            content = ordinary_files.read(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(path) from error
+        except OSError as error:
+            raise Misuse(f"{path} can't be read ({error.strerror}).") from error
+        found = parse(content, str(path))
+        if found.digest != path.name.partition(".")[0]:
+            raise Misuse(f"{path} is the record of another cell, {found.digest}.")
+        return found.whole
+
+    def _schema(self) -> int:
+        """Read the mark; 0 if there is none, or nobody can read it."""
+        try:
+            found = json.loads(_content(self.folder / "store.json"))["schema"]
+        except (ValueError, KeyError, TypeError):
+            return 0
+        return found if isinstance(found, int) else 0
+
     def _sweep(self) -> None:
         """Remove what killed writers left beside the records."""
         left = (self.folder.glob(f"{room}/*/.*-*") for room in ("cells", "shards"))
         for path in itertools.chain(*left):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process removed it
+                at = path.lstat()
+                if stat.S_ISREG(at.st_mode) and time.time() - at.st_mtime > STALE:
+                    path.unlink(missing_ok=True)
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -161,31 +262,9 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield from (e for e in os.scandir(room.path) if e.name.endswith(".json"))
 
 
-def _is_cut_short(entry: os.DirEntry[str] | Path) -> bool:
-    """Tell whether a file lacks its last line's end; our own writes never do, a bad copy may."""
-    handle = os.open(entry, os.O_RDONLY)  # 10^4 are looked at when a grid is resumed
+def _content(path: Path) -> str:
+    """Read a small file; "" if it can't be read."""
     try:
-        size = os.fstat(handle).st_size
-        return os.pread(handle, 2, max(size - 2, 0)) != b"}\n"
-    finally:
-        os.close(handle)
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Misuse(
-            f"{path} is half-written or no record ({error}). Everything else is intact; run the "
-            "grid again, and it measures that cell once more."
-        ) from error
-    return record
-
-
-def _check_schema(record: Mapping[str, Any], where: Path) -> None:
-    found = record.get("schema", 0)
-    if found > SCHEMA:
-        raise Misuse(
-            f"{where} was written by a newer metabench (schema {found}; this one reads up to "
-            f"{SCHEMA}). Nothing was changed; update metabench."
-        )
+        return ordinary_files.read(path).decode(errors="replace")
+    except (OSError, Misuse):
+        return ""

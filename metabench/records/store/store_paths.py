@@ -24,7 +24,7 @@ def found(digest: str, folder: Path | None) -> dict[str, Any]:
     folders = (
         [folder]
         if folder
-        else sorted(mark.parent for mark in record_files.RUNS.glob("*/store.json"))
+        else sorted(place for place in record_files.RUNS.glob("*") if Store(place).is_there())
     )
     hits = [(Store(place), hit) for place in folders for hit in Store(place).find(digest)]
     if not hits:

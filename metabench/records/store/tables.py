@@ -29,15 +29,16 @@ class Tables(NamedTuple):
 def tables(store: Store, digests: Iterable[str] | None = None) -> Tables:
     """Read the snapshot, if there is one, and every record that is newer, in order of digests."""
     store.require_readable()
-    there = store.on_record()
-    wanted = there if digests is None else there & set(digests)
     snapshot = read_snapshot(store.folder)
+    standing = store.standing() if snapshot else dict.fromkeys(store.on_record(), "")
+    wanted = standing.keys() if digests is None else standing.keys() & set(digests)
     if snapshot is None:
         return _from_records(store, wanted)
-    # A failure isn't in a snapshot, and a cell that was removed since counts no more.
+    # A failure isn't in a snapshot, and a cell that was removed or damaged since counts no more.
     old = Tables(*snapshot)
-    known = set(old.cells["digest"])
-    kept = old if known <= wanted else _only(old, wanted)
+    whole = {digest for digest in wanted if standing[digest] == "done"}
+    known = set(old.cells["digest"]) & whole
+    kept = old if len(known) == len(old.cells) else _only(old, known)
     return _joined(kept, _from_records(store, wanted - known))
 
 
@@ -89,10 +90,10 @@ def _cells(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     lines = [
         {
             "digest": record["digest"],
-            "outcome": record["status"],
+            "outcome": record["outcome"],
             "seconds": record["seconds"],
             "peak_bytes": float(record.get("peak_bytes", "nan")),
-            "environment": record.get("environment", ""),
+            "environment": record["provenance"].get("environment", ""),
             "attempts": len(record["attempts"]),
             "error": record.get("error", ""),
             **dict(flatten(record["spec"])),

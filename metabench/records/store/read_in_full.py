@@ -1,0 +1,37 @@
+"""Which records of a store were read in full and found whole: only what changed is read again.
+
+A line a file: name, size, time of the last change and inode. Whoever damages the list, or removes
+it, has the records read in full once more: a line that isn't of a file as it is counts for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from metabench.records import ordinary_files, record_files
+from metabench.settings.errors import Misuse
+
+NAME = "read_in_full.txt"
+
+
+def line(entry: os.DirEntry[str]) -> str:
+    """Say which file this is, as it is now."""
+    at = entry.stat()
+    return f"{entry.name} {at.st_size} {at.st_mtime_ns} {at.st_ino}"
+
+
+def load(folder: Path) -> set[str]:
+    """Give the lines of a store's list; none if there is no list."""
+    try:
+        return set(ordinary_files.read(folder / NAME).decode().splitlines())
+    except (OSError, Misuse, UnicodeDecodeError):
+        return set()
+
+
+def save(folder: Path, lines: Iterable[str]) -> None:
+    """Keep the list, if the store can be written to: without it, records are read again."""
+    with contextlib.suppress(OSError):
+        record_files.write(folder / NAME, "".join(f"{line}\n" for line in sorted(lines)))

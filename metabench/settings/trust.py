@@ -1,0 +1,68 @@
+"""Which class may a name in somebody's data stand for? Reading a table must not run its code.
+
+Listed members and those that installed packages register are imported. A file or module that the
+data alone names is not, unless the user has named it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metabench.settings import registry
+from metabench.settings.errors import Misuse
+
+
+def trusted_name(name: str, trusted: Sequence[str]) -> str:
+    """Give the name under which a member that data names may be loaded.
+
+    Args:
+        name: as the data has it: `variance`, `my.py:Hello`, `my@0123456789ab:Hello`.
+        trusted: as the user has them: `my.py:Hello`; it is the user's file that is loaded.
+
+    Raises:
+        Misuse: if it is no listed member, and the user hasn't named it.
+    """
+    if ":" not in name or any(name in registry.members(kind).values() for kind in registry.KINDS):
+        return name
+    wanted = _called(name)
+    for own in trusted:
+        if _called(own) == wanted:
+            return own
+    raise Misuse(
+        f"{name} is no listed member, and its code is not run because a table or record names it; "
+        f"if it is yours, add --trust {_suggestion(name)}."
+    )
+
+
+def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
+    """Give settings of members in which every name is one that may be loaded, at any depth.
+
+    Raises:
+        Misuse: if one is of a file or module that the user hasn't named.
+    """
+    if isinstance(data, dict):
+        return {key: trusted_settings(value, trusted) for key, value in data.items()}
+    if isinstance(data, list):
+        return [trusted_settings(value, trusted) for value in data]
+    if isinstance(data, str) and ":" in data:
+        return ",".join(trusted_name(name.strip(), trusted) for name in data.split(","))
+    return data
+
+
+def _called(name: str) -> tuple[str, str]:
+    """Give module and class of a name: files by their stem, whatever folder or version they are.
+
+    >>> _called("lab/my.py:Hello") == _called("my@0123456789ab:Hello") == ("my", "Hello")
+    True
+    """
+    module, _, attribute = name.rpartition(":")
+    module = module.partition("@")[0]
+    return (Path(module).stem if module.endswith(".py") else module), attribute
+
+
+def _suggestion(name: str) -> str:
+    module, _, attribute = name.rpartition(":")
+    file, at, _ = module.partition("@")
+    return f"{file.removesuffix('.py')}.py:{attribute}" if at else f"{module}:{attribute}"
