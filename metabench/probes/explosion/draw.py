@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import seaborn as sns
 
+from metabench.probes.bands import band
 from metabench.probes.base import Drawing
 from metabench.probes.explosion.features import MEAN
 from metabench.records.rows import Row, from_table
@@ -51,24 +51,17 @@ def draw(probe: Explosion, table: pd.DataFrame, axes: Axes) -> None:
         return
     axes.set_yscale("log")
     axes.set_xscale("symlog", linthresh=1)
-    low, high = ({r.at: r.value for r in from_table(table, f"norm_{end}")} for end in _ENDS)
     K = [r.at or 0.0 for r in middle]
-    top = max(r.value or 0 for r in middle)
-    bottom = [low.get(r.at) or r.value or 0.0 for r in middle]
-    summit = [high.get(r.at) or 10 * top for r in middle]
+    low, high = _quantiles(table, middle)
     label = "5 % to 95 % of tasks"
-    axes.fill_between(K, bottom, summit, color=blue, alpha=0.15, lw=0, label=label)
+    axes.fill_between(K, low, high, color=blue, alpha=0.15, lw=0, label=label)
     _line(axes, middle, blue, "median")
-    ends = _drawable(from_table(table, "query_gradient"))
-    axes.plot([r.at or 0 for r in ends], [r.value or 0 for r in ends], color=orange, ls="--",
-              label="query gradient at φ_K")  # fmt: skip
+    ends = band(_drawable(from_table(table, "query_gradient")))
+    axes.plot(ends.at, ends.value, color=orange, ls="--", label="query gradient at φ_K")
     axes.set_xticks(K, [f"{x:.0f}" for x in K])
     axes.minorticks_off()
     axes.legend(frameon=False)
     sns.despine(ax=axes)
-
-
-_ENDS = ("low", "high")
 
 
 def more(probe: Explosion, table: pd.DataFrame) -> list[Drawing]:
@@ -81,6 +74,17 @@ def more(probe: Explosion, table: pd.DataFrame) -> list[Drawing]:
     if _drawable(from_table(table, MEAN, layer=None)):
         made.append(DRIFT._replace(draw=lambda axes: _drift(table, axes)))
     return made
+
+
+def _quantiles(table: pd.DataFrame, middle: list[Row]) -> tuple[list[float], list[float]]:
+    """Give 5 % and 95 % of tasks around each median; what isn't finite leaves the figure."""
+    low, high = ({r.at: r.value for r in from_table(table, f"norm_{end}")}
+                 for end in ("low", "high"))  # fmt: skip
+    above = 10 * max(r.value or 0.0 for r in middle)
+    return (
+        [low.get(r.at) or r.value or 0.0 for r in middle],
+        [high.get(r.at) or above for r in middle],
+    )
 
 
 def _way_back(table: pd.DataFrame, axes: Axes) -> None:
@@ -121,10 +125,7 @@ def _drift(table: pd.DataFrame, axes: Axes) -> None:
 
 
 def _line(axes: Axes, rows: list[Row], colour: object, label: str) -> None:
-    x = np.array([r.at for r in rows], float)
-    value = np.array([r.value for r in rows], float)
-    low = np.array([r.value if r.low is None else r.low for r in rows], float)
-    high = np.array([r.value if r.high is None else r.high for r in rows], float)
+    x, value, low, high = band(rows)
     axes.fill_between(x, low, high, color=colour, alpha=0.3, lw=0)
     axes.plot(x, value, color=colour, marker="o", ms=3, label=label)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import seaborn as sns
 
+from metabench.probes.bands import band
 from metabench.probes.base import Drawing
 from metabench.records.number_format import number
 from metabench.records.rows import Row, from_table
@@ -108,10 +109,7 @@ def _band(axes: Axes, rows: list[Row], colour: object, style: str, label: str) -
     rows = [row for row in rows if row.value is not None]
     if not rows:
         return []
-    at = np.array([row.at for row in rows], float)
-    value = np.array([row.value for row in rows], float)
-    low = np.array([row.value if row.low is None else row.low for row in rows], float)
-    high = np.array([row.value if row.high is None else row.high for row in rows], float)
+    at, value, low, high = band(rows)
     axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(at, value, color=colour, linestyle=style, label=label)
     return rows

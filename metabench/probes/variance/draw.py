@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import seaborn as sns
 from matplotlib.ticker import NullLocator
 
+from metabench.probes.bands import band
 from metabench.probes.base import Drawing
 from metabench.probes.plain_decades import plain_decades
 from metabench.probes.variance.sources_figure import sources
@@ -31,25 +31,31 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
         return
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    B = np.array([r.at for r in lines], float)
-    value = np.array([r.value for r in lines], float)
-    low = np.array([r.value if r.low is None else r.low for r in lines], float)
-    high = np.array([r.value if r.high is None else r.high for r in lines], float)
+    B, value, low, high = band(lines)
     axes.fill_between(B, low, high, color=blue, alpha=0.2, linewidth=0)
     bars = [value - low, high - value]
     axes.errorbar(B, value, bars, color=blue, marker="o", capsize=3, label="measured")
     axes.plot(B, value[0] * B[0] / B, color=orange, linestyle="--", label=f"1/B from B = {B[0]:g}")
-    (mean,) = from_table(table, "mean_norm_squared")
-    if mean.value is not None and mean.value > 0 and mean.status == "ok":
-        axes.axhspan(mean.low or mean.value, mean.high or mean.value, color=green, alpha=0.2, lw=0)
-        axes.axhline(mean.value, color=green, linestyle=":", label="signal |E g|²")
+    _signal(table, axes, green)
     axes.set_xticks(B, [f"{b:.0f}" for b in B])
     axes.xaxis.set_minor_locator(NullLocator())
     plain_decades(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i] != "measured")
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], frameon=False)
+    named = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=_measured_first)
+    axes.legend(*zip(*named, strict=True), frameon=False)
     sns.despine(ax=axes)
+
+
+def _signal(table: pd.DataFrame, axes: Axes, colour: object) -> None:
+    """Draw |E g|^2 with its interval, where it can be told from zero."""
+    (mean,) = from_table(table, "mean_norm_squared")
+    if mean.value is not None and mean.value > 0 and mean.status == "ok":
+        ends = mean.low or mean.value, mean.high or mean.value
+        axes.axhspan(*ends, color=colour, alpha=0.2, lw=0)
+        axes.axhline(mean.value, color=colour, linestyle=":", label="signal |E g|²")
+
+
+def _measured_first(named: tuple[object, str]) -> bool:
+    return named[1] != "measured"
 
 
 def more(probe: Variance, table: pd.DataFrame) -> list[Drawing]:
