@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 TARGETS = (0.01, 0.1)  # relative errors that a budget is named for
 LARGE = 0.1  # an error that is warned of
 IMPLICIT, FIRST = {"imaml"}, {"fomaml"}  # algorithms that are such a method
+LESSENED = {  # the parts of an implicit method's error, and what makes each smaller
+    "inner convergence": "Take more inner steps, a larger inner rate or a stronger pull; a better "
+    "solver would buy nothing.",
+    "solver": "Give the solver more steps; more inner steps would buy nothing.",
+    "arithmetic": "Solve in float64 (--dtype float64).",
+}
 
 
 def diagnose(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
@@ -91,70 +97,67 @@ def _minimum(table: pd.DataFrame) -> list[Finding]:
 
 def _cheapest(table: pd.DataFrame) -> list[Finding]:
     """Name the cheapest cell whose error's whole interval is within each target."""
-    errors = by_method(table, "error")
+    errors = [row for rows in by_method(table, "error").values() for row in rows.values()]
     costs = {unit: by_method(table, unit) for unit in ("seconds", "bytes")}
     made = []
     for target in TARGETS:
-        good = [
-            line
-            for lines in errors.values()
-            for line in lines.values()
-            if line.high is not None and line.high <= target
-        ]
-        if not good:
-            best = min((r for e in errors.values() for r in e.values() if r.value is not None),
-                       key=lambda r: r.value or 0, default=None)  # fmt: skip
-            if best is None:
-                continue
-            claim = (
-                f"No method is surely within {target:.0%} of the gradient at the inner minimum; "
-                f"the closest is {_named(best)} with {percents(best)}."
-            )
-            repair = "Take more inner steps, a larger inner rate or a stronger pull."
-            made.append(Finding(f"cheapest_{target:g}", "info", claim, repair, (best,)))
-            continue
-        picks = {unit: min(good, key=partial(_cost, costs[unit])) for unit in costs}
-        said = " and ".join(
-            f"{_named(r)} in {unit} ({_amount(costs[unit][r.of][int(r.at or 0)], unit)}, "
-            f"error {percents(r)})"
-            for unit, r in picks.items()
-        )
-        claim = f"Within {target:.0%} of the gradient at the inner minimum, cheapest is {said}."
-        made.append(Finding(f"cheapest_{target:g}", "info", claim, "Use it if that accuracy does.",
-                            tuple(picks.values())))  # fmt: skip
+        good = [row for row in errors if row.high is not None and row.high <= target]
+        made += [_least_paid(target, good, costs)] if good else _closest(target, errors)
     return made
+
+
+def _least_paid(
+    target: float, good: list[Row], costs: dict[str, dict[str, dict[float, Row]]]
+) -> Finding:
+    picks = {unit: min(good, key=partial(_cost, costs[unit])) for unit in costs}
+    said = " and ".join(
+        f"{_named(r)} in {unit} ({_amount(costs[unit][r.of][int(r.at or 0)], unit)}, "
+        f"error {percents(r)})"
+        for unit, r in picks.items()
+    )
+    claim = f"Within {target:.0%} of the gradient at the inner minimum, cheapest is {said}."
+    repair = "Use it if that accuracy does."
+    return Finding(f"cheapest_{target:g}", "info", claim, repair, tuple(picks.values()))
+
+
+def _closest(target: float, errors: list[Row]) -> list[Finding]:
+    known = [row for row in errors if row.value is not None]
+    if not known:
+        return []
+    best = min(known, key=lambda r: r.value or 0)
+    claim = (
+        f"No method is surely within {target:.0%} of the gradient at the inner minimum; "
+        f"the closest is {_named(best)} with {percents(best)}."
+    )
+    repair = "Take more inner steps, a larger inner rate or a stronger pull."
+    return [Finding(f"cheapest_{target:g}", "info", claim, repair, (best,))]
 
 
 def _causes(table: pd.DataFrame) -> list[Finding]:
     """Name what makes most of the error of the best implicit method at the largest K."""
-    errors = by_method(table, "error")
     parts = {(r.of, r.at): r for r in from_table(table, "part", of=None)}
-    implicit = [
-        lines[max(lines)]
-        for name, lines in errors.items()
-        if (f"{name}: solver", float(max(lines))) in parts and lines[max(lines)].value is not None
-    ]
+    last = [lines[max(lines)] for lines in by_method(table, "error").values()]
+    implicit = [r for r in last if (f"{r.of}: solver", r.at) in parts and r.value is not None]
     if not implicit:
         return []
     best = min(implicit, key=lambda r: r.value or 0)
-    own = {p: parts[f"{best.of}: {p}", best.at] for p in ("inner convergence", "solver",
-                                                          "arithmetic")}  # fmt: skip
-    if any(r.value is None for r in own.values()):
-        return []
-    cause = max(own, key=lambda p: own[p].value or 0)
-    rest = max((r.high or 0) for p, r in own.items() if p != cause)
-    if not (own[cause].low or 0) > rest:
+    own = {part: parts[f"{best.of}: {part}", best.at] for part in LESSENED}
+    cause = _foremost(own)
+    if cause is None:
         return []
     said = ", ".join(f"{p} {percents(r)}" for p, r in own.items())
     claim = f"{_named(best)} is off the gradient at the minimum by {percents(best)}: {said}."
-    repair = {
-        "inner convergence": "Take more inner steps, a larger inner rate or a stronger pull; a "
-        "better solver would buy nothing.",
-        "solver": "Give the solver more steps; more inner steps would buy nothing.",
-        "arithmetic": "Solve in float64 (--dtype float64).",
-    }[cause]
     level = "warning" if (best.low or 0) > LARGE else "info"
-    return [Finding("cause", level, claim, repair, (best, *own.values()))]
+    return [Finding("cause", level, claim, LESSENED[cause], (best, *own.values()))]
+
+
+def _foremost(parts: dict[str, Row]) -> str | None:
+    """Name the part whose interval lies above those of all others, if all are known."""
+    if any(r.value is None for r in parts.values()):
+        return None
+    first = max(parts, key=lambda p: parts[p].value or 0)
+    rest = max((r.high or 0) for p, r in parts.items() if p != first)
+    return first if (parts[first].low or 0) > rest else None
 
 
 def _first_order(table: pd.DataFrame) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.method_runs import Look
-from metabench.probes.agreement.methods import UNROLLED, Methods
+from metabench.probes.agreement.methods import Methods
+from metabench.probes.agreement.rung import Run, Rung
 from metabench.probes.agreement.timing import prices
 from metabench.probes.base import Progress
 from metabench.problems.tasks import Address
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 
 STRENGTH = 2.0  # lambda where the algorithm has none: imaml's own default
 TOGETHER = 64  # tasks whose long descents to the minimum are held at once [tasks]
-
-
-class Run(NamedTuple):
-    """One method at one K."""
-
-    grads: Vector  # (T, Q)
-    notes: dict[str, Vector]
 
 
 def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -57,7 +51,6 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         progress(min(done, total), total)
         return _run(seen, dtype, probe.tasks)
 
-    layout = subject.problem.layouts.theta
     rows = [
         Row("pull", value=strength),
         Row("own_steps", of=name_of(algorithm), value=float(algorithm.steps)),
@@ -68,29 +61,11 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     for K in ladder:
         here = {name: Look(subject, make(K), strength, seed) for name, make in listed.items()}
         looks |= {(name, K): seen for name, seen in here.items()}
-        double = {name: run(seen, torch.float64) for name, seen in here.items()}
-        dense = methods.implicit(methods.exact())(K)
-        exact = run(Look(subject, dense, strength, seed), torch.float64)
-        rough = {name: run(seen, torch.float32) for name, seen in here.items()}
-        own = rough if subject.theta.dtype == torch.float32 else double
-        rows += compare.convexity(exact.notes, K)
-        implicit = {name for name in listed if "residual" in double[name].notes}
-        poles = implicit if compare.curves_down(exact.notes) else set()
-        for name in listed:
-            grads, unrolled = own[name].grads, double[UNROLLED].grads
-            none = name in poles
-            rows += compare.against(grads, best, K, name, "", nowhere or none)
-            rows += compare.against(grads, unrolled, K, name, "_unrolled", none)
-            parts = (best, exact.grads, double[name].grads, rough[name].grads)
-            rows += compare.parts(*parts, K, name, name in implicit)
-            rows += compare.residual(own[name].notes, K, name)
-        if ladder[-1] == K:
-            for name in listed:
-                pair = own[name].grads, double[UNROLLED].grads
-                segments = dict(layout.segments())
-                rows += compare.layers(*pair, name, segments, name in poles)
-            half = _half(here, probe.tasks)
-            rows += compare.halves(half, {n: double[n].grads for n in half}, K)
+        dense = Look(subject, methods.implicit(methods.exact())(K), strength, seed)
+        found = Rung.of(K, here, dense, run)
+        rows += found.rows(best, nowhere)
+    rows += found.layers(dict(subject.problem.layouts.theta.segments()))
+    rows += found.halves(_half(here, probe.tasks))
     rows += _pulls(probe, subject, algorithm, ladder[-1], seed, run)
     rows += prices(probe, {(name, K): looks[name, K] for name in listed for K in ladder})
     progress(total, total)

@@ -19,31 +19,39 @@ HALF = "stable for 50 % of tasks"
 def rate_findings(table: pd.DataFrame) -> list[Finding]:
     """Hold the inner rate against 1 / (K L) and against the rate that curvature allows."""
     rows = {row.of: row for row in from_table(table, "rate", of=None)}
-    if OWN not in rows or MANY not in rows or HALF not in rows:
+    if not {OWN, MANY, HALF} <= rows.keys():
         return []
     own, many, stable = rows[OWN], rows[MANY], rows[HALF]
     if own.value is None or many.value is None:
         return []
-    steps = next((r for r in from_table(table, "assumption", of="K = 1")), None)
-    K = number(steps.value if steps else None)
-    limit = "any" if stable.value is None else told(stable)
-    claim = (
-        f"For K = {K} steps the theory asks an inner rate of order 1 / (K L), {number(many.value)} "
-        f"at most; yours is {own.value:g}, and half the tasks are stable up to {limit}."
-    )
     factor = from_table(table, "path_factor")
     evidence = (own, many, stable, *factor)
+    limit = "any" if stable.value is None else told(stable)
+    claim = (
+        f"For K = {_steps(table)} steps the theory asks an inner rate of order 1 / (K L), "
+        f"{number(many.value)} at most; yours is {own.value:g}, and half the tasks are stable up "
+        f"to {limit}."
+    )
     if own.value <= many.value:
         return [Finding("many_steps", "info", claim, "Nothing to change.", evidence)]
     if factor and factor[0].value is not None:
         claim += f" Its factor (1 + alpha L)^(2 K) is {number(factor[0].value)} at least."
-    past = stable.high is not None and own.value > stable.high
-    repair = (
-        f"Lower the inner rate below {number(stable.low or stable.value)}, where tasks are stable."
-        if past
-        else "Nothing to change: the rate is inside what curvature allows, which is what counts."
-    )
-    return [Finding("many_steps", "warning" if past else "info", claim, repair, evidence)]
+    level, repair = _advice(own.value, stable)
+    return [Finding("many_steps", level, claim, repair, evidence)]
+
+
+def _steps(table: pd.DataFrame) -> str:
+    found = from_table(table, "assumption", of="K = 1")
+    return number(found[0].value if found else None)
+
+
+def _advice(rate: float, stable: Row) -> tuple[str, str]:
+    """Warn of a rate beyond which half the tasks surely aren't stable."""
+    if stable.high is None or rate <= stable.high:
+        said = "Nothing to change: the rate is inside what curvature allows, which is what counts."
+        return "info", said
+    safe = number(stable.low or stable.value)
+    return "warning", f"Lower the inner rate below {safe}, where tasks are stable."
 
 
 def told(row: Row) -> str:

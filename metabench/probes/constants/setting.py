@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,30 +50,57 @@ class Setting(NamedTuple):
 
 def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
     """Read off a subject what the theory asks about; `task` is one of its tasks."""
-    algorithm, problem = subject.algorithm, subject.problem
-    looped = algorithm if isinstance(algorithm, Algorithm) else None
-    plain = unfused_problem(subject, looped) if looped else (None if problem.fused else problem)
-    problem = plain or problem
-    problem = looped.inner(problem) if looped else problem
-    loop = looped.loop(plain or subject.problem) if looped else None
-    free = not withheld(subject.sample)
-    states = redraws(subject, seed) if free else {}
-    drawn = free and all(states[part] in SURELY for part in ("support", "query"))
-    step = looped.step if looped else None
-    descent = step is not None and step.plain and step.clip_norm == step.clip_value == float("inf")
-    learned = looped.rates(subject.problem, subject.theta) is not None if looped else False
+    setting = _of_the_problem(subject, sets if _redrawn(subject, seed) else 1)
+    if isinstance(subject.algorithm, Algorithm):
+        setting = _of_the_loop(setting, subject, subject.algorithm)
+    return setting._replace(start=_starts(setting.problem, subject.theta, first_task(task)))
+
+
+def _of_the_problem(subject: Subject, sets: int) -> Setting:
+    """Give what is known of a black box's problem, with no inner loop to be seen."""
     return Setting(
-        problem=problem,
+        problem=subject.problem,
         theta=subject.theta,
         lift=replace(subject.lift, engine="eager"),
-        loop=loop,
-        steps=looped.steps if looped else 0,
-        rate=step.rate if step and descent and not learned else None,
-        sets=sets if drawn else 1,
-        start=_starts(problem, subject.theta, first_task(task)),
-        third=plain is not None,
-        exact=looped is not None and counterparts.is_exact(looped) and not looped.batch,
+        loop=None,
+        steps=0,
+        rate=None,
+        sets=sets,
+        start=False,
+        third=not subject.problem.fused,
+        exact=False,
     )
+
+
+def _of_the_loop(setting: Setting, subject: Subject, algorithm: Algorithm) -> Setting:
+    """Add what an inner loop descends, and how."""
+    plain = unfused_problem(subject, algorithm)
+    given = plain or subject.problem
+    return setting._replace(
+        problem=algorithm.inner(given),
+        loop=algorithm.loop(given),
+        steps=algorithm.steps,
+        rate=_plain_rate(subject, algorithm),
+        third=plain is not None,
+        exact=counterparts.is_exact(algorithm) and not algorithm.batch,
+    )
+
+
+def _plain_rate(subject: Subject, algorithm: Algorithm) -> float | None:
+    """Give the rate of plain descent, if that is the step: one for all, and nothing clipped."""
+    step = algorithm.step
+    if algorithm.rates(subject.problem, subject.theta) is not None:  # learned
+        return None
+    unclipped = step.clip_norm == step.clip_value == math.inf
+    return step.rate if step.plain and unclipped else None
+
+
+def _redrawn(subject: Subject, seed: int) -> bool:
+    """Whether both sets of a task can be drawn again."""
+    if withheld(subject.sample):
+        return False
+    states = redraws(subject, seed)
+    return all(states[part] in SURELY for part in ("support", "query"))
 
 
 def _starts(problem: Problem, theta: Tensor, task: Task) -> bool:
