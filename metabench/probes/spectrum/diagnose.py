@@ -6,29 +6,22 @@ import math
 from typing import TYPE_CHECKING
 
 from metabench.probes.spectrum.findings_density import shape
+from metabench.probes.spectrum.findings_edge import edge
 from metabench.probes.spectrum.findings_outer import beyond
-from metabench.probes.spectrum.wording import number, rows_at
+from metabench.probes.spectrum.wording import PLACES, number, rows_at
 from metabench.probes.wording import percents
-from metabench.records import number_format
-from metabench.records.rows import LEVELS, Finding, Row, from_table
+from metabench.records.rows import LEVELS, Finding, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metabench.probes.spectrum import Spectrum
 
-PLACES = {
-    "start": "where the inner loop starts",
-    "adapted": "where it ends",
-    "preconditioned": "where it ends, with the Hessian as the step scales it",
-}
-MANY = 10  # inner steps from which on growth a step is called unstable
-
 
 def diagnose(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one spectrum table, the weightiest first."""
     findings = [finding for place in PLACES for finding in _diverged(table, place)]
-    edges = [finding for place in PLACES for finding in _edge(table, place)]
+    edges = [finding for place in PLACES for finding in edge(table, place)]
     past = [finding for finding in edges if finding.level != "info"]
     # where no place is past its edge, the one that allows the least says enough
     findings += past or sorted(edges, key=_room)[:1]
@@ -58,64 +51,6 @@ def _diverged(table: pd.DataFrame, place: str) -> list[Finding]:
         else "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
     )
     return [Finding("diverged", "critical", claim, repair, tuple(hit))]
-
-
-def _edge(table: pd.DataFrame, place: str) -> list[Finding]:
-    shares = from_table(table, "past_edge", of=place)
-    if not shares:
-        return []
-    (past,), (rate,), (edge,), (steps,) = (
-        shares,
-        *(from_table(table, name) for name in ("rate", "edge", "inner_steps")),
-    )
-    stable, growth = rows_at(table, "stable_rate", place), rows_at(table, "step_growth", place)
-    half, most = stable[0.5], stable[0.95]
-    if rate.value is None or edge.value is None or not rate.value:
-        return []
-    if half.value is None:
-        claim = f"The inner loss has no curvature for half of the tasks {PLACES[place]}."
-        repair = "Nothing to change: the curvature limits no rate there."
-        return [Finding("no_curvature", "info", claim, repair, (past, half))]
-    limits = f"half the tasks stay inside up to a rate of {number(half)}"
-    limits += f", 95 % up to {number(most)}" if most.value is not None else ""
-    evidence = tuple(row for row in (past, half, most, growth.get(0.5)) if row is not None)
-    if past.low:
-        claim = (
-            f"At inner rate {rate.value:g}, {percents(past)} of tasks are past the edge "
-            f"{number_format.number(edge.value)} / lambda_max {PLACES[place]}: {limits}."
-            f"{_growth(growth, steps)}"
-        )
-        target = most if most.value is not None else half
-        level = "critical" if past.low > 0.5 and (steps.value or 0) >= MANY else "warning"
-        repair = (
-            f"Lower the inner rate to about {0.9 * (target.low or target.value or 0):.2g} "
-            f"(--set algo.step.rate=...), or clip the inner gradient, which bounds the growth."
-        )
-        return [Finding("past_edge", level, claim, repair, evidence)]
-    claim = (
-        f"At inner rate {rate.value:g}, {percents(past)} of tasks are past the edge "
-        f"{number_format.number(edge.value)} / lambda_max {PLACES[place]}: {limits}."
-    )
-    room = (most.low or 0.0) / rate.value
-    repair = (
-        f"There is room: 95 % of tasks would stay inside at a rate {room:.2g} times larger."
-        if room > 3
-        else "Nothing to change."
-    )
-    return [Finding("inside_edge", "info", claim, repair, evidence)]
-
-
-def _growth(growth: dict[float, Row], steps: Row) -> str:
-    """Say what a step, and the whole loop, does to the direction that grows most."""
-    most, K = growth.get(0.95), int(steps.value or 0)
-    if most is None or most.value is None or K < 1:
-        return ""
-    text = f" In one task of twenty, a step stretches some direction {number(most)} times or more"
-    whole = most.value**K if most.value < 1e30 else float("inf")
-    if K >= MANY:
-        return f"{text}: unstable over K = {K} steps."
-    many = f"; K = {K} such steps, {number_format.number(whole)} times" if K > 1 else ""
-    return f"{text}{many}."
 
 
 def _negative(table: pd.DataFrame, place: str) -> list[Finding]:

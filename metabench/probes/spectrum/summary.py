@@ -29,38 +29,50 @@ CAUTION = 3.5  # Student's t of a trace's few vectors, times their error's known
 
 def summary(probe: Spectrum, algorithm: Algorithm | None, places: dict[str, Found]) -> list[Row]:
     """Give the rows of every place, and what the step makes of them."""
-    step = algorithm.step if algorithm else None
-    edge = step.edge() if step else None
-    rows = []
-    if algorithm and step:
-        rows += [Row("rate", value=step.rate), Row("inner_steps", value=float(algorithm.steps))]
-        status = "ok" if edge is not None else "withheld"
-        rows.append(Row("edge", value=edge, status=status))
+    rows = _settings(algorithm) if algorithm else []
+    scaled = [SCALED] if SCALED in places else list(places)  # where the step is judged
     for place, found in places.items():
         lost = found.ends.finite < 1
         if lost.any():
             rows.append(share("diverged", lost, place)._replace(status="diverged"))
         if lost.all():
             continue
-        ends = found.ends
-        # beyond any eigenvalue that could be measured
-        largest, smallest = (
-            np.where(lost, np.inf, ends.largest),
-            np.where(lost, -np.inf, ends.smallest),
-        )
-        ends = ends._replace(
-            largest=largest, smallest=smallest, slack=np.where(lost, 0, ends.slack)
-        )
+        ends = _without(found.ends, lost)
         rows += _ends(ends, place, probe.tolerance)
-        if step and algorithm and algorithm.steps and (place == SCALED or SCALED not in places):
-            rows += _step(ends, place, step)
-        if lost.any():  # the tasks that are left would not stand for all
-            continue
-        if found.inside:
-            rows += _sums(found, found.inside, place, probe.tolerance)
-            rows += density(found.inside, found.exact, place)
-        for name, (ends, trace) in found.layers.items():
-            rows += _layer(ends, trace, place, name)
+        if algorithm and algorithm.steps and place in scaled:
+            rows += _step(ends, place, algorithm.step)
+        if not lost.any():  # the tasks that are left would not stand for all
+            rows += _whole(found, place, probe.tolerance)
+    return rows
+
+
+def _settings(algorithm: Algorithm) -> list[Row]:
+    """Give what the inner loop is set to, and the edge of its step."""
+    edge = algorithm.step.edge()
+    return [
+        Row("rate", value=algorithm.step.rate),
+        Row("inner_steps", value=float(algorithm.steps)),
+        Row("edge", value=edge, status="ok" if edge is not None else "withheld"),
+    ]
+
+
+def _without(ends: Outer, lost: NDArray[np.bool_]) -> Outer:
+    """Put the ends of lost tasks beyond any eigenvalue that could be measured."""
+    return ends._replace(
+        largest=np.where(lost, np.inf, ends.largest),
+        smallest=np.where(lost, -np.inf, ends.smallest),
+        slack=np.where(lost, 0, ends.slack),
+    )
+
+
+def _whole(found: Found, place: str, tolerance: float) -> list[Row]:
+    """Give what takes the whole spectrum, and the layers' own."""
+    rows = []
+    if found.inside:
+        rows += _sums(found, found.inside, place, tolerance)
+        rows += density(found.inside, found.exact, place)
+    for name, (ends, trace) in found.layers.items():
+        rows += _layer(ends, trace, place, name)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Numbers as sentences want them."""
+"""Numbers and places as sentences want them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PLACES = {
+    "start": "where the inner loop starts",
+    "adapted": "where it ends",
+    "preconditioned": "where it ends, with the Hessian as the step scales it",
+}
 
 
 def number(row: Row) -> str:
