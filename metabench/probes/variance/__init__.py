@@ -100,9 +100,17 @@ class Variance(Probe):
     )
 
     def __post_init__(self) -> None:
-        """Refuse batch sizes below 1 and samples too small for an interval."""
-        if self.batch < 1 or min(self.sizes, default=1) < 1:
-            given = min((self.batch, *self.sizes))
+        """Refuse batch sizes below 1, samples too small for an interval, and unknown names."""
+        self._check_samples()
+        amounts.memory(self.memory)
+        check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
+        self._check_names()
+        self._check_budget()
+        self._check_tasks()
+
+    def _check_samples(self) -> None:
+        given = min((self.batch, *self.sizes))
+        if given < 1:
             raise Misuse(f"B is {given}; a task batch holds at least 1 task.")
         if self.batches < FEWEST:
             raise Misuse(f"batches is {self.batches}; intervals need at least {FEWEST}.")
@@ -110,17 +118,23 @@ class Variance(Probe):
             raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
         if self.ladder and self.ladder < 4:
             raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
-        amounts.memory(self.memory)
-        check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
+
+    def _check_names(self) -> None:
         if self.optimizer and self.optimizer not in OPTIMIZERS:
             raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
+        members = registry.members("algorithms")
         for name in self.against:
-            if name not in registry.members("algorithms") and ":" not in name:
-                raise unknown("algorithm", name, registry.members("algorithms"))
-        if self.budget:
-            amounts.budget(self.budget)
-            if not self.redrawn:
-                raise Misuse("Advice on a budget takes redraws; leave probe.redrawn above 0.")
+            if name not in members and ":" not in name:
+                raise unknown("algorithm", name, members)
+
+    def _check_budget(self) -> None:
+        if not self.budget:
+            return
+        amounts.budget(self.budget)
+        if not self.redrawn:
+            raise Misuse("Advice on a budget takes redraws; leave probe.redrawn above 0.")
+
+    def _check_tasks(self) -> None:
         largest = max(self.sizes, default=2)
         if self.tasks < FEWEST * largest:
             raise Misuse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -129,36 +130,49 @@ def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -
 
 def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
     """Hold the claimed slope along random directions against differences of the reported loss."""
-    name = "finite differences"
-    black_box = isinstance(subject.algorithm, BlackBox)
-    if black_box and found.loss.isnan().all():
-        return _withheld(name)
-    if black_box and torch.isfinite(found.loss).all() and not torch.isfinite(found.grad).all():
-        return Row("check", of=name, status="not finite")
-    if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
-        return Row("check", of=name, status="diverged")
-    if not found.grad.any():
-        return _withheld(name)
-    algorithm, problem = subject.algorithm, subject.problem
-    loss = Lift("loop").per_task(lambda theta, task: algorithm.differentiated(problem, theta, task))
+    name, algorithm = "finite differences", subject.algorithm
+    black_box = isinstance(algorithm, BlackBox)
+    status = _without_slope(found, black_box)
+    if status:
+        return Row("check", of=name, status=status)
+    loss = Lift("loop").per_task(
+        lambda theta, task: algorithm.differentiated(subject.problem, theta, task)
+    )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
         return _withheld(name)
-    generator = torch.Generator().manual_seed(0)
-    size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
-    size = torch.where(size > 0, size, 1)
-    errors = []
-    for _ in range(probe.directions):
-        along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
-        along = along.to(subject.theta) / along.norm()
-        slopes = settled_slopes(lambda theta: loss(theta, tasks), subject.theta, along, size)
-        errors.append((slopes - found.grad @ along).abs() / size)
-    settled = torch.stack(errors)
-    settled = settled[~settled.isnan()]
+    settled = _slope_errors(lambda theta: loss(theta, tasks), subject, found, probe.directions)
     if not len(settled):
         return Row("check", of=name, status="kink")
     if not (algorithm.exact or black_box):  # off by design: how far is told, not judged
         return Row("check", of=name, value=float(settled.max()), status="approximate")
     return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
+
+
+def _without_slope(found: MetaGrad, black_box: bool) -> str:
+    """Say why there is no slope to compare, or nothing if there is one."""
+    loss, grad = (bool(torch.isfinite(values).all()) for values in (found.loss, found.grad))
+    if black_box and found.loss.isnan().all():
+        return "withheld"
+    if not (loss and grad):
+        return "not finite" if black_box and loss else "diverged"
+    return "" if found.grad.any() else "withheld"
+
+
+def _slope_errors(
+    losses: Callable[[Tensor], Tensor], subject: Subject, found: MetaGrad, directions: int
+) -> Tensor:
+    """Give each task's error along each direction, for a usual slope, where differences settle."""
+    generator = torch.Generator().manual_seed(0)
+    size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
+    size = torch.where(size > 0, size, 1)
+    errors = []
+    for _ in range(directions):
+        along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
+        along = along.to(subject.theta) / along.norm()
+        slopes = settled_slopes(losses, subject.theta, along, size)
+        errors.append((slopes - found.grad @ along).abs() / size)
+    every = torch.stack(errors)
+    return every[~every.isnan()]
 
 
 def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:

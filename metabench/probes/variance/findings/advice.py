@@ -5,6 +5,8 @@ from __future__ import annotations
 from metabench.probes.wording import interval, number
 from metabench.records.rows import Finding, Row, Rows, from_table
 
+VARIANCES = {"foretold", "measured", "fresh tasks"}  # of the plan, and of one draw a task instead
+
 
 def advice(table: Rows) -> list[Finding]:
     """Say which plan a budget buys, its variance as foretold and as measured."""
@@ -17,34 +19,46 @@ def advice(table: Rows) -> list[Finding]:
         repair = "Give a sampler that redraws sets: sample(address, seed)."
         return [Finding("advice", "info", claim, repair, (tasks,))]
     (budget,) = from_table(table, "budget")
-    each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
-    paid = f"{_seconds(budget)} buy {_plan(plan)}"
     if not tasks.value:
+        each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
         claim = f"{_seconds(budget)} buy no task: one takes {_seconds(each['draw'])} and more."
         return [Finding("advice", "warning", claim, "Give a larger --budget.", (budget, tasks))]
     found = {r.of: r for r in from_table(table, "advised_variance", of=None)}
-    foretold, fresh, measured = (found.get(of) for of in ("foretold", "fresh tasks", "measured"))
-    if foretold is None or fresh is None or measured is None or measured.value is None:
+    if not found.keys() >= VARIANCES or found["measured"].value is None:
         return []
+    return [_bought(table, budget, plan, found)]
+
+
+def _bought(table: Rows, budget: Row, plan: dict[str, Row], found: dict[str, Row]) -> Finding:
+    """Hold what was measured of the plan against what was foretold."""
+    each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
+    foretold, measured, fresh = (found[of] for of in ("foretold", "measured", "fresh tasks"))
     evidence = (budget, *plan.values(), *each.values(), foretold, measured, fresh)
     claim = (
-        f"{paid}, of all plans the one with the least variance: {number(foretold.value)} "
-        f"{interval(foretold)} foretold, {number(measured.value)} {interval(measured)} measured"
-        f"{_scaled(plan)}. {_why(each)}"
+        f"{_seconds(budget)} buy {_plan(plan)}, of all plans the one with the least variance: "
+        f"{number(foretold.value)} {interval(foretold)} foretold, {number(measured.value)} "
+        f"{interval(measured)} measured{_scaled(plan)}. {_why(each)}"
     )
-    many = (plan["draws"].value or 1) > 1
-    if many:
+    if _redraws(plan):
         claim += f" Fresh tasks alone would leave {number(fresh.value)} {interval(fresh)}."
     if _disjoint(foretold, measured):
         repair = "Don't rely on it: the two disagree, so tasks or draws aren't independent."
-        return [Finding("advice", "warning", claim, repair, evidence)]
-    repair = (
+        return Finding("advice", "warning", claim, repair, evidence)
+    return Finding("advice", "info", claim, _repair(plan), evidence)
+
+
+def _repair(plan: dict[str, Row]) -> str:
+    tasks = plan["tasks"].value
+    if not _redraws(plan):
+        return f"Take {tasks:.0f} fresh tasks a step; redraw no task's sets."
+    return (
         f"Average each task over {plan['draws'].value:.0f} independent draws of its support "
-        f"and query sets, and take {tasks.value:.0f} tasks a step."
-        if many
-        else f"Take {tasks.value:.0f} fresh tasks a step; redraw no task's sets."
+        f"and query sets, and take {tasks:.0f} tasks a step."
     )
-    return [Finding("advice", "info", claim, repair, evidence)]
+
+
+def _redraws(plan: dict[str, Row]) -> bool:
+    return (plan["draws"].value or 1) > 1
 
 
 def _plan(plan: dict[str, Row]) -> str:

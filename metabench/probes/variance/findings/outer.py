@@ -12,9 +12,10 @@ def outer(table: Rows, batch: int) -> list[Finding]:
 
 
 def _clipping(table: Rows, batch: int) -> list[Finding]:
+    """Say how many batches are clipped, and what that does to the meta-gradient's error."""
     share = _at(table, "clipped_share", batch)
     before, after = _at(table, "variance", batch), _at(table, "clipped_variance", batch)
-    error, bias = _at(table, "clipped_error", batch), _at(table, "clipping_bias", batch)
+    bias, error = _at(table, "clipping_bias", batch), _at(table, "clipped_error", batch)
     if share is None or before is None or after is None or after.low is None:
         return []
     claim = f"The outer loop clips {percents(share)} of batches of {share.at:.0f} tasks"
@@ -26,22 +27,30 @@ def _clipping(table: Rows, batch: int) -> list[Finding]:
         claim += f". Unclipped there is no variance; clipped it is {number(after.value)} "
         claim += f"{interval(after)}."
         return [Finding("clipping", "info", claim, "Keep the limit.", evidence)]
-    if error is None or bias is None or error.low is None or error.high is None:
+    if bias is None or error is None or error.low is None or error.high is None:
         return []
     claim += (
         f": their variance of {number(before.value)} {interval(before)} becomes "
         f"{number(after.value)} {interval(after)}, and a squared bias of {number(bias.value)} "
         f"{interval(bias)} comes on top."
     )
-    if error.low > before.high:
-        repair = "Raise the limit: at this batch clipping takes more signal than noise."
-        return [Finding("clipping", "warning", claim, repair, evidence)]
-    repair = (
-        "Keep the limit: clipped, the meta-gradient is closer to the unclipped mean."
-        if error.high < before.low
-        else "Nothing to change: what clipping gains and loses can't be told apart at this batch."
-    )
-    return [Finding("clipping", "info", claim, repair, evidence)]
+    level, repair = _worth(before, error)
+    return [Finding("clipping", level, claim, repair, evidence)]
+
+
+def _worth(before: Row, error: Row) -> tuple[str, str]:
+    """Hold the error that clipping leaves against the variance without."""
+    if _above(error, before):
+        return "warning", "Raise the limit: at this batch clipping takes more signal than noise."
+    if _above(before, error):
+        repair = "Keep the limit: clipped, the meta-gradient is closer to the unclipped mean."
+        return "info", repair
+    repair = "Nothing to change: what clipping gains and loses can't be told apart at this batch."
+    return "info", repair
+
+
+def _above(one: Row, other: Row) -> bool:
+    return one.low is not None and other.high is not None and one.low > other.high
 
 
 def _update(table: Rows) -> list[Finding]:

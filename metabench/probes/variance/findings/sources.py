@@ -35,26 +35,29 @@ def sources(table: Rows) -> list[Finding]:
     components = from_table(table, "component", of=None)
     because = [r for r in components if r.status in ("fixed", "coupled")]
     shares = [r for r in from_table(table, "share", of=None) if r.value is not None]
-    if because and not shares:
-        return [_withheld(because)]
-    shares.sort(key=lambda r: -(r.value or 0))
     if not shares:
-        return []
-    first = shares[0]
-    if first.low is None:
+        return [_withheld(because)] if because else []
+    shares.sort(key=lambda r: -(r.value or 0))
+    if shares[0].low is None:
         claim = "Which source makes most of the variance can't be told from so few redraws."
         repair = "Redraw more tasks (--set probe.redrawn=...)."
         return [Finding("sources", "info", claim, repair, tuple(shares))]
+    return [_ranked(shares, because)]
+
+
+def _ranked(shares: list[Row], because: list[Row]) -> Finding:
+    """Name the shares in their order, and what to do about the first."""
+    first, *others = shares
     text = f"{_words(first)} make {percents(first)} of the variance"
-    rest = ", ".join(f"{_words(r).lower()} {percents(r)}" for r in shares[1:] if _seen(r))
+    rest = ", ".join(f"{_words(r).lower()} {percents(r)}" for r in others if _seen(r))
     text += f"; {rest}." if rest else "."
     if because:
         kept = " and ".join(sorted({r.of for r in because if " " not in r.of}))
         text += f" The {kept} set is fixed to its task, so its share is part of the task's."
-    dominant = first.low is not None and first.low > DOMINANT
+    dominant = (first.low or 0) > DOMINANT
     name, level = ("dominant_source", "warning") if dominant else ("sources", "info")
     repair = REPAIRS[first.of.split(" + ")[0]]
-    return [Finding(name, level, text, repair, tuple(shares))]
+    return Finding(name, level, text, repair, tuple(shares))
 
 
 def _withheld(because: list[Row]) -> Finding:
