@@ -29,8 +29,8 @@ from metabench.linalg.expected_spectrum import expected
 from metabench.linalg.spectra import Effort
 from metabench.probes.agreement import compare
 from metabench.probes.agreement import measure as module
+from metabench.probes.agreement.measure_rung import Run
 from metabench.probes.agreement.method_runs import Look
-from metabench.probes.agreement.rung import Run
 from metabench.probes.explosion import mitigations
 from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.problems.tasks import Address

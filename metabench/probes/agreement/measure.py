@@ -15,9 +15,9 @@ from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.agreement import compare
+from metabench.probes.agreement.measure_rung import Run, Rung
 from metabench.probes.agreement.method_runs import Look
 from metabench.probes.agreement.methods import Methods
-from metabench.probes.agreement.rung import Run, Rung
 from metabench.probes.agreement.timing import prices
 from metabench.probes.base import Progress
 from metabench.problems.tasks import Address
