@@ -86,6 +86,7 @@ class Variance(Probe):
         "noise_unclear": "batch",
         "noise_scale": "batch",
         "objective_gap": "shots",
+        "claim_refuted": "estimator",
         "estimator_bias": "estimator",
         "clipping": "outer",
         "advice": "source",

@@ -109,6 +109,18 @@ def test_a_subclass_that_changes_nothing_is_found_to_be_unbiased():
     }
 
 
+@pytest.mark.parametrize(("algorithm", "refuted"), [
+    (Careless(2, FAST), True), (Stranger(2, FAST), False), (Faithful(2), False),
+])  # fmt: skip
+def test_who_claims_to_be_exact_and_is_not_is_contradicted(algorithm, refuted):
+    _, rows = measured(algorithm)
+
+    said = {finding.name: finding for finding in QUICK.diagnose(to_table(rows))}
+
+    assert ("claim_refuted" in said) == refuted
+    assert not refuted or said["claim_refuted"].level == "warning"
+
+
 @pytest.mark.parametrize("algorithm", [Unnamed(2), Elsewhere(2)])
 def test_without_a_reference_that_holds_no_bias_is_told(algorithm):
     bias, rows = measured(algorithm)

@@ -13,6 +13,7 @@ def bias(table: Rows, batch: int) -> list[Finding]:
     """Say what the shortcut and the few shots cost, where the intervals support it."""
     return [
         *_withheld(table),
+        *_refuted(table),
         *_estimator(table, batch),
         *_rivals(table, batch),
         *_objective(table),
@@ -31,6 +32,22 @@ def _withheld(table: Rows) -> list[Finding]:
     )
     repair = "`metabench agreement` holds it against maml's on the same tasks."
     return [Finding("bias_withheld", "info", claim, repair, tuple(found))]
+
+
+def _refuted(table: Rows) -> list[Finding]:
+    """Contradict an algorithm that says it is exact, and isn't."""
+    refuted = [r for r in from_table(table, "claim", of="exact") if r.status == "refuted"]
+    if not refuted:
+        return []
+    found = from_table(table, "bias", of="estimator")[0]
+    claim = (
+        "The algorithm claims to be exact, and is not: its mean meta-gradient is off that of its "
+        f"reference by a squared {number(found.value)} {interval(found)}."
+    )
+    repair = (
+        "Set `exact = False` in its class, or mend its gradient: `metabench verify` says where."
+    )
+    return [Finding("claim_refuted", "warning", claim, repair, (*refuted, found))]
 
 
 def _estimator(table: Rows, batch: int) -> list[Finding]:
