@@ -46,8 +46,8 @@ def _twice(cells: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
     named = cells["digest"].fillna("") if "digest" in cells else cells["outcome"].map(lambda _: "")
     known: set[Any] = set()
     marks = []
-    lines = cells[settings].itertuples(index=False, name=None)
-    for digest, line in zip(named, lines, strict=True):
+    lines = cells[settings].itertuples(name=None)  # with the index: pandas 2 skips empty lines
+    for digest, (_, *line) in zip(named, lines, strict=True):
         key = digest or tuple("" if missing(v) else str(plain(v)) for v in line)
         marks.append(key in known)
         known.add(key)
