@@ -1,11 +1,11 @@
-"""What every test begins with, and how many seconds of processor time each took."""
+"""What every test begins with, and the option that lists where processor time goes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import processor_time
 import pytest
 import torch
 from record_schema import require_valid
@@ -13,8 +13,6 @@ from record_schema import require_valid
 from metabench.records import record
 
 torch.set_num_threads(1)  # tests are small, and several processes share the cores
-
-SECONDS = "processor seconds"
 
 
 @pytest.fixture(autouse=True)
@@ -41,39 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--processor-time", type=int, metavar="N", help=text)
 
 
-def used() -> float:
-    """Of this process and of the subprocesses that it has waited for."""
-    return sum(os.times()[:4])
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Whatever a test shares is counted for the first that asks for it."""
-    item.user_properties.append((SECONDS, -used()))
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if call.when == "teardown":
-        began = dict(item.user_properties)[SECONDS]
-        report.user_properties = [(SECONDS, used() + began)]
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    count = terminalreporter.config.getoption("--processor-time")
-    if count is None:
-        return
-    reports = [r for some in terminalreporter.stats.values() for r in some if hasattr(r, "when")]
-    taken = {
-        report.nodeid: dict(report.user_properties)[SECONDS]
-        for report in reports
-        if report.when == "teardown"
-    }
-    terminalreporter.section(f"{sum(taken.values()):.0f} s of processor time in tests")
-    for name in sorted(taken, key=taken.get, reverse=True)[:count]:
-        terminalreporter.line(f"{taken[name]:7.2f} s  {name}")
+def pytest_configure(config: pytest.Config) -> None:
+    """As a plugin its hooks also hear of the examples in the package's docstrings."""
+    config.pluginmanager.register(processor_time)
