@@ -35,9 +35,11 @@ def read(source: Path, store: Path | None = None) -> Evidence:
     """
     if not source.exists():
         raise Misuse(f"There is no {source}. {FORMS}")
-    kind = source.suffix.lower()
     if source.is_dir():
         return _folder(source)
+    if not source.is_file():  # a pipe would be waited for
+        raise Misuse(f"{source} is not an ordinary file. {FORMS}")
+    kind = source.suffix.lower()
     if kind == ".toml":
         return _store(store or record_files.RUNS / source.stem, source)
     if kind == ".json":
