@@ -17,6 +17,9 @@ def require_valid(record: dict[str, Any]) -> None:
     """Refuse a record that breaks the schema, or has a key that the schema doesn't describe."""
     error = jsonschema.exceptions.best_match(_strict().iter_errors(record))
     assert error is None, f"{error.json_path}: {error.message}"
+    for finding in record["findings"] or ():
+        judged = finding["state"] in ("fault", "undecided", "not_looked_at")
+        assert judged or finding["level"] == "info", f"{finding['name']} warns of nothing judged"
 
 
 @functools.cache

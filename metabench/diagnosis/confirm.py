@@ -45,7 +45,9 @@ def _confirmed(once: Heard, repeated: list[Finding]) -> Heard:
         repeated.remove(other)  # two places may warn by one name
         return once._replace(finding=other, confirmed=True)
     claim = f"Not repeated by fresh tasks, so it may be chance: {finding.claim}"
-    return once._replace(finding=finding._replace(level="info", claim=claim), confirmed=False)
+    return once._replace(
+        finding=finding._replace(level="info", state="undecided", claim=claim), confirmed=False
+    )
 
 
 def _again(part: Part, clock: Clock, keeper: Keeper) -> Part | None:

@@ -28,4 +28,4 @@ def _unchecked(table: pd.DataFrame) -> list[Finding]:
         return []
     claim = "Whether the meta-gradient is right was not checked."
     repair = "Measure with metabench.measure(probe, subject, seed), which checks first."
-    return [Finding("unchecked", "warning", claim, repair, ())]
+    return [Finding("unchecked", "warning", "not_looked_at", claim, repair, ())]

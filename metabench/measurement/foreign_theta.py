@@ -51,4 +51,4 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     )
     repair = "Look at it as it was trained, unless the difference is what you ask about."
     level = "warning" if family else "info"
-    return [Finding("foreign_theta", level, claim, repair, tuple(rows))]
+    return [Finding("foreign_theta", level, "fault" if family else "", claim, repair, tuple(rows))]

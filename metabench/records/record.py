@@ -83,9 +83,7 @@ def plain(finding: Finding | Mapping[str, Any]) -> Mapping[str, Any]:
     """Give a finding, and the rows it rests on, as a record holds them."""
     if not isinstance(finding, Finding):
         return finding
-    name, level, claim, repair, evidence, state = finding
-    told = {"name": name, "level": level, "state": state, "claim": claim, "repair": repair}
-    return {**told, "evidence": [row._asdict() for row in evidence]}
+    return {**finding._asdict(), "evidence": [row._asdict() for row in finding.evidence]}
 
 
 def checksum(whole: Mapping[str, Any]) -> str:

@@ -46,10 +46,10 @@ class Finding(NamedTuple):
 
     name: str
     level: str  # critical, warning or info
+    state: str  # of STATES; "" for a remark that judges nothing
     claim: str
     repair: str
     evidence: tuple[Row, ...]
-    state: str = ""  # of STATES; "" for a remark that judges nothing
 
 
 def row(quantity: str, interval: Interval, status: str = "ok", **where: Any) -> Row:

@@ -44,7 +44,7 @@ def _stopped(table: pd.DataFrame) -> list[Finding]:
                 f"{losses[-1].at:.0f}."
             )
             evidence += [least.row, losses[-1].row]
-    return [Finding("stopped", "critical", claim, repair, tuple(evidence))]
+    return [Finding("stopped", "critical", "fault", claim, repair, tuple(evidence))]
 
 
 def _diverging(table: pd.DataFrame) -> list[Finding]:
@@ -63,7 +63,7 @@ def _diverging(table: pd.DataFrame) -> list[Finding]:
     if not end.value > ROSE * least.value > 0:
         claim = f"From step {best.at:.0f} on, {words}, while the training loss didn't double."
         repair = "Stop there, give more training tasks, or pull: --set outer.weight_decay=..."
-        return [Finding("overfitted", "warning", claim, repair, evidence)]
+        return [Finding("overfitted", "warning", "fault", claim, repair, evidence)]
     claim = (
         f"Training diverges from step {least.at:.0f} on: the loss of its tasks was least there, "
         f"{number(least.value)}, is {number(end.value)} at the end, and {words}."
@@ -73,7 +73,7 @@ def _diverging(table: pd.DataFrame) -> list[Finding]:
         f"{number(_usual(table, least))} until then: --set outer.rate=..., "
         "--set outer.clip_norm=..."
     )
-    return [Finding("diverging", "critical", claim, repair, evidence)]
+    return [Finding("diverging", "critical", "fault", claim, repair, evidence)]
 
 
 def _usual(table: pd.DataFrame, until: Point) -> float:
@@ -93,12 +93,12 @@ def _came(table: pd.DataFrame) -> list[Finding]:
     if gain.low > 0:
         claim = f"The loss on held-out tasks after adaptation fell by {gain}: {told}."
         repair = "Probe this theta: metabench variance --theta FILE."
-        return [Finding("progress", "info", claim, repair, evidence)]
+        return [Finding("progress", "info", "fine", claim, repair, evidence)]
     if gain.high >= 0:
         claim = (
             f"On held-out tasks training can't be told from standing still: {told}, a fall by "
             f"{gain} on the same tasks."
         )
         repair = "Train longer, raise the outer rate, or measure the noise: metabench variance."
-        return [Finding("no_progress", "warning", claim, repair, evidence)]
+        return [Finding("no_progress", "warning", "undecided", claim, repair, evidence)]
     return []

@@ -145,12 +145,12 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
     began = row_of(cause, None if moment.address is None else int(moment.address.task[cause.task]))
     if not unusable(norm, norms[0], EXPLODED):
         claim = f"Replayed, step {moment.step} is sound: its meta-gradient has norm {number(norm)}."
-        return Finding("replayed", "info", claim, "Train with these settings.", (began,))
+        return Finding("replayed", "info", "fine", claim, "Train with these settings.", (began,))
     claim = (
         f"Replayed, step {moment.step} goes wrong again, at |g| = {number(norm)}. {sentence(began)}"
     )
     repair = "Try a change here before training again: --set algo.step.rate=..."
-    return Finding("replayed", "critical", claim, repair, (began,))
+    return Finding("replayed", "critical", "fault", claim, repair, (began,))
 
 
 def _redrawn(subject: Subject, told: dict[str, Any], recording: Recording) -> str:

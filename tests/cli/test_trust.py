@@ -36,7 +36,7 @@ class Evil(Probe):
         return []
 
     def diagnose(self, table):
-        return [Finding("read", "info", "My own probe has read this.", "", ())]
+        return [Finding("read", "info", "", "My own probe has read this.", "", ())]
 
     def draw(self, table, axes):
         axes.plot([0, 1])

@@ -15,7 +15,7 @@ from metabench.stats.proportions import share_interval
 
 
 def finding(name, level="warning"):
-    return Finding(name, level, f"{name}.", "Change it.", ())
+    return Finding(name, level, "", f"{name}.", "Change it.", ())
 
 
 def asked(case, seed=0, **options):

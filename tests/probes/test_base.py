@@ -38,7 +38,7 @@ from metabench.records.rows import Finding, from_table
 
 def diagnose(probe, table):
     (row,) = from_table(table, "hello")
-    return [Finding("hello", "info", f"{row.value:.0f} of {probe.times}.", "", (row,))]
+    return [Finding("hello", "info", "", f"{row.value:.0f} of {probe.times}.", "", (row,))]
 """,
     "draw.py": """
 def draw(probe, table, axes):

@@ -16,7 +16,7 @@ from metabench.records.statuses import STATUSES
 from metabench.settings.errors import Misuse
 
 ROWS = (Row("slope", value=-1.0, low=-1.1, high=-0.9), Row("snr", at=4.0, of="x", status="zero"))
-FINDING = Finding("slope", "info", "It falls.", "Nothing.", ROWS[:1])
+FINDING = Finding("slope", "info", "fine", "It falls.", "Nothing.", ROWS[:1])
 SPEC = {"algo": {"name": "maml", "steps": 5}, "seed": 0}
 HOME = Path(metabench.__file__).parent
 

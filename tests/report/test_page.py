@@ -73,7 +73,7 @@ def test_every_tag_is_closed_where_it_should_be():
 @pytest.mark.parametrize("where", ["claim", "repair", "name"])
 def test_markup_in_a_finding_is_text(where):
     words = {"name": "n", "claim": "c", "repair": "r", where: MARKUP}
-    finding = Finding(level="warning", evidence=(Row("slope", value=1.0),), **words)
+    finding = Finding(level="warning", state="fault", evidence=(Row("slope", value=1.0),), **words)
 
     found = made(healthy(), findings=[finding])
 

@@ -282,7 +282,7 @@ class Fortune(Probe):
 
     def diagnose(self, table):
         (row,) = from_table(table, "charm")
-        return [Finding("luck", "warning", f"Luck is {row.value:.0f}.", "Wait.", (row,))]
+        return [Finding("luck", "warning", "fault", f"Luck is {row.value:.0f}.", "Wait.", (row,))]
 
     def draw(self, table, axes):
         axes.plot([1, 2, 3], label="LUCK LINE")

@@ -36,7 +36,7 @@ def diagnose(probe: Trial, table: pd.DataFrame) -> list[Finding]:
         "holds 0 or lies above it."
     )
     repair = "Nothing to change of what was tried; --try 100 looks further along the training."
-    return [Finding("tried", "info", claim, repair, tuple(effects))]
+    return [Finding("tried", "info", "undecided", claim, repair, tuple(effects))]
 
 
 def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding:
@@ -47,7 +47,7 @@ def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding
         f"({number(unchanged.value)} unchanged): {said}."
     )
     repair = f"Begin with {good[0].of}; --try 100 shows whether it lasts."
-    return Finding("tried", "info", claim, repair, tuple(good))
+    return Finding("tried", "info", "", claim, repair, tuple(good))
 
 
 def _unusable(stopped: dict[str, Row], effects: list[Row]) -> Finding:
@@ -59,7 +59,7 @@ def _unusable(stopped: dict[str, Row], effects: list[Row]) -> Finding:
     repair = (
         f"None stops with {', '.join(kept)}." if kept else "None of the changes tried prevents it."
     )
-    return Finding("tried", "info", claim, repair, tuple(stopped.values()))
+    return Finding("tried", "info", "fault", claim, repair, tuple(stopped.values()))
 
 
 def verdict(effect: Row) -> str:

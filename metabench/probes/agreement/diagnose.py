@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TARGETS = (0.01, 0.1)  # relative errors that a budget is named for
 LARGE = 0.1  # an error that is warned of
+ALONG = 0.9  # a cosine below which a method is warned of
 IMPLICIT, FIRST = {"imaml"}, {"fomaml"}  # algorithms that are such a method
 LESSENED = {  # the parts of an implicit method's error, and what makes each smaller
     "inner convergence": "Take more inner steps, a larger inner rate or a stronger pull; a better "
@@ -31,7 +32,7 @@ def diagnose(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
     if [r.status for r in errors] == ["withheld"]:
         claim = "Withheld: a black box can't be run on another inner problem or by another method."
         repair = "Measure one of metabench's algorithms on the same problem (--algo imaml)."
-        return [Finding("withheld", "info", claim, repair, tuple(errors))]
+        return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(errors))]
     findings = [
         *_saddles(table),
         *_minimum(table),
@@ -56,14 +57,16 @@ def _untold(table: pd.DataFrame) -> list[Finding]:
         "Hessians that curve down in some tasks."
     )
     repair = "Raise lambda (--set probe.strength=...), or read each task's error, which is told."
-    return [Finding("untold", "info", claim, repair, tuple(rows))]
+    return [Finding("untold", "info", "not_looked_at", claim, repair, tuple(rows))]
 
 
 def _heeded(table: pd.DataFrame, finding: Finding) -> Finding:
     """Warn of a method only whoever trains with it; to others its faults are told."""
     own = {r.of for r in from_table(table, "own_steps", of=None)}
     users = FIRST if finding.name == "first_order" else IMPLICIT
-    return finding if not own or own & users else finding._replace(level="info")
+    if not own or own & users:
+        return finding
+    return finding._replace(level="info", state="" if finding.state == "fault" else finding.state)
 
 
 def _saddles(table: pd.DataFrame) -> list[Finding]:
@@ -79,7 +82,7 @@ def _saddles(table: pd.DataFrame) -> list[Finding]:
         "and an implicit gradient is that of no argmin."
     )
     repair = f"Raise lambda above {number((pull.value or 0) - least)} (--set probe.strength=...)."
-    return [Finding("saddles", "warning", claim, repair, (*hits, pull))]
+    return [Finding("saddles", "warning", "fault", claim, repair, (*hits, pull))]
 
 
 def _minimum(table: pd.DataFrame) -> list[Finding]:
@@ -92,7 +95,7 @@ def _minimum(table: pd.DataFrame) -> list[Finding]:
         f"{number(slope.value)}): errors against it are lower bounds of what they say."
     )
     repair = "Raise --set probe.settle=... or lambda (--set probe.strength=...)."
-    return [Finding("minimum_not_found", "warning", claim, repair, (found, slope))]
+    return [Finding("minimum_not_found", "warning", "fault", claim, repair, (found, slope))]
 
 
 def _cheapest(table: pd.DataFrame) -> list[Finding]:
@@ -117,7 +120,7 @@ def _least_paid(
     )
     claim = f"Within {target:.0%} of the gradient at the inner minimum, cheapest is {said}."
     repair = "Use it if that accuracy does."
-    return Finding(f"cheapest_{target:g}", "info", claim, repair, tuple(picks.values()))
+    return Finding(f"cheapest_{target:g}", "info", "fine", claim, repair, tuple(picks.values()))
 
 
 def _closest(target: float, errors: list[Row]) -> list[Finding]:
@@ -130,7 +133,7 @@ def _closest(target: float, errors: list[Row]) -> list[Finding]:
         f"the closest is {_named(best)} with {percents(best)}."
     )
     repair = "Take more inner steps, a larger inner rate or a stronger pull."
-    return [Finding(f"cheapest_{target:g}", "info", claim, repair, (best,))]
+    return [Finding(f"cheapest_{target:g}", "info", "undecided", claim, repair, (best,))]
 
 
 def _causes(table: pd.DataFrame) -> list[Finding]:
@@ -147,8 +150,10 @@ def _causes(table: pd.DataFrame) -> list[Finding]:
         return []
     said = ", ".join(f"{p} {percents(r)}" for p, r in own.items())
     claim = f"{_named(best)} is off the gradient at the minimum by {percents(best)}: {said}."
-    level = "warning" if (best.low or 0) > LARGE else "info"
-    return [Finding("cause", level, claim, LESSENED[cause], (best, *own.values()))]
+    level, state = ("warning", "fault") if (best.low or 0) > LARGE else ("info", "undecided")
+    if best.high is not None and best.high <= LARGE:
+        state = "fine"
+    return [Finding("cause", level, state, claim, LESSENED[cause], (best, *own.values()))]
 
 
 def _foremost(parts: dict[str, Row]) -> str | None:
@@ -172,9 +177,10 @@ def _first_order(table: pd.DataFrame) -> list[Finding]:
         f"{interval(worst)} at K = {worst.at:.0f}; its median task is off by "
         f"{percents(errors[int(worst.at or 0)])}."
     )
-    bad = (worst.high or 1) < 0.9
+    bad = (worst.high or 1) < ALONG
+    state = "fault" if bad else "fine" if (worst.low or 0) > ALONG else "undecided"
     repair = "Use the unroll, or an implicit gradient, at this K." if bad else "Nothing to change."
-    return [Finding("first_order", "warning" if bad else "info", claim, repair, (worst,))]
+    return [Finding("first_order", "warning" if bad else "info", state, claim, repair, (worst,))]
 
 
 def _cost(costs: dict[str, dict[float, Row]], line: Row) -> float:

@@ -60,7 +60,7 @@ def _reduced(table: pd.DataFrame) -> list[Finding]:
         claims.append(f"extreme eigenvalues are found only to {coarse} % of the largest")
     claim = f"Within the budget of operations, {'; '.join(claims)}."
     repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
-    return [Finding("reduced", "info", claim, repair, (*counts.values(), *noted.values()))]
+    return [Finding("reduced", "info", "", claim, repair, (*counts.values(), *noted.values()))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:
@@ -70,7 +70,9 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         if not lost:
             return []
         claim = f"The meta-gradient is not finite at inner rate {number(lost[0].at)}."
-        return [Finding("diverged", "critical", claim, "Lower the inner rate.", tuple(lost))]
+        return [
+            Finding("diverged", "critical", "fault", claim, "Lower the inner rate.", tuple(lost))
+        ]
     worst = hits[0]
     claim = f"The Hessian is not finite for {percents(worst)} of tasks ({worst.of})."
     repair = (
@@ -78,7 +80,7 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         if worst.of == "start"
         else "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
     )
-    return [Finding("diverged", "critical", claim, repair, tuple(hits))]
+    return [Finding("diverged", "critical", "fault", claim, repair, tuple(hits))]
 
 
 def _withheld(table: pd.DataFrame) -> list[Finding]:
@@ -88,24 +90,33 @@ def _withheld(table: pd.DataFrame) -> list[Finding]:
     made = []
     if "unresolved" in states:
         claim = "Fewer than three tasks say nothing of how tasks differ: variances are withheld."
-        made.append(Finding("few_tasks", "info", claim, "Measure more (--tasks 256).", tuple(rows)))
+        made.append(
+            Finding(
+                "few_tasks",
+                "info",
+                "not_looked_at",
+                claim,
+                "Measure more (--tasks 256).",
+                tuple(rows),
+            )
+        )
     if "fixed" in states:
         claim = (
             "The sampler can't redraw a task's sets apart, so that what one set varies by is "
             "withheld, and with it both moment bounds; L and rho are those of the sets as they are."
         )
         repair = "Give a sampler that takes (address, seed)."
-        made.append(Finding("no_redraws", "info", claim, repair, tuple(rows)))
+        made.append(Finding("no_redraws", "info", "not_looked_at", claim, repair, tuple(rows)))
     lost = [r for r in from_table(table, "smoothness", of="measured") if r.status == "withheld"]
     if lost:
         claim = "Withheld: the meta-Hessian, a third derivative, which fused norms have wrong."
         repair = "Write them out: net = metabench.safe_norms(net)."
-        made.append(Finding("no_third", "info", claim, repair, tuple(lost)))
+        made.append(Finding("no_third", "info", "not_looked_at", claim, repair, tuple(lost)))
     flat = [r for r in from_table(table, "slack", of=None) if r.status == "degenerate"]
     if flat:
         claim = "Every meta-gradient is exactly zero, so that any bound holds and none has a slack."
         repair = "Check that the query loss reaches theta (metabench verify)."
-        made.append(Finding("zero", "warning", claim, repair, tuple(flat)))
+        made.append(Finding("zero", "warning", "fault", claim, repair, tuple(flat)))
     return made
 
 
@@ -119,7 +130,7 @@ def _assumptions(table: pd.DataFrame) -> list[Finding]:
             "constants of the problem's losses are told, and no bound."
         )
         repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
-        return [Finding("withheld", "info", claim, repair, tuple(rows))]
+        return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(rows))]
     if not rows:
         return []
     if not own:
@@ -127,13 +138,13 @@ def _assumptions(table: pd.DataFrame) -> list[Finding]:
             "No assumption of the theory that can be checked at theta is refuted, but one: the "
             "step's own support set gives the Hessian too, where the bounds ask another set."
         )
-        return [Finding("covered", "info", claim, NOTHING, tuple(rows))]
+        return [Finding("covered", "info", "undecided", claim, NOTHING, tuple(rows))]
     said = ", ".join(_said(row) for row in own)
     claim = f"The convergence theory doesn't cover this setting. Violated: {said}."
     if any(row.of == START for row in own):
         claim += " Its bounds are withheld."
     repair = f"To be covered: {'; '.join(REPAIRS[row.of] for row in own)}."
-    return [Finding("not_covered", "info", claim, repair, tuple(broken))]
+    return [Finding("not_covered", "info", "", claim, repair, tuple(broken))]
 
 
 def _said(row: Row) -> str:
@@ -160,9 +171,20 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
             if slack.high is not None and slack.high < 1:
                 claim += " The constants at theta are exceeded elsewhere on the step."
                 repair = "Trust the measured moment, not the bound."
-                made.append(Finding(name, "warning", claim, repair, (slack, measured, limit)))
+                made.append(
+                    Finding(name, "warning", "fault", claim, repair, (slack, measured, limit))
+                )
                 continue
-            made.append(Finding(name, "info", claim, NOTHING, (slack, measured, limit)))
+            made.append(
+                Finding(
+                    name,
+                    "info",
+                    "fine" if slack.low >= 1 else "undecided",
+                    claim,
+                    NOTHING,
+                    (slack, measured, limit),
+                )
+            )
     return made
 
 
@@ -181,7 +203,7 @@ def _smoothness(table: pd.DataFrame) -> list[Finding]:
             f"Choose the outer rate by the measured edge, below {edge:.2g} for plain descent here, "
             f"not by the theory's 1 / (12 L(w)) = {1 / (12 * limit.value):.2g}."
         )
-        made.append(Finding("smoothness", "info", claim, repair, (slack, measured, limit)))
+        made.append(Finding("smoothness", "info", "", claim, repair, (slack, measured, limit)))
     return made
 
 
@@ -205,13 +227,13 @@ def _iterations(table: pd.DataFrame) -> list[Finding]:
         "descent, never for Adam."
     )
     if taken is None:
-        return [Finding("iterations", "info", f"{claim}.", repair, (limit, epsilon))]
+        return [Finding("iterations", "info", "", f"{claim}.", repair, (limit, epsilon))]
     if taken.value is None:
         last = f" after {number(taken.low)} steps" if taken.low else ""
         claim += f"; its own method at its own rate was not there{last}."
     else:
         claim += f"; its own method at its own rate took {told(taken)}."
-    return [Finding("iterations", "info", claim, repair, (limit, epsilon, taken))]
+    return [Finding("iterations", "info", "", claim, repair, (limit, epsilon, taken))]
 
 
 def _floor(table: pd.DataFrame) -> list[Finding]:
@@ -227,7 +249,7 @@ def _floor(table: pd.DataFrame) -> list[Finding]:
     )
     much = share.low is not None and share.low > 0.5
     repair = "More support examples lower it, more tasks hardly do." if much else NOTHING
-    return [Finding("floor", "info", claim, repair, (total[0], share, *batch))]
+    return [Finding("floor", "info", "", claim, repair, (total[0], share, *batch))]
 
 
 def _at(table: pd.DataFrame, quantity: str, of: str, at: float | None) -> Row | None:

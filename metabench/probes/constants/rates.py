@@ -33,11 +33,13 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
         f"to {limit}."
     )
     if own.value <= many.value:
-        return [Finding("many_steps", "info", claim, "Nothing to change.", evidence)]
+        return [Finding("many_steps", "info", "", claim, "Nothing to change.", evidence)]
     if factor and factor[0].value is not None:
         claim += f" Its factor (1 + alpha L)^(2 K) is {number(factor[0].value)} at least."
     level, repair = _advice(own.value, stable)
-    return [Finding("many_steps", level, claim, repair, evidence)]
+    inside = stable.low is not None and own.value < stable.low
+    state = "fault" if level == "warning" else "fine" if inside else "undecided"
+    return [Finding("many_steps", level, state, claim, repair, evidence)]
 
 
 def _steps(table: pd.DataFrame) -> str:

@@ -21,7 +21,7 @@ def diagnose(probe: Cost, table: pd.DataFrame) -> list[Finding]:
     if [r.status for r in seconds] == ["withheld"]:
         claim = "Withheld: a black box has no other algorithm's inner loop to be compared on."
         repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
-        return [Finding("withheld", "info", claim, repair, tuple(seconds))]
+        return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(seconds))]
     findings = [
         *_diverged(table),
         *_best(table, probe.batch),
@@ -42,7 +42,7 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         f" of any algorithm: each is held against {EXACT}." if not lost[0].of else "."
     )
     repair = "Lower the inner rate, or ask `metabench explosion` where it begins."
-    return [Finding("diverged", "warning", claim, repair, tuple(lost))]
+    return [Finding("diverged", "warning", "fault", claim, repair, tuple(lost))]
 
 
 def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
@@ -63,7 +63,9 @@ def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
             + ("." if apart else "; their intervals overlap, so neither is shown to be better.")
         )
         repair = f"Use --algo {first} at this budget." if apart else "Take the simpler one."
-        made.append(Finding(f"best_{quantity}", "info", claim, repair, (a, b)))
+        made.append(
+            Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, (a, b))
+        )
     return made
 
 
@@ -81,7 +83,16 @@ def _even(table: pd.DataFrame, batch: int) -> list[Finding]:
         )
         bad = line.high < batch
         repair = f"Use {EXACT} at this batch." if bad else "Nothing to change at this batch."
-        made.append(Finding(f"pays_{line.of}", "info", claim, repair, (line, bias[0])))
+        made.append(
+            Finding(
+                f"pays_{line.of}",
+                "info",
+                "undecided" if here == "about" else "",
+                claim,
+                repair,
+                (line, bias[0]),
+            )
+        )
     return made
 
 
@@ -105,7 +116,7 @@ def _growth(table: pd.DataFrame) -> list[Finding]:
         "step."
     )
     rows = tuple(held[name][k] for name in (EXACT, *flat) for k in (few, many))
-    return [Finding("memory", "info", claim, repair, rows)]
+    return [Finding("memory", "info", "", claim, repair, rows)]
 
 
 def _unroll(table: pd.DataFrame) -> list[Finding]:
@@ -119,7 +130,7 @@ def _unroll(table: pd.DataFrame) -> list[Finding]:
         f"At K = {K:g}, {EXACT} takes {_times(fast, slow)} the seconds and "
         f"{_times(small, large)} the bytes of autograd through the unroll, for the same numbers."
     )
-    return [Finding("unroll", "info", claim, "Nothing to change.", (fast, slow, small, large))]
+    return [Finding("unroll", "info", "", claim, "Nothing to change.", (fast, slow, small, large))]
 
 
 def _times(one: Row, other: Row) -> str:

@@ -41,7 +41,7 @@ def _withheld(norm: Row) -> Finding:
         "step make another loop of it at every length, so no path can be walked."
     )
     repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
-    return Finding("withheld", "info", claim, repair, (norm,))
+    return Finding("withheld", "info", "not_looked_at", claim, repair, (norm,))
 
 
 def _untold(table: pd.DataFrame) -> list[Finding]:
@@ -58,7 +58,7 @@ def _untold(table: pd.DataFrame) -> list[Finding]:
     if not lost:
         return []
     claim = f"Withheld: {'; '.join(reasons[row.quantity] for row in lost)}."
-    return [Finding("untold", "info", claim, "Nothing to change.", tuple(lost))]
+    return [Finding("untold", "info", "not_looked_at", claim, "Nothing to change.", tuple(lost))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:
@@ -83,7 +83,11 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     if (hits[0].at or 0) > own_steps(table):
         claim += f" At your K = {own_steps(table):.0f} it is finite."
         level = "info"
-    return [Finding("diverged", level, claim, repair, tuple(hits))]
+    return [
+        Finding(
+            "diverged", level, "fault" if level == "critical" else "", claim, repair, tuple(hits)
+        )
+    ]
 
 
 def _tried(table: pd.DataFrame) -> list[Finding]:
@@ -105,7 +109,7 @@ def _tried(table: pd.DataFrame) -> list[Finding]:
     )
     repair = "Try it if growth is what hurts; otherwise it only adds bias."
     evidence = (spread[best], norm, angles[best], bias)
-    return [Finding("mitigation", "info", claim, repair, evidence)]
+    return [Finding("mitigation", "info", "", claim, repair, evidence)]
 
 
 def _precision(table: pd.DataFrame) -> list[Finding]:
@@ -123,4 +127,16 @@ def _precision(table: pd.DataFrame) -> list[Finding]:
     repair = "Measure, and train, longer inner loops in float64 (--dtype float64)."
     far = [r for r in rows if "10 %" in r.of]
     level = "warning" if any((r.value or 0) <= own_steps(table) for r in far) else "info"
-    return [Finding("precision", level, claim, repair, (*rows, worst))]
+    return [
+        Finding("precision", level, _departs(far, own_steps(table)), claim, repair, (*rows, worst))
+    ]
+
+
+def _departs(far: list[Row], own: float) -> str:
+    """Tell whether float32 departs within the steps that are trained with; K has an interval."""
+    if not far:
+        return ""
+    if any(row.high is not None and row.high <= own for row in far):
+        return "fault"
+    beyond = all(row.low is not None and row.low > own for row in far)
+    return "fine" if beyond else "undecided"

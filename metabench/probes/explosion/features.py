@@ -47,7 +47,7 @@ def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
         "Statistics that all inner steps share can't fit: if batch norm keeps any, let it use the "
         "batch's own, or keep each step's (--algo mamlpp)."
     )
-    return [Finding("feature_drift", "info", claim, repair, (most, spread))]
+    return [Finding("feature_drift", "info", "", claim, repair, (most, spread))]
 
 
 def _farthest(shifts: list[Row], own: float) -> Row | None:

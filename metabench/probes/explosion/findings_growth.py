@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NOTABLE = 10.0  # times over all K looked at, below which growth or fading is told, not warned of
 LOWER = "Lower the inner rate (--set algo.step.rate=...)"
+STEADY = 1.1  # times over all K looked at, up to which a change is none to speak of
 FEWER = (
     "A smaller rate slows this growth but doesn't stop it: take fewer inner steps, pull phi "
     "towards the start (--algo imaml), or truncate the way back."
@@ -34,6 +35,12 @@ class Grown(NamedTuple):
     def span(self) -> float:
         """Steps over which it is told."""
         return (self.last.at or 0) - (self.first.at or 0)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the change over all K looked at surely is none to speak of."""
+        ends = (self.growth.low or 0.0, self.growth.high or 0.0)
+        return max(map(abs, ends)) * self.span <= math.log(STEADY)
 
     @property
     def each(self) -> str:
@@ -78,7 +85,16 @@ def growth(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
         f"The meta-gradient neither explodes nor vanishes: it changes by {found.each}, and "
         f"{found.ends}.{found.passed}"
     )
-    return [Finding("steady", "info", claim, "Nothing to change.", found.evidence)]
+    return [
+        Finding(
+            "steady",
+            "info",
+            "fine" if found.steady else "undecided",
+            claim,
+            "Nothing to change.",
+            found.evidence,
+        )
+    ]
 
 
 def _grown(table: pd.DataFrame, norms: list[Row]) -> Grown | None:
@@ -102,7 +118,14 @@ def _explodes(found: Grown) -> Finding:
         f"{found.ends}.{found.passed} It grows in {percents(found.growing[0])} of tasks."
     )
     repair = f"{LOWER}, take fewer inner steps, or truncate or clip the way back."
-    return Finding("explodes", level, claim + _so_far(found, level), repair, found.evidence)
+    return Finding(
+        "explodes",
+        level,
+        "fault" if level == "warning" else "",
+        claim + _so_far(found, level),
+        repair,
+        found.evidence,
+    )
 
 
 def _vanishes(found: Grown, table: pd.DataFrame) -> Finding:
@@ -110,12 +133,14 @@ def _vanishes(found: Grown, table: pd.DataFrame) -> Finding:
     if not _fades(found.back):
         said += "The way back is not the cause: the query gradient itself gets small."
         repair = "Nothing to change: adaptation reaches small query gradients."
-        return Finding("vanishes", "info", said, repair, found.evidence)
+        return Finding("vanishes", "info", "", said, repair, found.evidence)
     here = [r for r in from_table(table, "passed_back") if (r.at or 0) <= found.own]
     level = "warning" if _fades(here[-1:]) else "info"
     said += f"After so many steps so theta hardly matters.{_so_far(found, level)}"
     repair = "Take fewer inner steps, or weigh earlier ones as well (a multi-step loss)."
-    return Finding("vanishes", level, said, repair, found.evidence)
+    return Finding(
+        "vanishes", level, "fault" if level == "warning" else "", said, repair, found.evidence
+    )
 
 
 def _fades(back: tuple[Row, ...] | list[Row]) -> bool:
@@ -150,10 +175,10 @@ def cause(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
     elif not _more(down, over):
         repair = f"Lower the inner rate ({least}) against overshoot; fewer steps help with both."
     elif any(f.level == "warning" and f.name == "explodes" for f in growth(table, norms)):
-        return [Finding("negative_curvature", "warning", claim, FEWER, evidence)]
+        return [Finding("negative_curvature", "warning", "fault", claim, FEWER, evidence)]
     else:
         repair = FEWER
-    return [Finding("stretching", "info", claim, repair, evidence)]
+    return [Finding("stretching", "info", "", claim, repair, evidence)]
 
 
 def _share(table: pd.DataFrame, name: str, worst: Row) -> Row:

@@ -33,10 +33,12 @@ def rates(table: pd.DataFrame) -> list[Finding]:
         said = ", ".join(f"{percents(r)} at {number(r.at)}" for r in seen.values())
         claim += f" Counted on held-out tasks, the support loss ends higher in {said}."
     evidence = (*past, half, most, *counts)
-    if (seen.get(rate, past[0]).low or 0.0) > UNSTABLE:
+    share = seen.get(rate, past[0])
+    if (share.low or 0.0) > UNSTABLE:
         repair = f"Lower the inner rate to {number(most.low or most.value)} or less."
-        return [Finding("past_edge", "warning", claim, repair, evidence)]
-    return [Finding("stable", "info", claim, "Nothing to change.", evidence)]
+        return [Finding("past_edge", "warning", "fault", claim, repair, evidence)]
+    state = "fine" if share.high is not None and share.high <= UNSTABLE else "undecided"
+    return [Finding("stable", "info", state, claim, "Nothing to change.", evidence)]
 
 
 def _known(line: Row | None) -> Row | None:

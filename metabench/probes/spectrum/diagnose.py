@@ -50,7 +50,7 @@ def _diverged(table: pd.DataFrame, place: str) -> list[Finding]:
         if place == "start"
         else "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
     )
-    return [Finding("diverged", "critical", claim, repair, tuple(hit))]
+    return [Finding("diverged", "critical", "fault", claim, repair, tuple(hit))]
 
 
 def _negative(table: pd.DataFrame, place: str) -> list[Finding]:
@@ -67,7 +67,7 @@ def _negative(table: pd.DataFrame, place: str) -> list[Finding]:
         "Usual before training. An implicit meta-gradient needs a pull (--set algo.strength=...) "
         "above its size: conjugate gradients are invalid without."
     )
-    return [Finding("negative_curvature", "info", claim, repair, (shares[0], smallest))]
+    return [Finding("negative_curvature", "info", "", claim, repair, (shares[0], smallest))]
 
 
 def _no_steps(table: pd.DataFrame) -> list[Finding]:
@@ -76,7 +76,7 @@ def _no_steps(table: pd.DataFrame) -> list[Finding]:
         return []
     claim = "With K = 0 there is no inner step, so no rate is past an edge."
     repair = "Take inner steps (--set algo.steps=5), or read the curvature as that of the start."
-    return [Finding("no_steps", "info", claim, repair, tuple(steps))]
+    return [Finding("no_steps", "info", "", claim, repair, tuple(steps))]
 
 
 def _unsettled(table: pd.DataFrame) -> list[Finding]:
@@ -90,4 +90,4 @@ def _unsettled(table: pd.DataFrame) -> list[Finding]:
         else f"The ends of the {worst.of} Hessian's spectrum did not settle."
     )
     repair = "Allow more products (--set probe.steps=...) or a larger --set probe.tolerance."
-    return [Finding("unsettled", "warning", claim, repair, tuple(hit))]
+    return [Finding("unsettled", "warning", "not_looked_at", claim, repair, tuple(hit))]

@@ -29,7 +29,7 @@ def _rank(table: pd.DataFrame) -> list[Finding]:
         f"directions; {percents(negative)} of it is negative."
     )
     evidence = (rank, negative, *from_table(table, "trace", of="start"))
-    return [Finding("shape", "info", claim, "Nothing to change.", evidence)]
+    return [Finding("shape", "info", "", claim, "Nothing to change.", evidence)]
 
 
 def _layers(table: pd.DataFrame) -> list[Finding]:
@@ -52,7 +52,7 @@ def _layers(table: pd.DataFrame) -> list[Finding]:
         "If the inner rate must come down, a smaller rate for this layer alone costs the others "
         "nothing."
     )
-    return [Finding("steepest_layer", "info", claim, repair, (first, second, whole))]
+    return [Finding("steepest_layer", "info", "", claim, repair, (first, second, whole))]
 
 
 def _above(first: Row, second: Row) -> bool:

@@ -26,7 +26,7 @@ def edge(table: pd.DataFrame, place: str) -> list[Finding]:
     if seen.half.value is None:
         claim = f"The inner loss has no curvature for half of the tasks {PLACES[place]}."
         repair = "Nothing to change: the curvature limits no rate there."
-        return [Finding("no_curvature", "info", claim, repair, (seen.past, seen.half))]
+        return [Finding("no_curvature", "info", "", claim, repair, (seen.past, seen.half))]
     (steps,) = from_table(table, "inner_steps")
     return [_past(seen, steps) if seen.past.low else _inside(seen)]
 
@@ -76,7 +76,7 @@ def _past(seen: _Seen, steps: Row) -> Finding:
     grown = (seen.past.low or 0) > 0.5 and (steps.value or 0) >= MANY
     claim = seen.claim + _growth(seen.growth, steps)
     level = "critical" if grown else "warning"
-    return Finding("past_edge", level, claim, repair, seen.evidence)
+    return Finding("past_edge", level, "fault", claim, repair, seen.evidence)
 
 
 def _inside(seen: _Seen) -> Finding:
@@ -87,7 +87,14 @@ def _inside(seen: _Seen) -> Finding:
         if room > 3
         else "Nothing to change."
     )
-    return Finding("inside_edge", "info", seen.claim, repair, seen.evidence)
+    return Finding(
+        "inside_edge",
+        "info",
+        "fine" if room > 1 else "undecided",
+        seen.claim,
+        repair,
+        seen.evidence,
+    )
 
 
 def _growth(growth: dict[float, Row], steps: Row) -> str:

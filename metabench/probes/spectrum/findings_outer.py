@@ -37,16 +37,18 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
             "Give yours to have it judged: --set probe.outer_rate=0.01. Weight decay w adds w to "
             "every eigenvalue."
         )
-        return [Finding("outer_edge", "info", f"{base}.", repair, evidence)]
+        return [Finding("outer_edge", "info", "", f"{base}.", repair, evidence)]
     beta = rate[0].value
     if limit.high is not None and beta > limit.high:
         claim = f"{base}; the outer rate {beta:g} is past it."
         repair = f"Lower the outer rate below {limit.low or limit.value:.2g}, or warm it up."
-        return [Finding("past_outer_edge", "warning", claim, repair, evidence)]
+        return [Finding("past_outer_edge", "warning", "fault", claim, repair, evidence)]
     inside = beta < (limit.low or 0.0)
     claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to tell'}."
     repair = "Nothing to change." if inside else "Measure with more --set probe.meta tasks."
-    return [Finding("outer_edge", "info", claim, repair, evidence)]
+    return [
+        Finding("outer_edge", "info", "fine" if inside else "undecided", claim, repair, evidence)
+    ]
 
 
 def _map(table: pd.DataFrame) -> list[Finding]:
@@ -60,8 +62,9 @@ def _map(table: pd.DataFrame) -> list[Finding]:
     )
     if (half.low or 0.0) > STRETCHED:
         repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
-        return [Finding("stretched", "warning", claim, repair, tuple(found.values()))]
-    return [Finding("stretch", "info", claim, "Nothing to change.", tuple(found.values()))]
+        return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
+    state = "fine" if half.high is not None and half.high <= STRETCHED else "undecided"
+    return [Finding("stretch", "info", state, claim, "Nothing to change.", tuple(found.values()))]
 
 
 def _solve(table: pd.DataFrame) -> list[Finding]:
@@ -79,7 +82,7 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
             f"Raise the pull by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
             "algo.strength=...), or take more inner steps."
         )
-        return [Finding("indefinite", "warning", claim, repair, (down[0], lowest))]
+        return [Finding("indefinite", "warning", "fault", claim, repair, (down[0], lowest))]
     measured, bound = last["measured"], last["bound"]
     if measured.value is None:
         return []
@@ -91,8 +94,9 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
     evidence = (measured, bound, *rows_at(table, "condition_number", "adapted").values())
     if (measured.low or 0.0) > SOLVED:
         repair = "Take more steps (--set algo.solver.steps=...), or a stronger pull."
-        return [Finding("unsolved", "warning", claim, repair, evidence)]
-    return [Finding("solved", "info", claim, "Nothing to change.", evidence)]
+        return [Finding("unsolved", "warning", "fault", claim, repair, evidence)]
+    state = "fine" if measured.high is not None and measured.high <= SOLVED else "undecided"
+    return [Finding("solved", "info", state, claim, "Nothing to change.", evidence)]
 
 
 def _bound(row: Row) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A slope's interval wider than this includes both independent tasks and tasks with one error in
 # common at most sizes: nothing is claimed of it.
 TELLING = 0.5
+MARGIN = 0.05  # of the slope about -1: tasks whose interval lies within it count as independent
+ENOUGH = 2.0  # noise scales that B must hold, at the interval's upper end, to be enough
 
 
 def diagnose(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
@@ -29,7 +31,7 @@ def diagnose(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
     noise = _noise(table, batch)
     # where noise comes from, and what makes it larger, warns only where there is too much of it
     loud = any(finding.level != "info" for finding in noise) or not noise
-    where_from = [f if loud else f._replace(level="info") for f in sources(table)]
+    where_from = [f if loud else _told(f) for f in sources(table)]
     dominant = [finding for finding in where_from if finding.level == "warning"]
     findings = [
         *_divergence(table, batch),
@@ -41,10 +43,15 @@ def diagnose(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
         *(finding for finding in where_from if finding not in dominant),
         *outer(table, batch),
         *advice(table),
-        *(f._replace(level="info") if f.name == "amplification" and not loud else f
-          for f in bias(table, batch)),
+        *(_told(f) if f.name == "amplification" and not loud else f for f in bias(table, batch)),
     ]  # fmt: skip
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _told(finding: Finding) -> Finding:
+    """Make a remark of what is no fault where there is not too much noise."""
+    state = "" if finding.state == "fault" else finding.state
+    return finding._replace(level="info", state=state)
 
 
 def _divergence(table: Rows, batch: int) -> list[Finding]:
@@ -65,7 +72,7 @@ def _divergence(table: Rows, batch: int) -> list[Finding]:
         "Lower the inner rate (--set algo.step.rate=...), take fewer inner steps, or clip the "
         "inner gradient (--set algo.step.clip_norm=10)."
     )
-    return [Finding("diverged", "critical", claim, repair, tuple(hit))]
+    return [Finding("diverged", "critical", "fault", claim, repair, tuple(hit))]
 
 
 def _overflow(table: Rows) -> list[Finding]:
@@ -77,7 +84,7 @@ def _overflow(table: Rows) -> list[Finding]:
         "nothing that follows from it, can be computed."
     )
     repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
-    return [Finding("overflow", "critical", claim, repair, tuple(hit))]
+    return [Finding("overflow", "critical", "fault", claim, repair, tuple(hit))]
 
 
 def _independence(table: Rows, largest: int) -> list[Finding]:
@@ -99,18 +106,24 @@ def _independence(table: Rows, largest: int) -> list[Finding]:
             else "Nothing need change if the sampler stratifies on purpose."
         )
         level = "critical" if slower else "info"
-        return [Finding("dependent_tasks", level, claim, repair, (slope,))]
+        return [Finding("dependent_tasks", level, "fault", claim, repair, (slope,))]
     if slope.low is None or slope.high is None:
         return []
     if slope.high - slope.low > TELLING:
         claim = f"{law}: too wide an interval to tell whether tasks are independent (B^-1)."
-        return [Finding("slope_unclear", "info", claim, "Measure with more --tasks.", (slope,))]
+        return [
+            Finding(
+                "slope_unclear", "info", "undecided", claim, "Measure with more --tasks.", (slope,)
+            )
+        ]
     if not slope.low <= -1 <= slope.high:
         claim = f"{law}, which is off B^-1 by more than one healthy run in twenty is."
         repair = "Measure again with another --seed: chance won't repeat it, dependent tasks will."
-        return [Finding("slope_unclear", "info", claim, repair, (slope,))]
+        return [Finding("slope_unclear", "info", "undecided", claim, repair, (slope,))]
     claim = f"{law}, consistent with independent tasks (B^-1)."
-    return [Finding("independent_tasks", "info", claim, "Nothing to change.", (slope,))]
+    close = slope.low >= -1 - MARGIN and slope.high <= -1 + MARGIN
+    state = "fine" if close else "undecided"
+    return [Finding("independent_tasks", "info", state, claim, "Nothing to change.", (slope,))]
 
 
 def _noise(table: Rows, batch: int) -> list[Finding]:
@@ -120,14 +133,23 @@ def _noise(table: Rows, batch: int) -> list[Finding]:
     if scale.status == "degenerate":
         claim = "The meta-gradient is the same for every task: nothing varies."
         repair = "Check that tasks differ and that the loss depends on theta."
-        return [Finding("no_variation", "warning", claim, repair, (mean,))]
+        return [Finding("no_variation", "warning", "fault", claim, repair, (mean,))]
     if mean.status == "unresolved":
         return [_unresolved(table, mean)]
     if scale.value is None or scale.low is None or scale.high is None:
         return []
     if not scale.low > 0:
         claim = f"Noise equals signal somewhere in {interval(scale)} tasks: too wide to act on."
-        return [Finding("noise_unclear", "warning", claim, "Measure with more --tasks.", (scale,))]
+        return [
+            Finding(
+                "noise_unclear",
+                "warning",
+                "undecided",
+                claim,
+                "Measure with more --tasks.",
+                (scale,),
+            )
+        ]
     text = (
         f"Noise equals signal at {number(scale.value)} tasks {interval(scale)}; at B = {batch} "
         f"the signal-to-noise ratio is {number(batch / scale.value)} "
@@ -140,7 +162,7 @@ def _noise(table: Rows, batch: int) -> list[Finding]:
             f"Raise the task batch towards {scale.value:.0f}, or lower the outer rate in "
             "proportion: below the noise scale, larger batches buy nearly proportional progress."
         )
-        return [Finding("noise_scale", "warning", text + gain, repair, (scale, mean))]
+        return [Finding("noise_scale", "warning", "fault", text + gain, repair, (scale, mean))]
     repair = (
         f"B = {batch} is well above the noise scale: a larger batch would buy little, and a "
         "somewhat smaller one costs less a step."
@@ -149,7 +171,8 @@ def _noise(table: Rows, batch: int) -> list[Finding]:
         if batch > scale.high
         else f"B = {batch} is about the noise scale: a larger batch still buys some progress."
     )
-    return [Finding("noise_scale", "info", text + gain, repair, (scale, mean))]
+    state = "fine" if batch > ENOUGH * scale.high else "undecided"
+    return [Finding("noise_scale", "info", state, text + gain, repair, (scale, mean))]
 
 
 def _unresolved(table: Rows, mean: Row) -> Finding:
@@ -162,7 +185,7 @@ def _unresolved(table: Rows, mean: Row) -> Finding:
         repair = f"Measure with about --tasks {_round_up(needed[0].value)} to resolve it."
     else:
         repair = "Measure with more --tasks; if that doesn't help, theta may be stationary."
-    return Finding("no_signal", "warning", claim, repair, (mean, *needed))
+    return Finding("no_signal", "warning", "undecided", claim, repair, (mean, *needed))
 
 
 def _round_up(tasks: float) -> int:

@@ -81,7 +81,7 @@ def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
         repair = SAFE
         level = "critical"
-    return Finding(_name(row), level, claim, repair, (row, *fused))
+    return Finding(_name(row), level, "fault", claim, repair, (row, *fused))
 
 
 def _name(row: Row) -> str:
@@ -97,7 +97,7 @@ def _rounded(row: Row) -> Finding:
     claim = f"Off by {row.value or 0:.2g} in {row.of}, of which half precision, told beside this, "
     claim += "may be all."
     repair = "Keep the loss in float32, then verify again: until then this check can't judge."
-    return Finding(_name(row), "warning", claim, repair, (row,))
+    return Finding(_name(row), "warning", "undecided", claim, repair, (row,))
 
 
 def _single(rows: list[Row]) -> list[Finding]:
@@ -110,7 +110,7 @@ def _single(rows: list[Row]) -> list[Finding]:
         + f" {'agrees' if len(rows) == 1 else 'agree'} to its rounding, not to float64's."
     )
     repair = "Nothing while you train in float32; before --dtype float64, look for .float()."
-    return [Finding("single", "info", claim, repair, tuple(rows))]
+    return [Finding("single", "info", "", claim, repair, tuple(rows))]
 
 
 def _where(layers: list[Row]) -> str:
@@ -134,7 +134,7 @@ def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
     said = _where([row for row in layers if row.of == bad[0].of])
     claim = f"A layer's part of the meta-gradient is wrong, too small to show in the whole.{said}"
     repair = "Look for detach(), .data or torch.no_grad() in what uses these parameters."
-    return [Finding("check_layers", "critical", claim, repair, tuple(bad))]
+    return [Finding("check_layers", "critical", "fault", claim, repair, tuple(bad))]
 
 
 def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
@@ -153,7 +153,7 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
         f"{', '.join(norm.of for norm in fused)}."
     )
     repair = "Return (loss, gradient) to have it checked. " + SAFE
-    return [Finding("unchecked_norms", "warning", claim, repair, (*open_, *fused))]
+    return [Finding("unchecked_norms", "warning", "not_looked_at", claim, repair, (*open_, *fused))]
 
 
 def _saddle(row: Row, zero: list[Row]) -> Finding:
@@ -167,7 +167,9 @@ def _saddle(row: Row, zero: list[Row]) -> Finding:
         f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.strength=...), or take "
         "more inner steps."
     )
-    return Finding("saddle", "critical" if zero else "warning", claim, repair, (row, *zero))
+    return Finding(
+        "saddle", "critical" if zero else "warning", "fault", claim, repair, (row, *zero)
+    )
 
 
 def _zero(row: Row) -> Finding:
@@ -177,7 +179,7 @@ def _zero(row: Row) -> Finding:
         "some ways; maml sees all. A penalty has no slope where phi starts at 0: take more inner "
         "steps than one (--set algo.steps=5)."
     )
-    return Finding("zero", "critical", claim, repair, (row,))
+    return Finding("zero", "critical", "fault", claim, repair, (row,))
 
 
 def _held(checks: list[Row]) -> list[Finding]:
@@ -194,7 +196,9 @@ def _held(checks: list[Row]) -> list[Finding]:
             " The estimator approximates on purpose: it is off by "
             f"{row.value or 0:.2g} of the gradient of the loss after adaptation."
         )
-    return [Finding("verified", "info", claim, "Nothing to change.", tuple(checks))]
+    independent = any(row.of == DIFFERENCES for row in (*held, *rough))
+    state = "fine" if independent and not open_ else "not_looked_at"
+    return [Finding("verified", "info", state, claim, "Nothing to change.", tuple(checks))]
 
 
 def _verdict(row: Row) -> str:
@@ -205,11 +209,13 @@ def _verdict(row: Row) -> str:
 
 def _said(table: Rows) -> list[Finding]:
     made = [
-        Finding("changed", "info", f"{row.of}", "Nothing to change.", (row,))
+        Finding("changed", "info", "", f"{row.of}", "Nothing to change.", (row,))
         for row in from_table(table, "changed", of=None)
     ]
     for row in from_table(table, "unavailable", of=None):
         why, _, instead = row.of.partition("; ")
         repair = instead[:1].upper() + instead[1:] + "."
-        made.append(Finding("withheld", "info", f"Withheld: {why}.", repair, (row,)))
+        made.append(
+            Finding("withheld", "info", "not_looked_at", f"Withheld: {why}.", repair, (row,))
+        )
     return made

@@ -17,12 +17,14 @@ def advice(table: Rows) -> list[Finding]:
     if tasks.value is None:
         claim = "No advice on the budget, because the variance within tasks couldn't be measured."
         repair = "Give a sampler that redraws sets: sample(address, seed)."
-        return [Finding("advice", "info", claim, repair, (tasks,))]
+        return [Finding("advice", "info", "not_looked_at", claim, repair, (tasks,))]
     (budget,) = from_table(table, "budget")
     if not tasks.value:
         each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
         claim = f"{_seconds(budget)} buy no task: one takes {_seconds(each['draw'])} and more."
-        return [Finding("advice", "warning", claim, "Give a larger --budget.", (budget, tasks))]
+        return [
+            Finding("advice", "warning", "fault", claim, "Give a larger --budget.", (budget, tasks))
+        ]
     found = {r.of: r for r in from_table(table, "advised_variance", of=None)}
     if not found.keys() >= VARIANCES or found["measured"].value is None:
         return []
@@ -43,8 +45,8 @@ def _bought(table: Rows, budget: Row, plan: dict[str, Row], found: dict[str, Row
         claim += f" Fresh tasks alone would leave {number(fresh.value)} {interval(fresh)}."
     if _disjoint(foretold, measured):
         repair = "Don't rely on it: the two disagree, so tasks or draws aren't independent."
-        return Finding("advice", "warning", claim, repair, evidence)
-    return Finding("advice", "info", claim, _repair(plan), evidence)
+        return Finding("advice", "warning", "fault", claim, repair, evidence)
+    return Finding("advice", "info", "", claim, _repair(plan), evidence)
 
 
 def _repair(plan: dict[str, Row]) -> str:

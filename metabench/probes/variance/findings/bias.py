@@ -6,6 +6,7 @@ from metabench.probes.wording import interval, number
 from metabench.records.rows import Finding, Row, Rows, from_table
 
 GREAT = 0.25  # of |E g|^2: half its length, a gap that is warned of
+SMALL = 0.05  # of the exact estimator's variance at one's B: a squared bias that is fine
 NOTABLE = 0.1  # of |E g|^2: a smaller gap is told by the table, not by a sentence
 
 
@@ -31,7 +32,7 @@ def _withheld(table: Rows) -> list[Finding]:
         "objective, and this algorithm has an objective of its own, or names no such reference."
     )
     repair = "`metabench agreement` holds it against maml's on the same tasks."
-    return [Finding("bias_withheld", "info", claim, repair, tuple(found))]
+    return [Finding("bias_withheld", "info", "not_looked_at", claim, repair, tuple(found))]
 
 
 def _refuted(table: Rows) -> list[Finding]:
@@ -47,7 +48,7 @@ def _refuted(table: Rows) -> list[Finding]:
     repair = (
         "Set `exact = False` in its class, or mend its gradient: `metabench verify` says where."
     )
-    return [Finding("claim_refuted", "warning", claim, repair, (*refuted, found))]
+    return [Finding("claim_refuted", "warning", "fault", claim, repair, (*refuted, found))]
 
 
 def _estimator(table: Rows, batch: int) -> list[Finding]:
@@ -65,7 +66,7 @@ def _estimator(table: Rows, batch: int) -> list[Finding]:
     evidence = (found[0], exact, short, *_even(table))
     if found[0].status == "zero":
         claim = f"{exact.of} is unbiased for its own objective. {said} {_pays(table, exact)}"
-        return [Finding("estimator_bias", "info", claim, "Nothing to change.", evidence)]
+        return [Finding("estimator_bias", "info", "fine", claim, "Nothing to change.", evidence)]
     cosine = from_table(table, "cosine", of="estimator")
     angle = f", at a cosine of {number(cosine[0].value)} {interval(cosine[0])}" if cosine else ""
     claim = (
@@ -73,12 +74,16 @@ def _estimator(table: Rows, batch: int) -> list[Finding]:
         f"{angle} to the exact mean. {said} {_pays(table, exact)}"
     )
     worse = short.low is not None and exact.high is not None and short.low > exact.high
+    small = found[0].high is not None and found[0].high <= SMALL * (exact.low or 0.0)
+    state = "fault" if worse else "fine" if small else "undecided"
     repair = (
         f"Use {exact.of}: it is closer to the truth at your batch."
         if worse
         else "The shortcut costs nothing at your batch; nothing to change."
     )
-    return [Finding("estimator_bias", "warning" if worse else "info", claim, repair, evidence)]
+    return [
+        Finding("estimator_bias", "warning" if worse else "info", state, claim, repair, evidence)
+    ]
 
 
 def _rivals(table: Rows, batch: int) -> list[Finding]:
@@ -96,7 +101,7 @@ def _rivals(table: Rows, batch: int) -> list[Finding]:
         if not level
         else f"{best.of} can't be told from {' and '.join(level)} at this budget: take either."
     )
-    return [Finding("rivals", "info", claim, repair, (best, *rest))]
+    return [Finding("rivals", "info", "undecided" if level else "", claim, repair, (best, *rest))]
 
 
 def _even(table: Rows) -> list[Row]:
@@ -132,7 +137,16 @@ def _objective(table: Rows) -> list[Finding]:
         "(--set family.shots=...); no task batch removes this."
     )
     level = "warning" if gap[0].low > GREAT * mean[0].high else "info"
-    return [Finding("objective_gap", level, claim, repair, (gap[0], mean[0]))]
+    return [
+        Finding(
+            "objective_gap",
+            level,
+            "fault" if level == "warning" else "",
+            claim,
+            repair,
+            (gap[0], mean[0]),
+        )
+    ]
 
 
 def _amplification(table: Rows) -> list[Finding]:
@@ -144,4 +158,4 @@ def _amplification(table: Rows) -> list[Finding]:
         "over the plain query gradient at theta."
     )
     repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
-    return [Finding("amplification", "warning", claim, repair, (found[0],))]
+    return [Finding("amplification", "warning", "fault", claim, repair, (found[0],))]

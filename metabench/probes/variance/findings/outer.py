@@ -22,11 +22,11 @@ def _clipping(table: Rows, batch: int) -> list[Finding]:
     evidence = tuple(r for r in (share, before, after, bias, error) if r is not None)
     if not share.value:
         claim += ": its limit does nothing at this batch."
-        return [Finding("clipping", "info", claim, "Nothing to change.", evidence)]
+        return [Finding("clipping", "info", "", claim, "Nothing to change.", evidence)]
     if before.low is None or before.high is None:
         claim += f". Unclipped there is no variance; clipped it is {number(after.value)} "
         claim += f"{interval(after)}."
-        return [Finding("clipping", "info", claim, "Keep the limit.", evidence)]
+        return [Finding("clipping", "info", "", claim, "Keep the limit.", evidence)]
     if bias is None or error is None or error.low is None or error.high is None:
         return []
     claim += (
@@ -34,19 +34,20 @@ def _clipping(table: Rows, batch: int) -> list[Finding]:
         f"{number(after.value)} {interval(after)}, and a squared bias of {number(bias.value)} "
         f"{interval(bias)} comes on top."
     )
-    level, repair = _worth(before, error)
-    return [Finding("clipping", level, claim, repair, evidence)]
+    level, state, repair = _worth(before, error)
+    return [Finding("clipping", level, state, claim, repair, evidence)]
 
 
-def _worth(before: Row, error: Row) -> tuple[str, str]:
-    """Hold the error that clipping leaves against the variance without."""
+def _worth(before: Row, error: Row) -> tuple[str, str, str]:
+    """Hold the error that clipping leaves against the variance without: level, state, repair."""
     if _above(error, before):
-        return "warning", "Raise the limit: at this batch clipping takes more signal than noise."
+        repair = "Raise the limit: at this batch clipping takes more signal than noise."
+        return "warning", "fault", repair
     if _above(before, error):
         repair = "Keep the limit: clipped, the meta-gradient is closer to the unclipped mean."
-        return "info", repair
+        return "info", "fine", repair
     repair = "Nothing to change: what clipping gains and loses can't be told apart at this batch."
-    return "info", repair
+    return "info", "undecided", repair
 
 
 def _above(one: Row, other: Row) -> bool:
@@ -65,7 +66,7 @@ def _update(table: Rows) -> list[Finding]:
         "Don't count on a larger batch to quiet the steps as it quiets the gradient: lower the "
         "outer rate as well where they are too noisy."
     )
-    return [Finding("update_noise", "info", claim, repair, (slope[0], warm[0]))]
+    return [Finding("update_noise", "info", "", claim, repair, (slope[0], warm[0]))]
 
 
 def _at(table: Rows, quantity: str, batch: int) -> Row | None:

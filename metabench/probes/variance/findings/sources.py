@@ -41,7 +41,7 @@ def sources(table: Rows) -> list[Finding]:
     if shares[0].low is None:
         claim = "Which source makes most of the variance can't be told from so few redraws."
         repair = "Redraw more tasks (--set probe.redrawn=...)."
-        return [Finding("sources", "info", claim, repair, tuple(shares))]
+        return [Finding("sources", "info", "undecided", claim, repair, tuple(shares))]
     return [_ranked(shares, because)]
 
 
@@ -57,7 +57,7 @@ def _ranked(shares: list[Row], because: list[Row]) -> Finding:
     dominant = (first.low or 0) > DOMINANT
     name, level = ("dominant_source", "warning") if dominant else ("sources", "info")
     repair = REPAIRS[first.of.split(" + ")[0]]
-    return Finding(name, level, text, repair, tuple(shares))
+    return Finding(name, level, "fault" if dominant else "", text, repair, tuple(shares))
 
 
 def _withheld(because: list[Row]) -> Finding:
@@ -75,7 +75,7 @@ def _withheld(because: list[Row]) -> Finding:
             "would differ is withheld."
         )
         repair = "Draw sets from Address.support and Address.query if a task has other examples."
-    return Finding("sources", "info", claim, repair, tuple(because))
+    return Finding("sources", "info", "not_looked_at", claim, repair, tuple(because))
 
 
 def _words(share: Row) -> str:

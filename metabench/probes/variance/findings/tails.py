@@ -23,7 +23,7 @@ def pool(table: Rows, tasks: int) -> list[Finding]:
         "Draw from more tasks if these are to stand for others; a meta-learner can fit a pool by "
         "heart. If the pool is all there is, read on."
     )
-    return [Finding("finite_pool", "critical", claim, repair, tuple(distinct))]
+    return [Finding("finite_pool", "critical", "fault", claim, repair, tuple(distinct))]
 
 
 def heavy(table: Rows) -> list[Finding]:
@@ -46,10 +46,11 @@ def heavy(table: Rows) -> list[Finding]:
             "Look at that task. Clip each task's meta-gradient before averaging, or bring the "
             "tasks' losses to one scale; a larger batch will not average this away."
         )
-        return [Finding("heavy_tail", "critical", text, repair, evidence)]
+        state = "fault" if index[0].high < FINITE else "undecided"
+        return [Finding("heavy_tail", "critical", state, text, repair, evidence)]
     text += (
         "Below index 4 the variance exists, but its interval is too narrow: in simulations such "
         "intervals cover 83 to 91 % instead of 95 %."
     )
     repair = "Read intervals as lower bounds on the doubt; clipping each task shortens the tail."
-    return [Finding("heavy_tail", "warning", text, repair, evidence)]
+    return [Finding("heavy_tail", "warning", "fault", text, repair, evidence)]
