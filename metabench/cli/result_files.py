@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.settings.errors import Misuse
 
 
@@ -18,9 +18,9 @@ class ResultFiles(NamedTuple):
 
     def write(self, document: str, table: str, record: str) -> None:
         """Write all three, each whole or not at all."""
-        record_files.write(self.record, record + "\n")
-        record_files.write(self.csv, table)
-        record_files.write(self.html, document)
+        run_folders.write(self.record, record + "\n")
+        run_folders.write(self.csv, table)
+        run_folders.write(self.html, document)
 
 
 def require_writable(html: Path | None, csv: Path | None) -> None:
@@ -30,7 +30,7 @@ def require_writable(html: Path | None, csv: Path | None) -> None:
         Misuse: if one can't be, or both are the same.
     """
     for path in filter(None, (html, csv)):
-        record_files.check_writable(path)
+        run_folders.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
         raise Misuse(f"--html and --csv both name {html}; give each a file of its own.")
 

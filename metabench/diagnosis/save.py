@@ -10,7 +10,7 @@ from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.trial.diagnose import shown
 from metabench.records import record as records
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.rows import Row, to_table
 from metabench.report.text_tables import TextTable
 
@@ -42,7 +42,7 @@ class Folder:
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
         more = {"seconds": round(part.seconds, 3)}
         made = records.compose(part.settings, part.rows, part.findings, self._provenance, more)
-        record_files.write(self.path(name), records.text(made) + "\n")
+        run_folders.write(self.path(name), records.text(made) + "\n")
 
 
 def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:

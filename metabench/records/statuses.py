@@ -20,7 +20,7 @@ STATUSES = {
     "withheld": "An assumption of the quantity does not hold here, so it was not computed.",
     "fixed": "The sampler can't redraw this source alone.",
     "coupled": "What was to change or be counted alone changes or counts something else too.",
-    "refuted": "It contradicts a theory (by a 99.9 % interval) or what an algorithm claims of itself.",
+    "refuted": "It contradicts a theory (99.9 % interval) or what an algorithm claims of itself.",
     "at least": "A lower bound of a supremum, or of what follows from one; there is no interval.",
     "at most": "An upper bound, which follows from a lower bound of a supremum; no interval.",
     "never": "It happens at none of the steps that were taken.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.report.evidence import Evidence
 from metabench.report.figures import MOST
@@ -50,7 +50,7 @@ def report(
         Misuse: if a source can't be read, holds nothing, or a file can't be written.
     """
     for path in filter(None, (page, table)):
-        record_files.check_writable(path)
+        run_folders.check_writable(path)
     evidence = joined([read(source, store) for source in sources])
     evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
     if not len(evidence.cells):
@@ -60,11 +60,11 @@ def report(
     document = study_page(evidence, about(sources), most)
     if table is not None:
         write_table(table, evidence)
-    record_files.write(page, document)
+    run_folders.write(page, document)
     if export is not None:
         export.mkdir(parents=True, exist_ok=True)
         for name, text in saved(document):
-            record_files.write(export / name, text)
+            run_folders.write(export / name, text)
     return evidence.broken
 
 
@@ -103,7 +103,7 @@ def write_table(path: Path, evidence: Evidence) -> None:
     """Write everything as one tidy table, which a report can be made of anywhere."""
     whole = wide(evidence)
     if path.suffix == ".csv":
-        record_files.write(path, record_files.to_csv(whole))
+        run_folders.write(path, run_folders.to_csv(whole))
         return
     if path.suffix not in (".parquet", ".pq"):
         raise Misuse(f"--table writes .csv or .parquet; given {path}.")

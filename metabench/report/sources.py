@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.records import record as records
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.rows import flatten
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
@@ -41,7 +41,7 @@ def read(source: Path, store: Path | None = None) -> Evidence:
         raise Misuse(f"{source} is not an ordinary file. {FORMS}")
     kind = source.suffix.lower()
     if kind == ".toml":
-        return _store(store or record_files.RUNS / source.stem, source)
+        return _store(store or run_folders.RUNS / source.stem, source)
     if kind == ".json":
         return _record(source)
     if kind == ".csv":

@@ -20,7 +20,7 @@ from metabench.cli.exit_codes import ENVIRONMENT
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.tasks import Address
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.record import REQUIRED
 
 SMALL = ("variance", "--family", "quadratic", "--tasks", "256")
@@ -505,7 +505,7 @@ def test_a_full_disk_exits_with_4_and_keeps_the_sentence_short(monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record_files, "write", full)
+    monkeypatch.setattr(run_folders, "write", full)
     result = metabench(*SMALL)
 
     assert result.exit_code == ENVIRONMENT == 4
@@ -523,7 +523,7 @@ def test_a_write_that_is_killed_halfway_leaves_the_old_file(folder, monkeypatch,
 
     monkeypatch.setattr(os, step, killed)
     with pytest.raises(KeyboardInterrupt):
-        record_files.write(path, "new")
+        run_folders.write(path, "new")
 
     assert path.read_text() == "old"
     assert list(folder.iterdir()) == [path]
@@ -533,7 +533,7 @@ def test_a_link_is_written_through(folder):
     (folder / "real.html").write_text("old")
     (folder / "link.html").symlink_to("real.html")
 
-    record_files.write(folder / "link.html", "new")
+    run_folders.write(folder / "link.html", "new")
 
     assert (folder / "real.html").read_text() == "new"
     assert (folder / "link.html").is_symlink()

@@ -20,7 +20,7 @@ from pandas.testing import assert_frame_equal
 
 from metabench.cli.main import main
 from metabench.grid.execution.executors import slots
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.record import sealed
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables, tidy
@@ -250,7 +250,7 @@ def test_a_full_disk_exits_with_4_and_loses_nothing(monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record_files, "write", full)
+    monkeypatch.setattr(run_folders, "write", full)
     said = inline("small.toml", code=4).stderr
 
     assert "No space left on device" in said

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.record import SCHEMA, checksum, compose
 from metabench.records.rows import Row
 from metabench.records.store import read_in_full
@@ -214,7 +214,7 @@ def test_a_list_that_can_not_be_kept_stops_nobody(two, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record_files, "write", full)
+    monkeypatch.setattr(run_folders, "write", full)
 
     assert two.standing() == {DIGEST: "done", OTHER: "done"}
 
@@ -337,7 +337,7 @@ def test_a_store_that_can_not_be_written_is_refused_at_once(tmp_path, monkeypatc
     def refused(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(record_files.tempfile, "NamedTemporaryFile", refused)
+    monkeypatch.setattr(run_folders.tempfile, "NamedTemporaryFile", refused)
 
     with pytest.raises(Misuse, match=r"can't be written .*; give another path"):
         Store(tmp_path).open()

@@ -16,7 +16,7 @@ from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.provenance import provenance
 from metabench.settings import amounts, fields
 
@@ -35,12 +35,12 @@ def run(
     plan = plan_of(**choices)
     require_writable(html, csv)
     settings = plan.spec
-    folder = record_files.run_folder("diagnose", fields.digest(settings))
+    folder = run_folders.run_folder("diagnose", fields.digest(settings))
     made = provenance(plan.cell.device)
     found = _checked(plan, seconds, save.Folder(folder, made), quiet)
     settings["budget"] = budget
     text, files = save.record(found, settings, made), files_in(folder, html, csv)
-    files.write(page(found, settings, made), record_files.to_csv(save.table(found)), text)
+    files.write(page(found, settings, made), run_folders.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)
         return

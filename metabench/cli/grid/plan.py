@@ -60,7 +60,7 @@ def slurm(
     as_json: bool,
 ) -> None:
     """Write the batch script of a study that can be read."""
-    from metabench.records.record_files import check_writable, write
+    from metabench.records.run_folders import check_writable, write
 
     asked = studies.read(study)
     place = output or Path(f"{study.stem}.sbatch")

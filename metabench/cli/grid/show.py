@@ -12,7 +12,7 @@ import click
 from metabench.cli.left_out import end_without, warn
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.rows import Row, from_table
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import Tables, said, tables, tidy, varying
@@ -51,14 +51,14 @@ def show(
         show_cell(found(digest, kept.folder), as_json, (*trusted, *own_members(study)))
         return
     if csv is not None:
-        record_files.check_writable(csv)
+        run_folders.check_writable(csv)
     asked = studies.read(study)
     result = tables(kept, asked.cells)
     if not len(result.cells):
         warn(result.broken)
         raise Misuse(f"Nothing is measured yet; run metabench grid {study}.")
     if csv is not None:
-        record_files.write(csv, record_files.to_csv(tidy(result)))
+        run_folders.write(csv, run_folders.to_csv(tidy(result)))
     if as_json:
         print_json(plain(tidy(result)))
     else:

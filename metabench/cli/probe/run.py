@@ -12,7 +12,7 @@ from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.measurement.from_words import build
 from metabench.records import record as records
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.provenance import provenance
 from metabench.records.rows import to_table
 from metabench.report.page import page
@@ -38,7 +38,7 @@ def run(
     cell = build(probe, **choices)
     require_writable(html, csv)
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
-    folder = record_files.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
+    folder = run_folders.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
     files = files_in(folder, html, csv)
     asked, cell = cell.spec(), cell.settled()
     settings = cell.spec()
@@ -51,7 +51,7 @@ def run(
     more = {"settled": settings, "settings": {"probe": probe, **choices}}
     record = records.text(records.compose(asked, rows, findings, made, more))
     document = page(cell.probe, table, findings, made, settings)
-    files.write(document, record_files.to_csv(table), record)
+    files.write(document, run_folders.to_csv(table), record)
     if as_json:
         click.echo(record)
         return

@@ -11,7 +11,7 @@ import click
 from metabench.cli.exit_codes import STOPPED
 from metabench.cli.result_files import files_in
 from metabench.cli.terminal import print_findings, print_table, progress
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.report.text_tables import tables
 from metabench.settings import fields
 from metabench.settings.errors import Misuse
@@ -35,7 +35,7 @@ def run(
     plan = plan_of(**choices)
     if tensorboard_to:
         tensorboard.require()
-    folder = record_files.run_folder("train", fields.digest({**plan.spec, "n": plan.steps}))
+    folder = run_folders.run_folder("train", fields.digest({**plan.spec, "n": plan.steps}))
     save = save or folder / "theta.safetensors"
     _require_apart(save, html, csv)
     files = files_in(folder, html, csv)
@@ -44,7 +44,7 @@ def run(
         found = session.train(say)
     if tensorboard_to:
         tensorboard.write(tensorboard_to, session.logged)
-    files.write(found.page(), record_files.to_csv(found.table), found.record())
+    files.write(found.page(), run_folders.to_csv(found.table), found.record())
     if as_json:
         click.echo(found.record())
     else:
@@ -74,7 +74,7 @@ def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
         raise Misuse(f"--save is {save}; theta is saved as safetensors: {save.stem}.safetensors.")
     given = [path for path in (save, resume.state_path(save), html, csv) if path]
     for path in given:
-        record_files.check_writable(path)
+        run_folders.check_writable(path)
     if len({path.resolve() for path in given}) < len(given):
         raise Misuse("--save, --html and --csv name one file twice; give each one of its own.")
 

@@ -1,1 +1,1 @@
-"""A grid's store: where each cell's record lies, and tables of all of them."""
+"""A grid's store: how a cell is written and read, where it lies, tables of all cells."""

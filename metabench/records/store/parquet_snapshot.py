@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metabench.records import ordinary_files, record_files
+from metabench.records import ordinary_files, run_folders
 from metabench.records.record import SCHEMA
 from metabench.settings.errors import Misuse
 
@@ -38,7 +38,7 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
         table.astype(dict.fromkeys(texts, "category")).to_parquet(place / name, index=False)
     told = {"schema": SCHEMA, "folder": place.name, "sha256": _digests(place)}
     ordinary_files.make_room(folder / POINTER, folder / "set_aside")
-    record_files.write(folder / POINTER, json.dumps(told) + "\n")
+    run_folders.write(folder / POINTER, json.dumps(told) + "\n")
     for other in folder.glob("snapshot-*"):
         if other != place:
             shutil.rmtree(other, ignore_errors=True)

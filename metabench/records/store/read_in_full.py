@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from metabench.records import ordinary_files, record_files
+from metabench.records import ordinary_files, run_folders
 from metabench.settings.errors import Misuse
 
 NAME = "read_in_full.txt"
@@ -34,4 +34,4 @@ def load(folder: Path) -> set[str]:
 def save(folder: Path, lines: Iterable[str]) -> None:
     """Keep the list, if the store can be written to: without it, records are read again."""
     with contextlib.suppress(OSError):
-        record_files.write(folder / NAME, "".join(f"{line}\n" for line in sorted(lines)))
+        run_folders.write(folder / NAME, "".join(f"{line}\n" for line in sorted(lines)))

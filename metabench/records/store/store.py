@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metabench.records import ordinary_files, record_files
+from metabench.records import ordinary_files, run_folders
 from metabench.records.record import SCHEMA, parse
 from metabench.records.store import read_in_full
 from metabench.settings.errors import Misuse
@@ -64,9 +64,9 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             ordinary_files.make_room(mark, self.aside)
-            record_files.check_writable(mark)
+            run_folders.check_writable(mark)
             if self._schema() != SCHEMA:
-                record_files.write(mark, json.dumps({"schema": SCHEMA}) + "\n")
+                run_folders.write(mark, json.dumps({"schema": SCHEMA}) + "\n")
         except OSError as error:
             raise Misuse(
                 f"Results go to {self.folder}, which can't be made here ({error.strerror}); give "
@@ -160,7 +160,7 @@ class Store:
         for folder in (place.parent.parent, place.parent):
             ordinary_files.make_folder(folder, self.aside)
         text = json.dumps(record, allow_nan=False, ensure_ascii=False)
-        record_files.write(place, text + "\n")
+        run_folders.write(place, text + "\n")
         if not failed:
             self.path(digest, failed=True).unlink(missing_ok=True)
 
@@ -191,7 +191,7 @@ class Store:
         if _content(place) != text + "\n":
             ordinary_files.make_folder(place.parent, self.aside)
             ordinary_files.make_room(place, self.aside)
-            record_files.write(place, text + "\n")
+            run_folders.write(place, text + "\n")
         return name
 
     def environments(self) -> dict[str, dict[str, Any]]:

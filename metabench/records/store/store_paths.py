@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metabench.records import record_files
+from metabench.records import run_folders
 from metabench.records.store.store import Store
 from metabench.settings.errors import Misuse
 
 
 def store_of(study: Path, given: Path | None) -> Store:
     """Give the store of a study: where told, or under its name among the runs."""
-    return Store(given or record_files.RUNS / study.stem)
+    return Store(given or run_folders.RUNS / study.stem)
 
 
 def found(digest: str, folder: Path | None) -> dict[str, Any]:
@@ -24,11 +24,11 @@ def found(digest: str, folder: Path | None) -> dict[str, Any]:
     folders = (
         [folder]
         if folder
-        else sorted(place for place in record_files.RUNS.glob("*") if Store(place).is_there())
+        else sorted(place for place in run_folders.RUNS.glob("*") if Store(place).is_there())
     )
     hits = [(Store(place), hit) for place in folders for hit in Store(place).find(digest)]
     if not hits:
-        places = ", ".join(map(str, folders)) or record_files.RUNS
+        places = ", ".join(map(str, folders)) or run_folders.RUNS
         raise Misuse(f"No cell on record begins with {digest!r} in {places}; give --store FOLDER.")
     if len({hit for _, hit in hits}) > 1:
         raise Misuse(f"{len(hits)} cells begin with {digest!r}; give more digits.")

@@ -1,4 +1,4 @@
-"""Where results are written: checked before anything is measured, whole or not at all."""
+"""The folders and files that a command writes: checked beforehand, whole or not at all."""
 
 from __future__ import annotations
 
