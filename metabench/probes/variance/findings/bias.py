@@ -61,29 +61,38 @@ def _estimator(table: Rows, batch: int) -> list[Finding]:
     exact, short = errors[:2]
     said = (
         f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} for "
-        f"{short.of} and {number(exact.value)} {interval(exact)} for {exact.of}."
+        f"{short.of} and {number(exact.value)} {interval(exact)} for {exact.of}. "
+        f"{_pays(table, exact)}"
     )
-    evidence = (found[0], exact, short, *_even(table))
     if found[0].status == "zero":
-        claim = f"{exact.of} is unbiased for its own objective. {said} {_pays(table, exact)}"
+        claim = f"{exact.of} is unbiased for its own objective. {said}"
+        evidence = (found[0], exact, short, *_even(table))
         return [Finding("estimator_bias", "info", "fine", claim, "Nothing to change.", evidence)]
+    return [_biased(table, found[0], exact, short, said)]
+
+
+def _biased(table: Rows, found: Row, exact: Row, short: Row, said: str) -> Finding:
+    """Say how far the shortcut is off, and judge whether that is too far at one's batch."""
     cosine = from_table(table, "cosine", of="estimator")
     angle = f", at a cosine of {number(cosine[0].value)} {interval(cosine[0])}" if cosine else ""
     claim = (
-        f"{short.of} is biased: the squared bias is {number(found[0].value)} {interval(found[0])}"
-        f"{angle} to the exact mean. {said} {_pays(table, exact)}"
+        f"{short.of} is biased: the squared bias is {number(found.value)} {interval(found)}"
+        f"{angle} to the exact mean. {said}"
     )
-    worse = short.low is not None and exact.high is not None and short.low > exact.high
-    small = found[0].high is not None and found[0].high <= SMALL * (exact.low or 0.0)
-    state = "fault" if worse else "fine" if small else "undecided"
-    repair = (
-        f"Use {exact.of}: it is closer to the truth at your batch."
-        if worse
-        else "The shortcut costs nothing at your batch; nothing to change."
-    )
-    return [
-        Finding("estimator_bias", "warning" if worse else "info", state, claim, repair, evidence)
-    ]
+    state = _state(found, exact, short)
+    level, repair = "info", "The shortcut costs nothing at your batch; nothing to change."
+    if state == "fault":
+        level, repair = "warning", f"Use {exact.of}: it is closer to the truth at your batch."
+    evidence = (found, exact, short, *_even(table))
+    return Finding("estimator_bias", level, state, claim, repair, evidence)
+
+
+def _state(found: Row, exact: Row, short: Row) -> str:
+    """Judge a bias by both errors' intervals, or by its share of the exact one's variance."""
+    if short.low is not None and exact.high is not None and short.low > exact.high:
+        return "fault"
+    small = found.high is not None and found.high <= SMALL * (exact.low or 0.0)
+    return "fine" if small else "undecided"
 
 
 def _rivals(table: Rows, batch: int) -> list[Finding]:
