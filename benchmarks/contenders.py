@@ -34,15 +34,17 @@ def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
         subject = mb.Subject(
             case.problem, lambda address, seed: case.tasks, mb.MAML(steps), case.theta
         )
-        algorithm, lift = subject.settled(case.tasks)
-        name = f"metabench {engine} ({lift.how}, {algorithm.trail})"
-        made[name] = metabench(case, algorithm, mb.Lift(lift.how, lift.chunk, engine))
+        algorithm, compute = subject.settled(case.tasks)
+        name = f"metabench {engine} ({compute.batching}, {algorithm.rematerialize})"
+        made[name] = metabench(
+            case, algorithm, mb.Vectorization(compute.batching, compute.chunk, engine)
+        )
     return made
 
 
-def metabench(case: Case, algorithm: mb.Algorithm, lift: mb.Lift) -> Contender:
+def metabench(case: Case, algorithm: mb.Algorithm, compute: mb.Vectorization) -> Contender:
     """The adjoint recursion of this package, at a named policy."""
-    many = lift.per_task(lambda theta, task: algorithm(case.problem, theta, task).grad)
+    many = compute.per_task(lambda theta, task: algorithm(case.problem, theta, task).grad)
     return lambda: many(case.theta, case.tasks).mean(0)
 
 

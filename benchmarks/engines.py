@@ -55,10 +55,13 @@ def main() -> None:
 def measured(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Time the first application by each engine, and later ones in turns."""
     torch.set_num_threads(1)
-    case, maml = PROBLEMS[options.problem](options.tasks), mb.MAML(options.steps, trail="keep")
+    case, maml = (
+        PROBLEMS[options.problem](options.tasks),
+        mb.MAML(options.steps, rematerialize="none"),
+    )
     chosen, setup = {}, {}
     for engine in ENGINES:
-        run = contenders.metabench(case, maml, mb.Lift(options.how, options.tasks, engine))
+        run = contenders.metabench(case, maml, mb.Vectorization(options.how, options.tasks, engine))
         setup[engine] = _seconds(run)
         chosen[engine] = run
     seconds: dict[str, list[float]] = {engine: [] for engine in chosen}

@@ -4,8 +4,8 @@
     python benchmarks/memory.py --problem conv4 --how loop --tasks 1
 
 Bytes are counted: the most that lived at once of what one call made, as torch's kernels saw it. The
-plain unroll is autograd through all K steps, under the same lift. The path is what the adjoint
-must keep of it, phi and the optimiser's slots at each inner step.
+plain unroll is autograd through all K steps, vectorized alike. The path is what the adjoint must
+keep of it, phi and the optimizer's slots at each inner step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import metabench as mb
-from metabench.autodiff.compilation import fast
+from metabench.autodiff.compilation import accelerate
 from metabench.estimation.vectorization import first_task
 
 SHORT, LONG = 1, 50  # K
@@ -44,27 +44,35 @@ def main() -> None:
     torch.set_num_threads(1)
     case = PROBLEMS[options.problem](options.tasks)
     print(f"{case.name}, {options.tasks} tasks, {options.how}; MiB that live at once")
-    print(f"  step  trail          K={SHORT}    K={LONG}  growth / path  unroll / this at K={LONG}")
+    print(
+        f"  step  rematerialize          K={SHORT}    K={LONG}  growth / path  "
+        f"unroll / this at K={LONG}"
+    )
     for name, step in STEPS.items():
-        for trail in ("recompute", "keep"):
-            short, long = (held(case, k, step, trail, options.how) for k in (SHORT, LONG))
+        for rematerialize in ("sqrt", "none"):
+            short, long = (held(case, k, step, rematerialize, options.how) for k in (SHORT, LONG))
             growth = (long - short) / path(case, step, options.how)
             apart = held_by_unroll(case, options.how) / long if name == "sgd" else None
             print(
-                f"  {name:<5} {trail:<10} {short / MiB:8.2f} {long / MiB:8.2f} {growth:14.2f}"
-                + (f" {apart:14.1f}" if apart else "")
+                f"  {name:<5} {rematerialize:<10} {short / MiB:8.2f} {long / MiB:8.2f} "
+                f"{growth:14.2f}" + (f" {apart:14.1f}" if apart else "")
             )
     if options.how == "vmap":
         print(f"load {os.getloadavg()[0]:.1f}; K = {options.steps}, {options.rounds} rounds")
         for engine in options.engines:
-            for trail in ("keep", "recompute"):
-                ratio = statistics.median(price(case, options.steps, trail, engine, options.rounds))
-                print(f"  per task, {engine}, {trail}: {ratio:.2f} of the averaged gradient's time")
+            for rematerialize in ("none", "sqrt"):
+                ratio = statistics.median(
+                    price(case, options.steps, rematerialize, engine, options.rounds)
+                )
+                print(
+                    f"  per task, {engine}, {rematerialize}: {ratio:.2f} of the averaged "
+                    "gradient's time"
+                )
 
 
-def held(case: Case, steps: int, step: mb.Step, trail: str, how: str) -> int:
+def held(case: Case, steps: int, step: mb.InnerOptimizer, rematerialize: str, how: str) -> int:
     """Count the bytes of the tasks' meta-gradients `(T, Q)`."""
-    return mb.work_of(per_task(case, mb.MAML(steps, step, trail=trail), how)).bytes
+    return mb.work_of(per_task(case, mb.MAML(steps, step, rematerialize=rematerialize), how)).bytes
 
 
 def held_by_unroll(case: Case, how: str) -> int:
@@ -75,14 +83,14 @@ def held_by_unroll(case: Case, how: str) -> int:
     return mb.work_of(differentiated, case.theta, first_task(case.tasks)).bytes
 
 
-def path(case: Case, step: mb.Step, how: str) -> int:
+def path(case: Case, step: mb.InnerOptimizer, how: str) -> int:
     """Count the bytes of phi and slots over the steps between the short and the long loop."""
     numbers = (1 + len(step.start(case.theta))) * case.theta.numel()
     together = len(case.tasks.query[0]) if how == "vmap" else 1
     return (LONG - SHORT) * numbers * case.theta.element_size() * together
 
 
-def price(case: Case, steps: int, trail: str, engine: str, rounds: int) -> list[float]:
+def price(case: Case, steps: int, rematerialize: str, engine: str, rounds: int) -> list[float]:
     """Time all tasks' gradients over the gradient of their mean loss, in turns, by one engine."""
 
     def mean(theta: Tensor, tasks: mb.Task) -> Tensor:
@@ -93,17 +101,19 @@ def price(case: Case, steps: int, trail: str, engine: str, rounds: int) -> list[
         theta = theta.clone().requires_grad_()
         return torch.autograd.grad(mean(theta, tasks), theta)[0]
 
-    slope = by_autograd if engine == "eager" else fast(grad(mean), engine)
+    slope = by_autograd if engine == "eager" else accelerate(grad(mean), engine)
     averaged = lambda: slope(case.theta, case.tasks)  # ruff: ignore[lambda-assignment]
-    each = per_task(case, mb.MAML(steps, mb.SGD(INNER_RATE), trail=trail), "vmap", engine)
+    each = per_task(
+        case, mb.MAML(steps, mb.SGD(INNER_RATE), rematerialize=rematerialize), "vmap", engine
+    )
     torch.testing.assert_close(each().mean(0), averaged(), rtol=1e-4, atol=1e-6)
     return [_seconds(each) / _seconds(averaged) for _ in range(rounds)]
 
 
 def per_task(case: Case, maml: mb.MAML, how: str, engine: str = "eager") -> Callable[[], Tensor]:
-    """Lift the meta-gradient."""
-    lift = mb.Lift(how, len(case.tasks.query[0]), engine)
-    many = lift.per_task(lambda theta, task: maml(case.problem, theta, task).grad)
+    """Vectorize the meta-gradient."""
+    compute = mb.Vectorization(how, len(case.tasks.query[0]), engine)
+    many = compute.per_task(lambda theta, task: maml(case.problem, theta, task).grad)
     return lambda: many(case.theta, case.tasks)
 
 

@@ -46,7 +46,7 @@ class Fleet(NamedTuple):
 
     def operator(self) -> Callable[[Tensor], Tensor]:
         """Give metabench's products, one graph for all tasks."""
-        return derivatives.fleet_hessian(
+        return derivatives.per_task_hvp(
             self.problem.inner_loss, self.phis, self.phis[0], self.data, self.how
         )
 
@@ -233,8 +233,8 @@ def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
     """One ReLU net on clusters."""
     noise = torch.Generator().manual_seed(0)
     y = torch.arange(examples) % sizes[-1]
-    centres = torch.randn(sizes[-1], sizes[0], generator=noise)
-    x = centres[y] + torch.randn(examples, sizes[0], generator=noise)
+    centers = torch.randn(sizes[-1], sizes[0], generator=noise)
+    x = centers[y] + torch.randn(examples, sizes[0], generator=noise)
     net = architectures.mlp(sizes)
     theta = architectures.initial(net, 0).float()
     name = f"one net of {len(theta) / 1000:.0f}k"

@@ -6,7 +6,7 @@ MAML on the paper's sinusoid with Adam outside, one thread. First every contende
 first steps on the same tasks: the losses must agree to 1e-4 of their size, or nothing is timed.
 Then a round is a few steps of each contender, which take turns in one process; what is quoted is
 the median of the ratios within each round, in processor seconds, which other work disturbs least.
-The rivals draw each batch by one vectorised call of NumPy's generator, and take the step of
+The rivals draw each batch by one vectorized call of NumPy's generator, and take the step of
 torch.optim.Adam on their module's parameters. The second table holds a step of metabench's against
 the mean meta-gradient alone, by the same engine, at so many tasks times so many inner steps.
 """
@@ -74,9 +74,9 @@ def _trainer(tasks: int, steps: int, engine: str) -> mb.Trainer:
     family = mb.Sinusoid()
     subject = mb.Subject(
         family.problem(), family.sample, mb.MAML(steps), family.theta(0).float(),
-        mb.Lift(engine=engine),
+        mb.Vectorization(engine=engine),
     )  # fmt: skip
-    return mb.Trainer(subject, mb.Outer(batch=tasks), steps=10**6)
+    return mb.Trainer(subject, mb.OuterOptimizer(batch=tasks), steps=10**6)
 
 
 def _ours(options: argparse.Namespace, engine: str) -> Callable[[], object]:
@@ -97,7 +97,7 @@ class Rival:
         self._options, self._rng = options, np.random.default_rng(0)
         self._net = copy.deepcopy(case.net)
         self._gradient = maker(self._case, options.steps, self._net)
-        self._optimiser = torch.optim.Adam(self._net.parameters(), 0.001)
+        self._optimizer = torch.optim.Adam(self._net.parameters(), 0.001)
 
     def __call__(self) -> None:
         """Draw, differentiate, move."""
@@ -109,7 +109,7 @@ class Rival:
         self._gradient()  # which leaves the sum over tasks in the parameters' grads
         for parameter in self._net.parameters():
             parameter.grad /= self._options.tasks
-        self._optimiser.step()
+        self._optimizer.step()
 
     def check(self, tasks: mb.Task) -> float:
         """Take a step on these tasks, and give the mean query loss that it saw."""

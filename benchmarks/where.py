@@ -26,7 +26,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from metabench.measurement.from_words import build
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 
 # What a kernel may call for its results and arguments without being anything but a kernel.
 PLUMBING = {f"aten::{name}" for name in ("empty", "empty_strided", "as_strided", "resize_")}
@@ -64,7 +64,7 @@ def main() -> None:
         by_library(cell)
 
 
-def by_library(cell: Cell) -> None:
+def by_library(cell: Measurement) -> None:
     """Print the share of processor time in each library, and outside the interpreter."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "perf.data")
@@ -88,7 +88,7 @@ def by_library(cell: Cell) -> None:
         print(f"  {name:<52} {share:5.1f}%")
 
 
-def by_kernel(cell: Cell) -> None:
+def by_kernel(cell: Measurement) -> None:
     """Print the largest of torch's kernels and their share of the time under its profiler."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         begun = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names are imported on first use, so that `metabench --help` needs no torch.
 _PUBLIC = {
@@ -24,7 +24,7 @@ _PUBLIC = {
     "Dense": "metabench.linalg.solvers.dense",
     "Digits": "metabench.families.digits",
     "Estimator": "metabench.algorithms.base",
-    "Exploded": "metabench.outer_loop.step_recorder",
+    "MetaGradientDiverged": "metabench.outer_loop.step_recorder",
     "Explosion": "metabench.probes.explosion",
     "FOMAML": "metabench.algorithms.fomaml",
     "Family": "metabench.problems.family",
@@ -34,20 +34,19 @@ _PUBLIC = {
     "IMAML": "metabench.algorithms.imaml",
     "Indexed": "metabench.problems.samplers",
     "Layout": "metabench.problems.parameter_layout",
-    "Lift": "metabench.estimation.vectorization",
+    "Vectorization": "metabench.estimation.vectorization",
     "LogCosh": "metabench.families.logcosh",
     "MAML": "metabench.algorithms.maml",
     "MAMLPP": "metabench.algorithms.mamlpp",
     "MINRES": "metabench.linalg.solvers.minres",
     "MetaGrad": "metabench.algorithms.base",
     "MetaSGD": "metabench.algorithms.meta_sgd",
-    "Misuse": "metabench.settings.errors",
+    "InvalidInput": "metabench.settings.errors",
     "Momentum": "metabench.algorithms.inner_optimizers.momentum",
     "Omniglot": "metabench.families.omniglot",
-    "Outer": "metabench.outer_loop.optimizer_settings",
+    "OuterOptimizer": "metabench.outer_loop.optimizer_settings",
     "Neumann": "metabench.linalg.solvers.neumann",
     "Nystrom": "metabench.linalg.solvers.nystrom",
-    "Own": "metabench.problems.custom",
     "Pretrain": "metabench.algorithms.pretrain",
     "Probe": "metabench.probes.base",
     "Problem": "metabench.problems.problem",
@@ -61,15 +60,15 @@ _PUBLIC = {
     "Solve": "metabench.linalg.solvers.solver",
     "Solver": "metabench.linalg.solvers.solver",
     "Spectrum": "metabench.probes.spectrum",
-    "Step": "metabench.algorithms.inner_optimizers.inner_optimizer",
+    "InnerOptimizer": "metabench.algorithms.inner_optimizers.inner_optimizer",
     "Stream": "metabench.problems.samplers",
     "Subject": "metabench.estimation.estimator_on_tasks",
     "Task": "metabench.problems.tasks",
     "Trainer": "metabench.outer_loop.trainer",
     "Variance": "metabench.probes.variance",
     "Verify": "metabench.probes.verify",
-    "diagnose": "metabench.measurement.diagnose_with_checks",
-    "measure": "metabench.measurement.measure_with_checks",
+    "find": "metabench.measurement.find_with_checks",
+    "measure_checked": "metabench.measurement.measure_with_checks",
     "page": "metabench.report.page",
     "safe_norms": "metabench.problems.networks.norm_layers",
     "to_table": "metabench.records.rows",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 TINY: dict[str, dict[str, Any]] = {
-    "variance": {"tasks": 64, "redrawn": 16, "ladder": 4},
+    "variance": {"tasks": 64, "redrawn_tasks": 16, "shot_multiples": 4},
     "verify": {"tasks": 2},
     "spectrum": {"tasks": 4, "steps": 20, "meta": 4},
-    "agreement": {"tasks": 4, "at": [1, 2], "settle": 20, "budgets": [2], "rounds": 1},
+    "agreement": {"tasks": 4, "at": [1, 2], "minimum_steps": 20, "budgets": [2], "rounds": 1},
     "explosion": {"tasks": 8, "steps": 5, "mitigated": 2},
-    "constants": {"tasks": 16, "redrawn": 4, "hessians": 4, "run": 2},
+    "constants": {"tasks": 16, "redrawn_tasks": 4, "hessians": 4, "run": 2},
     "cost": {"tasks": 16, "steps": [1], "sizes": [1, 4], "rounds": 1},
 }
 

@@ -1,4 +1,4 @@
-"""What the parametrised tests run over: members taken from the lists, and one small problem."""
+"""What the parametrized tests run over: members taken from the lists, and one small problem."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import metabench as mb
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.probes.verify import Verify
 
 
@@ -51,7 +51,7 @@ class Bowls(mb.Quadratic):
         return loss.to(phi.dtype)
 
     def sample(self, address, seed):
-        """Draw tasks, neighbours alike where that is planted."""
+        """Draw tasks, neighbors alike where that is planted."""
         tasks = super().sample(address, seed)
         if self.together == 1:
             return tasks
@@ -66,21 +66,23 @@ class Case:
 
     family: mb.Family
     algorithm: mb.Algorithm
-    outer: mb.Outer
+    outer: mb.OuterOptimizer
     planted: tuple[str, ...] = ()
 
     def cell(self, seed):
         """Make the cell that a checkup takes."""
-        lift = mb.Lift()
-        return Cell(Verify(), self.algorithm, self.family, lift, seed, "float32", "cpu", "")
+        compute = mb.Vectorization()
+        return Measurement(
+            Verify(), self.algorithm, self.family, compute, seed, "float32", "cpu", ""
+        )
 
 
 # Settings at which one checkup takes a second or two, and still sees what is planted.
 SMALL = {
-    "variance": {"tasks": 2048, "redrawn": 1024, "batches": 32},
+    "variance": {"tasks": 2048, "redrawn_tasks": 1024, "batches": 32},
     "spectrum": {"tasks": 24},
     "explosion": {"tasks": 32, "steps": 10},
-    "agreement": {"tasks": 8, "settle": 30},
+    "agreement": {"tasks": 8, "minimum_steps": 30},
     "constants": {"tasks": 16, "hessians": 4},
 }
 
@@ -105,32 +107,38 @@ def healthy(seed):
     )
     rate, K = float(draw.uniform(0.05, 0.5)), int(draw.integers(1, 4))
     algorithm = mb.MAML(K, mb.SGD(rate))
-    return Case(family, algorithm, mb.Outer(batch=int(draw.integers(16, 65))))
+    return Case(family, algorithm, mb.OuterOptimizer(batch=int(draw.integers(16, 65))))
 
 
 def rate(case):
     """Put the inner rate past the edge 2 / lambda_max, where the largest curvature is about 1."""
-    step = replace(case.algorithm.step, rate=2.6)
-    return replace(case, algorithm=replace(case.algorithm, step=step, steps=4))
+    step = replace(case.algorithm.inner_optimizer, rate=2.6)
+    return replace(case, algorithm=replace(case.algorithm, inner_optimizer=step, steps=4))
 
 
 def shots(case):
     """Leave two examples of noisy curvature a task, and follow them closely."""
     family = replace(case.family, shots=2, jitter=0.9)
-    step = replace(case.algorithm.step, rate=max(0.8, case.algorithm.step.rate))
-    return replace(case, family=family, algorithm=replace(case.algorithm, step=step, steps=5))
+    step = replace(
+        case.algorithm.inner_optimizer, rate=max(0.8, case.algorithm.inner_optimizer.rate)
+    )
+    return replace(
+        case, family=family, algorithm=replace(case.algorithm, inner_optimizer=step, steps=5)
+    )
 
 
 def batch(case):
     """Train on one task a step, and spread tasks so that one says little."""
     family = replace(case.family, spread=3.0)
-    return replace(case, family=family, outer=mb.Outer(batch=1))
+    return replace(case, family=family, outer=mb.OuterOptimizer(batch=1))
 
 
 def curvature(case):
     """Let one coordinate curve down, and solve an implicit gradient there."""
     family = replace(case.family, down=1.8)
-    algorithm = mb.IMAML(case.algorithm.steps, case.algorithm.step, strength=0.5)
+    algorithm = mb.IMAML(
+        case.algorithm.steps, case.algorithm.inner_optimizer, proximal_strength=0.5
+    )
     return replace(case, family=family, algorithm=algorithm)
 
 
@@ -144,7 +152,7 @@ def sampling(case):
     return replace(case, family=replace(case.family, together=4))
 
 
-# One task a batch has no neighbour to resemble: the noise scale that names it assumes
+# One task a batch has no neighbor to resemble: the noise scale that names it assumes
 # independent tasks, and is withheld where they aren't.
 APART = {("batch", "sampling")}
 PLANTS = {plant.__name__: plant for plant in (rate, shots, batch, curvature, precision, sampling)}

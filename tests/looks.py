@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.spectrum import Spectrum
 from metabench.records.rows import from_table, to_table
@@ -13,15 +13,15 @@ from metabench.records.rows import from_table, to_table
 SMALL = Sinusoid(hidden=(6, 5))  # 53 parameters
 
 
-def of(family, algorithm, dtype=torch.float64, **lift) -> Subject:
+def of(family, algorithm, dtype=torch.float64, **compute) -> Subject:
     theta = family.theta(0).to(dtype)
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(**lift))
+    return Subject(family.problem(), family.sample, algorithm, theta, Vectorization(**compute))
 
 
 def looked(subject: Subject, **settings):
     probe = Spectrum(**{"tasks": 25, "layers": 0, **settings})
     table = to_table(probe.measure(subject, seed=0))
-    return table, {finding.name: finding for finding in probe.diagnose(table)}
+    return table, {finding.name: finding for finding in probe.find(table)}
 
 
 def one(table, quantity, of="", at=None, layer=""):

@@ -17,13 +17,13 @@ def adapted(
 ) -> Tensor:
     """phi_K by a plain loop whose graph reaches theta, with gradients detached if asked."""
     phi = problem.init(theta)
-    slots = algorithm.step.start(phi)
+    slots = algorithm.inner_optimizer.start(phi)
     for k in range(algorithm.steps):
         rows = slice(None) if isinstance(task.noise, tuple) else task.noise[k]
         batch = tuple(leaf[rows] for leaf in task.support)
         loss = problem.inner_loss(phi, theta, batch)
         (gradient,) = torch.autograd.grad(loss, phi, create_graph=not detach, retain_graph=True)
-        phi, slots = algorithm.step(gradient, phi, slots, k)
+        phi, slots = algorithm.inner_optimizer(gradient, phi, slots, k)
     return phi
 
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from metabench.records.rows import Row, flatten, to_table
 from metabench.report.evidence import of_cells
 from metabench.report.joined_evidence import joined
-from metabench.report.study_provenance import About
+from metabench.report.study_provenance import StudyProvenance
 
 MARKUP = "<script>alert('x')</script><b>&amp;"
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -70,7 +70,7 @@ def diverged(sizes=(1, 2)):
     return to_table([*share, *at, *(Row(name, status="diverged") for name in whole)])
 
 
-ABOUT = About("study", ("study.toml",), ("metabench grid study.toml",), "seed = 0\n")
+ABOUT = StudyProvenance("study", ("study.toml",), ("metabench grid study.toml",), "seed = 0\n")
 
 
 def settings(algo="maml", family="sinusoid", seed=0, **more):

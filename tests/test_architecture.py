@@ -193,7 +193,7 @@ def test_second_derivatives_have_one_door():
     assert using == {"metabench.autodiff.derivatives"}
 
 
-def test_only_the_lift_knows_that_there_are_many_tasks():
+def test_only_vectorization_knows_that_there_are_many_tasks():
     vmapping = {module_of(path) for path in HOME.rglob("*.py") if "import vmap" in path.read_text()}
 
     assert vmapping == {"metabench.estimation.vectorization"}
@@ -255,7 +255,7 @@ from metabench import Row, Variance, page, to_table
 rows = [Row("variance", at=float(B), value=1 / B, low=0.9 / B, high=1.1 / B) for B in (1, 2)]
 rows += [Row("slope", value=-1.0, low=-1.1, high=-0.9), Row("mean_norm_squared", value=0.5)]
 probe, table = Variance(), to_table(rows)
-print(page(probe, table, probe.diagnose(table)))
+print(page(probe, table, probe.find(table)))
 """
 
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

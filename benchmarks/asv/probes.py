@@ -13,14 +13,14 @@ from metabench.autodiff import derivatives as curvature
 # Small, so that all of them take a minute; the number of calls is what is watched.
 SETTINGS = {
     "agreement": {
-        "tasks": 2, "at": (1, 2), "settle": 5, "rounds": 1, "budgets": (5,), "pulls": (),
-        "truncate": 0,
+        "tasks": 2, "at": (1, 2), "minimum_steps": 5, "rounds": 1, "budgets": (5,),
+        "proximal_strengths": (), "truncate": 0,
     },
-    "constants": {"tasks": 8, "redrawn": 4, "hessians": 2, "run": 2},
+    "constants": {"tasks": 8, "redrawn_tasks": 4, "hessians": 2, "run": 2},
     "cost": {"tasks": 16, "steps": (1, 2), "sizes": (1, 2), "batch": 2, "rounds": 1},
     "explosion": {"tasks": 4, "steps": 5, "mitigated": 2},
     "spectrum": {"tasks": 4, "meta": 2, "nodes": 10},
-    "variance": {"tasks": 128, "redrawn": 16},
+    "variance": {"tasks": 128, "redrawn_tasks": 16},
     "verify": {"tasks": 1, "directions": 1},
 }  # fmt: skip
 # Every way by which a probe reaches a derivative.

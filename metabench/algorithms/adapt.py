@@ -16,26 +16,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer, Slots
 from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
 
 # What is kept of each inner step: its graph, where it began, that of a few steps, or nothing, for
 # no way back.
-KEEP, RECOMPUTE, SPARSE, FORGET = "keep", "recompute", "sparse", "forget"
+KEEP, RECOMPUTE, SPARSE, FORGET = "none", "every_step", "sqrt", "forget"
 
-Stage = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # (phi, slots, theta) -> next
-Back = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
+StepFunction = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # phi, slots, theta -> next
+VJP = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
 Rates = Callable[[Tensor, int], Tensor]  # (theta, k) -> what a step's move is multiplied by, (P,)
 
 
-class Path(NamedTuple):
+class InnerIterates(NamedTuple):
     """Where the inner loop went: phi_K `(P,)` and its slots, and the way back over each step."""
 
     last: Tensor
     slots: Slots
-    trail: tuple[Back, ...]
+    vjps: tuple[VJP, ...]
     states: tuple[
         tuple[Tensor, Slots], ...
     ]  # (phi_k, slots_k) for k = 0 .. K; K alone if sparse or forgotten
@@ -53,45 +53,49 @@ class Adjoint(NamedTuple):
 
 
 def adapt(
-    step: Step,
+    step: InnerOptimizer,
     steps: int,
     problem: Problem,
     theta: Tensor,
     task: Task,
-    trail: str = RECOMPUTE,
+    rematerialize: str = RECOMPUTE,
     rates: Rates | None = None,
-) -> Path:
+) -> InnerIterates:
     """Take K = `steps` inner steps on the support set from phi_0 = init(theta)."""
     stages = [stage(step, problem, task, k, rates) for k in range(steps)]
-    return walk(stages, step, problem.init(theta), theta, trail)
+    return unroll(stages, step, problem.init(theta), theta, rematerialize)
 
 
-def walk(
-    stages: Sequence[Stage], step: Step, phi: Tensor, theta: Tensor, trail: str = RECOMPUTE
-) -> Path:
+def unroll(
+    stages: Sequence[StepFunction],
+    step: InnerOptimizer,
+    phi: Tensor,
+    theta: Tensor,
+    rematerialize: str = RECOMPUTE,
+) -> InnerIterates:
     """Go through inner steps from phi_0 `(P,)`, and keep the way back over each."""
     slots = step.start(phi)
-    if trail == SPARSE:
+    if rematerialize == SPARSE:
         return _sparse(stages, phi, slots, theta)
-    backs: list[Back] = []
+    backs: list[VJP] = []
     states = [(phi, slots)]
     for forward in stages:
-        if trail == FORGET:
+        if rematerialize == FORGET:
             phi, slots = forward(phi, slots, theta)
             states = [(phi, slots)]
             continue
-        if trail == KEEP:
+        if rematerialize == KEEP:
             (phi, slots), back = derivatives.pullback_of(forward, phi, slots, theta)
         else:
             back = _recomputed(forward, phi, slots, theta)
             phi, slots = forward(phi, slots, theta)
         backs.append(back)
         states.append((phi, slots))
-    return Path(phi, slots, tuple(backs), tuple(states))
+    return InnerIterates(phi, slots, tuple(backs), tuple(states))
 
 
 def pullback(
-    path: Path, theta: Tensor, cotangent: Tensor, along: Mapping[int, Tensor] | None = None
+    path: InnerIterates, theta: Tensor, cotangent: Tensor, along: Mapping[int, Tensor] | None = None
 ) -> Adjoint:
     """Carry v_K = `cotangent` `(P,)` back along the path, exactly.
 
@@ -108,7 +112,7 @@ def pullback(
     slots_bar = tree_map(torch.zeros_like, path.slots)
     theta_bar = torch.zeros_like(theta)
     norms = [v.norm()]
-    for k, back in reversed(list(enumerate(path.trail))):
+    for k, back in reversed(list(enumerate(path.vjps))):
         v, slots_bar, through_theta = back((v, slots_bar))
         v = v + besides[k] if k in besides else v
         theta_bar = theta_bar + through_theta
@@ -117,13 +121,13 @@ def pullback(
 
 
 def stage(
-    step: Step,
+    step: InnerOptimizer,
     problem: Problem,
     task: Task,
     k: int,
     rates: Rates | None = None,
     second: bool = True,
-) -> Stage:
+) -> StepFunction:
     """Give inner step k as a function of all that a cotangent can reach through it.
 
     Without `second` derivatives the inner gradient is a constant to it.
@@ -138,19 +142,27 @@ def stage(
 
 
 def move(
-    step: Step, slope: Tensor, phi: Tensor, slots: Slots, k: int, theta: Tensor, rates: Rates | None
+    step: InnerOptimizer,
+    slope: Tensor,
+    phi: Tensor,
+    slots: Slots,
+    k: int,
+    theta: Tensor,
+    rates: Rates | None,
 ) -> tuple[Tensor, Slots]:
     """Take step k from phi with the gradient given, times the rates if there are learned ones."""
     moved, slots = step(slope, phi, slots, k)
     return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
 
 
-def _recomputed(stage: Stage, phi: Tensor, slots: Slots, theta: Tensor) -> Back:
+def _recomputed(stage: StepFunction, phi: Tensor, slots: Slots, theta: Tensor) -> VJP:
     """Hold where the step began, and take it again when its cotangent arrives."""
     return lambda cotangent: derivatives.pullback_of(stage, phi, slots, theta)[1](cotangent)
 
 
-def _sparse(stages: Sequence[Stage], phi: Tensor, slots: Slots, theta: Tensor) -> Path:
+def _sparse(
+    stages: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
+) -> InnerIterates:
     """Hold where every so many steps began, sqrt(K) / 2, and walk again from there on the way back.
 
     From 16 steps on: at fewer, every step's beginning is held
@@ -162,13 +174,15 @@ def _sparse(stages: Sequence[Stage], phi: Tensor, slots: Slots, theta: Tensor) -
         backs += [functools.partial(stretch.back, i) for i in range(len(stretch.stages))]
         for forward in stretch.stages:
             phi, slots = forward(phi, slots, theta)
-    return Path(phi, slots, tuple(backs), ((phi, slots),))
+    return InnerIterates(phi, slots, tuple(backs), ((phi, slots),))
 
 
 class _Stretch:
     """A few inner steps of which only the first's beginning is held until they are walked back."""
 
-    def __init__(self, stages: Sequence[Stage], phi: Tensor, slots: Slots, theta: Tensor) -> None:
+    def __init__(
+        self, stages: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
+    ) -> None:
         self.stages, self.theta = stages, theta
         self._states = [(phi, slots)]
 

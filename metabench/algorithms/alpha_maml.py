@@ -10,21 +10,22 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import Rates, adapt
 from metabench.algorithms.backpropagation import unrolled
-from metabench.algorithms.base import Algorithm, Aside, MetaGrad
+from metabench.algorithms.base import Algorithm, CustomUpdates, MetaGrad
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class AlphaMAML(Algorithm):
     r"""MAML whose inner rate is learned by its hypergradient, and whose outer rate can be.
 
-    theta is followed by alpha, part `rate`, from `step.rate` on; its entry of the meta-gradient is
-    :math:`\partial F(\phi_K) / \partial \alpha`, :math:`-\sum_k v_{k+1}^\top \nabla f(\phi_k)` for
-    plain descent. In training alpha descends along it at `alpha_rate`, and the outer rate beta
-    along `outer_hypergradient` at `beta_rate`, whatever the outer optimiser; the paper's is sgd.
-    The defaults of these two are metabench's own, small ones; sweep them by powers of ten.
+    theta is followed by alpha, part `rate`, from `inner_optimizer.rate` on; its entry of the
+    meta-gradient is :math:`\partial F(\phi_K) / \partial \alpha`,
+    :math:`-\sum_k v_{k+1}^\top \nabla f(\phi_k)` for plain descent. In training alpha descends
+    along it at `alpha_rate`, and the outer rate beta along `outer_hypergradient` at `beta_rate`,
+    whatever the outer optimizer; the paper's is sgd. The defaults of these two are metabench's own,
+    small ones; sweep them by powers of ten.
     (Behl, Baydin & Torr, 2019, https://arxiv.org/abs/1905.07435).
     """
 
@@ -36,7 +37,9 @@ class AlphaMAML(Algorithm):
         super().__post_init__()
         for name in ("alpha_rate", "beta_rate"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                )
 
     @property
     def exact(self) -> bool:
@@ -45,11 +48,11 @@ class AlphaMAML(Algorithm):
 
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
         """Append the inner rate, one number."""
-        return problem.appended(theta, {"rate": theta.new_full((1,), self.step.rate)})
+        return problem.appended(theta, {"rate": theta.new_full((1,), self.inner_optimizer.rate)})
 
-    def aside(self, problem: Problem) -> Aside:
+    def custom_updates(self, problem: Problem) -> CustomUpdates:
         """Say that alpha and the outer rate descend along their hypergradients."""
-        return Aside(descents={"rate": self.alpha_rate}, rate=self.beta_rate)
+        return CustomUpdates(plain_rates={"rate": self.alpha_rate}, rate=self.beta_rate)
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`, alpha's entry last."""
@@ -58,11 +61,11 @@ class AlphaMAML(Algorithm):
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation at the learned rate."""
         unit = self._unit()
-        path = adapt(unit.step, unit.steps, problem, theta, task, rates=_alpha(problem))
+        path = adapt(unit.inner_optimizer, unit.steps, problem, theta, task, rates=_alpha(problem))
         return problem.outer_loss(path.last, theta, task.query)
 
     def _unit(self) -> AlphaMAML:
-        return replace(self, step=replace(self.step, rate=1.0))
+        return replace(self, inner_optimizer=replace(self.inner_optimizer, rate=1.0))
 
 
 def outer_hypergradient(grad: Tensor, before: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class ANIL(Algorithm):
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after the head's adaptation."""
         inner = self.on_head(problem)
-        phi = adapt(self.step, self.steps, inner, theta, task).last
+        phi = adapt(self.inner_optimizer, self.steps, inner, theta, task).last
         return inner.outer_loss(phi, theta, task.query)
 
     def inner(self, problem: Problem) -> Problem:

@@ -16,17 +16,19 @@ def unrolled(
     problem: Problem,
     theta: Tensor,
     task: Task,
-    trail: str = RECOMPUTE,
+    rematerialize: str = RECOMPUTE,
     rates: Rates | None = None,
     back: int | None = None,
 ) -> MetaGrad:
     """Give the exact meta-gradient `(Q,)`, or that through the last `back` inner steps alone."""
-    path = adapt(algorithm.step, algorithm.steps, problem, theta, task, trail, rates)
+    path = adapt(
+        algorithm.inner_optimizer, algorithm.steps, problem, theta, task, rematerialize, rates
+    )
     loss, v, direct = derivatives.value_and_gradients(
         problem.outer_loss, path.last, theta, task.query
     )
     if back is not None:
-        path = path._replace(trail=path.trail[max(len(path.trail) - back, 0) :])
+        path = path._replace(vjps=path.vjps[max(len(path.vjps) - back, 0) :])
     adjoint = pullback(path, theta, v)
     grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
     return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})

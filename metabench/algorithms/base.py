@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 from torch import Tensor
 
 from metabench.algorithms.adapt import FORGET, Rates, adapt
-from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import Work
@@ -18,7 +18,7 @@ from metabench.linalg.solvers.solver import Solver
 from metabench.problems.initial_phi import identity
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class MetaGrad(NamedTuple):
@@ -30,14 +30,14 @@ class MetaGrad(NamedTuple):
     notes: dict[str, Tensor]  # what the algorithm measured on the way
 
 
-class Aside(NamedTuple):
-    """What an outer optimiser leaves alone: parts of theta, and its own rate, that move otherwise.
+class CustomUpdates(NamedTuple):
+    """What an outer optimizer leaves alone: parts of theta, and its own rate, that move otherwise.
 
     An averaged part moves by `share` of the way to the mean over tasks of what each shows of it,
     which are the numbers of `notes["shown"]`, part after part.
     """
 
-    descents: Mapping[str, float] = {}  # part -> rate of the plain descent that moves it
+    plain_rates: Mapping[str, float] = {}  # part -> rate of the plain descent that moves it
     averages: tuple[str, ...] = ()  # parts that are running averages
     share: float = 0.0  # of the way to what a batch shows that they move [1]
     rate: float = 0.0  # by which the outer rate descends along its own hypergradient
@@ -47,19 +47,19 @@ class Loop(NamedTuple):
     """The inner loop of an algorithm, as probes walk it: what it descends, and by which steps."""
 
     problem: Problem
-    step: Step
+    inner_optimizer: InnerOptimizer
     rates: Rates | None = None  # learned ones, which multiply a step's move
 
 
 class Implicit(NamedTuple):
     """How an algorithm differentiates at the inner minimum: the pull it adds, and the solve."""
 
-    strength: float  # lambda, pull of phi towards init(theta) [curvature]
+    proximal_strength: float  # lambda, pull of phi towards init(theta) [curvature]
     solver: Solver  # of the system with the inner Hessian
 
 
 class Estimator(ABC):
-    """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `lift` does the rest.
+    """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `per_task` does the rest.
 
     `exact` says that `grad` is the gradient in theta of what is `differentiated`, by default the
     loss that is reported with it; `loops` that tasks can only be taken one after another;
@@ -112,9 +112,9 @@ class Estimator(ABC):
         """Say how it differentiates at the inner minimum; None: it doesn't."""
         return None
 
-    def aside(self, problem: Problem) -> Aside:
+    def custom_updates(self, problem: Problem) -> CustomUpdates:
         """Say what of theta, or of the outer rate, moves by a rule of its own in training."""
-        return Aside()
+        return CustomUpdates()
 
     def settled(self, work: Work, together: int) -> Self:
         """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
@@ -129,26 +129,30 @@ class Estimator(ABC):
 
 @dataclass(frozen=True)
 class Algorithm(Estimator):
-    """An estimator with an inner loop: K steps of an inner optimiser on the support set."""
+    """An estimator with an inner loop: K steps of an inner optimizer on the support set."""
 
     steps: int = 1  # K, inner steps on the support set [steps]
-    step: Step = field(default_factory=SGD)  # inner optimiser: sgd, momentum or adam
+    inner_optimizer: InnerOptimizer = field(default_factory=SGD)  # sgd, momentum or adam
     batch: int = 0  # support examples in an inner mini-batch, 0 takes all [examples]
 
     def __post_init__(self) -> None:
         """Refuse an inner loop of negative length or batch."""
         if self.steps < 0:
-            raise Misuse(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
+            raise InvalidInput(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
         if self.batch < 0:
-            raise Misuse(f"batch is {self.batch}; give the examples per inner step, or 0 for all.")
+            raise InvalidInput(
+                f"batch is {self.batch}; give the examples per inner step, or 0 for all."
+            )
 
     def inner(self, problem: Problem) -> Problem:
-        """Give the problem whose inner loss the loop descends: pulls, and what adapts at all."""
+        """Give the problem whose inner loss is descended: with pulls, and what adapts at all."""
         return problem
 
     def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give where the inner loop ends, in the parameters of `inner(problem)`."""
-        return adapt(self.step, self.steps, self.inner(problem), theta, task, FORGET).last
+        return adapt(
+            self.inner_optimizer, self.steps, self.inner(problem), theta, task, FORGET
+        ).last
 
     def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
         """Give learned rates `(P,)` that multiply the step's own, None where it has none."""
@@ -156,7 +160,7 @@ class Algorithm(Estimator):
 
     def loop(self, problem: Problem) -> Loop | None:
         """Give the inner loop that this algorithm walks on a problem; None if it is no such one."""
-        return Loop(self.inner(problem), self.step)
+        return Loop(self.inner(problem), self.inner_optimizer)
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:

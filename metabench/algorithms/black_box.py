@@ -14,7 +14,7 @@ from metabench.algorithms.base import Estimator, MetaGrad
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def _flat(grad: Any, layout: Layout) -> Tensor:
         return layout.flatten(grad).detach()
     if isinstance(grad, tuple | list):
         if len(grad) != len(layout.names):
-            raise Misuse(
+            raise InvalidInput(
                 f"The estimator gave {len(grad)} gradients; theta has {len(layout.names)} parts: "
                 f"{', '.join(layout.names)}."
             )
         return layout.flatten(dict(zip(layout.names, grad, strict=True))).detach()
     if not isinstance(grad, Tensor) or grad.shape != (layout.size,):
         given = tuple(grad.shape) if isinstance(grad, Tensor) else type(grad).__name__
-        raise Misuse(
+        raise InvalidInput(
             f"The estimator gave {given} for a gradient; it must give (loss, gradient), the "
             f"gradient by name or as one vector of {layout.size} numbers."
         )
@@ -74,7 +74,7 @@ def _number(loss: Any, theta: Tensor) -> Tensor:
     if loss is None:
         return theta.new_full((), math.nan)
     if isinstance(loss, Tensor) and loss.shape != ():
-        raise Misuse(
+        raise InvalidInput(
             f"The estimator gave a loss of shape {tuple(loss.shape)}; it must be one number."
         )
     return torch.as_tensor(loss, device=theta.device).detach()

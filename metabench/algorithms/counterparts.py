@@ -1,6 +1,6 @@
 """The ways to a meta-gradient that are compared on one inner loop, each made like an algorithm.
 
-They share its inner optimiser and its mini-batches, and take so many inner steps.
+They share its inner optimizer and its mini-batches, and take so many inner steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from metabench.linalg.solvers.solver import Solver
 
 def exact(like: Algorithm, steps: int) -> Algorithm:
     """Give the exact gradient of the query loss after adaptation."""
-    return MAML(steps, like.step, like.batch)
+    return MAML(steps, like.inner_optimizer, like.batch)
 
 
 def is_exact(algorithm: Algorithm) -> bool:
@@ -25,24 +25,26 @@ def is_exact(algorithm: Algorithm) -> bool:
 
 def truncated(like: Algorithm, steps: int, back: int) -> Algorithm:
     """Give the gradient through the last so many inner steps alone."""
-    return MAML(steps, like.step, like.batch, truncate=back)
+    return MAML(steps, like.inner_optimizer, like.batch, truncate=back)
 
 
 def first_order(like: Algorithm, steps: int) -> Algorithm:
     """Give the gradient without any second derivative."""
-    return FOMAML(steps, like.step, like.batch)
+    return FOMAML(steps, like.inner_optimizer, like.batch)
 
 
 def hessian_free(like: Algorithm, steps: int) -> Algorithm:
     """Give the gradient by differences of inner gradients."""
-    return HFMAML(steps, like.step, like.batch)
+    return HFMAML(steps, like.inner_optimizer, like.batch)
 
 
 def implicit(like: Algorithm, steps: int) -> Algorithm:
     """Give the implicit gradient by the pull and the solver that it has unless told otherwise."""
-    return IMAML(steps, like.step, like.batch)
+    return IMAML(steps, like.inner_optimizer, like.batch)
 
 
-def implicit_by(like: Algorithm, steps: int, strength: float, solver: Solver) -> Algorithm:
+def implicit_by(like: Algorithm, steps: int, proximal_strength: float, solver: Solver) -> Algorithm:
     """Give the implicit gradient at the minimum under a pull, by a solver."""
-    return IMAML(steps, like.step, like.batch, strength=strength, solver=solver)
+    return IMAML(
+        steps, like.inner_optimizer, like.batch, proximal_strength=proximal_strength, solver=solver
+    )

@@ -25,7 +25,7 @@ class FOMAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the first-order meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        path = adapt(self.step, self.steps, problem, theta, task, FORGET)
+        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET)
         loss, v, direct = derivatives.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
@@ -33,9 +33,9 @@ class FOMAML(Algorithm):
 
     def reference(self) -> Algorithm:
         """Give the exact gradient of the same query loss."""
-        return MAML(self.steps, self.step, self.batch)
+        return MAML(self.steps, self.inner_optimizer, self.batch)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
         return problem.outer_loss(phi, theta, task.query)

@@ -14,7 +14,7 @@ from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class HFMAML(Algorithm):
         """Refuse a displacement that isn't one."""
         super().__post_init__()
         if not 0 < self.delta < float("inf"):
-            raise Misuse(f"delta is {self.delta}; it must be positive and finite.")
+            raise InvalidInput(f"delta is {self.delta}; it must be positive and finite.")
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the Hessian-free meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        path = adapt(self.step, self.steps, problem, theta, task)
+        path = adapt(self.inner_optimizer, self.steps, problem, theta, task)
         loss, v, theta_bar = derivatives.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
@@ -52,11 +52,11 @@ class HFMAML(Algorithm):
 
     def reference(self) -> Algorithm:
         """Give the exact gradient of the same query loss."""
-        return MAML(self.steps, self.step, self.batch)
+        return MAML(self.steps, self.inner_optimizer, self.batch)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.step, self.steps, problem, theta, task).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task).last
         return problem.outer_loss(phi, theta, task.query)
 
     def _back(
@@ -69,10 +69,12 @@ class HFMAML(Algorithm):
         slots: Slots,
         cotangents: tuple[Tensor, Slots],
     ) -> tuple[Tensor, Slots, Tensor]:
-        """Carry cotangents back over step k: through the optimiser exactly, then by differences."""
+        """Carry cotangents back over step k: through the optimizer exactly, then by differences."""
         data = inner_batch(task, k)
         slope = derivatives.gradient(problem.inner_loss, phi, theta, data)
-        _, pull = derivatives.pullback_of(lambda g, p, s: self.step(g, p, s, k), slope, phi, slots)
+        _, pull = derivatives.pullback_of(
+            lambda g, p, s: self.inner_optimizer(g, p, s, k), slope, phi, slots
+        )
         v, phi_bar, slots_bar = pull(cotangents)
         size = v.norm()
         u = v / torch.where(size > 0, size, 1)

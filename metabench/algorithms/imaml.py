@@ -16,14 +16,14 @@ from metabench.linalg.solvers.solver import Solver
 from metabench.problems.problem import Problem
 from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class IMAML(Algorithm):
     r"""Implicit gradient at the inner optimum, one linear solve instead of the path.
 
-    The inner loop minimises :math:`G = f(\phi, \theta) + \tfrac{\lambda}{2} |\phi - \phi_0|^2` with
+    The inner loop minimizes :math:`G = f(\phi, \theta) + \tfrac{\lambda}{2} |\phi - \phi_0|^2` with
     :math:`\phi_0` = init(theta), and the meta-gradient is
     :math:`F_\theta - G_{\theta\phi} G_{\phi\phi}^{-1} F_\phi`, exact where phi_K is G's minimum; at
     lambda = 0 it is that of any inner loss that depends on theta. Notes: `slope`, |grad G| at
@@ -33,19 +33,22 @@ class IMAML(Algorithm):
     Lorraine, Vicol & Duvenaud (2020), https://arxiv.org/abs/1911.02590.
     """
 
-    strength: float = 2.0  # lambda, pull of phi towards init(theta), 0 for none [curvature]
+    proximal_strength: float = 2.0  # lambda of lambda/2 |phi - init(theta)|^2; 0: none [curvature]
     solver: Solver = field(default_factory=CG)  # of the system: cg, minres, neumann, nystrom, dense
 
     def __post_init__(self) -> None:
         """Refuse a pull that pushes."""
         super().__post_init__()
-        if not 0 <= self.strength < math.inf:
-            raise Misuse(f"strength is {self.strength}; it must be finite and not negative.")
+        if not 0 <= self.proximal_strength < math.inf:
+            raise InvalidInput(
+                f"proximal_strength is {self.proximal_strength}; "
+                "it must be finite and not negative."
+            )
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         problem = self.inner(problem)
-        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
         loss, in_phi, direct = derivatives.value_and_gradients(
             problem.outer_loss, phi, theta, task.query
         )
@@ -63,15 +66,17 @@ class IMAML(Algorithm):
 
     def inner(self, problem: Problem) -> Problem:
         """Add the pull to the inner loss."""
-        return proximal(problem, self.strength)
+        return proximal(problem, self.proximal_strength)
 
     def implicit(self) -> Implicit:
         """Give the pull and the solver."""
-        return Implicit(self.strength, self.solver)
+        return Implicit(self.proximal_strength, self.solver)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation, which takes no solve."""
-        phi = adapt(self.step, self.steps, proximal(problem, self.strength), theta, task).last
+        phi = adapt(
+            self.inner_optimizer, self.steps, proximal(problem, self.proximal_strength), theta, task
+        ).last
         return problem.outer_loss(phi, theta, task.query)
 
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
@@ -85,8 +90,9 @@ class IMAML(Algorithm):
             problem.inner_loss, start + away, theta, task.support
         )
         if not products(along)[1].any():
-            raise Misuse(
+            raise InvalidInput(
                 "The inner optimum doesn't depend on theta, so its implicit gradient is zero: "
-                f"theta enters neither the inner loss nor, at strength {self.strength}, a pull. "
-                "Give a pull towards the initialisation, --set algo.strength=2, or use maml."
+                "theta enters neither the inner loss nor, at strength "
+                f"{self.proximal_strength}, a pull. Give a pull towards the initialization, "
+                "--set algo.proximal_strength=2, or use maml."
             )

@@ -13,9 +13,9 @@ from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff.operation_counts import ROOM, Work
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-TRAILS = ("auto", KEEP, RECOMPUTE)
+REMATERIALIZE = ("auto", KEEP, RECOMPUTE, SPARSE)
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,21 @@ class MAML(Algorithm):
     (Shaban, Cheng, Hatch & Boots, 2019, https://arxiv.org/abs/1810.10667).
     """
 
-    trail: str = "auto"  # of each inner step: keep its graph, recompute it, or auto
+    rematerialize: str = "auto"  # recompute graphs: none, every_step, sqrt or auto
     truncate: int = -1  # last inner steps that are differentiated through, -1: all [steps]
 
     def __post_init__(self) -> None:
-        """Refuse an unknown trail."""
+        """Refuse an unknown way to rematerialize, and a negative truncation."""
         super().__post_init__()
-        if self.trail not in TRAILS:
-            raise Misuse(f"trail is {self.trail!r}; it must be one of {', '.join(TRAILS)}.")
+        if self.rematerialize not in REMATERIALIZE:
+            raise InvalidInput(
+                f"rematerialize is {self.rematerialize!r}; "
+                f"it must be one of {', '.join(REMATERIALIZE)}."
+            )
         if self.truncate < -1:
-            raise Misuse(f"truncate is {self.truncate}; give the steps to go back, or -1 for all.")
+            raise InvalidInput(
+                f"truncate is {self.truncate}; give the steps to go back, or -1 for all."
+            )
 
     @property
     def variant(self) -> str:
@@ -55,21 +60,21 @@ class MAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        trail = SPARSE if self.trail == RECOMPUTE or not self.exact else KEEP
+        chosen = KEEP if self.rematerialize == "auto" else self.rematerialize
         back = None if self.exact else self.truncate
-        return unrolled(self, problem, theta, task, trail, back=back)
+        return unrolled(self, problem, theta, task, chosen if self.exact else SPARSE, back=back)
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
         return problem.outer_loss(phi, theta, task.query)
 
     def reference(self) -> Algorithm:
         """Give the same with every inner step differentiated through."""
-        return MAML(self.steps, self.step, self.batch)
+        return MAML(self.steps, self.inner_optimizer, self.batch)
 
     def settled(self, work: Work, together: int) -> Self:
         """Keep the graphs of the inner steps if those of all tasks together leave room."""
-        if self.trail != "auto":
+        if self.rematerialize != "auto":
             return self
-        return replace(self, trail=KEEP if work.bytes * together <= ROOM else RECOMPUTE)
+        return replace(self, rematerialize=KEEP if work.bytes * together <= ROOM else SPARSE)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms import per_step_batch_norm
-from metabench.algorithms.adapt import Path, Rates, inner_batch, pullback, stage, walk
-from metabench.algorithms.base import Algorithm, Aside, Loop, MetaGrad, through_init
+from metabench.algorithms.adapt import InnerIterates, Rates, inner_batch, pullback, stage, unroll
+from metabench.algorithms.base import Algorithm, CustomUpdates, Loop, MetaGrad, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.batch_norm_statistics import Statistics
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Loss, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 STATISTICS = ("batch", "collect", "running")
 
@@ -49,14 +49,16 @@ class MAMLPP(Algorithm):
         super().__post_init__()
         for name in ("epoch", "loss_epochs", "first_order_epochs"):
             if getattr(self, name) < 0:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more epochs.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be 0 or more epochs.")
         if self.statistics not in STATISTICS:
             words = ", ".join(STATISTICS)
-            raise Misuse(f"statistics is {self.statistics!r}; it must be one of {words}.")
+            raise InvalidInput(f"statistics is {self.statistics!r}; it must be one of {words}.")
         if not 0 <= self.momentum <= 1:
-            raise Misuse(f"momentum is {self.momentum}; it must lie in [0, 1].")
+            raise InvalidInput(f"momentum is {self.momentum}; it must lie in [0, 1].")
         if not 0 <= self.floor <= 1:
-            raise Misuse(f"floor is {self.floor}; it must lie in [0, 1], the weight K steps share.")
+            raise InvalidInput(
+                f"floor is {self.floor}; it must lie in [0, 1], the weight K steps share."
+            )
 
     @property
     def exact(self) -> bool:
@@ -72,13 +74,13 @@ class MAMLPP(Algorithm):
         earlier = max((1 - self.epoch / E) / K, self.floor / K)
         return (earlier,) * (K - 1) + (1 - (K - 1) * earlier,)
 
-    def aside(self, problem: Problem) -> Aside:
+    def custom_updates(self, problem: Problem) -> CustomUpdates:
         """Say that running statistics are averages, which no gradient moves."""
         told = self._gathered(problem)
         return (
-            Aside(averages=per_step_batch_norm.parts(told), share=self.momentum)
+            CustomUpdates(averages=per_step_batch_norm.parts(told), share=self.momentum)
             if told
-            else Aside()
+            else CustomUpdates()
         )
 
     def at_epoch(self, epoch: int) -> MAMLPP:
@@ -91,7 +93,7 @@ class MAMLPP(Algorithm):
         start = problem.layouts.phi.unflatten(theta.new_zeros(problem.layouts.phi.size))
         parts: dict[str, Tensor] = {}
         if self.learned_rates:
-            rates = theta.new_full((self.steps,), self.step.rate)
+            rates = theta.new_full((self.steps,), self.inner_optimizer.rate)
             parts |= {f"rate.{name}": rates for name in start}
         rows = max(self.steps, 1)
         if self.per_step_norms:
@@ -141,20 +143,24 @@ class MAMLPP(Algorithm):
         if (self.per_step_norms and problem.norms) or averaged:
             return None
         rates = self._rates(problem)
-        return Loop(problem, self.step if rates is None else replace(self.step, rate=1.0), rates)
+        return Loop(
+            problem,
+            self.inner_optimizer if rates is None else replace(self.inner_optimizer, rate=1.0),
+            rates,
+        )
 
     def _counted(self) -> list[int]:
         """List the k whose F(phi_k) counts."""
         return [k + 1 for k, weight in enumerate(self.weights) if weight] or [0]
 
-    def _path(self, problem: Problem, theta: Tensor, task: Task) -> Path:
+    def _path(self, problem: Problem, theta: Tensor, task: Task) -> InnerIterates:
         rates = self._rates(problem)
-        step = self.step if rates is None else replace(self.step, rate=1.0)
+        step = self.inner_optimizer if rates is None else replace(self.inner_optimizer, rate=1.0)
         stages = [
             stage(step, self._at(problem, k), task, k, rates, second=self.exact)
             for k in range(self.steps)
         ]
-        return walk(stages, step, problem.init(theta), theta)
+        return unroll(stages, step, problem.init(theta), theta)
 
     def _rates(self, problem: Problem) -> Rates | None:
         """Give each layer's rate at each step; the norms' are 0 where they have values a step."""
@@ -167,7 +173,7 @@ class MAMLPP(Algorithm):
             learned = problem.layouts.theta.unflatten(theta) if self.learned_rates else {}
             parts = []
             for name, size in zip(layout.names, layout.sizes, strict=True):
-                fixed = theta.new_full((), 0.0 if name in still else self.step.rate)
+                fixed = theta.new_full((), 0.0 if name in still else self.inner_optimizer.rate)
                 own = learned[f"rate.{name}"][k] if learned and name not in still else fixed
                 parts.append(own.expand(size))
             return torch.cat(parts)
@@ -203,7 +209,9 @@ class MAMLPP(Algorithm):
         """Give the statistics that are averaged over training, if any are."""
         return None if self.statistics == "batch" else problem.statistics
 
-    def _shown(self, problem: Problem, theta: Tensor, task: Task, path: Path) -> dict[str, Tensor]:
+    def _shown(
+        self, problem: Problem, theta: Tensor, task: Task, path: InnerIterates
+    ) -> dict[str, Tensor]:
         """Give what this task shows of the running statistics, part after part, step after step."""
         told = self._gathered(problem)
         if told is None:

@@ -16,11 +16,11 @@ from metabench.problems.tasks import Task
 
 @dataclass(frozen=True)
 class MetaSGD(Algorithm):
-    r"""MAML that learns an inner rate for each parameter beside the initialisation.
+    r"""MAML that learns an inner rate for each parameter beside the initialization.
 
     :math:`\phi_{k+1} = \phi_k - \alpha \circ \nabla f(\phi_k)`, the paper's with K = 1. theta is
-    followed by the rates, parts `rate.NAME`, which begin at `step.rate` everywhere, may become
-    negative, and multiply whatever the inner step would do at rate 1.
+    followed by the rates, parts `rate.NAME`, which begin at `inner_optimizer.rate` everywhere, may
+    become negative, and multiply whatever the inner step would do at rate 1.
     (Li, Zhou, Chen & Li, 2017, https://arxiv.org/abs/1707.09835).
     """
 
@@ -32,7 +32,7 @@ class MetaSGD(Algorithm):
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
         """Append one rate a parameter."""
         start = problem.layouts.phi.unflatten(
-            theta.new_full((problem.layouts.phi.size,), self.step.rate)
+            theta.new_full((problem.layouts.phi.size,), self.inner_optimizer.rate)
         )
         return problem.appended(theta, {f"rate.{name}": value for name, value in start.items()})
 
@@ -47,7 +47,7 @@ class MetaSGD(Algorithm):
     def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give where the inner loop ends at the learned rates, `(P,)`."""
         unit, rates = self._unit(), _rates(problem)
-        return adapt(unit.step, unit.steps, problem, theta, task, rates=rates).last
+        return adapt(unit.inner_optimizer, unit.steps, problem, theta, task, rates=rates).last
 
     def rates(self, problem: Problem, theta: Tensor) -> Tensor:
         """Give the learned rates, `(P,)`."""
@@ -55,10 +55,10 @@ class MetaSGD(Algorithm):
 
     def loop(self, problem: Problem) -> Loop:
         """Give the steps at rate 1, each move multiplied by the learned rates."""
-        return Loop(problem, self._unit().step, _rates(problem))
+        return Loop(problem, self._unit().inner_optimizer, _rates(problem))
 
     def _unit(self) -> MetaSGD:
-        return replace(self, step=replace(self.step, rate=1.0))
+        return replace(self, inner_optimizer=replace(self.inner_optimizer, rate=1.0))
 
 
 def _rates(problem: Problem) -> Rates:

@@ -32,7 +32,7 @@ class Pretrain(Algorithm):
         _, other, besides = derivatives.value_and_gradients(
             problem.outer_loss, start, theta, task.query
         )
-        phi = adapt(self.step, self.steps, problem, theta, task).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task).last
         grad = through_init(problem, theta, (slope + other) / 2) + (direct + besides) / 2
         return MetaGrad(grad, problem.outer_loss(phi, theta, task.query), phi, {})
 
@@ -49,5 +49,5 @@ class Pretrain(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after fine-tuning."""
-        phi = adapt(self.step, self.steps, problem, theta, task).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task).last
         return problem.outer_loss(phi, theta, task.query)

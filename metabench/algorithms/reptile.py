@@ -11,7 +11,7 @@ from metabench.algorithms.adapt import FORGET, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,31 @@ class Reptile(Algorithm):
         """Refuse an inner loop that goes nowhere."""
         super().__post_init__()
         if self.steps < 1:
-            raise Misuse(f"steps is {self.steps}; reptile is the way its inner steps go: give 1.")
-        if self.step.rate == 0:
-            raise Misuse("The inner rate is 0; reptile divides the way of the inner loop by it.")
+            raise InvalidInput(
+                f"steps is {self.steps}; reptile is the way its inner steps go: give 1."
+            )
+        if self.inner_optimizer.rate == 0:
+            raise InvalidInput(
+                "The inner rate is 0; reptile divides the way of the inner loop by it."
+            )
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the displacement `(Q,)` of one task at theta `(Q,)`, over alpha K."""
-        path = adapt(self.step, self.steps, problem, theta, task, FORGET)
-        way = (problem.init(theta) - path.last) / (self.step.rate * self.steps)
+        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET)
+        way = (problem.init(theta) - path.last) / (self.inner_optimizer.rate * self.steps)
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(through_init(problem, theta, way), loss, path.last, {})
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.step, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
         return problem.outer_loss(phi, theta, task.query)
 
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
-        """Refuse a theta that isn't an initialisation."""
+        """Refuse a theta that isn't an initialization."""
         along = torch.randn(problem.layouts.phi.size, generator=torch.Generator().manual_seed(0))
         if not through_init(problem, theta, along.to(theta)).any():
-            raise Misuse(
-                "Reptile moves an initialisation, and this problem's init(theta) doesn't depend on "
+            raise InvalidInput(
+                "Reptile moves an initialization, and this problem's init(theta) doesn't depend on "
                 "theta; use maml or imaml."
             )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.adapt import FORGET, adapt
-from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.autodiff import derivatives
 from metabench.linalg.lanczos import extremes
 from metabench.problems.problem import Problem
@@ -26,13 +26,15 @@ class Descent(NamedTuple):
     outer: Tensor  # query loss at phi_K, ()
 
 
-def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Tensor, Tensor]:
+def extreme_eigenvalues(
+    problem: Problem, theta: Tensor, phis: Tensor, tasks: Task
+) -> tuple[Tensor, Tensor]:
     """Give the least and the largest eigenvalue of each task's inner Hessian at phi, `(T,)` each.
 
     NaN where phi isn't finite.
     """
     good = torch.isfinite(phis).all(1)
-    times = derivatives.fleet_hessian(
+    times = derivatives.per_task_hvp(
         problem.inner_loss, torch.where(good[:, None], phis, 0), theta, tasks.support
     )
     generator = torch.Generator().manual_seed(0)
@@ -42,7 +44,9 @@ def ends(problem: Problem, theta: Tensor, phis: Tensor, tasks: Task) -> tuple[Te
     return torch.where(good, found.smallest, none), torch.where(good, found.largest, none)
 
 
-def descent(step: Step, steps: int, problem: Problem, theta: Tensor, task: Task) -> Descent:
+def loss_decrease(
+    step: InnerOptimizer, steps: int, problem: Problem, theta: Tensor, task: Task
+) -> Descent:
     """Walk K inner steps of one task, and tell the losses before and after."""
     phi = adapt(step, steps, problem, theta, task, FORGET).last
     first = problem.inner_loss(problem.init(theta), theta, task.support)

@@ -24,7 +24,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 ENGINES = ("auto", "eager", "trace", "compile")
 
 
-class Patience(NamedTuple):
+class BreakEven(NamedTuple):
     """Applications at one shape after which tracing and compiling have paid for their set-up.
 
     That is cold set-up over what each later application saves (`python benchmarks/engines.py`).
@@ -35,8 +35,8 @@ class Patience(NamedTuple):
     compile: float  # [applications]
 
 
-MANY = Patience(trace=140, compile=1_100)  # vmapped tasks: Python costs more than the arithmetic
-ONE = Patience(trace=math.inf, compile=13_000)  # one task by autograd, which has little Python
+MANY = BreakEven(trace=140, compile=1_100)  # vmapped tasks: Python costs more than the arithmetic
+ONE = BreakEven(trace=math.inf, compile=13_000)  # one task by autograd, which has little Python
 
 # Views that often ask for the shape and strides their argument has.
 VIEWS = {
@@ -57,8 +57,8 @@ class _Shape:
     applied: int = 0
 
 
-def fast(
-    function: Callable[..., Any], engine: str = "auto", patience: Patience = MANY
+def accelerate(
+    function: Callable[..., Any], engine: str = "auto", patience: BreakEven = MANY
 ) -> Callable[..., Any]:
     """Make a function of tensors (any pytree) fast; `engine` is one of `ENGINES`.
 
@@ -98,14 +98,14 @@ def _form(tree: Any, leaves: list[Tensor]) -> Any:
     return spec
 
 
-def by_count(applied: int, patience: Patience = MANY) -> str:
+def by_count(applied: int, patience: BreakEven = MANY) -> str:
     """Name the engine that pays from so many applications on."""
     if applied >= patience.compile:
         return "compile"
     return "trace" if applied >= patience.trace else "eager"
 
 
-class Fixed(NamedTuple):
+class Specialized(NamedTuple):
     """A function made for arguments of one form: leaves in, leaves of its result out.
 
     Those are inference tensors, which autograd refuses.
@@ -115,12 +115,12 @@ class Fixed(NamedTuple):
     result: TreeSpec
 
 
-def fixed(
+def specialize(
     function: Callable[..., Any],
     engine: str,
     args: tuple[Any, ...],
     expected: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
-) -> Fixed | None:
+) -> Specialized | None:
     """Trace or compile a function for arguments like these; None, with a warning, if it can't be.
 
     Whoever calls it keeps to their form, shapes and dtypes: nothing looks at them any more. What
@@ -154,14 +154,14 @@ def fixed(
         with torch.inference_mode():  # nothing of autograd's at each operation
             return made(*leaves)
 
-    return Fixed(run, result[0])
+    return Specialized(run, result[0])
 
 
 def _copied(
     function: Callable[..., Any], engine: str, args: tuple[Any, ...]
 ) -> Callable[[tuple[Any, ...], Sequence[Tensor]], Any] | None:
     """Make a function for one form, whose results autograd takes: copies."""
-    made = fixed(function, engine, args)
+    made = specialize(function, engine, args)
     if made is None:
         return None
     call, spec = made

@@ -19,13 +19,13 @@ from torch.func import grad, grad_and_value, vjp, vmap
 # The pytrees that torch.func itself accepts; torch has no public name for these yet.
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from metabench.problems.networks.func_transforms import transformed
+from metabench.problems.networks.func_transforms import inside_func_transform
 from metabench.problems.tasks import Loss
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     """Give the gradient of the loss in phi, `(P,)`."""
-    if transformed():
+    if inside_func_transform():
         result: Tensor = grad(lambda p: loss(p, theta, data))(phi)
         return result
     return _value_and_slopes(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
@@ -35,7 +35,7 @@ def value_and_gradients(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the loss `()` with its gradients in phi `(P,)` and directly in theta `(Q,)`."""
-    if transformed():
+    if inside_func_transform():
         slopes = grad_and_value(lambda p, t: loss(p, t, data), argnums=(0, 1))
         result: Any = slopes(phi, theta)
         (in_phi, in_theta), value = result
@@ -64,7 +64,7 @@ def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     The value and the cotangents that come back carry no graph of their own, unless the arguments
     did.
     """
-    if transformed() or _tracked(primals):
+    if inside_func_transform() or _tracked(primals):
         result: Any = vjp(function, *primals)
         value, pull = result
         return value, pull
@@ -109,7 +109,7 @@ def side_by_side(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return many
 
 
-def fleet_hessian(
+def per_task_hvp(
     loss: Loss, phis: Tensor, theta: Tensor, data: Any, how: str = "vmap"
 ) -> Callable[[Tensor], Tensor]:
     """Give the map of one vector a task `(T, P)` to the products with each task's Hessian.
@@ -118,10 +118,10 @@ def fleet_hessian(
     Every derivative is taken outside the vmap, which is right through fused norms as well. `how`
     is "loop" for a loss that can't be vmapped.
     """
-    return fleet_of_hessians(lambda phi, part: loss(phi, theta, part), phis, data, how)
+    return per_task_hvp_of(lambda phi, part: loss(phi, theta, part), phis, data, how)
 
 
-def fleet_of_hessians(
+def per_task_hvp_of(
     value: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> Callable[[Tensor], Tensor]:
     """Give the map of one vector a task `(T, P)` to its product with the Hessian of its value.
@@ -135,7 +135,7 @@ def fleet_of_hessians(
     return _second(total, points)
 
 
-def fleet_jacobian(
+def per_task_jacobian_products(
     function: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     r"""Give the maps u -> J u and w -> J^T w, J the Jacobian of each task's function.

@@ -16,7 +16,7 @@ from metabench.cli.probe import commands as probe
 from metabench.cli.report import commands as report
 from metabench.cli.train import commands as train
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class Commands(click.Group):
@@ -43,7 +43,7 @@ class Commands(click.Group):
         """Run the command; misuse exits with 2, a broken environment with 4."""
         try:
             return super().invoke(ctx)
-        except Misuse as error:
+        except InvalidInput as error:
             raise click.UsageError(str(error)) from error
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise

@@ -27,7 +27,7 @@ def family(command: Command) -> Command:
     return named(command)
 
 
-def problem(about: str = "Your own family, or Own(problem, sample), from a file.") -> Decorator:
+def problem(about: str = "Your own Family, or Problem with tasks, from a file.") -> Decorator:
     """Ask for a problem of one's own."""
     return click.option("--problem", metavar="FILE.py:NAME", help=about)
 
@@ -114,6 +114,6 @@ measuring = together(
     theta(),
     tasks(),
     arithmetic,
-    settings("A field of algo, family, probe or lift, e.g. algo.steps=5."),
+    settings("A field of algo, family, probe or compute, e.g. algo.steps=5."),
     results,
 )

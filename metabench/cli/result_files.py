@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metabench.records import run_folders
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class ResultFiles(NamedTuple):
@@ -27,12 +27,12 @@ def require_writable(html: Path | None, csv: Path | None) -> None:
     """Refuse files that can't be written, before any work is done.
 
     Raises:
-        Misuse: if one can't be, or both are the same.
+        InvalidInput: if one can't be, or both are the same.
     """
     for path in filter(None, (html, csv)):
         run_folders.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
-        raise Misuse(f"--html and --csv both name {html}; give each a file of its own.")
+        raise InvalidInput(f"--html and --csv both name {html}; give each a file of its own.")
 
 
 def files_in(folder: Path, html: Path | None, csv: Path | None) -> ResultFiles:

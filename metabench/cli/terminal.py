@@ -17,7 +17,7 @@ from rich.text import Text
 from metabench.records.rows import Finding
 from metabench.report.text_tables import TextTable
 
-COLOURS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
+COLORS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 SAY_EVERY = 5.0  # seconds between lines of progress where there is no terminal
 
 
@@ -37,7 +37,7 @@ def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
 
 
 def print_table(table: TextTable) -> None:
-    """Print a table: coloured and aligned on a terminal, plain columns elsewhere."""
+    """Print a table: colored and aligned on a terminal, plain columns elsewhere."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(table.header):
         shown.add_column(name, no_wrap=True, style="cyan" if i == 0 else None)
@@ -52,7 +52,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for i, finding in enumerate(findings):
         if i:
             console.print()
-        console.print(Text(finding.level.upper(), COLOURS[finding.level]), finding.claim, sep="  ")
+        console.print(Text(finding.level.upper(), COLORS[finding.level]), finding.claim, sep="  ")
         console.print(Text("  -> " + finding.repair))
 
 

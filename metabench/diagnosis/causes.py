@@ -34,7 +34,7 @@ EXPLAINED = {
 OTHER = "other"  # a warning that its probe lists under no cause
 
 
-class Heard(NamedTuple):
+class ConfirmedFinding(NamedTuple):
     """A finding, the probe that made it, and what fresh tasks said of it."""
 
     probe: str
@@ -52,7 +52,7 @@ class Fault(NamedTuple):
     """What is wrong: a cause, and all that speaks for it, the most telling first."""
 
     cause: str
-    heard: tuple[Heard, ...]
+    heard: tuple[ConfirmedFinding, ...]
 
     @property
     def level(self) -> str:
@@ -65,9 +65,9 @@ def cause_of(finding: Finding, causes: Mapping[str, str]) -> str:
     return causes.get(finding.name, OTHER)
 
 
-def faults(heard: Iterable[Heard]) -> list[Fault]:
+def faults(heard: Iterable[ConfirmedFinding]) -> list[Fault]:
     """Put alarms under their causes, symptoms under what explains them, the weightiest first."""
-    groups: dict[str, list[Heard]] = {}
+    groups: dict[str, list[ConfirmedFinding]] = {}
     for each in heard:
         if each.alarms:
             groups.setdefault(each.cause, []).append(each)
@@ -79,13 +79,13 @@ def faults(heard: Iterable[Heard]) -> list[Fault]:
     return sorted(found, key=lambda fault: (LEVELS.index(fault.level), _place(fault.cause)))
 
 
-def remarks(heard: Iterable[Heard]) -> list[Heard]:
+def remarks(heard: Iterable[ConfirmedFinding]) -> list[ConfirmedFinding]:
     """Give the rest: what asks for a change before what asks for none."""
     rest = [each for each in heard if not each.alarms]
     return sorted(rest, key=lambda each: each.finding.repair.startswith("Nothing"))
 
 
-def _telling(cause: str, group: Sequence[Heard]) -> tuple[Heard, ...]:
+def _telling(cause: str, group: Sequence[ConfirmedFinding]) -> tuple[ConfirmedFinding, ...]:
     """Let the cause speak before its symptoms."""
     key = {id(each): (each.cause != cause, LEVELS.index(each.finding.level)) for each in group}
     return tuple(sorted(group, key=lambda each: key[id(each)]))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from metabench.algorithms.base import Algorithm
 from metabench.algorithms.imaml import IMAML
 from metabench.diagnosis.causes import CAUSES, Fault
-from metabench.measurement.measurement import Cell
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.measurement.measurement import Measurement
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.samplers import withheld
 from metabench.records.rows import Row, from_table
 from metabench.settings.fields import settings
@@ -25,12 +25,15 @@ MOST_BATCH = 1024  # largest B that is tried [tasks]
 class Change(NamedTuple):
     """One thing that could be done otherwise, as a trial writes it."""
 
-    text: str  # algo.step.rate=0.05
+    text: str  # algo.inner_optimizer.rate=0.05
     answers: frozenset[str]  # the causes that it could remove
 
 
 def changes(
-    cell: Cell, outer: Outer, tables: Mapping[str, pd.DataFrame], faults: Sequence[Fault]
+    cell: Measurement,
+    outer: OuterOptimizer,
+    tables: Mapping[str, pd.DataFrame],
+    faults: Sequence[Fault],
 ) -> list[tuple[str, str]]:
     """Give changes and the faults they answer, in words; what answers the first fault comes first.
 
@@ -41,8 +44,8 @@ def changes(
         faults: what was found.
 
     Returns:
-        Pairs such as `("algo.step.rate=0.05", "an inner rate past the edge of stability")`; the
-        second is "" where nothing that was found asks for it.
+        Pairs such as `("algo.inner_optimizer.rate=0.05", "an inner rate past the edge of
+        stability")`; the second is "" where nothing that was found asks for it.
     """
     found = [fault.cause for fault in faults]
     made = [*_batch(outer, tables), *_clip(cell, outer, tables, found)]
@@ -68,7 +71,7 @@ def _because(found: Iterable[str], change: Change) -> str:
 
 def _rate(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
     """Try the rate that 95 % of tasks are inside of, or half and double."""
-    rate = algorithm.step.rate
+    rate = algorithm.inner_optimizer.rate
     answers = frozenset({"rate", "growth", "tails", "curvature"})
     rows = _rows(tables, "spectrum", "stable_rate") + _rows(tables, "explosion", "stable_rate")
     stable = [r.low or r.value for r in rows if 0.9 < (r.at or 0.0) < 1 or r.of == "95 % of tasks"]
@@ -76,9 +79,13 @@ def _rate(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[Chan
     if not rate:
         return []
     if rate >= limit:
-        return [Change(f"algo.step.rate={0.9 * limit:.2g}", answers)]
-    slower = Change(f"algo.step.rate={rate / 2:.2g}", answers)
-    faster = [Change(f"algo.step.rate={2 * rate:.2g}", frozenset())] if 2 * rate < limit else []
+        return [Change(f"algo.inner_optimizer.rate={0.9 * limit:.2g}", answers)]
+    slower = Change(f"algo.inner_optimizer.rate={rate / 2:.2g}", answers)
+    faster = (
+        [Change(f"algo.inner_optimizer.rate={2 * rate:.2g}", frozenset())]
+        if 2 * rate < limit
+        else []
+    )
     return [slower, *faster]
 
 
@@ -104,15 +111,15 @@ def _implicit(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[
     lowest = _rows(tables, "spectrum", "smallest_eigenvalue")
     worst = min((r.low or r.value or 0.0 for r in lowest if r.of != "meta"), default=0.0)
     # the spectrum's inner loss holds the pull already
-    pull = max(algorithm.strength - 1.2 * min(worst, 0.0), 4 * algorithm.strength)
-    made = [Change(f"algo.strength={pull:.2g}", frozenset({"curvature"}))]
+    pull = max(algorithm.proximal_strength - 1.2 * min(worst, 0.0), 4 * algorithm.proximal_strength)
+    made = [Change(f"algo.proximal_strength={pull:.2g}", frozenset({"curvature"}))]
     budget = settings(algorithm.solver).get("steps")
     if budget:
         made.append(Change(f"algo.solver.steps={4 * budget}", frozenset({"solver"})))
     return made
 
 
-def _batch(outer: Outer, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
+def _batch(outer: OuterOptimizer, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
     """Try the noise scale if B is below it, and a quarter where there is much to spare."""
     B = outer.batch
     scale = next(iter(_rows(tables, "variance", "noise_scale")), None)
@@ -123,7 +130,10 @@ def _batch(outer: Outer, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
 
 
 def _clip(
-    cell: Cell, outer: Outer, tables: Mapping[str, pd.DataFrame], found: Sequence[str]
+    cell: Measurement,
+    outer: OuterOptimizer,
+    tables: Mapping[str, pd.DataFrame],
+    found: Sequence[str],
 ) -> list[Change]:
     """Try the usual norm of a batch's mean as its limit, and inner clipping of a fast loop."""
     made = []
@@ -134,10 +144,12 @@ def _clip(
         if usual > 0 and usual < outer.clip_norm:
             text = f"outer.clip_norm={usual:.2g}"
             made.append(Change(text, frozenset({"tails", "growth", "outer"})))
-    step = getattr(cell.algorithm, "step", None)
+    step = getattr(cell.algorithm, "inner_optimizer", None)
     fast = {"rate", "growth"} & set(found)
     if fast and getattr(step, "clip_norm", 0.0) == math.inf:
-        made.append(Change(f"algo.step.clip_norm={CLIP:g}", frozenset({"rate", "growth"})))
+        made.append(
+            Change(f"algo.inner_optimizer.clip_norm={CLIP:g}", frozenset({"rate", "growth"}))
+        )
     return made
 
 

@@ -9,16 +9,16 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from metabench.diagnosis.causes import Fault, Heard, faults, remarks
+from metabench.diagnosis.causes import ConfirmedFinding, Fault, faults, remarks
 from metabench.diagnosis.changes import changes
 from metabench.diagnosis.clock import Clock, Late
 from metabench.diagnosis.confirm import confirm
 from metabench.diagnosis.examine import examine
-from metabench.diagnosis.ladders import asked, ladders
+from metabench.diagnosis.ladders import asked, fidelities_of
 from metabench.diagnosis.parts import Keeper, Part, measured
 from metabench.diagnosis.trial import Trial
-from metabench.measurement.measurement import Cell
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.measurement.measurement import Measurement
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.records.rows import Finding, to_table
 from metabench.settings.fields import settings
 
@@ -41,7 +41,7 @@ class Checkup(NamedTuple):
     """What was measured, what is wrong, and what was tried."""
 
     parts: tuple[Part, ...]
-    heard: tuple[Heard, ...]
+    heard: tuple[ConfirmedFinding, ...]
     trial: Part | None
     because: dict[str, str]  # change -> the fault that it answers, "" for none
     notes: tuple[str, ...]
@@ -57,9 +57,9 @@ class Checkup(NamedTuple):
         return faults(self.heard)
 
     @property
-    def told(self) -> list[Heard]:
+    def told(self) -> list[ConfirmedFinding]:
         """Every finding in order: faults, what was tried, remarks."""
-        tried = [Heard(TRIAL, finding, "") for finding in self.tried]
+        tried = [ConfirmedFinding(TRIAL, finding, "") for finding in self.tried]
         alarms = [each for fault in self.faults for each in fault.heard]
         return [*alarms, *tried, *remarks(self.heard)]
 
@@ -70,8 +70,8 @@ class Checkup(NamedTuple):
 
 
 def checkup(
-    cell: Cell,
-    outer: Outer,
+    cell: Measurement,
+    outer: OuterOptimizer,
     clock: Clock,
     keeper: Keeper | None = None,
     *,
@@ -90,7 +90,7 @@ def checkup(
         keeper: where parts are kept and found again.
         chosen: settings of probes that are pinned, by name.
         only: the probes to ask; empty asks all that are listed.
-        highest: the last rung that may be reached, 0 the cheapest; None leaves it to the clock.
+        highest: the last fidelity that may be reached, 0 the cheapest; None leaves it to the clock.
         tasks: most tasks of probes whose number follows the family's.
         trial: steps and streams that changes are tried over; None tries none.
 
@@ -98,7 +98,9 @@ def checkup(
         Parts, findings and trials.
     """
     keeper = keeper or Forget()
-    probes = asked(ladders(_told(outer), chosen or {}, tasks or cell.family.tasks), only, highest)
+    probes = asked(
+        fidelities_of(_told(outer), chosen or {}, tasks or cell.family.tasks), only, highest
+    )
     parts = examine(cell, probes, clock, keeper)
     heard = confirm(parts, clock, keeper)
     notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
@@ -122,7 +124,7 @@ def _untried(ideas: list[str], tried: Part | None) -> list[str]:
     return made
 
 
-def _told(outer: Outer) -> dict[str, Any]:
+def _told(outer: OuterOptimizer) -> dict[str, Any]:
     """Give what probes ask of the outer loop, under the names of their fields."""
     told: dict[str, Any] = {"batch": outer.batch}
     told |= {k: v for k, v in (("clip_norm", outer.clip_norm), ("clip_value", outer.clip_value))
@@ -132,7 +134,7 @@ def _told(outer: Outer) -> dict[str, Any]:
     return told
 
 
-def _multiplicity(parts: list[Part], heard: list[Heard]) -> str:
+def _multiplicity(parts: list[Part], heard: list[ConfirmedFinding]) -> str:
     """Say how many findings could have warned, and how likely one does of nothing."""
     count = sum(len(part.causes) for part in parts if part.rows)
     chance = 100 * count * SURE**2
@@ -148,11 +150,16 @@ def _multiplicity(parts: list[Part], heard: list[Heard]) -> str:
 
 
 def _tried(
-    cell: Cell, outer: Outer, ideas: list[str], trial: Trial, clock: Clock, keeper: Keeper
+    cell: Measurement,
+    outer: OuterOptimizer,
+    ideas: list[str],
+    trial: Trial,
+    clock: Clock,
+    keeper: Keeper,
 ) -> Part | None:
     """Try as many changes as there is time for, as one stream of the unchanged training takes."""
     given = settings(outer)
-    plain = settings(Outer())
+    plain = settings(OuterOptimizer())
     told = tuple(
         f"{k}={v}" for k, v in given.items() if v != plain[k] and k not in ("held_out", "explode")
     )
@@ -171,7 +178,7 @@ def _tried(
     return measured(TRIAL, at, clock, max(clock.left, each), keeper, TRIAL)
 
 
-def _seconds(whole: Trial, cell: Cell, clock: Clock) -> float:
+def _seconds(whole: Trial, cell: Measurement, clock: Clock) -> float:
     """Foretell what a change takes on all streams, from a few of the unchanged training."""
     marks = [clock.gone]
     with suppress(Late):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch.utils._pytree import tree_leaves
 
-from metabench.diagnosis.causes import Heard, cause_of
+from metabench.diagnosis.causes import ConfirmedFinding, cause_of
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import Keeper, Part, measured
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.problems.random_numbers import LARGEST_SEED
 from metabench.problems.tasks import Address
 from metabench.records.rows import Finding
@@ -19,7 +19,7 @@ CONFIRMING = 0.7  # share of the time by which confirming ends
 FRESH = 10**6 + 3  # how far the seed of fresh tasks is from the first
 
 
-def confirm(parts: Sequence[Part], clock: Clock, keeper: Keeper) -> list[Heard]:
+def confirm(parts: Sequence[Part], clock: Clock, keeper: Keeper) -> list[ConfirmedFinding]:
     """Give every finding; one that warns is asked for again on fresh tasks, and tells of those.
 
     A warning that fresh tasks don't repeat becomes a remark.
@@ -27,9 +27,11 @@ def confirm(parts: Sequence[Part], clock: Clock, keeper: Keeper) -> list[Heard]:
     return [heard for part in parts for heard in _heard(part, clock, keeper)]
 
 
-def _heard(part: Part, clock: Clock, keeper: Keeper) -> list[Heard]:
+def _heard(part: Part, clock: Clock, keeper: Keeper) -> list[ConfirmedFinding]:
     """Give a part's findings, after asking again if one of them warns."""
-    once = [Heard(part.name, found, cause_of(found, part.causes)) for found in part.findings]
+    once = [
+        ConfirmedFinding(part.name, found, cause_of(found, part.causes)) for found in part.findings
+    ]
     again = _again(part, clock, keeper) if any(each.alarms for each in once) else None
     if again is None or not again.rows:
         return once
@@ -37,7 +39,7 @@ def _heard(part: Part, clock: Clock, keeper: Keeper) -> list[Heard]:
     return [_confirmed(each, repeated) if each.alarms else each for each in once]
 
 
-def _confirmed(once: Heard, repeated: list[Finding]) -> Heard:
+def _confirmed(once: ConfirmedFinding, repeated: list[Finding]) -> ConfirmedFinding:
     """Hold a warning against what fresh tasks say; what confirms it is taken off their list."""
     finding = once.finding
     other = next((found for found in repeated if found.name == finding.name), None)
@@ -66,7 +68,7 @@ def _again(part: Part, clock: Clock, keeper: Keeper) -> Part | None:
     return measured(part.name, part.cell, clock, room, keeper, name, seed)
 
 
-def _alike(cell: Cell, seed: int) -> bool:
+def _alike(cell: Measurement, seed: int) -> bool:
     """Tell whether another seed gives the same tasks, as it does of a stream."""
     subject, address = cell.subject(), Address.fresh(0, 2)
     one, other = (tree_leaves(subject.draw(address, each)) for each in (cell.seed, seed))

@@ -8,29 +8,29 @@ from dataclasses import replace
 
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import FIRST, Keeper, Part, measured
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.probes.base import Probe
 
 MEASURING = 0.4  # share of the time by which measuring ends
-DEARER = 4.0  # times a rung is taken to cost what the one below it did
+DEARER = 4.0  # times a fidelity is taken to cost what the one below it did
 
 
 def examine(
-    cell: Cell, probes: Mapping[str, Sequence[Probe]], clock: Clock, keeper: Keeper
+    cell: Measurement, probes: Mapping[str, Sequence[Probe]], clock: Clock, keeper: Keeper
 ) -> list[Part]:
-    """Measure every probe at its first rung, then higher while there is time.
+    """Measure every probe at its first fidelity, then higher while there is time.
 
-    A rung is begun if four times the seconds of the one below still fit; which that are depends on
-    the machine, never on what was found.
+    A fidelity is begun if four times the seconds of the one below still fit; which that are depends
+    on the machine, never on what was found.
     """
     until = MEASURING * clock.seconds
     reached: dict[str, int] = {}
     parts: dict[str, Part] = {}
-    for i, (name, rungs) in enumerate(probes.items()):
-        found = _kept(name, cell, rungs, keeper)
+    for i, (name, fidelities) in enumerate(probes.items()):
+        found = _kept(name, cell, fidelities, keeper)
         if found is None:
             room = _room(name, until, clock, len(probes) - i)
-            at = replace(cell, probe=rungs[0])
+            at = replace(cell, probe=fidelities[0])
             found = 0, measured(name, at, clock, room, keeper, name)
         reached[name], parts[name] = found
     while True:
@@ -48,10 +48,12 @@ def examine(
             reached[name] = len(probes[name])
 
 
-def _kept(name: str, cell: Cell, rungs: Sequence[Probe], keeper: Keeper) -> tuple[int, Part] | None:
-    """Find a part that was measured before, and at which rung."""
+def _kept(
+    name: str, cell: Measurement, fidelities: Sequence[Probe], keeper: Keeper
+) -> tuple[int, Part] | None:
+    """Find a part that was measured before, and at which fidelity."""
     held = keeper.find(name)
-    for rung, probe in enumerate(rungs if held else ()):
+    for rung, probe in enumerate(fidelities if held else ()):
         at = replace(cell, probe=probe)
         if held and held[0] == at.spec():
             return rung, Part(name, at, *held[1:], cell.seed)
@@ -59,7 +61,7 @@ def _kept(name: str, cell: Cell, rungs: Sequence[Probe], keeper: Keeper) -> tupl
 
 
 def _room(name: str, until: float, clock: Clock, waiting: int) -> float:
-    """Give the seconds that a probe's first rung may take, of so many that wait."""
+    """Give the seconds that a probe's first fidelity may take, of so many that wait."""
     if name == FIRST:
         return math.inf
     left = max(until - clock.gone, 0.0)

@@ -10,18 +10,18 @@ from metabench.probes.base import Probe
 from metabench.settings import fields, registry
 
 
-def ladders(
+def fidelities_of(
     common: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], tasks: int
 ) -> dict[str, list[Probe]]:
-    """Give each listed probe at every rung: verify first, then who can warn of most.
+    """Give each listed probe at every fidelity: verify first, then who can warn of most.
 
     Args:
         common: fields that every probe which has them is told, such as the B trained with.
-        chosen: fields that the user set, by probe; they hold at every rung.
+        chosen: fields that the user set, by probe; they hold at every fidelity.
         tasks: most tasks of a probe whose number follows the family's.
 
     Returns:
-        By name, the probes of the rungs, the cheapest first.
+        By name, the probe at each fidelity, the cheapest first.
     """
     classes = {name: registry.load("probes", name) for name in registry.members("probes")}
     order = sorted(classes, key=lambda name: (name != FIRST, -len(classes[name].causes), name))
@@ -30,10 +30,14 @@ def ladders(
         cls = classes[name]
         known = fields.types_of(cls)
         told = {key: value for key, value in common.items() if key in known}
-        rungs = [{**rung, **told} for rung in (*cls.rungs, {})]
-        if "tasks" in known and not cls.own_tasks:
-            rungs = [{**rung, "tasks": min(rung.get("tasks", tasks), tasks)} for rung in rungs]
-        built = [fields.build("probes", name, {**rung, **chosen.get(name, {})}) for rung in rungs]
+        fidelities = [{**rung, **told} for rung in (*cls.fidelities, {})]
+        if "tasks" in known and not cls.has_default_tasks:
+            fidelities = [
+                {**rung, "tasks": min(rung.get("tasks", tasks), tasks)} for rung in fidelities
+            ]
+        built = [
+            fields.build("probes", name, {**rung, **chosen.get(name, {})}) for rung in fidelities
+        ]
         made[name] = list(dict.fromkeys(built))
     return made
 
@@ -41,6 +45,8 @@ def ladders(
 def asked(
     probes: Mapping[str, list[Probe]], only: Collection[str], highest: int | None
 ) -> dict[str, list[Probe]]:
-    """Leave out probes that aren't asked, and rungs that are too high."""
+    """Leave out probes that aren't asked, and fidelities that are too high."""
     most = None if highest is None else highest + 1
-    return {name: rungs[:most] for name, rungs in probes.items() if not only or name in only}
+    return {
+        name: fidelities[:most] for name, fidelities in probes.items() if not only or name in only
+    }

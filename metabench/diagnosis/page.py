@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metabench.diagnosis.causes import Heard
+from metabench.diagnosis.causes import ConfirmedFinding
 from metabench.diagnosis.checkup import TRIAL, Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.save import trials
 from metabench.records.rows import flatten, to_table
 from metabench.report.figures import MOST, Gallery, Hook, hooks
 from metabench.report.findings import drawings
-from metabench.report.page import Content, Said, intervals, numbered, rendered, telling
+from metabench.report.page import Content, PageSection, intervals, numbered, rendered, telling
 from metabench.report.text_tables import Table, details, tables
 
 QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
@@ -51,7 +51,7 @@ def _hung(number: int, part: Part, notes: list[str]) -> list[Hook]:
     return hooks(number, drawings(part.cell.probe, table, notes), table, "")
 
 
-def _said(heard: Heard, gallery: Gallery, hung: Mapping[str, list[Hook]]) -> Said:
+def _said(heard: ConfirmedFinding, gallery: Gallery, hung: Mapping[str, list[Hook]]) -> PageSection:
     """Tell a finding beside its figure, with who found it and how often."""
     often = "confirmed on fresh tasks" if heard.confirmed else ""
     said = telling(gallery, heard.finding, hung.get(heard.probe, ()))

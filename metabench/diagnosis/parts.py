@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from metabench.diagnosis.clock import Clock, Late
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.records.rows import Finding, Row, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FIRST = "verify"  # without which no other number means anything
 
 
 class Part(NamedTuple):
-    """What one probe measured at its highest rung that was reached."""
+    """What one probe measured at the highest fidelity that was reached."""
 
     name: str  # of the probe
-    cell: Cell
+    cell: Measurement
     rows: tuple[Row, ...]
     seconds: float
     seed: int  # of the tasks; theta is of the cell's own
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     @property
     def findings(self) -> list[Finding]:
         """What the probe says of its table."""
-        return self.cell.probe.diagnose(to_table(self.rows)) if self.rows else []
+        return self.cell.probe.find(to_table(self.rows)) if self.rows else []
 
     @property
     def causes(self) -> Mapping[str, str]:
@@ -48,12 +48,12 @@ class Keeper(Protocol):
         """Give spec, rows and seconds of what is kept under a name."""
 
     def keep(self, name: str, part: Part) -> None:
-        """Keep a part; a higher rung replaces the one below."""
+        """Keep a part; a higher fidelity replaces the one below."""
 
 
 def measured(
     name: str,
-    cell: Cell,
+    cell: Measurement,
     clock: Clock,
     room: float,
     keeper: Keeper,
@@ -63,7 +63,7 @@ def measured(
     """Measure one part within so many seconds; what stops it is a note, no exception.
 
     Raises:
-        Misuse: if the meta-gradient can't be computed at all.
+        InvalidInput: if the meta-gradient can't be computed at all.
     """
     seed = cell.seed if seed is None else seed
     begun = time.monotonic()
@@ -74,7 +74,7 @@ def measured(
     except Late:
         note = f"{name} was stopped after {room:.0f} s: a larger --budget lets it finish."
         return Part(name, cell, (), room, seed, note)
-    except Misuse as error:
+    except InvalidInput as error:
         if name == FIRST:
             raise
         return Part(name, cell, (), 0.0, seed, f"{name} could not measure: {error}")

@@ -11,8 +11,8 @@ from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import Keeper
 from metabench.diagnosis.trial import Trial
 from metabench.measurement.from_words import build, sorted_out
-from metabench.measurement.measurement import Cell
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.measurement.measurement import Measurement
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.settings import fields, registry
 
 Chosen = Mapping[str, Mapping[str, Any]]
@@ -22,8 +22,8 @@ Chosen = Mapping[str, Mapping[str, Any]]
 class Plan:
     """A checkup as it is asked for; how long it may take, and where it is kept, is said later."""
 
-    cell: Cell  # problem, algorithm, theta and seed; its own probe doesn't matter
-    outer: Outer = field(default_factory=Outer)  # the outer loop that is trained with
+    cell: Measurement  # problem, algorithm, theta and seed; its own probe doesn't matter
+    outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # the outer loop trained with
     steps: int = 8  # outer steps that each change is tried over, 0: try none [steps]
     only: tuple[str, ...] = ()  # the probes to ask; empty: all
     tasks: int | None = None  # most tasks of probes whose number follows the family's [tasks]
@@ -75,14 +75,14 @@ def plan_of(
         steps: outer steps that each change is tried over; 0 tries none.
         tasks: most tasks of probes whose number follows the family's.
         probe: names of the probes to ask, with commas; "" asks all.
-        assignments: fields of outer, trial, algo, family, lift or a probe: `outer.batch=4`.
+        assignments: fields of outer, trial, algo, family, compute or a probe: `outer.batch=4`.
         choices: the rest as `measurement.from_words.build` takes it.
 
     Raises:
-        Misuse: if there is no such member, field, file or device.
+        InvalidInput: if there is no such member, field, file or device.
     """
     own, rest = sorted_out(assignments, ("outer", "trial", *registry.members("probes")))
     only = tuple(name for name in probe.split(",") if name)
-    outer: Outer = fields.make(Outer, own.pop("outer"), "outer")
+    outer: OuterOptimizer = fields.make(OuterOptimizer, own.pop("outer"), "outer")
     cell = build("verify", assignments=rest, **choices).settled()
     return Plan(cell, outer, steps, only, tasks, own)

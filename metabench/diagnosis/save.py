@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.parts import Part
-from metabench.diagnosis.trial.diagnose import shown
+from metabench.diagnosis.trial.find import shown
 from metabench.records import record as records
 from metabench.records import run_folders
 from metabench.records.rows import Row, to_table

@@ -13,12 +13,12 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import work_of
-from metabench.estimation.vectorization import Lift, first_task
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.problems import random_numbers
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Subject:
     sample: Sampler
     algorithm: Estimator  # one of metabench's algorithms, or a BlackBox
     theta: Tensor
-    lift: Lift = field(default_factory=Lift)
-    # The lifted algorithm, once made: it remembers what it has traced and compiled.
+    compute: Vectorization = field(default_factory=Vectorization)
+    # The vectorized algorithm, once made: it remembers what it has traced and compiled.
     _lifted: list[Callable[[Tensor, Task], Any]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
@@ -42,14 +42,14 @@ class Subject:
         """Hold theta against its layout and let the algorithm extend both."""
         theta = self.theta.detach()
         if not torch.is_floating_point(theta):
-            raise Misuse(f"theta is {theta.dtype}; it must be floating-point numbers.")
+            raise InvalidInput(f"theta is {theta.dtype}; it must be floating-point numbers.")
         # A subject made of another one brings what an algorithm appended before.
         base = self.problem.base or self.problem
         given, expected = tuple(theta.shape), base.layouts.theta.size
         if given not in ((expected,), (self.problem.layouts.theta.size,)):
             blank = theta.new_zeros(expected)
             if given != tuple(self.algorithm.extend(base, blank)[1].shape):
-                raise Misuse(
+                raise InvalidInput(
                     f"theta has shape {given}; this problem's theta is one flat "
                     f"vector of {expected} numbers. Flatten named parameters with "
                     "problem.layouts.theta.flatten(...)."
@@ -101,20 +101,22 @@ class Subject:
             return task
         return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
-    def settled(self, tasks: Task) -> tuple[Estimator, Lift]:
+    def settled(self, tasks: Task) -> tuple[Estimator, Vectorization]:
         """Choose what is left to `auto` by the counted work of the first of these tasks."""
         if self.algorithm.loops:
-            return self.algorithm, replace(self.lift, how="loop", engine="eager")
+            return self.algorithm, replace(self.compute, batching="loop", engine="eager")
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
-        lift = self.lift.settled(work, self.theta.device)
-        return self.algorithm.settled(work, lift.together), lift
+        compute = self.compute.settled(work, self.theta.device)
+        return self.algorithm.settled(work, compute.together), compute
 
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks, each field with a leading T."""
         tasks = self.draw(address, seed)
         if not self._lifted:
-            algorithm, lift = self.settled(tasks)
-            self._lifted.append(lift.per_task(lambda at, task: algorithm(self.problem, at, task)))
+            algorithm, compute = self.settled(tasks)
+            self._lifted.append(
+                compute.per_task(lambda at, task: algorithm(self.problem, at, task))
+            )
         result: MetaGrad = self._lifted[0](self.theta, tasks)
         return result
 
@@ -122,12 +124,12 @@ class Subject:
         """Yield the estimator's means over consecutive batches of `size` tasks, each `(r, Q)`.
 
         The batches come a few at a time so that a caller can show progress and bound memory; the
-        order and the numbers depend on the lift's chunk only to round-off.
+        order and the numbers depend on compute.chunk only to round-off.
         """
         if isinstance(self.algorithm, BlackBox) and self.algorithm.batched:
             yield from self._batched(self.algorithm, address, seed, size)
             return
-        together = max(self.lift.chunk // size, 1) * size
+        together = max(self.compute.chunk // size, 1) * size
         for start in range(0, len(address.task), together):
             part = address.part(start, start + together)
             grad = self.meta_gradients(part, seed).grad
@@ -148,7 +150,7 @@ class Subject:
         tree_map(lambda leaf: sizes.append(leaf.shape[1]), task.support)
         examples, batch, steps = sizes[0], algorithm.batch, algorithm.steps
         if batch > examples:
-            raise Misuse(
+            raise InvalidInput(
                 f"batch is {batch}, but a task has {examples} support examples; "
                 f"give at most {examples}, or 0 for all."
             )

@@ -15,7 +15,11 @@ LOOKED_AT = 4  # tasks that are drawn again to see what a redraw changes
 
 
 def redraws(subject: Subject, seed: int) -> dict[str, str]:
-    """Say how each redraw goes: `ok`, `zero` (never varies), `fixed` to its task, or `coupled`."""
+    """Say how each redraw goes.
+
+    `ok`; `zero`, it never varies; `not_redrawable`, it is fixed to its task; or
+    `redraw_not_independent`, something else changes with it.
+    """
     address = Address.fresh(0, LOOKED_AT)
     first = as_task(subject.sample(address, seed))
 
@@ -26,8 +30,9 @@ def redraws(subject: Subject, seed: int) -> dict[str, str]:
 
     def state(data: Any, own: bool, other: bool) -> str:
         if own:
-            return "coupled" if other else "ok"
-        return "zero" if _equal(data, tree_map(lambda leaf: leaf.roll(1, 0), data)) else "fixed"
+            return "redraw_not_independent" if other else "ok"
+        varies = not _equal(data, tree_map(lambda leaf: leaf.roll(1, 0), data))
+        return "not_redrawable" if varies else "zero"
 
     algorithm = subject.algorithm
     learns = not isinstance(algorithm, Algorithm) or algorithm.steps > 0

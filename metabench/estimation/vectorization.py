@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from metabench.autodiff.compilation import ENGINES, ONE, fast
+from metabench.autodiff.compilation import ENGINES, ONE, accelerate
 from metabench.autodiff.operation_counts import ROOM, Work, work_of
 from metabench.problems.tasks import Task, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-HOWS = ("auto", "vmap", "loop")
+BATCHINGS = ("auto", "vmap", "loop")
 
 # A task whose results outgrow a core's caches gains nothing from being batched with others on a
 # CPU, and 256 of them would take gigabytes: beyond this, one after another.
@@ -24,53 +24,58 @@ LEAST_CHUNK = 32  # below this, calls cost more than their arithmetic [tasks]
 
 
 @dataclass(frozen=True)
-class Lift:
+class Vectorization:
     """How many tasks are computed together, and by what.
 
     Every derivative is taken inside the vmap: derivatives of a vmapped function are silently wrong
     through torch's fused batch and layer norms (https://github.com/pytorch/functorch/issues/534).
     """
 
-    how: str = "auto"  # vmap: all tasks of a chunk at once; loop: one by one; auto: by counted work
+    batching: str = "auto"  # vmap: a chunk's tasks at once; loop: one by one; auto: by counted work
     chunk: int = 512  # most tasks computed together, which bounds the memory [tasks]
     engine: str = "auto"  # eager, trace, compile; auto: by how often a shape has been applied
 
     def __post_init__(self) -> None:
-        """Refuse an unknown lift or engine and an empty chunk."""
-        for name, given, words in (("how", self.how, HOWS), ("engine", self.engine, ENGINES)):
+        """Refuse an unknown batching or engine and an empty chunk."""
+        for name, given, words in (
+            ("batching", self.batching, BATCHINGS),
+            ("engine", self.engine, ENGINES),
+        ):
             if given not in words:
-                raise Misuse(f"lift.{name} is {given!r}; it must be one of {', '.join(words)}.")
+                raise InvalidInput(
+                    f"compute.{name} is {given!r}; it must be one of {', '.join(words)}."
+                )
         if self.chunk < 1:
-            raise Misuse(f"lift.chunk is {self.chunk}; it must be at least 1 task.")
+            raise InvalidInput(f"compute.chunk is {self.chunk}; it must be at least 1 task.")
 
-    def settled(self, work: Work, device: torch.device) -> Lift:
+    def settled(self, work: Work, device: torch.device) -> Vectorization:
         """Choose between vmap and loop, if that is left to `auto`, by the work of one task.
 
         The chunk is halved until the results of its tasks have room.
         """
         large = device.type == "cpu" and work.bytes > LOOP_FROM
-        chosen = ("loop" if large else "vmap") if self.how == "auto" else self.how
+        chosen = ("loop" if large else "vmap") if self.batching == "auto" else self.batching
         chunk = self.chunk
         while chunk > LEAST_CHUNK and work.bytes * chunk > ROOM:
             chunk //= 2
-        return replace(self, how=chosen, chunk=chunk)
+        return replace(self, batching=chosen, chunk=chunk)
 
     @property
     def together(self) -> int:
         """Tasks whose intermediate results live at the same time."""
-        return 1 if self.how == "loop" else self.chunk
+        return 1 if self.batching == "loop" else self.chunk
 
     def per_task(self, function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
         """Turn `(theta, task) -> pytree` into `(theta, T tasks) -> pytree` with a leading T.
 
         The result remembers, for each shape, what it has traced or compiled: call it many times.
         """
-        if self.how == "auto":
+        if self.batching == "auto":
             return self._later(function)
-        if self.how == "loop":
-            apply = _looped(fast(function, self.engine, ONE))
+        if self.batching == "loop":
+            apply = _looped(accelerate(function, self.engine, ONE))
         else:
-            apply = fast(vmap(function, in_dims=(None, 0)), self.engine)
+            apply = accelerate(vmap(function, in_dims=(None, 0)), self.engine)
 
         def many(theta: Tensor, tasks: Task) -> Any:
             count = count_tasks(tasks)

@@ -21,7 +21,7 @@ from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Blobs(Family):
         at_least(1, hidden=min(self.hidden, default=1))
         for name, least in (("spread", 0), ("noise", 0)):
             if not least < getattr(self, name) < math.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite and positive.")
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)}; it must be finite and positive."
+                )
 
     def problem(self) -> Problem:
         """Give the cross-entropy of the network."""
@@ -95,12 +97,14 @@ class Blobs(Family):
         freedom at :math:`-\sqrt{d/2}` spread / noise.
 
         Raises:
-            Misuse: for more than two classes, whose error has no closed form.
+            InvalidInput: for more than two classes, whose error has no closed form.
         """
         from scipy.special import stdtr
 
         if self.ways != 2:
-            raise Misuse(f"ways is {self.ways}; the Bayes error has a closed form for 2 classes.")
+            raise InvalidInput(
+                f"ways is {self.ways}; the Bayes error has a closed form for 2 classes."
+            )
         return float(stdtr(self.dim, -math.sqrt(self.dim / 2) * self.spread / self.noise))
 
     def _net(self) -> torch.nn.Module:

@@ -17,7 +17,7 @@ from metabench.problems.family import Family, at_least
 from metabench.problems.images.class_splits import check_split
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6), "test": (7, 8, 9)}
 # Turned by half, 0, 1 and 8 look like themselves, and 6 and 9 like each other: not new classes.
@@ -53,13 +53,13 @@ class Digits(Family):
         check_split(self.split, SPLITS)
         classes = sum(len(QUARTER_TURNS[digit]) for digit in SPLITS[self.split])
         if self.ways > classes:
-            raise Misuse(
+            raise InvalidInput(
                 f"ways is {self.ways}, but the {self.split} split has {classes} classes; "
                 f"ask for at most {classes}."
             )
         half = _images(self.split)[1] // 2
         if max(self.shots, self.queries) > half:
-            raise Misuse(
+            raise InvalidInput(
                 f"shots is {self.shots} and queries is {self.queries}, but a class has {half} "
                 f"images for each; ask for at most {half}."
             )

@@ -16,7 +16,7 @@ from metabench.problems.family import Family, at_least
 from metabench.problems.images import archives, class_splits, image_folders, n_way_k_shot
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SHARES = 0.64, 0.80  # of the classes, where a split is made: mini-ImageNet's 64, 16 and 20
 
@@ -38,7 +38,7 @@ class Folder(Family):
     queries: int = 15  # query images of each class [examples]
     split: str = "train"  # train, val or test
     side: int = 84  # width and height that images are scaled to [pixels]
-    channels: int = 3  # 3: colour, 1: grey [channels]
+    channels: int = 3  # 3: color, 1: gray [channels]
     filters: int = 32  # channels of each convolution [channels]
     norm: bool = True  # batch norm, on the statistics of the batch at hand
 
@@ -53,9 +53,13 @@ class Folder(Family):
         at_least(16, side=self.side)
         class_splits.check_split(self.split)
         if self.channels not in (1, 3):
-            raise Misuse(f"channels is {self.channels}; it must be 3 for colour or 1 for grey.")
+            raise InvalidInput(
+                f"channels is {self.channels}; it must be 3 for color or 1 for gray."
+            )
         if not self.path:
-            raise Misuse("folder needs a path of class directories: --set family.path=FOLDER.")
+            raise InvalidInput(
+                "folder needs a path of class directories: --set family.path=FOLDER."
+            )
         self._pool().check(self.ways, self.shots, self.queries)
 
     def problem(self) -> Problem:
@@ -84,7 +88,7 @@ def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
     if root.is_file():
         root = archives.unpacked(root, root.with_name(f"{root.name}.unpacked"))
     if not root.is_dir():
-        raise Misuse(f"There is no folder {path!r}; give one of class directories.")
+        raise InvalidInput(f"There is no folder {path!r}; give one of class directories.")
     below = [child for child in root.iterdir() if not child.name.startswith(".")]
     if len(below) == 1 and below[0].is_dir() and below[0].name not in class_splits.SPLITS:
         root = below[0]  # an archive of one folder

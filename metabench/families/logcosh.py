@@ -21,14 +21,14 @@ from metabench.problems.initial_phi import identity
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Data, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class LogCosh(Family):
     """Bowls that flatten out: the smallest family whose Hessian changes, at a known rate rho.
 
-    A task's centre is N(0, spread^2), an example its centre plus N(0, noise^2); curvatures h run
+    A task's center is N(0, spread^2), an example its center plus N(0, noise^2); curvatures h run
     from 1 down to 1 / condition. Quadratics have rho = 0, and with it no error of a Hessian-free
     product; here it is known.
     (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400), assumption 4.
@@ -37,7 +37,7 @@ class LogCosh(Family):
     dim: int = 10  # P, parameters [parameters]
     condition: float = 10.0  # largest over smallest curvature at the bottom [1]
     scale: float = 1.0  # s, the distance at which a bowl begins to flatten [parameter]
-    spread: float = 1.0  # standard deviation of a task's centre [parameter]
+    spread: float = 1.0  # standard deviation of a task's center [parameter]
     noise: float = 0.5  # standard deviation of an example around it [parameter]
     shots: int = 10  # support examples of a task [examples]
     queries: int = 10  # query examples of a task [examples]
@@ -46,12 +46,14 @@ class LogCosh(Family):
         """Refuse settings under which a curvature or a scale would not be positive."""
         at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
         if not 1 <= self.condition < math.inf:
-            raise Misuse(f"condition is {self.condition}; it must be finite and at least 1.")
+            raise InvalidInput(f"condition is {self.condition}; it must be finite and at least 1.")
         if not 0 < self.scale < math.inf:
-            raise Misuse(f"scale is {self.scale}; it must be finite and positive.")
+            raise InvalidInput(f"scale is {self.scale}; it must be finite and positive.")
         for name in ("spread", "noise"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                )
 
     @property
     def gradient_lipschitz(self) -> float:
@@ -64,7 +66,7 @@ class LogCosh(Family):
         return 4 / (3 * math.sqrt(3) * self.scale)
 
     def problem(self) -> Problem:
-        """Give the mean log-cosh distance; theta is the initialisation."""
+        """Give the mean log-cosh distance; theta is the initialization."""
         layout = Layout(("phi",), ((self.dim,),))
         h = torch.logspace(0, -math.log10(self.condition), self.dim, dtype=torch.float64)
         s = self.scale
@@ -80,13 +82,13 @@ class LogCosh(Family):
         return Problem(identity, loss, loss, Layouts(layout, layout))
 
     def theta(self, seed: int) -> Tensor:
-        """Draw an initialisation among the centres, `(dim,)`."""
+        """Draw an initialization among the centers, `(dim,)`."""
         numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
         return torch.from_numpy(self.spread * random_numbers.normal(numbers))
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks whose examples z are `(T, n, dim)`."""
-        centre = self.spread * random_numbers.normal(
+        center = self.spread * random_numbers.normal(
             random_numbers.uniform(seed, "task", address, self.dim)
         )
 
@@ -94,7 +96,7 @@ class LogCosh(Family):
             drawn = random_numbers.normal(
                 random_numbers.uniform(seed, axis, address, count * self.dim)
             )
-            z = centre[:, None, :] + self.noise * drawn.reshape(-1, count, self.dim)
+            z = center[:, None, :] + self.noise * drawn.reshape(-1, count, self.dim)
             return (torch.from_numpy(np.ascontiguousarray(z)),)
 
         return Task(examples("support", self.shots), examples("query", self.queries))

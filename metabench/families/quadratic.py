@@ -1,7 +1,7 @@
 r"""Noisy quadratics whose meta-gradient moments are known exactly.
 
 An example is a curvature a and a target z, both `(dim,)`, with loss
-:math:`\tfrac12 \sum_d a_d (\phi_d - z_d)^2`. Around the task's centre c its gradient is
+:math:`\tfrac12 \sum_d a_d (\phi_d - z_d)^2`. Around the task's center c its gradient is
 :math:`a (\phi - c) - e`, so support sets are noisy in gradient *and* curvature, which makes
 few-shot adaptation biased, as it is on real problems.
 """
@@ -22,14 +22,14 @@ from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.quadratic_moments import Bowl, Truth
 from metabench.problems.tasks import Address, Data, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Quadratic(Family):
-    """Quadratic bowls with random centres; every moment of MAML and FOMAML in closed form.
+    """Quadratic bowls with random centers; every moment of MAML and FOMAML in closed form.
 
     Task: c ~ N(0, spread^2), times a Pareto number of index `tail` if that is finite.
     Example: a = h (1 +- jitter) with a fair sign in each coordinate,
@@ -40,26 +40,30 @@ class Quadratic(Family):
 
     dim: int = 20  # P, parameters [parameters]
     condition: float = 10.0  # largest over smallest mean curvature [1]
-    spread: float = 1.0  # standard deviation of a task's centre [parameter]
+    spread: float = 1.0  # standard deviation of a task's center [parameter]
     noise: float = 1.0  # standard deviation of an example's gradient [gradient entry]
     jitter: float = 0.5  # relative spread of an example's curvature [1]
-    offset: float = 0.5  # standard deviation of theta around the mean centre [parameter]
+    offset: float = 0.5  # standard deviation of theta around the mean center [parameter]
     shots: int = 10  # support examples of a task [examples]
     queries: int = 10  # query examples of a task [examples]
-    tail: float = np.inf  # tail index of a centre's distance; inf: Gaussian [1]
+    tail: float = np.inf  # tail index of a center's distance; inf: Gaussian [1]
 
     def __post_init__(self) -> None:
         """Refuse settings under which a curvature or a variance would not be positive."""
         at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
         if not self.condition >= 1:
-            raise Misuse(f"condition is {self.condition}; it must be at least 1.")
+            raise InvalidInput(f"condition is {self.condition}; it must be at least 1.")
         if not 0 <= self.jitter < 1:
-            raise Misuse(f"jitter is {self.jitter}; it must lie in [0, 1), or curvature vanishes.")
+            raise InvalidInput(
+                f"jitter is {self.jitter}; it must lie in [0, 1), or curvature vanishes."
+            )
         if not self.tail > 0:
-            raise Misuse(f"tail is {self.tail}; it must be positive (inf: Gaussian centres).")
+            raise InvalidInput(f"tail is {self.tail}; it must be positive (inf: Gaussian centers).")
         for name in ("spread", "noise", "offset"):
             if not 0 <= getattr(self, name) < np.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                )
 
     @property
     def curvatures(self) -> Vector:
@@ -72,23 +76,23 @@ class Quadratic(Family):
         return Problem(identity, _loss, _loss, Layouts(layout, layout))
 
     def theta(self, seed: int) -> Tensor:
-        """Draw theta around the mean centre, `(dim,)`."""
+        """Draw theta around the mean center, `(dim,)`."""
         numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
         return torch.from_numpy(self.offset * random_numbers.normal(numbers))
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with curvatures and targets `(T, shots, dim)` and `(T, queries, dim)`."""
         numbers = random_numbers.uniform(seed, "task", address, self.dim + 1)
-        centre = self.spread * random_numbers.normal(numbers[:, :-1])
-        centre *= numbers[:, -1:] ** (-1 / self.tail)
+        center = self.spread * random_numbers.normal(numbers[:, :-1])
+        center *= numbers[:, -1:] ** (-1 / self.tail)
 
         def examples(axis: str, count: int) -> tuple[Tensor, Tensor]:
             numbers = random_numbers.uniform(seed, axis, address, 2 * count * self.dim)
-            numbers = numbers.reshape(len(centre), 2, count, self.dim)
+            numbers = numbers.reshape(len(center), 2, count, self.dim)
             sign = np.where(numbers[:, 0] < 0.5, -1.0, 1.0)
             curvature = self.curvatures * (1 + self.jitter * sign)
             error = self.noise * random_numbers.normal(numbers[:, 1])
-            target = centre[:, None] + error / curvature
+            target = center[:, None] + error / curvature
             return torch.from_numpy(curvature), torch.from_numpy(target)
 
         return Task(examples("support", self.shots), examples("query", self.queries))

@@ -1,4 +1,4 @@
-r"""Ridge regression whose meta-parameters are the regulariser: a bilevel problem in closed form.
+r"""Ridge regression whose meta-parameters are the regularizer: a bilevel problem in closed form.
 
 phi holds the weights and a bias, theta the logarithms of the weights' penalties, so the two differ
 in size, adaptation starts at zero whatever theta is, and theta reaches the query loss only through
@@ -18,7 +18,7 @@ from metabench.problems.family import Family, at_least
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Data, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Ridge(Family):
         at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
         for name in ("spread", "noise"):
             if not 0 <= getattr(self, name) < np.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be finite, 0 or more.")
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                )
 
     def problem(self) -> Problem:
         """Adapt weights and bias `(dim + 1,)` under penalties theta `(dim,)`."""

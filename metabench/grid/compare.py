@@ -8,7 +8,7 @@ import numpy as np
 
 from metabench.grid.execution.run_cell import FINAL
 from metabench.records.store.tables import OWN, Tables, said
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +38,13 @@ def compare(A: Tables, B: Tables) -> Comparison:
     """Pair the cells of two stores by their settings; class versions may differ.
 
     Raises:
-        Misuse: if no cell is in both.
+        InvalidInput: if no cell is in both.
     """
     names = sorted(_settings(A.cells) & _settings(B.cells))
     first, second = _keyed(A, names), _keyed(B, names)
     both = first.index.intersection(second.index)
     if not len(both):
-        raise Misuse("The two have no cell in common: compare stores of the same study.")
+        raise InvalidInput("The two have no cell in common: compare stores of the same study.")
     fine = [table["outcome"].loc[both].isin(FINAL).to_numpy() for table in (first, second)]
     results = both[fine[0] & fine[1]]
     return Comparison(

@@ -24,7 +24,7 @@ Fleet = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task
 FEWEST = 8  # tasks: below, half of them have no spread to speak of
 
 
-class Expected(NamedTuple):
+class ExpectedSpectrum(NamedTuple):
     """The ends of the spectrum of E A, and whether those of the mean over tasks are settled."""
 
     smallest: Interval
@@ -32,9 +32,9 @@ class Expected(NamedTuple):
     settled: bool
 
 
-def expected(
+def spectrum_ends_of_mean(
     halves: Sequence[Fleet], counts: Sequence[int], signs: Tensor, effort: Effort
-) -> Expected:
+) -> ExpectedSpectrum:
     """Bracket the ends of the spectrum of an expected operator.
 
     Value: that of the mean over all tasks. The inner limit is what the eigenvector of either half
@@ -74,7 +74,7 @@ def expected(
     gap = (first.ritz.values[0, [0, -1]] - second.ritz.values[0, [0, -1]]).abs().max()
     agree = bool(gap <= effort.tolerance * size)
     done = all(bool(settled(each.ritz, effort.tolerance)) for each in (first, second))
-    return Expected(found[0], found[1], wholly or (done and agree))
+    return ExpectedSpectrum(found[0], found[1], wholly or (done and agree))
 
 
 def _leading(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def type_of(device: str) -> str:
     """Give `cpu` or `cuda`, whether or not it is on this machine.
 
     Raises:
-        Misuse: if it is neither.
+        InvalidInput: if it is neither.
     """
     try:
         kind = torch.device(device).type
     except RuntimeError:
-        raise Misuse(f"There is no device {device!r}; give cpu, cuda or cuda:N.") from None
+        raise InvalidInput(f"There is no device {device!r}; give cpu, cuda or cuda:N.") from None
     if kind not in ("cpu", "cuda"):
         raise _absent(device)
     return kind
@@ -26,15 +26,15 @@ def require(device: str) -> None:
     """Refuse a device that isn't on this machine.
 
     Raises:
-        Misuse: with what is there.
+        InvalidInput: with what is there.
     """
     found = torch.cuda.device_count() if type_of(device) == "cuda" else 1
     if (torch.device(device).index or 0) >= found:
         raise _absent(device)
 
 
-def _absent(device: str) -> Misuse:
-    return Misuse(
+def _absent(device: str) -> InvalidInput:
+    return InvalidInput(
         f"Device {device!r} isn't there: torch {torch.__version__} sees "
         f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
     )

@@ -7,7 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from metabench.problems.custom import Own
+from metabench.problems.custom import ProblemFamily
 from metabench.problems.family import Family
 
 
@@ -19,10 +19,10 @@ def of_file(path: str) -> str:
 
 def of_initial_theta(family: Family) -> str:
     """Name the values of a module, which may change though its file doesn't."""
-    if not isinstance(family, Own) or family.of.theta is None:
+    if not isinstance(family, ProblemFamily) or family.given.theta is None:
         return "initial"
     held = hashlib.sha256()
-    for value in (family.of.theta, *family.of.fixed.values()):
+    for value in (family.given.theta, *family.given.fixed.values()):
         held.update(value.detach().cpu().contiguous().numpy().tobytes())
     return f"module@{held.hexdigest()[:12]}"
 

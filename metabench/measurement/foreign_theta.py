@@ -13,7 +13,7 @@ from metabench.records.rows import Finding, Row, differences, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-UNTOLD = ("version", "trail")  # settings of a member that don't change what is computed
+UNTOLD = ("version", "rematerialize")  # settings of a member that don't change what is computed
 
 
 def differing(file: str, here: Mapping[str, Any]) -> list[Row]:

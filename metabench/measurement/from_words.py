@@ -10,15 +10,16 @@ from typing import Any
 
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
-from metabench.estimation.vectorization import Lift
-from metabench.measurement.measurement import Cell
+from metabench.estimation.vectorization import Vectorization
+from metabench.measurement.measurement import Measurement
 from metabench.probes.base import Probe
-from metabench.problems.custom import Own
+from metabench.problems.custom import family_of_problem
 from metabench.problems.family import Family
+from metabench.problems.problem import Problem
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-ROOTS = ("algo", "family", "probe", "lift")
+ROOTS = ("algo", "family", "probe", "compute")
 
 
 def build(
@@ -33,33 +34,34 @@ def build(
     device: str = "cpu",
     dtype: str = "float32",
     assignments: Sequence[str] = (),
-) -> Cell:
+) -> Measurement:
     """Make a cell of words, typed and checked.
 
     Args:
         probe: a listed name, or where a probe of one's own stands: `my.py:Hello`, `my_pkg:Hello`.
         algo: the same of an algorithm, or of a BlackBox.
         family: the same of a family.
-        problem: where a family or an Own stands; it is taken instead of `family`.
+        problem: where a Family or a Problem with tasks stands, `FILE.py:NAME`; used instead of
+            `family`.
         theta: a file, or "" for the family's own initial theta.
         tasks: fresh tasks to draw; None leaves it to the probe or the family.
         seed: of every draw.
         device: cpu, cuda or cuda:N.
         dtype: float32 or float64.
-        assignments: fields of algo, family, probe or lift, as `algo.steps=5`.
+        assignments: fields of algo, family, probe or compute, as `algo.steps=5`.
 
     Raises:
-        Misuse: if there is no such member, field, file or device.
+        InvalidInput: if there is no such member, field, file or device.
     """
     chosen = fields.parse(assignments, ROOTS)
     made = family_of(family, problem, chosen["family"])
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
-    cell = Cell(
+    cell = Measurement(
         probe=probe_of(probe, chosen["probe"], made),
         algorithm=algorithm_of(algo, chosen["algo"]),
         family=made,
-        lift=fields.make(Lift, chosen["lift"], "lift"),
+        compute=fields.make(Vectorization, chosen["compute"], "compute"),
         seed=seed,
         dtype=dtype,
         device=device,
@@ -72,7 +74,7 @@ def build(
 def probe_of(name: str, settings: Mapping[str, Any], family: Family) -> Probe:
     """Make a probe; it draws as many tasks as the family says unless told, or it knows itself."""
     cls = fields.class_of("probes", name)
-    follows = not cls.own_tasks and "tasks" in fields.types_of(cls)
+    follows = not cls.has_default_tasks and "tasks" in fields.types_of(cls)
     untold = {"tasks": family.tasks} if follows else {}
     made: Probe = fields.build("probes", name, {**untold, **settings})
     return made
@@ -84,18 +86,22 @@ def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Famil
         made: Family = fields.build("families", name, settings)
         return made
     if ":" not in problem:
-        raise Misuse(f"--problem takes FILE.py:NAME, a Family in that file; given {problem!r}.")
+        raise InvalidInput(
+            f"--problem takes FILE.py:NAME, a Family in that file; given {problem!r}."
+        )
     found: Any = registry.load("families", problem)
     if isinstance(found, type):
         found = fields.make(found, settings, problem)
     elif settings:
-        raise Misuse(f"{problem} is made already; set {', '.join(settings)} in its file.")
+        raise InvalidInput(f"{problem} is made already; set {', '.join(settings)} in its file.")
+    if isinstance(found, Problem):
+        return family_of_problem(found, _address(problem))
     if not isinstance(found, Family):
-        raise Misuse(
-            f"{problem} is a {type(found).__name__}; it must be a metabench.Family, with "
-            "problem(), theta(seed) and sample(address, seed), or metabench.Own(problem, sample)."
+        raise InvalidInput(
+            f"{problem} is a {type(found).__name__}; it must be a metabench.Problem with tasks=, "
+            "or a metabench.Family, with problem(), theta(seed) and sample(address, seed)."
         )
-    return dataclasses.replace(found, name=_address(problem)) if isinstance(found, Own) else found
+    return found
 
 
 def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
@@ -105,7 +111,9 @@ def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
         made: Estimator = fields.build("algorithms", name, settings)
         return made
     if settings:
-        raise Misuse(f"{name} is a black box; it has no field {next(iter(settings))!r} to set.")
+        raise InvalidInput(
+            f"{name} is a black box; it has no field {next(iter(settings))!r} to set."
+        )
     return dataclasses.replace(found, name=_address(name))
 
 

@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 
-def measure(
+def measure_checked(
     probe: Probe,
     subject: Subject,
     seed: int = 0,
     progress: Progress = silent,
-    shards: Sequence[Mapping[str, NDArray[Any]]] = (),
+    parts: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> list[Row]:
     """Check that the meta-gradient is right, then run the probe; the checks' rows come last.
 
-    `probe.measure` is the second half alone, for loops that check once. What `shards`, if they are
-    given, hold isn't measured again; they are all that `probe.shard` gave, in order.
+    `probe.measure` is the second half alone, for loops that check once. What `parts`, if they are
+    given, hold isn't measured again; they are all that `probe.measure_part` gave, in order.
 
     Raises:
-        Misuse: if the meta-gradient can't be computed at all, with the repair.
+        InvalidInput: if the meta-gradient can't be computed at all, with the repair.
     """
     if isinstance(probe, Verify):
         return probe.measure(subject, seed, progress)
     checks = Verify(thorough=False).measure(subject, seed)
-    if shards:
-        return [*probe.merge(subject, seed, shards, progress), *checks]
+    if parts:
+        return [*probe.merge(subject, seed, parts, progress), *checks]
     return [*probe.measure(subject, seed, progress), *checks]

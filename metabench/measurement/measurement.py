@@ -13,16 +13,16 @@ from torch import Tensor
 
 from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.measurement import (
     devices,
-    diagnose_with_checks,
+    find_with_checks,
     fingerprints,
     foreign_theta,
     measure_with_checks,
 )
 from metabench.measurement.members import MEMBERS, member
-from metabench.probes.base import Probe, Progress, Share, silent
+from metabench.probes.base import Part, Probe, Progress, silent
 from metabench.problems.checkpoints import load_theta
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
@@ -32,7 +32,7 @@ from metabench.problems.tasks import Address
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields as spec
 from metabench.settings import registry
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import InvalidInput, inside, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +42,13 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """What determines a measurement, `seconds` aside; its digest is its address."""
 
     probe: Probe
     algorithm: Estimator
     family: Family
-    lift: Lift
+    compute: Vectorization
     seed: int
     dtype: str
     device: str
@@ -58,7 +58,7 @@ class Cell:
         """Refuse what can't be; whether a device is there, `require_device` asks."""
         with inside("seed"):
             if not 0 <= self.seed <= LARGEST_SEED:
-                raise Misuse(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
+                raise InvalidInput(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
         with inside("dtype"):
             if self.dtype not in DTYPES:
                 raise unknown("dtype", self.dtype, DTYPES)
@@ -66,25 +66,26 @@ class Cell:
             devices.type_of(self.device)
         with inside("theta"):
             if self.theta and not Path(self.theta).is_file():
-                raise Misuse(f"There is no file {self.theta!r} to read theta from.")
+                raise InvalidInput(f"There is no file {self.theta!r} to read theta from.")
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Cell:
-        """Make a cell of plain settings: a table each for probe, algo, family and lift, the rest.
+    def of(cls, settings: Mapping[str, Any]) -> Measurement:
+        """Make a cell of plain settings: a table each of probe, algo, family, compute; the rest.
 
         Raises:
-            Misuse: with the path of the setting that is unknown, has the wrong type or can't be.
+            InvalidInput: with the path of the setting that is unknown, has the wrong type or can't
+                be.
         """
-        rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "lift")}
+        rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "compute")}
         family = member(settings, "family", {})
         with inside("probe"):
             probe = registry.load("probes", settings["probe"]["name"])
-        told = probe.own_tasks or "tasks" not in spec.types_of(probe)
+        told = probe.has_default_tasks or "tasks" not in spec.types_of(probe)
         untold = {} if told else {"tasks": family.tasks}
-        with inside("lift"):
-            lift = spec.make(Lift, settings.get("lift", {}), "lift")
+        with inside("compute"):
+            compute = spec.make(Vectorization, settings.get("compute", {}), "compute")
         probe = member(settings, "probe", untold)
-        return cls(probe, member(settings, "algo", {}), family, lift, **rest)
+        return cls(probe, member(settings, "algo", {}), family, compute, **rest)
 
     def require_device(self) -> None:
         """Refuse a device that isn't on this machine; planning for another one needs none."""
@@ -96,7 +97,7 @@ class Cell:
             "probe": spec.to_json("probes", self.probe),
             "algo": spec.to_json("algorithms", self.algorithm),
             "family": spec.to_json("families", self.family),
-            "lift": spec.settings(self.lift),
+            "compute": spec.settings(self.compute),
             "seed": self.seed,
             "dtype": self.dtype,
             "device": self.device,
@@ -113,39 +114,39 @@ class Cell:
         problem = self.family.problem()
         theta = self._trained(problem) if self.theta else self.family.theta(self.seed)
         theta = theta.to(self.device, DTYPES[self.dtype])
-        return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.lift)
+        return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.compute)
 
     def _trained(self, problem: Problem) -> Tensor:
         """Read theta from its file, with what the algorithm learns besides if that is there."""
         file, layout = Path(self.theta), problem.layouts.theta
         longer, _ = self.algorithm.extend(problem, torch.zeros(layout.size))
         if longer.layouts.theta != layout:
-            with contextlib.suppress(Misuse):
+            with contextlib.suppress(InvalidInput):
                 return load_theta(file, longer.layouts.theta, problem.fixed)
         try:
             return load_theta(file, layout, problem.fixed)
-        except Misuse as error:
+        except InvalidInput as error:
             if not (rows := self.foreign()):
                 raise
             fields = "; ".join(row.of for row in rows)
-            raise Misuse(f"{error} It was trained with other settings: {fields}.") from error
+            raise InvalidInput(f"{error} It was trained with other settings: {fields}.") from error
 
-    def settled(self) -> Cell:
+    def settled(self) -> Measurement:
         """Choose what is left to `auto`, so that the spec says what was done."""
         subject = self.subject()
-        algorithm, lift = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
-        return replace(self, algorithm=algorithm, lift=lift)
+        algorithm, compute = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
+        return replace(self, algorithm=algorithm, compute=compute)
 
-    def shard(self, share: Share) -> dict[str, NDArray[Any]]:
+    def measure_part(self, share: Part) -> dict[str, NDArray[Any]]:
         """Measure one share of the cell's tasks, as arrays that `measure` takes."""
-        return self.probe.shard(self.subject(), self.seed, share)
+        return self.probe.measure_part(self.subject(), self.seed, share)
 
     def measure(
-        self, progress: Progress = silent, shards: Sequence[Mapping[str, NDArray[Any]]] = ()
+        self, progress: Progress = silent, parts: Sequence[Mapping[str, NDArray[Any]]] = ()
     ) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
-        measured = measure_with_checks.measure(
-            self.probe, self.subject(), self.seed, progress, shards
+        measured = measure_with_checks.measure_checked(
+            self.probe, self.subject(), self.seed, progress, parts
         )
         return [*measured, *self.foreign()]
 
@@ -156,6 +157,6 @@ class Cell:
         """
         return foreign_theta.differing(self.theta, self.spec()) if self.theta else []
 
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+    def find(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""
-        return diagnose_with_checks.diagnose(self.probe, table)
+        return find_with_checks.find(self.probe, table)

@@ -17,7 +17,7 @@ def member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) 
     """Make what a part of a cell's settings names.
 
     Raises:
-        Misuse: with the path of the setting that is unknown, has the wrong type or can't be.
+        InvalidInput: with the path of the setting that is unknown, has the wrong type or can't be.
     """
     given = {**defaults, **settings[part]}
     # one's own file may change while the process lives

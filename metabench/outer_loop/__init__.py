@@ -1,1 +1,1 @@
-"""Meta-training: the outer loop, its checkpoints, and what it records for an autopsy."""
+"""Meta-training: the outer loop, its checkpoints, and the step records that a replay needs."""

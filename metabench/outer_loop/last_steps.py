@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from metabench.problems.tasks import Address, Task
-from metabench.records.checksummed_tensors import seal, unseal
-from metabench.settings.errors import Misuse
+from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
+from metabench.settings.errors import InvalidInput
 
 STEPS = 8  # that the ring holds
 
 
-class Moment(NamedTuple):
+class StepSnapshot(NamedTuple):
     """What an outer step began from."""
 
     step: int
@@ -27,7 +27,7 @@ class Moment(NamedTuple):
     random: Tensor  # the state of torch's generator on the CPU
 
 
-class Ring:
+class RingBuffer:
     """The last few moments; older ones are forgotten."""
 
     def __init__(
@@ -49,14 +49,14 @@ class Ring:
         self._kept.append((step, theta, None, self._random))
 
     @property
-    def moments(self) -> list[Moment]:
+    def moments(self) -> list[StepSnapshot]:
         """Give what is held, the oldest first."""
         made = []
         for step, theta, address, state in self._kept:
             if self._address_of is not None:
                 address = self._address_of(step)
             # cloned: what was made in inference mode can't be differentiated at
-            made.append(Moment(step, theta.clone(), address, state))
+            made.append(StepSnapshot(step, theta.clone(), address, state))
         return made
 
     def healthy(self) -> Tensor:
@@ -79,13 +79,13 @@ class Ring:
             addresses = np.array([moment.address for moment in moments])
             tensors["addresses"] = torch.from_numpy(addresses)
         told = {**about, "tree": _packed(tasks, "task", tensors)}
-        seal(path, tensors, told)
+        write_checksummed(path, tensors, told)
 
 
 class Recording(NamedTuple):
     """What a file holds: the moments, the batch, and what was said of them."""
 
-    moments: tuple[Moment, ...]
+    moments: tuple[StepSnapshot, ...]
     tasks: Task
     about: dict[str, Any]
 
@@ -94,20 +94,20 @@ def load(path: Path) -> Recording:
     """Read what `Ring.save` wrote.
 
     Raises:
-        Misuse: if there is no such file, or it is another, damaged or changed.
+        InvalidInput: if there is no such file, or it is another, damaged or changed.
     """
     if not path.is_file():
-        raise Misuse(f"There is no file {str(path)!r}.")
-    tensors, about = unseal(path)
+        raise InvalidInput(f"There is no file {str(path)!r}.")
+    tensors, about = read_checksummed(path)
     if "tree" not in about:
-        raise Misuse(f"{path.name} is not a recording of a training that stopped.")
+        raise InvalidInput(f"{path.name} is not a recording of a training that stopped.")
     addresses: list[Address | None] = [None] * len(tensors["theta"])
     if "addresses" in tensors:
         addresses = [Address(*axes) for axes in tensors["addresses"].numpy()]
     parts = zip(tensors["steps"].tolist(), tensors["theta"], addresses, strict=True)
     moments = tuple(
         # cloned: torch reads a state from the start of its storage, whatever the view (2.13)
-        Moment(*part, random.clone())
+        StepSnapshot(*part, random.clone())
         for part, random in zip(parts, tensors["random"], strict=True)
     )
     return Recording(moments, Task(*_unpacked(about["tree"], tensors)), about)

@@ -1,4 +1,4 @@
-"""A step of torch's optimiser of one tensor, without what it looks up for many at every step."""
+"""A step of torch's optimizer of one tensor, without what it looks up for many at every step."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 
-def lean(optimiser: Optimizer) -> Callable[[], Any]:
-    """Give what `optimiser.step` does to the one tensor it has, by the same kernels.
+def low_overhead_step(optimizer: Optimizer) -> Callable[[], Any]:
+    """Give what `optimizer.step` does to the one tensor it has, by the same kernels.
 
     torch's hooks for profilers, its search for gradients and its checks cost many times the
     arithmetic of a small theta. State and settings stay where torch keeps them; what has a state
     begins it by torch's own step. On the CPU alone: elsewhere torch looks after streams.
     """
-    whole: Callable[[], Any] = torch.no_grad()(functools.partial(bare_step, optimiser))
-    if isinstance(optimiser, Adam):
+    whole: Callable[[], Any] = torch.no_grad()(functools.partial(step_without_hooks, optimizer))
+    if isinstance(optimizer, Adam):
         quick: Callable[..., Any] = _adam
-    elif isinstance(optimiser, SGD):
+    elif isinstance(optimizer, SGD):
         quick = _sgd
     else:
         return whole
-    if optimiser.param_groups[0]["params"][0].device.type != "cpu":
+    if optimizer.param_groups[0]["params"][0].device.type != "cpu":
         return whole
-    (group,) = optimiser.param_groups
+    (group,) = optimizer.param_groups
     (theta,) = group["params"]
     at = theta.detach()  # the same memory, of which autograd knows nothing
-    stateless = isinstance(optimiser, SGD) and not group["momentum"]
+    stateless = isinstance(optimizer, SGD) and not group["momentum"]
 
     def step() -> None:
-        state = optimiser.state.get(theta)
+        state = optimizer.state.get(theta)
         if state or stateless:
-            quick(at, theta.grad, state or {}, optimiser.param_groups[0])
+            quick(at, theta.grad, state or {}, optimizer.param_groups[0])
         else:
             whole()
 
     return step
 
 
-def bare_step(optimiser: Optimizer) -> None:
-    """Call `optimiser.step` without hooks, and without a switch of autograd's mode."""
-    inspect.unwrap(type(optimiser).step)(optimiser)
+def step_without_hooks(optimizer: Optimizer) -> None:
+    """Call `optimizer.step` without hooks, and without a switch of autograd's mode."""
+    inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def _adam(at: Tensor, gradient: Tensor, state: Any, group: Any) -> None:

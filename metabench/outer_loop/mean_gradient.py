@@ -10,10 +10,10 @@ from torch import Tensor
 
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
-from metabench.autodiff.compilation import MANY, ONE, by_count, fast
+from metabench.autodiff.compilation import MANY, ONE, accelerate, by_count
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.estimation.vectorization import Vectorization
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
@@ -33,14 +33,14 @@ class Batches:
 
     problem: Problem
     algorithm: Estimator
-    outer: Outer
-    lift: Lift
+    outer: OuterOptimizer
+    compute: Vectorization
     still: Tensor | None  # 0 for each number of theta that no gradient moves, 1 for the rest, (Q,)
 
     @property
     def together(self) -> bool:
         """Whether a whole batch is one function of tensors, which can be traced with its mean."""
-        return self.lift.how == "vmap" and self.outer.batch <= self.lift.chunk
+        return self.compute.batching == "vmap" and self.outer.batch <= self.compute.chunk
 
     def means(self) -> Means:
         """Make that function; one that can be traced is left eager, `fast_means` makes it fast."""
@@ -57,14 +57,14 @@ class Batches:
             found = algorithm(problem, theta, task)
             return found.grad, found.loss, found.notes.get("shown", theta.new_zeros(0))
 
-        lift = replace(self.lift, engine="eager") if self.together else self.lift
-        each = lift.per_task(one)
+        compute = replace(self.compute, engine="eager") if self.together else self.compute
+        each = compute.per_task(one)
         return lambda theta, tasks: self._mean(*each(theta, tasks))
 
     def fast_means(self) -> Means:
         """Make it, by this training's engine."""
         means = self.means()
-        return fast(means, self.lift.engine) if self.together else means
+        return accelerate(means, self.compute.engine) if self.together else means
 
     def _mean(
         self, gradients: Tensor, losses: Tensor, shown: Tensor
@@ -80,23 +80,25 @@ class Batches:
         return cut, torch.stack([losses.mean(), mean.norm(), changed]), shown.mean(0)
 
 
-def batches(subject: Subject, outer: Outer, tasks: Task, steps: int) -> Batches:
+def batches(subject: Subject, outer: OuterOptimizer, tasks: Task, steps: int) -> Batches:
     """Settle how a training of so many steps on batches like these tasks computes its means."""
-    algorithm, lift = subject.settled(tasks)
-    lift = pinned(lift, stretch(subject.algorithm, outer, steps))
-    return Batches(subject.problem, algorithm, outer, lift, _still(subject))
+    algorithm, compute = subject.settled(tasks)
+    compute = pinned(compute, stretch(subject.algorithm, outer, steps))
+    return Batches(subject.problem, algorithm, outer, compute, _still(subject))
 
 
-def stretch(algorithm: Estimator, outer: Outer, steps: int) -> int:
+def stretch(algorithm: Estimator, outer: OuterOptimizer, steps: int) -> int:
     """Give the steps for which one meta-gradient is applied: an epoch, where it is annealed."""
     return steps if algorithm.at_epoch(1) == algorithm else min(outer.epoch, steps)
 
 
-def pinned(lift: Lift, steps: int, before: str = "") -> Lift:
+def pinned(compute: Vectorization, steps: int, before: str = "") -> Vectorization:
     """Choose the engine, if that is left to `auto`: as before, or by the number of outer steps."""
-    if lift.engine != "auto":
-        return lift
-    return replace(lift, engine=before or by_count(steps, ONE if lift.how == "loop" else MANY))
+    if compute.engine != "auto":
+        return compute
+    return replace(
+        compute, engine=before or by_count(steps, ONE if compute.batching == "loop" else MANY)
+    )
 
 
 def _still(subject: Subject) -> Tensor | None:
@@ -104,7 +106,7 @@ def _still(subject: Subject) -> Tensor | None:
 
     No gradient moves an average, so none of it counts in a norm or is clipped.
     """
-    averages = subject.algorithm.aside(subject.problem).averages
+    averages = subject.algorithm.custom_updates(subject.problem).averages
     if not averages:
         return None
     moved = torch.ones_like(subject.theta)

@@ -1,4 +1,4 @@
-"""One move of theta: by torch's optimiser, but for what an algorithm moves by a rule of its own."""
+"""One move of theta: by torch's optimizer, but for what an algorithm moves by a rule of its own."""
 
 from __future__ import annotations
 
@@ -8,44 +8,49 @@ from typing import Any
 from torch import Tensor, nn
 
 from metabench.algorithms.alpha_maml import outer_hypergradient
-from metabench.algorithms.base import Aside
-from metabench.outer_loop.low_overhead_optimizer import lean
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.algorithms.base import CustomUpdates
+from metabench.outer_loop.low_overhead_optimizer import low_overhead_step
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.parameter_layout import Layout
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-# theta (Q,), and what the optimiser keeps of the way there, by `Mover.slots`
+# theta (Q,), and what the optimizer keeps of the way there, by `Mover.slots`
 Held = Sequence[Tensor]
 
 
-class Mover:
+class MetaUpdate:
     """Moves theta along a gradient; what it does follows from its state and what it is given."""
 
     def __init__(
-        self, theta: Tensor, layout: Layout, outer: Outer, steps: int, aside: Aside
+        self,
+        theta: Tensor,
+        layout: Layout,
+        outer: OuterOptimizer,
+        steps: int,
+        custom_updates: CustomUpdates,
     ) -> None:
-        """Make the optimiser and its schedule.
+        """Make the optimizer and its schedule.
 
         Raises:
-            Misuse: if a schedule and an algorithm would both set the outer rate.
+            InvalidInput: if a schedule and an algorithm would both set the outer rate.
         """
         self._theta = nn.Parameter(theta.detach().clone())
-        self._optimiser = outer.optimiser(self._theta)
-        self._scheduler = outer.scheduler(self._optimiser, steps)
-        self._move: Callable[[], Any] = self._optimiser.step
+        self._optimizer = outer.build(self._theta)
+        self._scheduler = outer.scheduler(self._optimizer, steps)
+        self._move: Callable[[], Any] = self._optimizer.step
         if self._scheduler is None:
-            self._move = lean(self._optimiser)
-        elif aside.rate:
-            raise Misuse(
+            self._move = low_overhead_step(self._optimizer)
+        elif custom_updates.rate:
+            raise InvalidInput(
                 f"outer.schedule is {outer.schedule} with a warm-up of {outer.warmup} steps, and "
                 "the algorithm adapts the outer rate: choose outer.schedule=constant and "
                 "outer.warmup=0, or algo.beta_rate=0."
             )
-        self._aside = aside
+        self._aside = custom_updates
         self._parts = dict(layout.segments())
-        self._plain = aside == Aside()
+        self._plain = custom_updates == CustomUpdates()
         self._along: Tensor | None = None  # what theta moved along last, (Q,), per outer rate
-        self._put: Held | None = None  # what was put and torch's optimiser doesn't know of yet
+        self._put: Held | None = None  # what was put and torch's optimizer doesn't know of yet
 
     @property
     def theta(self) -> Tensor:
@@ -55,23 +60,23 @@ class Mover:
 
     @property
     def plain(self) -> bool:
-        """Whether theta moves by the optimiser alone, and its rate by nothing but a schedule."""
+        """Whether theta moves by the optimizer alone, and its rate by nothing but a schedule."""
         return self._plain
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Name the tensors that the optimiser keeps, in one order whatever a file's is.
+        """Name the tensors that the optimizer keeps, in one order whatever a file's is.
 
         There are none before its first step.
         """
-        state = self._optimiser.state.get(self._theta, {})
+        state = self._optimizer.state.get(self._theta, {})
         return tuple(sorted(name for name, slot in state.items() if isinstance(slot, Tensor)))
 
     @property
     def held(self) -> Held:
         """Give theta and those tensors, which nobody will write into."""
         if self._put is None:
-            state = self._optimiser.state.get(self._theta, {})
+            state = self._optimizer.state.get(self._theta, {})
             return tuple(each.clone() for each in (self.theta, *map(state.get, self.slots)))
         return self._put
 
@@ -86,7 +91,7 @@ class Mover:
             return
         theta, *slots = self._put
         self._theta.data.copy_(theta)
-        state = self._optimiser.state.get(self._theta, {})
+        state = self._optimizer.state.get(self._theta, {})
         for name, slot in zip(self.slots, slots, strict=True):
             state[name].copy_(slot)
         self._put = None  # last: an interrupt before it loses nothing
@@ -94,7 +99,7 @@ class Mover:
     @property
     def rate(self) -> float:
         """The outer rate of the next move, before its own descent."""
-        return float(self._optimiser.param_groups[0]["lr"])
+        return float(self._optimizer.param_groups[0]["lr"])
 
     def __call__(self, gradient: Tensor, shown: Tensor) -> float:
         """Move theta; `shown` is what the tasks showed of running averages. Give the outer rate."""
@@ -110,38 +115,38 @@ class Mover:
         return rate
 
     def _beside(self, gradient: Tensor, shown: Tensor) -> float:
-        """Move what is set aside by its own rule, the outer rate first, the rest by the optimiser.
+        """Move what is set aside by its own rule, the outer rate first, the rest by the optimizer.
 
         The outer rate is adapted ahead of the move, as hypergradient descent does
         (Baydin, Cornish, Rubio, Schmidt & Wood, 2018, https://arxiv.org/abs/1703.04782), and can't
         fall below 0.
         """
-        aside, before = self._aside, self.theta.clone()
-        if aside.rate and self._along is not None:
+        custom_updates, before = self._aside, self.theta.clone()
+        if custom_updates.rate and self._along is not None:
             slope = float(outer_hypergradient(gradient, self._along))
-            for group in self._optimiser.param_groups:
-                group["lr"] = max(group["lr"] - aside.rate * slope, 0.0)
+            for group in self._optimizer.param_groups:
+                group["lr"] = max(group["lr"] - custom_updates.rate * slope, 0.0)
         self._move()
         theta, rate = self.theta, self.rate
-        for name, own in aside.descents.items():
+        for name, own in custom_updates.plain_rates.items():
             part = self._parts[name]
             theta[part] = before[part] - own * gradient[part]
         start = 0
-        for name in aside.averages:
+        for name in custom_updates.averages:
             part = self._parts[name]
             seen = shown[start : start + (part.stop - part.start)]
-            theta[part] = before[part] + aside.share * (seen - before[part])
+            theta[part] = before[part] + custom_updates.share * (seen - before[part])
             start += len(seen)
-        if aside.rate and rate:
+        if custom_updates.rate and rate:
             self._along = (before - theta) / rate
-            for name in (*aside.descents, *aside.averages):
+            for name in (*custom_updates.plain_rates, *custom_updates.averages):
                 self._along[self._parts[name]] = 0
         return rate
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that the next move depends on: tensors, and plain values."""
         self._tell()
-        held = self._optimiser.state_dict()
+        held = self._optimizer.state_dict()
         slots = held["state"].get(0, {})
         tensors = {f"optimizer.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
         tensors["theta"] = self.theta
@@ -162,10 +167,10 @@ class Mover:
             if name.startswith("optimizer.")
         }
         held = {"state": {0: slots} if slots else {}, "param_groups": plain["groups"]}
-        self._optimiser.load_state_dict(held)
+        self._optimizer.load_state_dict(held)
         if self._scheduler is not None:
             self._scheduler.load_state_dict(plain["schedule"])
-            # Torch's scheduler warns where its optimiser never stepped in this process.
-            self._optimiser._opt_called = True  # type: ignore[attr-defined]
+            # Torch's scheduler warns where its optimizer never stepped in this process.
+            self._optimizer._opt_called = True  # type: ignore[attr-defined]
         along = tensors.get("along")
         self._along = None if along is None else along.to(self._theta)

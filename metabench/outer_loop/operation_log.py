@@ -40,8 +40,8 @@ def operations(
     The inner steps' graphs are recomputed on the way back, so that the adjoint's steps are told
     apart.
     """
-    if "trail" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
-        algorithm = dataclasses.replace(algorithm, trail=RECOMPUTE)  # type: ignore[type-var]
+    if "rematerialize" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
+        algorithm = dataclasses.replace(algorithm, rematerialize=RECOMPUTE)  # type: ignore[type-var]
     watch = _Watch(problem.layouts.phi)
     watched = problem._replace(
         inner_loss=watch.inner(problem.inner_loss), outer_loss=watch.outer(problem.outer_loss)
@@ -59,7 +59,7 @@ class _Watch:
         self._layout = layout
         self._layer = layout.names[0] if len(layout.names) == 1 else ""
         self._places: dict[int, str] = {}
-        self._phase, self._step = "initialisation", -1
+        self._phase, self._step = "initialization", -1
         self._calls, self._last = 0, -1  # of the inner loss; the last inner step
 
     def inner(self, loss: Loss) -> Loss:

@@ -1,4 +1,4 @@
-"""How theta is moved: torch's own optimisers and schedules, by name."""
+"""How theta is moved: torch's own optimizers and schedules, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from metabench.autodiff.clipping import check_limits, clipped
-from metabench.settings.errors import Misuse, unknown
+from metabench.settings.errors import InvalidInput, unknown
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": lambda of, outer, **how: torch.optim.SGD(
@@ -42,8 +42,8 @@ SCHEDULES = ("constant", "step", "cosine")
 
 
 @dataclass(frozen=True)
-class Outer:
-    """Settings of the outer loop; optimisers and schedules are torch's, with torch's defaults.
+class OuterOptimizer:
+    """Settings of the outer loop; optimizers and schedules are torch's, with torch's defaults.
 
     Weight decay is added to the gradient, but for adamw, which shrinks theta itself
     (Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101).
@@ -73,19 +73,23 @@ class Outer:
             raise unknown("outer schedule", self.schedule, SCHEDULES)
         for name in ("rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise Misuse(
+                raise InvalidInput(
                     f"outer.{name} is {getattr(self, name)}; it must be finite, 0 or more."
                 )
         for name, least in (("batch", 1), ("held_out", 2), ("period", 1), ("warmup", 0),
                             ("epoch", 1)):  # fmt: skip
             if getattr(self, name) < least:
-                raise Misuse(f"outer.{name} is {getattr(self, name)}; it must be {least} or more.")
+                raise InvalidInput(
+                    f"outer.{name} is {getattr(self, name)}; it must be {least} or more."
+                )
         for name in ("momentum", "factor"):
             if not 0 <= getattr(self, name) <= 1:
-                raise Misuse(f"outer.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+                raise InvalidInput(f"outer.{name} is {getattr(self, name)}; it must lie in [0, 1].")
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if not self.explode > 1:
-            raise Misuse(f"outer.explode is {self.explode}; it must be more than 1 (inf: never).")
+            raise InvalidInput(
+                f"outer.explode is {self.explode}; it must be more than 1 (inf: never)."
+            )
 
     @property
     def clips(self) -> bool:
@@ -96,29 +100,29 @@ class Outer:
         """Clip one gradient `(Q,)` or each of several `(T, Q)`."""
         return clipped(gradients, self.clip_norm, self.clip_value)
 
-    def optimiser(self, theta: Tensor, differentiable: bool = False) -> Optimizer:
-        """Make torch's optimiser of theta `(Q,)`.
+    def build(self, theta: Tensor, differentiable: bool = False) -> Optimizer:
+        """Make torch's optimizer of theta `(Q,)`.
 
         It is fused, one kernel for a flat theta, or differentiable: operations that can be traced.
         """
         how = {"differentiable": True} if differentiable else {"fused": True}
         return OPTIMIZERS[self.optimizer]([theta], self, **how)
 
-    def scheduler(self, optimiser: Optimizer, steps: int) -> LRScheduler | None:
+    def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
         """Make torch's schedule over `steps` outer steps; None where the rate never changes."""
         if self.schedule == "constant" and not self.warmup:
             return None
         after: LRScheduler
         if self.schedule == "step":
-            after = StepLR(optimiser, self.period, self.factor)
+            after = StepLR(optimizer, self.period, self.factor)
         elif self.schedule == "cosine":
-            after = CosineAnnealingLR(optimiser, max(steps - self.warmup, 1))
+            after = CosineAnnealingLR(optimizer, max(steps - self.warmup, 1))
         else:
-            after = LambdaLR(optimiser, _unchanged)
+            after = LambdaLR(optimizer, _unchanged)
         if not self.warmup:
             return after
-        rising = LinearLR(optimiser, 1 / (self.warmup + 1), total_iters=self.warmup)
-        return SequentialLR(optimiser, [rising, after], [self.warmup])
+        rising = LinearLR(optimizer, 1 / (self.warmup + 1), total_iters=self.warmup)
+        return SequentialLR(optimizer, [rising, after], [self.warmup])
 
 
 def _unchanged(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What would torch's optimisers make of these gradients?"""
+"""What would torch's optimizers make of these gradients?"""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 
 
 def updates(name: str, gradients: NDArray[np.floating], warm: int) -> NDArray[np.float64]:
     """Give the updates `(n - warm, q)`, over the rate, of gradients `(n, q)` at one theta.
 
-    The first `warm` gradients, one after another, make the optimiser's state (momentum, mean
-    squares); each of the others is then given to that same state. Optimisers and their
-    defaults are those of `Outer`, without weight decay. Each treats every entry apart, so that
+    The first `warm` gradients, one after another, make the optimizer's state (momentum, mean
+    squares); each of the others is then given to that same state. Optimizers and their defaults
+    are those of `OuterOptimizer`, without weight decay. Each treats every entry apart, so that
     parts of a vector can be asked for one by one.
     """
     # contiguous: torch 2.13's fused steps read a CPU gradient as if it were, whatever its strides
     given = torch.from_numpy(np.ascontiguousarray(gradients, np.float64))
     at = torch.zeros_like(given[0])
-    optimiser = Outer(name, rate=1.0).optimiser(at)
+    optimizer = OuterOptimizer(name, rate=1.0).build(at)
     for gradient in given[:warm]:
         at.grad = gradient
-        optimiser.step()
-    state = optimiser.state[at]
+        optimizer.step()
+    state = optimizer.state[at]
     many = torch.zeros_like(given[warm:])
-    one = Outer(name, rate=1.0).optimiser(many)
+    one = OuterOptimizer(name, rate=1.0).build(many)
     one.state[many] = {key: _repeated(slot, at, len(many)) for key, slot in state.items()}
     many.grad = given[warm:]
     one.step()

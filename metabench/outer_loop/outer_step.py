@@ -9,39 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.autodiff.compilation import Fixed, fixed
-from metabench.outer_loop.last_steps import Ring
-from metabench.outer_loop.low_overhead_optimizer import bare_step
+from metabench.autodiff.compilation import Specialized, specialize
+from metabench.outer_loop.last_steps import RingBuffer
+from metabench.outer_loop.low_overhead_optimizer import step_without_hooks
 from metabench.outer_loop.mean_gradient import Batches
-from metabench.outer_loop.meta_update import Held, Mover
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.meta_update import Held, MetaUpdate
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.task_batch import Batch, Form, Rows
 
 # What an outer step found ahead of its move: mean outer loss of its tasks, |g| of the mean
 # meta-gradient before clipping; and the move, which gives the outer rate, and 1 if clipping cut.
-Seen = tuple[float, float, Callable[[], tuple[float, float]]]
-Stride = Callable[[int, Batch, Mover, Ring], Seen]  # of a step's number and tasks
+StepNorms = tuple[float, float, Callable[[], tuple[float, float]]]
+OuterStep = Callable[[int, Batch, MetaUpdate, RingBuffer], StepNorms]  # of a step and its tasks
 
 
-def stride_of(batches: Batches, mover: Mover) -> Stride:
+def make_outer_step(batches: Batches, mover: MetaUpdate) -> OuterStep:
     """Choose: at once where that is compiled, and nothing of theta moves by a rule of its own.
 
     On the CPU alone: elsewhere what is called apart is launched ahead.
     """
     here = mover.theta.device.type == "cpu"
-    if batches.lift.engine == "compile" and batches.together and mover.plain and here:
-        return AtOnce(batches)
-    return InParts(batches)
+    if batches.compute.engine == "compile" and batches.together and mover.plain and here:
+        return CompiledStep(batches)
+    return EagerStep(batches)
 
 
-class InParts:
-    """The meta-gradient, then torch's optimiser: any algorithm, any engine."""
+class EagerStep:
+    """The meta-gradient, then torch's optimizer: any algorithm, any engine."""
 
     def __init__(self, batches: Batches) -> None:
         """Trace or compile nothing yet."""
         self._means = batches.fast_means()
 
-    def __call__(self, step: int, batch: Batch, mover: Mover, ring: Ring) -> Seen:
+    def __call__(self, step: int, batch: Batch, mover: MetaUpdate, ring: RingBuffer) -> StepNorms:
         """Apply the mean meta-gradient of these tasks at theta; nothing moves yet."""
         theta = mover.theta
         gradient, told, shown = self._means(theta, batch.tasks)
@@ -50,8 +50,8 @@ class InParts:
         return loss, norm, lambda: (mover(gradient, shown), clipped)
 
 
-class AtOnce:
-    """All of a step in one compiled function, in which torch's own optimiser is traced too.
+class CompiledStep:
+    """All of a step in one compiled function, in which torch's own optimizer is traced too.
 
     Beside a meta-gradient of half a millisecond, each thing that is called apart costs what the
     caches have lost of it by then, many times its arithmetic (benchmarks/README.md).
@@ -60,16 +60,16 @@ class AtOnce:
     def __init__(self, batches: Batches) -> None:
         """Compile nothing yet."""
         self._batches = batches
-        self._first = InParts(replace(batches, lift=replace(batches.lift, engine="eager")))
-        self._otherwise = InParts(batches)  # where it can't be compiled
-        self._made: dict[Form, Fixed | None] = {}
+        self._first = EagerStep(replace(batches, compute=replace(batches.compute, engine="eager")))
+        self._otherwise = EagerStep(batches)  # where it can't be compiled
+        self._made: dict[Form, Specialized | None] = {}
         self._form: Form | None = None  # of the batch before: one for all that were drawn together
-        self._step: Fixed | None = None
+        self._step: Specialized | None = None
         self._rate, self._rate_given = torch.zeros((), dtype=torch.float64), 0.0
 
-    def __call__(self, step: int, batch: Batch, mover: Mover, ring: Ring) -> Seen:
+    def __call__(self, step: int, batch: Batch, mover: MetaUpdate, ring: RingBuffer) -> StepNorms:
         """Compute where these tasks would move theta; nothing moves yet."""
-        if step == 0:  # torch's own step begins the optimiser's state
+        if step == 0:  # torch's own step begins the optimizer's state
             return self._first(step, batch, mover, ring)
         rate, held = mover.rate, mover.held
         if rate != self._rate_given:
@@ -88,12 +88,12 @@ class AtOnce:
 
         return loss, norm, move
 
-    def _fitting(self, batch: Batch, mover: Mover) -> Fixed | None:
+    def _fitting(self, batch: Batch, mover: MetaUpdate) -> Specialized | None:
         """Give the function for batches of this form, compiled at the first of them."""
         form, held, rows, rate = batch.drawn.form, mover.held, batch.rows, self._rate
         if form in self._made:
             return self._made[form]
-        means, move = self._batches.means(), moving(self._batches.outer, mover.slots)
+        means, move = self._batches.means(), update_function(self._batches.outer, mover.slots)
 
         def step(held: Held, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
             gradient, told, _ = means(held[0], form.tasks(rows))
@@ -105,17 +105,17 @@ class AtOnce:
             gradient, told, _ = means(held[0], form.tasks(rows))
             return told, gradient, *move(held, rate, found[1])
 
-        engine = self._batches.lift.engine
-        self._made[form] = fixed(step, engine, (held, rate, rows), expected)
+        engine = self._batches.compute.engine
+        self._made[form] = specialize(step, engine, (held, rate, rows), expected)
         return self._made[form]
 
 
-def moving(
-    outer: Outer, names: tuple[str, ...]
+def update_function(
+    outer: OuterOptimizer, names: tuple[str, ...]
 ) -> Callable[[Held, Tensor, Tensor], tuple[Tensor, ...]]:
-    """Make `(theta and state, outer rate, gradient) -> (theta and state)`, by torch's optimiser.
+    """Make `(theta and state, outer rate, gradient) -> (theta and state)`, by torch's optimizer.
 
-    It steps from zero at a rate of 1, and theta goes so much of that way: each optimiser's move is
+    It steps from zero at a rate of 1, and theta goes so much of that way: each optimizer's move is
     proportional to its rate, which a schedule may thus change without compiling anew.
     """
     decay, bare = outer.weight_decay, replace(outer, rate=1.0, weight_decay=0.0)
@@ -128,15 +128,15 @@ def moving(
             theta = theta * (1 - rate * decay)
         elif decay:
             way.grad = gradient + decay * theta
-        optimiser = bare.optimiser(way, differentiable=True)
+        optimizer = bare.build(way, differentiable=True)
         # a count of steps as float64, in which Adam's biases are then corrected
         state: dict[str, Any] = {
             name: slot.clone() if slot.dim() else slot.to(torch.float64, copy=True)
             for name, slot in zip(names, slots, strict=True)
         }
-        optimiser.state[way] = state
+        optimizer.state[way] = state
         with torch.no_grad():
-            bare_step(optimiser)
+            step_without_hooks(optimizer)
         after = [state[name].to(slot.dtype) for name, slot in zip(names, slots, strict=True)]
         return theta + rate * way, *after
 

@@ -13,19 +13,19 @@ from torch import Tensor
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
 from metabench.outer_loop import divergence_report
-from metabench.outer_loop.last_steps import Ring
+from metabench.outer_loop.last_steps import RingBuffer
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task
 from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
 from metabench.settings import fields
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 WINDOW = 100  # steps whose median norm a meta-gradient is held against
 FEWEST = 20  # steps before which that median says nothing
 
 
-class Exploded(RuntimeError):
+class MetaGradientDiverged(RuntimeError):
     """A meta-gradient that can't be used; `began` is the row that says where it began."""
 
     def __init__(self, sentence: str, began: Row | None) -> None:
@@ -39,7 +39,7 @@ class Recorder:
 
     It holds theta, task addresses and torch's random state of the last steps. A meta-gradient that
     isn't finite, or whose norm is `explode` times the median of the last hundred, is examined, and
-    saved with its batch: `metabench autopsy FILE` replays it.
+    saved with its batch: `metabench replay FILE` replays it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Recorder:
         """Say what the meta-gradient is of, and where to save what is recorded."""
         self._problem, self._algorithm = problem, algorithm
         self._path, self._explode = Path(path), explode
-        self._ring, self._norms, self._step = Ring(), deque[float](maxlen=WINDOW), 0
+        self._ring, self._norms, self._step = RingBuffer(), deque[float](maxlen=WINDOW), 0
 
     def watch(
         self,
@@ -67,7 +67,7 @@ class Recorder:
 
         Raises:
             Exploded: if the gradient can't be used, with the place where that began.
-            Misuse: if a name or a shape doesn't fit the problem.
+            InvalidInput: if a name or a shape doesn't fit the problem.
         """
         at, slope = self._flat(theta), self._flat(gradient)
         self._ring.add(self._step, at, address)
@@ -80,21 +80,23 @@ class Recorder:
         self._norms.append(norm)
         self._step += 1
 
-    def _stop(self, kind: str, tasks: Task, address: Address | None) -> Exploded:
+    def _stop(self, kind: str, tasks: Task, address: Address | None) -> MetaGradientDiverged:
         at = self._ring.moments[-1].theta
         told = f"Step {self._step}: the meta-gradient {kind}. "
         about: dict[str, Any] = {"kind": kind, "step": self._step}
         if not isinstance(self._algorithm, BlackBox):  # which only its own file can make again
             about["spec"] = {"algo": fields.to_json("algorithms", self._algorithm)}
         self._ring.save(self._path, tasks, about)
-        where = f" Replay it: metabench autopsy {self._path} --problem FILE.py:NAME"
+        where = f" Replay it: metabench replay {self._path} --problem FILE.py:NAME"
         if not divergence_report.finite(at):
-            return Exploded(f"{told}theta itself isn't finite: {self._unfit(at)}.{where}", None)
+            return MetaGradientDiverged(
+                f"{told}theta itself isn't finite: {self._unfit(at)}.{where}", None
+            )
         healthy = self._ring.healthy()
         cause = divergence_report.examine(self._problem, self._algorithm, at, tasks, healthy)
         number = None if address is None else int(address.task[cause.task])
         began = divergence_report.row_of(cause, number)
-        return Exploded(f"{told}{divergence_report.sentence(began)}{where}", began)
+        return MetaGradientDiverged(f"{told}{divergence_report.sentence(began)}{where}", began)
 
     def _unfit(self, theta: Tensor) -> str:
         segments = self._problem.layouts.theta.segments()
@@ -107,7 +109,7 @@ class Recorder:
         if isinstance(given, Mapping):
             return layout.flatten(given).detach()
         if given.shape != (layout.size,):
-            raise Misuse(
+            raise InvalidInput(
                 f"The recorder was given {tuple(given.shape)}; this problem's theta is one vector "
                 f"of {layout.size} numbers, or a dictionary of {', '.join(layout.names)}."
             )

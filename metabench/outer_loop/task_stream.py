@@ -12,7 +12,7 @@ AHEAD = 2**20  # bytes of tasks that are drawn together: beside so many, a draw'
 MOST = 256  # steps that are drawn together: beyond this a draw costs its arithmetic alone
 
 
-class Feed:
+class TaskStream:
     """Draws the tasks of many outer steps at once: an addressed draw costs its calls.
 
     Step n sees the tasks first + n B .. first + (n + 1) B - 1 of the seed.

@@ -17,13 +17,13 @@ from torch import Tensor
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.outer_loop import divergence_report
-from metabench.outer_loop.last_steps import Ring
+from metabench.outer_loop.last_steps import RingBuffer
 from metabench.outer_loop.mean_gradient import batches
-from metabench.outer_loop.meta_update import Mover
-from metabench.outer_loop.optimizer_settings import Outer
-from metabench.outer_loop.outer_step import Stride, stride_of
+from metabench.outer_loop.meta_update import MetaUpdate
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
+from metabench.outer_loop.outer_step import OuterStep, make_outer_step
 from metabench.outer_loop.task_batch import Batch
-from metabench.outer_loop.task_stream import Feed, split
+from metabench.outer_loop.task_stream import TaskStream, split
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Estimate, Interval
@@ -54,7 +54,7 @@ class Failure(NamedTuple):
 
 
 class Trainer:
-    """Trains theta; what step n does follows from theta, the optimiser's state and n alone.
+    """Trains theta; what step n does follows from theta, the optimizer's state and n alone.
 
     `subject` holds the problem, sampler, algorithm and the theta to start from; `validation` the
     same problem with tasks of another split, if there is one. After a step that fails, theta is
@@ -64,28 +64,28 @@ class Trainer:
     def __init__(
         self,
         subject: Subject,
-        outer: Outer,
+        outer: OuterOptimizer,
         steps: int,
         seed: int = 0,
         validation: Subject | None = None,
     ) -> None:
-        """Make the optimiser and its schedule; nothing is drawn yet."""
+        """Make the optimizer and its schedule; nothing is drawn yet."""
         self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
         self.log: list[Entry] = []
         self.failure: Failure | None = None
         first, self._held_out = split(subject, outer.held_out)
         self._validation = validation or subject
-        self._feed = Feed(subject, seed, outer.batch, first)
-        self.ring = Ring(address_of=self._feed.address)
-        aside = subject.algorithm.aside(subject.problem)
+        self._feed = TaskStream(subject, seed, outer.batch, first)
+        self.ring = RingBuffer(address_of=self._feed.address)
+        custom_updates = subject.algorithm.custom_updates(subject.problem)
         layout = subject.problem.layouts.theta
-        self._mover = Mover(subject.theta, layout, outer, steps, aside)
+        self._mover = MetaUpdate(subject.theta, layout, outer, steps, custom_updates)
         self._algorithm = subject.algorithm  # as it is in the epoch of `_stride`
-        self._stride: Stride | None = None
+        self._stride: OuterStep | None = None
         self._usual = math.inf  # median |g| of recent steps
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
-    def again(self, seed: int, outer: Outer | None = None) -> Trainer:
+    def again(self, seed: int, outer: OuterOptimizer | None = None) -> Trainer:
         """Begin anew on the tasks of another seed, with what was traced or compiled already.
 
         Of another outer loop, rates and schedules are taken over as they are; what else of a step
@@ -175,10 +175,10 @@ class Trainer:
         held = self._validation
         tasks = held.draw(self._held_out, self.seed)
         if self._losses is None:
-            algorithm, lift = held.settled(tasks)
+            algorithm, compute = held.settled(tasks)
             classes = held.problem.accuracy is not None and not isinstance(algorithm, BlackBox)
-            problem = held.problem.scored() if classes else held.problem
-            self._losses = replace(lift, engine="eager").per_task(
+            problem = held.problem.with_accuracy() if classes else held.problem
+            self._losses = replace(compute, engine="eager").per_task(
                 lambda at, task: algorithm.objective(problem, at, task)
             )
         found: NDArray[np.float64] = self._losses(theta, tasks).double().cpu().numpy()
@@ -198,13 +198,13 @@ class Trainer:
         if self.now.algorithm != self._algorithm:  # that of another epoch
             self._stride = None
 
-    def _stride_for(self, batch: Batch) -> Stride:
+    def _stride_for(self, batch: Batch) -> OuterStep:
         """Give how this step is taken, made anew where the algorithm is another in this epoch."""
         now = self.now
         if self._stride is not None and now.algorithm == self._algorithm:
             return self._stride
         self._algorithm = now.algorithm
-        return stride_of(batches(now, self.outer, batch.tasks, self.steps), self._mover)
+        return make_outer_step(batches(now, self.outer, batch.tasks, self.steps), self._mover)
 
 
 def usual(log: Sequence[Entry]) -> float:
@@ -214,9 +214,9 @@ def usual(log: Sequence[Entry]) -> float:
     return statistics.median(entry.norm for entry in log[-WINDOW:])
 
 
-def _alike(one: Outer, other: Outer) -> bool:
+def _alike(one: OuterOptimizer, other: OuterOptimizer) -> bool:
     """Whether a step of both is the same function of theta, tasks and the outer rate."""
-    names = {field.name for field in fields(Outer)} - APART
+    names = {field.name for field in fields(OuterOptimizer)} - APART
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metabench.records.rows import Finding, Row
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def silent(done: int, total: int) -> None:
     """Report progress to nobody."""
 
 
-class Share(NamedTuple):
+class Part(NamedTuple):
     """One of so many shares of a measurement's tasks."""
 
     number: int  # from 0
@@ -39,7 +39,7 @@ class Share(NamedTuple):
         Where there are enough things, ends lie at multiples of `whole`, so that what is computed
         together stays together.
 
-        >>> [Share(i, 3).of(8) for i in range(3)], Share(1, 2).of(100, whole=8)
+        >>> [Part(i, 3).of(8) for i in range(3)], Part(1, 2).of(100, whole=8)
         ([(0, 2), (2, 5), (5, 8)], (48, 100))
         """
         step = whole if things >= ENOUGH * self.total * whole else 1
@@ -48,7 +48,7 @@ class Share(NamedTuple):
         return first, min(last, things)
 
     def __str__(self) -> str:
-        """Say it the way `--shard` does."""
+        """Say it the way `--part` does."""
         return f"{self.number}/{self.total}"
 
 
@@ -65,31 +65,32 @@ class Drawing(NamedTuple):
 class Probe:
     """Settings are dataclass fields; only `measure` needs torch, so pages can be made without it.
 
-    `measure`, `diagnose` and `draw` are written as methods; or, where the class is that of a
+    `measure`, `find` and `draw` are written as methods; or, where the class is that of a
     folder's `__init__.py`, as functions of the same name and arguments, the probe first, in the
-    modules `measure`, `diagnose` and `draw` beside it, which are imported when they are asked.
+    modules `measure`, `find` and `draw` beside it, which are imported when they are asked.
 
     `question` is what the probe answers, in one sentence; `caption` says how to read its figure;
     `axis` names what `at` counts in its rows. A report over many cells needs no more, and takes
-    hints: `compared` names the quantities that its tables compare and the better end of each, low,
-    high or "" for neither; `curves` those that it draws against `axis`; `intervals` says in a
-    sentence or two how the intervals are made. A quantity of a source is named "bias, estimator".
+    hints: `table_quantities` names the quantities that its tables compare and the better end of
+    each, low, high or "" for neither; `x_axis_quantities` those that it draws against `axis`;
+    `intervals` says in a sentence or two how the intervals are made. A quantity of a source is
+    named "bias, estimator".
     """
 
     question: ClassVar[str]
     caption: ClassVar[str]
     axis: ClassVar[str]
-    compared: ClassVar[Mapping[str, str]] = {}
-    curves: ClassVar[tuple[str, ...]] = ()
+    table_quantities: ClassVar[Mapping[str, str]] = {}
+    x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ()  # quantities of the first figure; empty: all others
-    across: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
-    unlisted: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
-    own_tasks: ClassVar[bool] = False  # its field `tasks` has a default of its own, no family's
+    table_by_quantity: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
+    figure_only: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
+    has_default_tasks: ClassVar[bool] = False  # `tasks` has a default of its own, no family's
     options: ClassVar[tuple[str, ...]] = ()  # fields that are options of its command: --budget
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
-    cuts: ClassVar[bool] = False  # it has `shard` and `merge`, so that many devices share a cell
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
+    splittable: ClassVar[bool] = False  # has `measure_part` and `merge`: devices share a cell
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
     causes: ClassVar[Mapping[str, str]] = {}  # a finding that may warn -> what is at fault then
 
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
@@ -97,7 +98,7 @@ class Probe:
         rows: list[Row] = _answer(self, "measure")(self, subject, seed, progress)
         return rows
 
-    def shard(self, subject: Subject, seed: int, share: Share) -> dict[str, NDArray[Any]]:
+    def measure_part(self, subject: Subject, seed: int, share: Part) -> dict[str, NDArray[Any]]:
         """Measure one share of the tasks, as arrays that `merge` takes.
 
         Raises:
@@ -109,7 +110,7 @@ class Probe:
         self,
         subject: Subject,
         seed: int,
-        shards: Sequence[Mapping[str, NDArray[Any]]],
+        parts: Sequence[Mapping[str, NDArray[Any]]],
         progress: Progress = silent,
     ) -> list[Row]:
         """Give the rows of `measure` from the arrays of every share, in order, to round-off.
@@ -119,9 +120,9 @@ class Probe:
         """
         raise NotImplementedError
 
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+    def find(self, table: pd.DataFrame) -> list[Finding]:
         """Make findings of one measured table, the weightiest first."""
-        findings: list[Finding] = _answer(self, "diagnose")(self, table)
+        findings: list[Finding] = _answer(self, "find")(self, table)
         return findings
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
@@ -136,14 +137,14 @@ class Probe:
 
 
 def _answer(probe: Probe, question: str) -> Callable[..., Any]:
-    """Give what answers `measure`, `diagnose` or `draw` for a probe without such a method.
+    """Give what answers `measure`, `find` or `draw` for a probe without such a method.
 
     Raises:
-        Misuse: if nothing does.
+        InvalidInput: if nothing does.
     """
     found = _beside(probe, question, question)
     if found is None:
-        raise Misuse(
+        raise InvalidInput(
             f"{type(probe).__name__} has no {question!r}: write it as a method, or as a function "
             f"{question}(probe, ..) in a module {question}.py beside a class in an __init__.py."
         )

@@ -1,4 +1,4 @@
-"""A curve for each method of a table, told apart by colour and mark."""
+"""A curve for each method of a table, told apart by color and mark."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def finished(axes: Axes, x: str, y: str) -> None:
 
 
 def styled(i: int) -> dict[str, Any]:
-    """Give the i-th method's colour and mark."""
-    return {"color": colour(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
+    """Give the i-th method's color and mark."""
+    return {"color": color(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
 
 
-def colour(i: int) -> object:
-    """Give the i-th method's colour."""
+def color(i: int) -> object:
+    """Give the i-th method's color."""
     palette = sns.color_palette("colorblind")
     return palette[i % len(palette)]

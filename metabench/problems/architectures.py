@@ -1,4 +1,4 @@
-"""Named networks of the field's papers, and an addressed way to initialise them."""
+"""Named networks of the field's papers, and an addressed way to initialize them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def conv(
 
     `channels` input channels of `side` x `side` pixels. Batch norm always uses the statistics of
     the batch at hand, as MAML's does (transductive); there are no running statistics, and without
-    `norm` no normalisation at all. Conv-4 is four blocks of 64 filters, or of 32 on mini-ImageNet.
+    `norm` no normalization at all. Conv-4 is four blocks of 64 filters, or of 32 on mini-ImageNet.
     (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, 2016, https://arxiv.org/abs/1606.04080).
     """
     layers: list[nn.Module] = []
@@ -50,7 +50,7 @@ def conv(
 
 
 def initial(net: nn.Module, seed: int) -> Tensor:
-    """Draw the network's parameters, flat `(P,)` float64, as torch initialises its own layers.
+    """Draw the network's parameters, flat `(P,)` float64, as torch initializes its own layers.
 
     Linear and convolutional weights and biases are uniform within 1/sqrt(fan in), norm scales are
     one and norm biases zero (https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html);

@@ -1,4 +1,4 @@
-"""What a network's batch norms normalise by: read from a batch, or given instead."""
+"""What a network's batch norms normalize by: read from a batch, or given instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metabench.problems.networks.functional_module import FunctionalModule, forward
 from metabench.problems.networks.loss_checks import pair, scalar, share_right
-from metabench.problems.networks.norm_layers import telling
+from metabench.problems.networks.norm_layers import record_batch_statistics
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
 
@@ -18,7 +18,7 @@ Given = Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # with statistics to u
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of what each batch norm of a network normalises, flat `(S,)`."""
+    """Mean and variance of what each batch norm of a network normalizes, flat `(S,)`."""
 
     layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
     of: Callable[[Tensor, Tensor, Data, Tensor | None], Tensor]  # (phi, theta, data, used) -> (S,)
@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
         pairs = zip(self.layout.names, self.layout.shapes, strict=True)
         return {name: torch.full(shape, float("variance" in name[-8:])) for name, shape in pairs}
 
-    def of_longer(self, Q: int) -> Statistics:
+    def with_prefix(self, Q: int) -> Statistics:
         """Read them with a theta that goes on beyond Q."""
 
         def cut(function: Given) -> Given:
@@ -50,10 +50,10 @@ def statistics_of(
     module: FunctionalModule, loss: Callable[[Any, Any], Tensor], classes: bool
 ) -> Statistics | None:
     """Read the statistics of a module's batch norms; None where it has none on its batch's own."""
-    own, norms = telling(module.net, given=False)
+    own, norms = record_batch_statistics(module.net, given=False)
     if not norms:
         return None
-    other, others = telling(module.net, given=True)
+    other, others = record_batch_statistics(module.net, given=True)
     parts = {f"{name}.{kind}": getattr(norm, kind)
              for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
     layout = Layout.of(parts)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from metabench.problems.parameter_layout import Layout
-from metabench.records.checksummed_tensors import unseal
-from metabench.settings.errors import Misuse
+from metabench.records.checksummed_tensors import read_checksummed
+from metabench.settings.errors import InvalidInput
 
 # What torch's norms keep beside their parameters; a state dict holds it, theta doesn't.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -22,19 +22,19 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
     """Read a state dict or a flat vector into theta `(Q,)`; `.safetensors`, or torch's `.pt`.
 
     Raises:
-        Misuse: if the file holds more than weights, doesn't fit the layout, or holds other values
-            for what theta doesn't reach and `fixed` gives.
+        InvalidInput: if the file holds more than weights, doesn't fit the layout, or holds other
+            values than `fixed` for what theta doesn't reach.
     """
     held, about = _read(path)
     if isinstance(held, Tensor):
         held = held.detach().reshape(-1)
         if len(held) != layout.size:
-            raise Misuse(
+            raise InvalidInput(
                 f"{path.name} holds {len(held)} numbers; this problem's theta has {layout.size}."
             )
         return held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise Misuse(
+        raise InvalidInput(
             f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
         )
     held_fixed = fixed or {}
@@ -46,17 +46,19 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
     }
     try:
         return layout.flatten(parameters).detach()
-    except Misuse as error:
-        raise Misuse(f"{path.name}{_origin(about)} doesn't fit this problem. {error}") from error
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{path.name}{_origin(about)} doesn't fit this problem. {error}"
+        ) from error
 
 
 def trained_on(path: Path) -> dict[str, Any]:
     """Give what a training of metabench's said of its theta: algorithm, family, step; or nothing.
 
     Raises:
-        Misuse: if the file is cut off or was changed.
+        InvalidInput: if the file is cut off or was changed.
     """
-    return unseal(path).about if path.suffix == ".safetensors" else {}
+    return read_checksummed(path).about if path.suffix == ".safetensors" else {}
 
 
 def _origin(about: Mapping[str, Any]) -> str:
@@ -70,7 +72,7 @@ def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str,
     """A trained body beside an untrained one would be left out in silence."""
     for name, value in fixed.items():
         if name in held and not torch.equal(held[name].to(value), value):
-            raise Misuse(
+            raise InvalidInput(
                 f"{file} also holds {name}, which is not part of theta and has other values in the "
                 "module. Load the file into the module before Problem.from_module."
             )
@@ -79,12 +81,12 @@ def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str,
 def _read(path: Path) -> tuple[object, dict[str, Any]]:
     """Give what a file holds, and what is said about it."""
     if path.suffix == ".safetensors":
-        sealed = unseal(path)
+        sealed = read_checksummed(path)
         return sealed.tensors, sealed.about
     try:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise Misuse(
+        raise InvalidInput(
             f"{path.name} holds more than weights, or isn't a torch file; save it with "
             "torch.save(net.state_dict(), ...)."
         ) from error

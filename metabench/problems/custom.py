@@ -1,4 +1,4 @@
-"""A problem and a sampler of one's own, as a family."""
+"""A problem with its own task sampler, used where a family is asked for."""
 
 from __future__ import annotations
 
@@ -10,41 +10,69 @@ from torch import Tensor
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Sampler, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
-class Own(Family):
-    """Put a problem and its sampler where a family is asked for: `--problem my.py:NAME`."""
+class ProblemFamily(Family):
+    """The family of a problem that holds its tasks, `Problem(..., tasks=sampler)`."""
 
-    of: Problem = field(metadata={"setting": False})
-    draw: Sampler = field(metadata={"setting": False})  # (address, seed), or Indexed, or Stream
+    given: Problem = field(metadata={"setting": False})  # with tasks
     name: str = "own"  # what tables call it
 
     tasks: ClassVar[int] = 256
 
-    def problem(self) -> Problem:
-        """Give the problem."""
-        return self.of
-
-    def theta(self, seed: int) -> Tensor:
-        """Give the module's own values, `(Q,)`, whatever the seed.
+    @property
+    def sampler(self) -> Sampler:
+        """The problem's sampler.
 
         Raises:
-            Misuse: if the problem was made of no module and holds no theta.
+            InvalidInput: if the problem has none.
         """
-        if self.of.theta is None:
-            raise Misuse(
-                f"{self.name} says no theta to start from; give --theta FILE, or a Problem with "
-                "theta=..."
+        if self.given.tasks is None:
+            raise InvalidInput(
+                f"{self.name} is a Problem without tasks; give it a sampler: "
+                "Problem.from_module(net, loss, tasks=mb.Indexed(sample)), or "
+                "problem._replace(tasks=...)."
             )
-        return self.of.theta.double().cpu()
+        return self.given.tasks
+
+    def problem(self) -> Problem:
+        """Return the problem."""
+        return self.given
+
+    def theta(self, seed: int) -> Tensor:
+        """Return the module's own values, `(Q,)`, float64 on the CPU, for every seed.
+
+        Raises:
+            InvalidInput: if the problem holds no theta.
+        """
+        if self.given.theta is None:
+            raise InvalidInput(
+                f"{self.name} has no initial theta; give --theta FILE, or a Problem with theta=..."
+            )
+        return self.given.theta.double().cpu()
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks."""
-        return self.draw(address, seed)
+        return self.sampler(address, seed)
+
+
+def family_of_problem(problem: Problem, name: str = "own") -> ProblemFamily:
+    """Return the problem as a family.
+
+    Args:
+        problem: with `tasks`.
+        name: what tables call it.
+
+    Raises:
+        InvalidInput: if the problem has no tasks.
+    """
+    family = ProblemFamily(problem, name)
+    _ = family.sampler
+    return family
 
 
 def sampler_of(family: Family) -> Sampler:
-    """Give the sampler, one's own as it is, so that it can say what it can't redraw."""
-    return family.draw if isinstance(family, Own) else family.sample
+    """Return the sampler itself where there is one, since it says what it can't redraw."""
+    return family.sampler if isinstance(family, ProblemFamily) else family.sample

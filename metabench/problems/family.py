@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class Family(ABC):
@@ -38,4 +38,4 @@ def at_least(least: int, **counts: int) -> None:
     """Refuse counts below `least`, naming the first that is."""
     for name, given in counts.items():
         if given < least:
-            raise Misuse(f"{name} is {given}; it must be at least {least}.")
+            raise InvalidInput(f"{name} is {given}; it must be at least {least}.")

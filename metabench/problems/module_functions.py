@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from metabench.problems.batch_norm_statistics import Statistics, statistics_of
 from metabench.problems.initial_phi import identity, partly_learned
 from metabench.problems.networks import module_checks
-from metabench.problems.networks.fast_convolutions import quick
+from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule
-from metabench.problems.networks.layer_statistics import Seen, watched
+from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
 from metabench.problems.networks.loss_checks import (
     check_loss,
     classifies,
@@ -23,7 +23,7 @@ from metabench.problems.networks.loss_checks import (
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
 
-Features = Callable[[Tensor, Tensor, Data], Seen]  # (phi, theta, data) -> statistics by layer
+Features = Callable[[Tensor, Tensor, Data], LayerStatistics]  # phi, theta, data -> by layer
 
 
 class ModuleFunctions(NamedTuple):
@@ -52,7 +52,7 @@ def module_functions(
     """Take a module apart as `Problem.from_module` says.
 
     Raises:
-        Misuse: if the loss takes other arguments, dropout is active, or a pattern is unknown.
+        InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is unknown.
     """
     check_loss(loss)
     net, notes = module_checks.snapshot(net)
@@ -61,8 +61,10 @@ def module_functions(
     layouts = Layouts(Layout.of(phi), Layout.of(theta))
     fixed = {name: value for name, value in held.items() if name not in phi}
     fixed.update(net.named_buffers())
-    module = FunctionalModule(quick(net), layouts, fixed, direct=not set(theta) <= set(phi))
-    watching, classes = watched(net), classifies(loss)
+    module = FunctionalModule(
+        with_fast_convolutions(net), layouts, fixed, direct=not set(theta) <= set(phi)
+    )
+    watching, classes = layer_statistics(net), classifies(loss)
 
     def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         x, y = pair(data)
@@ -72,7 +74,7 @@ def module_functions(
         x, y = pair(data)
         return share_right(module(phi, theta, x), y)
 
-    def features(phi: Tensor, theta: Tensor, data: Data) -> Seen:
+    def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
         return watching(module.values(phi, theta), pair(data)[0])
 
     return ModuleFunctions(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Layout:
         """Lay named tensors end to end, `(size,)`, in this layout's order.
 
         Raises:
-            Misuse: if a name is missing, is not in the layout, or has another shape.
+            InvalidInput: if a name is missing, is not in the layout, or has another shape.
         """
         given = {name: tuple(value.shape) for name, value in parameters.items()}
         expected = dict(zip(self.names, self.shapes, strict=True))
@@ -73,7 +73,7 @@ class Layout:
             if given.get(name) != expected.get(name)
         ]
         if differing:
-            raise Misuse(
+            raise InvalidInput(
                 "These parameters do not fit: "
                 + "; ".join(differing)
                 + ". Save them from a network of the same architecture."

@@ -12,8 +12,8 @@ from metabench.problems.batch_norm_statistics import Statistics
 from metabench.problems.module_functions import Features, module_functions
 from metabench.problems.networks.norm_layers import safe_norms
 from metabench.problems.parameter_layout import Layout, Layouts
-from metabench.problems.tasks import Data, Loss
-from metabench.settings.errors import Misuse
+from metabench.problems.tasks import Data, Loss, Sampler
+from metabench.settings.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -29,12 +29,13 @@ class Problem(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences on what was changed for the inner loop
     fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
-    norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalised features
+    norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalized features
     accuracy: Loss | None = None  # share of a set that is classified rightly, where classes are
     statistics: Statistics | None = None  # of batch norms, which can also use given ones
     features: Features | None = None  # what each layer gives, where there is a network
     base: Problem | None = None  # the problem before an algorithm appended to its theta
     unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
+    tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
         """Lay what an algorithm learns besides after theta `(Q,)`, by name; give both, longer."""
@@ -44,33 +45,35 @@ class Problem(NamedTuple):
         names = self.layouts.theta.names + more.names
         longer = Layout(names, self.layouts.theta.shapes + more.shapes)
 
-        def of_theta(
+        def with_prefix(
             function: Callable[[Tensor, Tensor, Data], T],
         ) -> Callable[[Tensor, Tensor, Data], T]:
             return lambda phi, theta, data: function(phi, theta[:Q], data)
 
         problem = self._replace(
             init=lambda theta: self.init(theta[:Q]),
-            inner_loss=of_theta(self.inner_loss),
-            outer_loss=of_theta(self.outer_loss),
+            inner_loss=with_prefix(self.inner_loss),
+            outer_loss=with_prefix(self.outer_loss),
             layouts=Layouts(self.layouts.phi, longer),
             theta=None,
-            accuracy=self.accuracy and of_theta(self.accuracy),
-            statistics=self.statistics and self.statistics.of_longer(Q),
-            features=self.features and of_theta(self.features),
+            accuracy=self.accuracy and with_prefix(self.accuracy),
+            statistics=self.statistics and self.statistics.with_prefix(Q),
+            features=self.features and with_prefix(self.features),
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
 
-    def scored(self) -> Problem:
+    def with_accuracy(self) -> Problem:
         """Give the problem whose outer loss is `(2,)`, accuracy beside the loss; for values alone.
 
         Raises:
-            Misuse: if it classifies nothing.
+            InvalidInput: if it classifies nothing.
         """
         right, told = self.accuracy, self.statistics
         if right is None:
-            raise Misuse("This problem has no accuracy: its loss isn't torch's cross-entropy.")
+            raise InvalidInput(
+                "This problem has no accuracy: its loss isn't torch's cross-entropy."
+            )
 
         def both(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             return torch.stack([self.outer_loss(phi, theta, data), right(phi, theta, data)])
@@ -92,8 +95,9 @@ class Problem(NamedTuple):
         loss: Callable[[Any, Any], Tensor],
         adapt: Iterable[str] | None = None,
         learn: Iterable[str] | None = None,
+        tasks: Sampler | None = None,
     ) -> Problem:
-        """Adapt parameters of a network, or some of them, from an initialisation theta.
+        """Adapt parameters of a network, or some of them, from an initialization theta.
 
         Data are pairs `(x, y)`; both losses are `loss(net(x), y)`, where a tuple x is several
         arguments and a dict x keywords. The module is copied; its values are in `theta` and, where
@@ -107,18 +111,22 @@ class Problem(NamedTuple):
             learn: patterns of the names in theta; by default those of `adapt`. What is learned but
                 not adapted enters both losses as it is; what is adapted but not learned starts
                 from the module's value.
+            tasks: draws tasks: an `Indexed`, a `Stream`, or a function (address, seed) -> Task
+                with a leading axis; needed where the problem stands for a family
+                (`--problem my.py:NAME`).
 
         Returns:
             The problem, with `theta` as the module holds it.
 
         Raises:
-            Misuse: if the loss takes other arguments, dropout is active, or a pattern is unknown.
+            InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is
+                unknown.
         """
         made = module_functions(net, loss, adapt, learn)
         problem = cls(made.init, made.loss, made.loss, made.layouts, made.theta, made.notes,
                       made.fused, made.fixed, made.norms, made.accuracy, made.statistics,
-                      made.features)  # fmt: skip
+                      made.features, tasks=tasks)  # fmt: skip
         if not made.fused:
             return problem
         plain, names = safe_norms(made.net), (made.layouts.phi.names, made.layouts.theta.names)
-        return problem._replace(unfused=lambda: cls.from_module(plain, loss, *names))
+        return problem._replace(unfused=lambda: cls.from_module(plain, loss, *names, tasks=tasks))

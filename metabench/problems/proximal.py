@@ -8,11 +8,11 @@ from metabench.problems.problem import Problem
 from metabench.problems.tasks import Data
 
 
-def proximal(problem: Problem, strength: float) -> Problem:
+def proximal(problem: Problem, proximal_strength: float) -> Problem:
     """Add a pull of phi towards init(theta) to the inner loss."""
 
     def inner_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         away = phi - problem.init(theta)
-        return problem.inner_loss(phi, theta, data) + strength / 2 * (away @ away)
+        return problem.inner_loss(phi, theta, data) + proximal_strength / 2 * (away @ away)
 
-    return problem if strength == 0 else problem._replace(inner_loss=inner_loss)
+    return problem if proximal_strength == 0 else problem._replace(inner_loss=inner_loss)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import comb, gammainc, gammaincinv
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 Vector = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class Bowl(NamedTuple):
     curvatures: Vector  # h, (dim,)
     jitter: float
     noise: float
-    spread_squared: float  # variance of a centre's coordinate
+    spread_squared: float  # variance of a center's coordinate
     shots: int
     queries: int
 
@@ -71,7 +71,8 @@ class Bowl(NamedTuple):
         """Give the moments at `theta - E c = u` `(dim,)`, split by source.
 
         Raises:
-            Misuse: for mini-batches over several steps, whose moments have no closed form here.
+            InvalidInput: for mini-batches over several steps, whose moments have no closed form
+                here.
         """
         h, square = self.curvatures, u**2 + self.spread_squared
         of_query = h**2 * (1 + self.jitter**2 / self.queries)
@@ -117,7 +118,9 @@ class Bowl(NamedTuple):
             lead = np.ones_like(r) if first_order else r
             return Inner(lead * r, lead**2 * s**2 * noise, lead, weights)
         if steps != 1:
-            raise Misuse(f"steps is {steps}; mini-batches have closed-form moments for 1 step.")
+            raise InvalidInput(
+                f"steps is {steps}; mini-batches have closed-form moments for 1 step."
+            )
         if first_order:
             return Inner(shrink, rate**2 * noise + 0 * shrink, np.ones_like(shrink), weights)
         within = (h * self.jitter) ** 2 * (1 - signs**2)  # variance of a in the support set

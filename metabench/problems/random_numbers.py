@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 AXES = ("theta", "task", "support", "query", "inner", "label", "start")
 LARGEST_SEED = 2**60 - 1
@@ -38,10 +38,10 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
         count: numbers for each address.
 
     Raises:
-        Misuse: if the seed does not fit.
+        InvalidInput: if the seed does not fit.
     """
     if not 0 <= seed <= LARGEST_SEED:
-        raise Misuse(f"The seed is {seed}; it must lie in 0 .. 2^60 - 1.")
+        raise InvalidInput(f"The seed is {seed}; it must lie in 0 .. 2^60 - 1.")
     task = address.task.astype(np.uint64)
     redraw = getattr(address, axis).astype(np.uint64) if axis in _REDRAWN else 0 * task
     block = np.arange((count + 1) // 2, dtype=np.uint64)[:, None]

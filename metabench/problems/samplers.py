@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from metabench.problems.tasks import Address, Sampler, Task, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Stream:
             try:
                 task = as_task(next(self._source))
             except StopIteration:
-                raise Misuse(
+                raise InvalidInput(
                     f"The stream ended after {len(self._held)} tasks, and {count} are needed: at "
                     "each batch size fresh ones. Lower --tasks, or give a stream that goes on."
                 ) from None
@@ -88,7 +88,7 @@ def as_task(found: Any) -> Task:
     """Read (support, query) as a task, arrays as tensors."""
     if not isinstance(found, Task):
         if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Misuse(
+            raise InvalidInput(
                 f"A task must be a pair (support, query); given a {type(found).__name__}"
                 + (f" of {len(found)}." if isinstance(found, tuple | list) else ".")
             )
@@ -103,10 +103,10 @@ def check_drawn(task: Task, count: int) -> None:
         shapes: list[tuple[int, ...]] = []
         tree_map(lambda leaf, shapes=shapes: shapes.append(tuple(leaf.shape)), data)
         if not shapes or any(0 in shape[1:] for shape in shapes):
-            raise Misuse(f"The {part} set of a task is empty; it needs at least 1 example.")
+            raise InvalidInput(f"The {part} set of a task is empty; it needs at least 1 example.")
         for shape in shapes:
             if shape[:1] != (count,):
-                raise Misuse(
+                raise InvalidInput(
                     f"{count} tasks were asked for, and the sampler gave a {part} tensor of shape "
                     f"{shape}; its first axis must run over the {count} tasks."
                 )
@@ -114,7 +114,7 @@ def check_drawn(task: Task, count: int) -> None:
 
 def _refuse_redraws(address: Address, why: str) -> None:
     if any(axis.any() for axis in address[1:]):
-        raise Misuse(f"No redraws: {why}.")
+        raise InvalidInput(f"No redraws: {why}.")
 
 
 def _rows(tasks: Task) -> list[Task]:
@@ -128,7 +128,7 @@ def _stacked(tasks: list[Task], numbers: NDArray[np.int64]) -> Task:
     shapes = [_shapes(task) for task in tasks]
     for i, found in enumerate(shapes):
         if found != shapes[0]:
-            raise Misuse(
+            raise InvalidInput(
                 f"Tasks are ragged: task {numbers[i]} has shapes {_said(found)}, task {numbers[0]} "
                 f"{_said(shapes[0])}. Pad or trim them to one shape, and mask in the loss."
             )

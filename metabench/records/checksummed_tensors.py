@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from metabench.records import atomic_files
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 KEY = "metabench"  # of the file's metadata
 AGAIN = "take a copy of it, or train again"
 
 
-class Sealed(NamedTuple):
+class ChecksummedTensors(NamedTuple):
     """Tensors by name and what is said about them, plain JSON values; empty if nothing is."""
 
     tensors: dict[str, Tensor]
     about: dict[str, Any]
 
 
-def seal(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def write_checksummed(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors with what there is to say about them, whole or not at all.
 
     Raises:
@@ -38,11 +38,11 @@ def seal(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) ->
     atomic_files.write(path, save(held, {"format": "pt", KEY: told}))
 
 
-def unseal(path: Path) -> Sealed:
+def read_checksummed(path: Path) -> ChecksummedTensors:
     """Read a safetensors file, and hold it against its seal if it has one.
 
     Raises:
-        Misuse: if the file was cut off, isn't safetensors, or doesn't hold what was written.
+        InvalidInput: if the file was cut off, isn't safetensors, or doesn't hold what was written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -53,22 +53,22 @@ def unseal(path: Path) -> Sealed:
         tensors = load(content)
         told = _metadata(content).get(KEY)
     except SafetensorError as error:
-        raise Misuse(
+        raise InvalidInput(
             f"{path.name} is not a safetensors file, or was cut off ({error}); {AGAIN}."
         ) from error
     if told is None:
-        return Sealed(tensors, {})
+        return ChecksummedTensors(tensors, {})
     try:
         held = json.loads(told)
         about, digest = held["about"], held["digest"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Misuse(f"The metadata of {path.name} can't be read; {AGAIN}.") from error
+        raise InvalidInput(f"The metadata of {path.name} can't be read; {AGAIN}.") from error
     if digest != _digest(tensors, about):
-        raise Misuse(
+        raise InvalidInput(
             f"{path.name} doesn't hold what was written: its digest differs, so it was changed or "
             f"damaged; {AGAIN}."
         )
-    return Sealed(tensors, about)
+    return ChecksummedTensors(tensors, about)
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def read(path: Path) -> bytes:
@@ -15,17 +15,17 @@ def read(path: Path) -> bytes:
 
     Raises:
         OSError: if there is none, or it can't be read.
-        Misuse: if it is a folder, a pipe, a device or a link to nothing.
+        InvalidInput: if it is a folder, a pipe, a device or a link to nothing.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise Misuse(f"{path} is a link to a file that isn't there.") from error
+            raise InvalidInput(f"{path} is a link to a file that isn't there.") from error
         raise
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Misuse(f"{path} is not an ordinary file.")
+            raise InvalidInput(f"{path} is not an ordinary file.")
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:

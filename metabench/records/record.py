@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from metabench.records import ordinary_files, statuses
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SCHEMA = 2
 # In the order in which they are written; others follow.
@@ -54,7 +54,7 @@ def compose(
         more: other keys, and those that are not as a command has them.
 
     Raises:
-        Misuse: if a row's status is none.
+        InvalidInput: if a row's status is none.
     """
     statuses.require(row.status for row in rows)
     made: dict[str, Any] = {
@@ -105,24 +105,24 @@ def parse(content: bytes, name: str) -> Record:
         name: of the file, for messages.
 
     Raises:
-        Misuse: if it is something else, of another schema, cut off or changed.
+        InvalidInput: if it is something else, of another schema, cut off or changed.
     """
     try:
         whole: dict[str, Any] = json.loads(content)
         _require_schema(whole, name)
         if whole["checksum"] != checksum(whole):
-            raise Misuse(
+            raise InvalidInput(
                 f"{name} doesn't hold what was written: its checksum differs, so it was changed or "
                 "damaged; measure again."
             )
         rows = tuple(Row(**{key: line[key] for key in Row._fields}) for line in whole["rows"])
         spec, settled = whole["spec"], whole.get("settled", whole["spec"])
         provenance = dict(whole["provenance"])
-    except Misuse:
+    except InvalidInput:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         told = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
-        raise Misuse(f"{name} is no record, or half of one ({told}).") from error
+        raise InvalidInput(f"{name} is no record, or half of one ({told}).") from error
     return Record(whole["digest"], whole["outcome"], spec, settled, rows, provenance, whole)
 
 
@@ -136,7 +136,7 @@ def read(path: Path) -> Record:
 
     Raises:
         OSError: if there is none.
-        Misuse: if it is something else, of another schema, cut off or changed.
+        InvalidInput: if it is something else, of another schema, cut off or changed.
     """
     return parse(ordinary_files.read(path), str(path))
 
@@ -145,18 +145,18 @@ def _require_schema(whole: Mapping[str, Any], name: str) -> None:
     """Refuse records of other schemas; whoever can't read one must not guess.
 
     Raises:
-        Misuse: saying which metabench wrote it.
+        InvalidInput: saying which metabench wrote it.
         KeyError: if it is no record at all.
     """
     found = whole.get("schema", 1 if {"spec", "rows"} <= whole.keys() else None)
     if found == 1:
-        raise Misuse(f"{name} was written by metabench 0.1; measure again.")
+        raise InvalidInput(f"{name} was written by metabench 0.1; measure again.")
     if isinstance(found, int) and found > SCHEMA:
-        raise Misuse(
+        raise InvalidInput(
             f"{name} was written by a newer metabench (schema {found}; this one reads {SCHEMA}). "
             "Nothing was changed; update metabench."
         )
     for key in REQUIRED:
         whole[key]  # a KeyError names it
     if found != SCHEMA:
-        raise Misuse(f"{name} is no record: its schema is {found!r}.")
+        raise InvalidInput(f"{name} is no record: its schema is {found!r}.")

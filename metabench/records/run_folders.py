@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.records import atomic_files
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +26,13 @@ def run_folder(command: str, digest: str) -> Path:
     """Make the folder of this run, `metabench-runs/<command>-<digest>/`.
 
     Raises:
-        Misuse: if it can't be made or written to.
+        InvalidInput: if it can't be made or written to.
     """
     folder = RUNS / f"{command}-{digest}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Misuse(
+        raise InvalidInput(
             f"Results go to {folder}, which can't be made here ({error.strerror}); run the command "
             "in a folder you may write to."
         ) from error
@@ -44,17 +44,21 @@ def check_writable(path: Path) -> None:
     """Refuse a path whose folder doesn't exist or can't be written to, before any work is done."""
     try:
         if path.is_dir():
-            raise Misuse(f"{path} is a folder; give the name of a file.")
+            raise InvalidInput(f"{path} is a folder; give the name of a file.")
         if path.exists() and not path.is_file():  # a pipe or device, which a rename would destroy
-            raise Misuse(f"{path} is not an ordinary file; give another path.")
+            raise InvalidInput(f"{path} is not an ordinary file; give another path.")
         if blocking := next(filter(Path.is_file, path.parents), None):
-            raise Misuse(f"{blocking} is a file, not a folder; give another path.")
+            raise InvalidInput(f"{blocking} is a file, not a folder; give another path.")
         if not path.parent.is_dir():
-            raise Misuse(f"The folder {path.parent} doesn't exist; make it, or give another path.")
+            raise InvalidInput(
+                f"The folder {path.parent} doesn't exist; make it, or give another path."
+            )
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
             pass
     except OSError as error:
-        raise Misuse(f"{path} can't be written ({error.strerror}); give another path.") from error
+        raise InvalidInput(
+            f"{path} can't be written ({error.strerror}); give another path."
+        ) from error
 
 
 def write(path: Path, text: str) -> None:

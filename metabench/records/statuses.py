@@ -18,14 +18,15 @@ STATUSES = {
     "degenerate": "Nothing varied, so the quantity is undefined.",
     "zero": "Zero by construction, so there is no interval.",
     "withheld": "An assumption of the quantity does not hold here, so it was not computed.",
-    "fixed": "The sampler can't redraw this source alone.",
-    "coupled": "What was to change or be counted alone changes or counts something else too.",
+    "not_redrawable": "The sampler can't redraw this source alone.",
+    "redraw_not_independent": "What was to change alone changes something else too.",
+    "tasks_interact": "A task's meta-gradient depends on the tasks computed beside it.",
     "refuted": "It contradicts a theory (99.9 % interval) or what an algorithm claims of itself.",
     "at least": "A lower bound of a supremum, or of what follows from one; there is no interval.",
     "at most": "An upper bound, which follows from a lower bound of a supremum; no interval.",
-    "never": "It happens at none of the steps that were taken.",
+    "never_reached": "It happens at none of the steps that were taken.",
     "unreached": "It does not happen within the steps that were taken.",
-    "unsettled": "The iteration that computes the number has not converged.",
+    "not_converged": "The iteration that computes the number has not converged.",
     "reduced": "As asked, it does not fit into memory; the row says what was taken.",
     # of an assumption of a theory
     "holds": "The assumption is true of this problem.",
@@ -34,10 +35,9 @@ STATUSES = {
     "open": "The assumption was not or could not be tested.",
     # of a check of the meta-gradient
     "approximate": "The deviation is that of a declared approximation, no error.",
-    "coarse": "The loss resolves too little to be compared by differences.",
+    "reduced_precision": "The loss resolves too little to be compared by differences.",
     "imprecise": "The deviation is round-off beyond what the check allows.",
-    "kink": "The loss has a kink here, so no two finite differences agree.",
-    "kinks": "The Hessian jumps at kinks, so it has no Lipschitz constant.",
+    "kink": "The loss or its gradient has a kink here, so the derivative asked for is undefined.",
     "mismatch": "The estimate of an inexact algorithm departs from the derivative.",
     "misreported": "A linear solver's residual is not the one that it reports.",
     "not finite": "The estimate is not finite.",
@@ -48,8 +48,8 @@ STATUSES = {
     "wrong": "The deviation is larger than the check's error bound.",
     # of a fact that is no number
     "differs": "Theta was trained with another value of this setting.",
-    "noted": "Something was changed in order to measure; `of` or the quantity says what.",
-    "warned": "A known limitation applies.",
+    "info": "Something was changed in order to measure; `of` or the quantity says what.",
+    "warning": "A known limitation applies.",
 }
 
 
@@ -57,7 +57,7 @@ def require(statuses: Iterable[str]) -> None:
     """Refuse words that are no status.
 
     Raises:
-        Misuse: naming the nearest one.
+        InvalidInput: naming the nearest one.
     """
     for status in dict.fromkeys(statuses):
         if status not in STATUSES:

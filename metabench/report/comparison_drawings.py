@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-LINES = 6  # curves in one figure: beyond it neither colours nor dashes are told apart
+LINES = 6  # curves in one figure: beyond it neither colors nor dashes are told apart
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 MARKERS = "osD^vX"
 FEW = 8  # places on an axis that each get a tick and a bar; more are a band
@@ -33,15 +33,15 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
     def draw(axes: Axes) -> None:
         import seaborn as sns
 
-        colours = sns.color_palette("colorblind", len(shown))
+        colors = sns.color_palette("colorblind", len(shown))
         for i, name in enumerate(shown):
             part = data[(data["algorithm"] == name) & data["value"].notna()].sort_values("x")
-            style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colours[i]}
+            style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colors[i]}
             low, high = (part[end].fillna(part["value"]) for end in ("low", "high"))
             if len(part) > FEW:
-                axes.fill_between(part["x"], low, high, color=colours[i], alpha=0.15, linewidth=0)
+                axes.fill_between(part["x"], low, high, color=colors[i], alpha=0.15, linewidth=0)
             else:
-                axes.vlines(part["x"], low, high, color=colours[i], alpha=0.5, linewidth=2.5)
+                axes.vlines(part["x"], low, high, color=colors[i], alpha=0.5, linewidth=2.5)
             axes.plot(part["x"], part["value"], label=name, markersize=5, **style)
         _scaled(axes, data)
         axes.set(xlabel=words(axis), ylabel=words(quantity))
@@ -59,12 +59,12 @@ def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
     def draw(axes: Axes) -> None:
         import seaborn as sns
 
-        colour = sns.color_palette("colorblind", 1)[0]
+        color = sns.color_palette("colorblind", 1)[0]
         places = np.arange(len(shown))
         ends = [shown["value"] - shown["low"].fillna(shown["value"]),
                 shown["high"].fillna(shown["value"]) - shown["value"]]  # fmt: skip
         bars = np.clip(np.array(ends, dtype=float), 0, None)
-        axes.errorbar(shown["value"], places, xerr=bars, fmt="o", color=colour, capsize=3)
+        axes.errorbar(shown["value"], places, xerr=bars, fmt="o", color=color, capsize=3)
         axes.set_yticks(places, list(shown["algorithm"]))
         axes.invert_yaxis()
         axes.set_xlabel(words(quantity))

@@ -49,8 +49,8 @@ def compared(evidence: Evidence, cells: pd.DataFrame, probe: Probe) -> dict[str,
     """Name the quantities to compare, and the better end of each."""
     rows = _whole(evidence, cells)
     there = dict.fromkeys(_named(rows))
-    if probe.compared:
-        return {name: end for name, end in probe.compared.items() if name in there}
+    if probe.table_quantities:
+        return {name: end for name, end in probe.table_quantities.items() if name in there}
     plain = dict.fromkeys(_named(rows[rows["low"].notna() & (rows["of"] == "")]))
     return dict.fromkeys(list(plain)[:MOST], "")
 

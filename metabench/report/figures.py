@@ -16,7 +16,7 @@ from metabench.report.svg import Figure, render
 MOST = 12  # figures of a page
 
 
-class Shown(NamedTuple):
+class FigureRef(NamedTuple):
     """A figure with its number, whose cell it is, and the files it can be saved as."""
 
     name: str
@@ -36,7 +36,7 @@ class Gallery:
         self.most, self.notes = most, notes
         self.left_out = 0
         self._captions: dict[str, str] = {}  # caption -> the first figure that has it
-        self._hung: dict[tuple[int, int], Shown | None] = {}  # (cell, drawing) -> figure
+        self._hung: dict[tuple[int, int], FigureRef | None] = {}  # (cell, drawing) -> figure
 
     def hang(self, hook: Hook) -> bool:
         """Draw a figure unless it hangs already, and tell whether it is new."""
@@ -50,7 +50,7 @@ class Gallery:
             return False
         name = f"figure-{drawn + 1}"
         figure = attempt(lambda: render(name, *drawing[:3]), drawing, "draw", self.notes)
-        self._hung[place] = figure and Shown(
+        self._hung[place] = figure and FigureRef(
             name,
             figure,
             _heading(drawn + 1, drawing.title, of),
@@ -61,11 +61,11 @@ class Gallery:
         )
         return figure is not None
 
-    def at(self, hook: Hook) -> Shown | None:
+    def at(self, hook: Hook) -> FigureRef | None:
         """Give the figure that hangs there, if one does."""
         return self._hung.get(hook.place)
 
-    def rest(self, hooks: Sequence[Hook]) -> list[Shown]:
+    def rest(self, hooks: Sequence[Hook]) -> list[FigureRef]:
         """Hang what no finding spoke of."""
         new = [hook for hook in hooks if self.hang(hook)]
         return [shown for hook in new if (shown := self.at(hook))]

@@ -17,7 +17,7 @@ MOST = 400  # cells that are diagnosed, evenly chosen among all
 TOLD = 40  # cells of one finding that are told one by one
 
 
-class Told(NamedTuple):
+class FindingGroup(NamedTuple):
     """A finding as it was met in several cells: the first of them speaks for all."""
 
     probe: str
@@ -30,13 +30,13 @@ class Told(NamedTuple):
 class Diagnosis(NamedTuple):
     """The findings, and what reads and draws each cell."""
 
-    told: list[Told]
+    told: list[FindingGroup]
     probes: dict[int, Probe]  # cell -> its probe
     tables: dict[int, pd.DataFrame]  # cell -> its tidy table
     notes: list[str]
 
 
-def diagnose(evidence: Evidence) -> Diagnosis:
+def findings_of_cells(evidence: Evidence) -> Diagnosis:
     """Ask each cell's probe for findings; a cell whose probe can't say is a note, no failure."""
     made = Diagnosis([], {}, {}, [])
     chosen = _chosen(evidence)
@@ -64,7 +64,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     for key in order:
         (cell, finding), *rest = groups[key]
         others = tuple((other, found.claim) for other, found in rest)
-        made.told.append(Told(key[1], finding, cell, others, counts[key[1]]))
+        made.told.append(FindingGroup(key[1], finding, cell, others, counts[key[1]]))
     made.notes[:] = dict.fromkeys(made.notes)
     return made
 
@@ -73,9 +73,9 @@ def asked(probe: Probe, table: pd.DataFrame, notes: list[str]) -> list[Finding]:
     """Give the findings of one table, those of the checks that ran ahead of it among them."""
     from metabench.probes.verify import Verify
 
-    found = attempt(lambda: probe.diagnose(table), probe, "diagnose", notes) or []
+    found = attempt(lambda: probe.find(table), probe, "diagnose", notes) or []
     if not isinstance(probe, Verify) and (table["quantity"] == "check").any():
-        found = [*found, *(attempt(lambda: Verify().diagnose(table), probe, "check", notes) or [])]
+        found = [*found, *(attempt(lambda: Verify().find(table), probe, "check", notes) or [])]
     return found
 
 

@@ -47,10 +47,10 @@ def overviews(
 
 
 def _curves(probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> list[Drawing]:
-    """Draw each quantity of `probe.curves` against its axis, a line an algorithm."""
+    """Draw each quantity of `probe.x_axis_quantities` against its axis, a line an algorithm."""
     made = []
     who = who_of(cells)
-    for quantity in probe.curves:
+    for quantity in probe.x_axis_quantities:
         part = rows[(rows["quantity"] == quantity) & rows["at"].notna() & _plain(rows)]
         data = _gathered(part, part["cell"].map(who), part["at"])
         if len(data) and data["algorithm"].nunique() > 1:

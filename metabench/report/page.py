@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metabench.records.rows import Finding, flatten
 from metabench.report import downloads
 from metabench.report.comparison_tables import HOW, LINES
-from metabench.report.figures import MOST, Gallery, Hook, Shown, hooks, showing
+from metabench.report.figures import MOST, FigureRef, Gallery, Hook, hooks, showing
 from metabench.report.findings import drawings
 from metabench.report.text_tables import Table, TextTable, cell, details, tables
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metabench.probes.base import Probe
 
 
-class Said(NamedTuple):
+class PageSection(NamedTuple):
     """A finding as the page tells it."""
 
     finding: Finding
@@ -29,7 +29,7 @@ class Said(NamedTuple):
     often: str = ""  # in how many cells
     others: tuple[tuple[str, str], ...] = ()  # (cell, claim)
     left: int = 0  # others that aren't listed
-    figure: Shown | None = None
+    figure: FigureRef | None = None
     new: bool = False  # the figure is shown here; else it was shown above, or will be below
     by: str = ""  # the probe that found it, where there are several
 
@@ -41,10 +41,10 @@ class Content(NamedTuple):
     question: str
     summary: str = ""
     notes: Sequence[str] = ()
-    said: Sequence[Said] = ()
+    said: Sequence[PageSection] = ()
     changes: Sequence[Table] = ()
     comparisons: Sequence[Table] = ()
-    figures: Sequence[Shown] = ()
+    figures: Sequence[FigureRef] = ()
     numbers: Sequence[Table] = ()
     failed: Table | None = None
     spec: Sequence[tuple[str, Any]] = ()
@@ -65,7 +65,7 @@ def page(
     Args:
         probe: what measured it; it draws the figures.
         table: its tidy table.
-        findings: what `probe.diagnose(table)` said.
+        findings: what `probe.find(table)` said.
         provenance: how the table was made (command, versions, commit), shown at the end.
         spec: the settings it was made with, shown at the end.
 
@@ -101,13 +101,13 @@ def numbered(name: str, i: int, text: TextTable) -> Table:
 
 def telling(
     gallery: Gallery, finding: Finding, own: Sequence[Hook], all_cells: Sequence[Hook] = ()
-) -> Said:
+) -> PageSection:
     """Tell a finding with the figure that shows it, if one does."""
     hook = showing(own, all_cells, finding)
     if hook is None:
-        return Said(finding)
+        return PageSection(finding)
     new = gallery.hang(hook)
-    return Said(finding, figure=gallery.at(hook), new=new)
+    return PageSection(finding, figure=gallery.at(hook), new=new)
 
 
 def intervals(probes: Iterable[tuple[str, Probe]], seeds: bool) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ class PlainProbe(Probe):
     question: ClassVar[str] = "Which numbers are there?"
     caption: ClassVar[str] = "Values with their intervals."
 
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+    def find(self, table: pd.DataFrame) -> list[Finding]:
         """Find nothing."""
         return []
 

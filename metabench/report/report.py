@@ -18,9 +18,9 @@ from metabench.report.figures import MOST
 from metabench.report.joined_evidence import joined
 from metabench.report.sources import read
 from metabench.report.study_page import study_page
-from metabench.report.study_provenance import About
+from metabench.report.study_provenance import StudyProvenance
 from metabench.report.wide_table import wide
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def report(
@@ -47,7 +47,7 @@ def report(
         A sentence about each record that is left out because it isn't what was written.
 
     Raises:
-        Misuse: if a source can't be read, holds nothing, or a file can't be written.
+        InvalidInput: if a source can't be read, holds nothing, or a file can't be written.
     """
     for path in filter(None, (page, table)):
         run_folders.check_writable(path)
@@ -55,7 +55,7 @@ def report(
     evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
     if not len(evidence.cells):
         why = evidence.broken or (f"{sources[0]} holds no cell yet.",)
-        raise Misuse(f"There is nothing to report: {why[0]}")
+        raise InvalidInput(f"There is nothing to report: {why[0]}")
     _import_seaborn()
     document = study_page(evidence, about(sources), most)
     if table is not None:
@@ -88,7 +88,7 @@ def saved(document: str) -> Iterator[tuple[str, str]]:
         yield html.unescape(name), unquote(html.unescape(data))
 
 
-def about(sources: tuple[Path, ...]) -> About:
+def about(sources: tuple[Path, ...]) -> StudyProvenance:
     """Say where the evidence comes from."""
     names = tuple(dict.fromkeys(map(str, sources)))
     studies = [source for source in sources if source.suffix == ".toml"]
@@ -96,7 +96,7 @@ def about(sources: tuple[Path, ...]) -> About:
     commands = [f"metabench grid {source}" for source in studies]
     commands.append(f"metabench report {' '.join(names)}")
     title = ", ".join(dict.fromkeys(_named(source) for source in sources[:3]))
-    return About(title, names, tuple(commands), text)
+    return StudyProvenance(title, names, tuple(commands), text)
 
 
 def write_table(path: Path, evidence: Evidence) -> None:
@@ -106,7 +106,7 @@ def write_table(path: Path, evidence: Evidence) -> None:
         run_folders.write(path, run_folders.to_csv(whole))
         return
     if path.suffix not in (".parquet", ".pq"):
-        raise Misuse(f"--table writes .csv or .parquet; given {path}.")
+        raise InvalidInput(f"--table writes .csv or .parquet; given {path}.")
     require_pyarrow()
     for name in whole.select_dtypes(exclude="number"):
         whole[name] = whole[name].map(_texted).astype("category")

@@ -14,7 +14,7 @@ from metabench.records.store.tables import Tables, tables
 from metabench.report.evidence import TEXTS, Evidence, of_cells
 from metabench.report.joined_evidence import joined
 from metabench.report.wide_table import split
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.own_members import own_members
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def read(source: Path, store: Path | None = None) -> Evidence:
     """Read one source, whichever form it has.
 
     Raises:
-        Misuse: if there is none, or it has no form that is known.
+        InvalidInput: if there is none, or it has no form that is known.
     """
     if not source.exists():
-        raise Misuse(f"There is no {source}. {FORMS}")
+        raise InvalidInput(f"There is no {source}. {FORMS}")
     if source.is_dir():
         return _folder(source)
     if not source.is_file():  # a pipe would be waited for
-        raise Misuse(f"{source} is not an ordinary file. {FORMS}")
+        raise InvalidInput(f"{source} is not an ordinary file. {FORMS}")
     kind = source.suffix.lower()
     if kind == ".toml":
         return _store(store or run_folders.RUNS / source.stem, source)
@@ -48,7 +48,7 @@ def read(source: Path, store: Path | None = None) -> Evidence:
         return split(_csv(source), str(source))
     if kind in (".parquet", ".pq"):
         return split(_parquet(source), str(source))
-    raise Misuse(f"{source} is none of the known forms. {FORMS}")
+    raise InvalidInput(f"{source} is none of the known forms. {FORMS}")
 
 
 def _folder(folder: Path) -> Evidence:
@@ -58,7 +58,7 @@ def _folder(folder: Path) -> Evidence:
         return _record(folder / "record.json")
     if runs := sorted(folder.glob("*/record.json")):
         return _runs(runs)
-    raise Misuse(f"The folder {folder} holds no store.json and no record.json. {FORMS}")
+    raise InvalidInput(f"The folder {folder} holds no store.json and no record.json. {FORMS}")
 
 
 def _runs(paths: list[Path]) -> Evidence:
@@ -67,17 +67,17 @@ def _runs(paths: list[Path]) -> Evidence:
     for path in paths:
         try:
             parts.append(_record(path))
-        except Misuse as error:
+        except InvalidInput as error:
             broken.append(str(error))
     if not parts:
-        raise Misuse(f"There is nothing to report: {broken[0]}")
+        raise InvalidInput(f"There is nothing to report: {broken[0]}")
     return joined(parts)._replace(broken=tuple(broken))
 
 
 def _store(folder: Path, study: Path | None) -> Evidence:
     if not Store(folder).is_there():
         told = f" run metabench grid {study}, or give --store FOLDER." if study else ""
-        raise Misuse(f"{folder} is no store: nothing is measured yet;{told}")
+        raise InvalidInput(f"{folder} is no store: nothing is measured yet;{told}")
     found: Tables = tables(Store(folder))
     cells = found.cells.astype(dict.fromkeys(found.cells.select_dtypes("category"), object))
     known = {
@@ -121,7 +121,7 @@ def _csv(path: Path) -> pd.DataFrame:
             low_memory=False,
         )
     except (ValueError, UnicodeDecodeError) as error:
-        raise Misuse(f"{path} can't be read as CSV: {error}.") from error
+        raise InvalidInput(f"{path} can't be read as CSV: {error}.") from error
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -131,4 +131,4 @@ def _parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (ValueError, OSError) as error:
-        raise Misuse(f"{path} can't be read as Parquet: {error}.") from error
+        raise InvalidInput(f"{path} can't be read as Parquet: {error}.") from error

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metabench.probes.base import Probe
 from metabench.report.plain_probe import PlainProbe
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.nested_keys import nest
 from metabench.settings.trust import trusted_name, trusted_settings
 
@@ -48,7 +48,9 @@ def _made(text: str, trusted: tuple[str, ...]) -> Reader:
         cls = registry.load("probes", target)
         version = int(given.pop("version", cls.version))
         if version > cls.version:
-            raise Misuse(f"{name} is at version {cls.version} here; it was measured by {version}.")
+            raise InvalidInput(
+                f"{name} is at version {cls.version} here; it was measured by {version}."
+            )
         note = f"Measured by version {version} of {name}, read by version {cls.version}."
         types = fields.types_of(cls)
         typed = {
@@ -59,7 +61,7 @@ def _made(text: str, trusted: tuple[str, ...]) -> Reader:
         }
         probe = fields.build("probes", target, typed)
         return Reader(probe, "" if version == cls.version else f"{note} {STALE}")
-    except (Misuse, ImportError, TypeError, ValueError) as error:
+    except (InvalidInput, ImportError, TypeError, ValueError) as error:
         return Reader(PlainProbe(), f"Numbers only, without findings, of {name}: {error}")
 
 

@@ -11,11 +11,11 @@ from metabench.report.cell_lists import failures, numbers_of
 from metabench.report.comparison_tables import comparisons
 from metabench.report.evidence import FINE, Evidence
 from metabench.report.figures import MOST, Gallery, Hook, hooks
-from metabench.report.findings import TOLD, Diagnosis, Told, diagnose, drawings
+from metabench.report.findings import TOLD, Diagnosis, FindingGroup, drawings, findings_of_cells
 from metabench.report.labels import labels, said
 from metabench.report.overview_figures import overviews
-from metabench.report.page import Content, Said, intervals, rendered, telling
-from metabench.report.study_provenance import About, common_settings, provenance_of
+from metabench.report.page import Content, PageSection, intervals, rendered, telling
+from metabench.report.study_provenance import StudyProvenance, common_settings, provenance_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RARE = 100  # a finding in fewer than one cell of so many may be chance: many were asked
 
 
-def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
+def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST) -> str:
     """Give the page of evidence, as HTML text.
 
     Args:
@@ -35,7 +35,7 @@ def study_page(evidence: Evidence, about: About, most: int = MOST) -> str:
         A complete document; it loads nothing, and all of it can be read without its script.
     """
     evidence, words_of = _in_order(evidence)
-    found = diagnose(evidence)
+    found = findings_of_cells(evidence)
     probes = {words_of["probe"][cell]: probe for cell, probe in found.probes.items()}
     gallery = Gallery(most, found.notes)
     lone = len(evidence.cells) == 1
@@ -131,11 +131,11 @@ def _hooks(found: Diagnosis, cell: int, of: str) -> list[Hook]:
 def _told(
     gallery: Gallery,
     found: Diagnosis,
-    told: Told,
+    told: FindingGroup,
     label: pd.Series[str],
     own: Mapping[int, Sequence[Hook]],
     compared: Sequence[Hook],
-) -> Said:
+) -> PageSection:
     where = str(label[told.cell])
     made = telling(gallery, told.finding, own[told.cell], compared)
     others = tuple((str(label[cell]), claim) for cell, claim in told.others[:TOLD])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = 20  # of cells that were measured by hand, most that are listed
 
 
-class About(NamedTuple):
+class StudyProvenance(NamedTuple):
     """Where the evidence comes from."""
 
     title: str
@@ -37,7 +37,7 @@ def common_settings(evidence: Evidence) -> list[tuple[str, Any]]:
     return lines
 
 
-def provenance_of(evidence: Evidence, about: About) -> list[tuple[str, Any]]:
+def provenance_of(evidence: Evidence, about: StudyProvenance) -> list[tuple[str, Any]]:
     """List where the numbers come from; what isn't known has no line."""
     cells = evidence.cells
     own = list(dict.fromkeys(_there(cells["command"])))

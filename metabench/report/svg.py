@@ -24,8 +24,8 @@ STYLE = {
 }
 DPI = 150  # of what is rasterised
 MARGIN = 0.08  # around a picture [inches]
-# Whoever plots several lines and says no more gets them told apart by colour and by dashes.
-COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
+# Whoever plots several lines and says no more gets them told apart by color and by dashes.
+COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 DENSE = 2000  # points of one artist beyond which it becomes pixels
 
@@ -45,7 +45,7 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
     from cycler import cycler
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    cycle = cycler(color=COLOURS) + cycler(linestyle=DASHES)
+    cycle = cycler(color=COLORS) + cycler(linestyle=DASHES)
     style = [STYLE, {"svg.hashsalt": name, "axes.prop_cycle": cycle}]
     with matplotlib.style.context(style):
         # A figure of its own, not pyplot's: nothing global is left behind.
@@ -79,11 +79,11 @@ def _rasterise(figure: Canvas) -> None:
         for line in axes.lines:
             line.set_rasterized(np.size(line.get_xdata()) > DENSE)
         for cloud in axes.collections:
-            colours = cloud.get_array()
+            colors = cloud.get_array()
             points = max(
                 np.size(cloud.get_offsets()) // 2,
                 sum(np.size(path.vertices) // 2 for path in cloud.get_paths()),
-                0 if colours is None else np.size(colours),
+                0 if colors is None else np.size(colors),
             )
             cloud.set_rasterized(points > DENSE)
 
@@ -105,7 +105,7 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
         f'<title id="{name}-title">{html.escape(title)}</title>'
         f'<desc id="{name}-desc">{html.escape(caption)}</desc>'
     )
-    # black text and lines follow the page's colour, so that a dark page needs no other figure
+    # black text and lines follow the page's color, so that a dark page needs no other figure
     svg = re.sub(r"#000000|\bblack\b", "currentColor", svg)
     return re.sub(r"<svg([^>]*)>", rf"<svg {label}\1>{words}", svg, count=1)
 

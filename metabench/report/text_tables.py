@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 SAID = ("changed", "unavailable", "fused_norm", "zero")  # facts that findings speak of, no numbers
 REASONS = {
     "zero": "0 by construction",
-    "fixed": "withheld, because a redraw changes nothing",
-    "coupled": "withheld, because a redraw changes more than this",
+    "not_redrawable": "withheld, because a redraw changes nothing",
+    "redraw_not_independent": "withheld, because a redraw changes more than this",
 }
 
 
@@ -38,15 +38,17 @@ class Table(NamedTuple):
 
 def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Lay out what stands for all parameters, as a person at a terminal reads it."""
-    table = table[~table["quantity"].isin(probe.unlisted)]
-    first = by_quantity(table, probe.axis) if probe.across else by_axis(table, probe.axis)
+    table = table[~table["quantity"].isin(probe.figure_only)]
+    first = (
+        by_quantity(table, probe.axis) if probe.table_by_quantity else by_axis(table, probe.axis)
+    )
     return [text for text in (first, by_source(table), overall(table)) if text.lines]
 
 
 def details(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Lay out the rest: what is compared at several places, and each layer on its own."""
-    table = table[~table["quantity"].isin(probe.unlisted)]
-    rest = [by_layer(table)] if probe.across else [by_name(table), by_layer(table)]
+    table = table[~table["quantity"].isin(probe.figure_only)]
+    rest = [by_layer(table)] if probe.table_by_quantity else [by_name(table), by_layer(table)]
     return [text for text in rest if text.lines]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from metabench.records.rows import Row
 from metabench.report.evidence import NUMBERS, TEXTS, Evidence, finite
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +18,12 @@ def split(table: pd.DataFrame, called: str) -> Evidence:
     """Take a wide tidy table apart: lines that share their settings (and digest) are one cell.
 
     Raises:
-        Misuse: if it lacks the columns of a tidy table, or holds text for numbers.
+        InvalidInput: if it lacks the columns of a tidy table, or holds text for numbers.
     """
     import pandas as pd
 
     if absent := [name for name in ("quantity", "value") if name not in table]:
-        raise Misuse(
+        raise InvalidInput(
             f"{called} has no column {absent[0]!r}; a report is made of tidy tables, as --csv, "
             "metabench show --csv and metabench report --table write them."
         )
@@ -80,4 +80,4 @@ def _column(table: pd.DataFrame, name: str, called: str) -> pd.Series[Any]:
     try:
         return table[name].astype(float)
     except (TypeError, ValueError) as error:
-        raise Misuse(f"{called}, column {name!r} must hold numbers: {error}.") from error
+        raise InvalidInput(f"{called}, column {name!r} must hold numbers: {error}.") from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from metabench.settings import free_memory
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 TIME = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}  # [seconds]
 MEMORY = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # [bytes]
@@ -33,7 +33,7 @@ def seconds(text: str, called: str = "--budget") -> float:
     (90.0, 180.0, 5400.0, 0.02)
 
     Raises:
-        Misuse: if it is none, or not positive and finite.
+        InvalidInput: if it is none, or not positive and finite.
     """
     amount, unit = _read(text, TIME, f"{called} takes a duration, such as 90s, 3m or 1h")
     return amount * TIME[unit]
@@ -46,14 +46,14 @@ def memory(text: str) -> int:
     (4294967296, 1536, 100)
 
     Raises:
-        Misuse: if it is none, or less than one byte.
+        InvalidInput: if it is none, or less than one byte.
     """
     if text.strip() == "half":
         return free_memory.free() // 2
     words = "memory takes an amount, such as 4GiB or 500MiB, or half"
     amount, unit = _read(text, MEMORY, words)
     if amount * MEMORY[unit] < 1:
-        raise Misuse(f"{words}; given {text!r}, which is less than one byte.")
+        raise InvalidInput(f"{words}; given {text!r}, which is less than one byte.")
     return int(amount * MEMORY[unit])
 
 
@@ -64,7 +64,7 @@ def budget(text: str) -> Budget:
     (Budget(amount=0.02, unit='s'), Budget(amount=200.0, unit='tasks'))
 
     Raises:
-        Misuse: if it is neither, or not positive and finite.
+        InvalidInput: if it is neither, or not positive and finite.
     """
     words = "budget takes what one meta-gradient may cost, such as 30s, 20ms or 200tasks"
     amount, unit = _read(text, {**TIME, **TASKS}, words)
@@ -75,12 +75,12 @@ def _read(text: str, units: Mapping[str, float], words: str) -> tuple[float, str
     """Split into a positive, finite number and a known unit; `words` say what was expected."""
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)\s*", text)
     if match is None:
-        raise Misuse(f"{words}; given {text!r}.")
+        raise InvalidInput(f"{words}; given {text!r}.")
     amount, unit = float(match[1]), match[2]
     if unit not in units:
         known = ", ".join(filter(None, units))
         what = f"the unit {unit!r}, which is none of" if unit else "no unit, one of"
-        raise Misuse(f"{words}; given {text!r} with {what} {known}.")
+        raise InvalidInput(f"{words}; given {text!r} with {what} {known}.")
     if not 0 < amount * units[unit] < math.inf:
-        raise Misuse(f"{words}; given {text!r}, which is not positive and finite.")
+        raise InvalidInput(f"{words}; given {text!r}, which is not positive and finite.")
     return amount, unit

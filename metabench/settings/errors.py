@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 
-class Misuse(ValueError):
+class InvalidInput(ValueError):
     """Say what was given, what was expected and the repair; the command line exits with 2."""
 
     path: tuple[str, ...] = ()  # the setting at fault, outermost key first, where there is one
@@ -15,15 +15,15 @@ class Misuse(ValueError):
 
 @contextmanager
 def inside(key: str) -> Generator[None]:
-    """Note on a Misuse that passes which setting it came from, so that a file can name the line."""
+    """Note on a passing InvalidInput which setting it came from, so that a file names the line."""
     try:
         yield
-    except Misuse as error:
+    except InvalidInput as error:
         error.path = (key, *error.path)
         raise
 
 
-def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Misuse:
+def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> InvalidInput:
     """Name the nearest known words for one that isn't known.
 
     >>> print(unknown("algorithm", "mamel", ["maml", "fomaml"]))
@@ -33,26 +33,26 @@ def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Mis
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     guess = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
     listing = f" Known: {', '.join(names)}." if names else ""
-    return Misuse(f"There is no {kind} {given!r}{where}{guess}{listing}")
+    return InvalidInput(f"There is no {kind} {given!r}{where}{guess}{listing}")
 
 
 def check_limits(**limits: float) -> None:
     """Refuse a limit under which no gradient is left.
 
     Raises:
-        Misuse: for a limit that isn't positive, by its name.
+        InvalidInput: for a limit that isn't positive, by its name.
     """
     for name, limit in limits.items():
         if not limit > 0:
-            raise Misuse(f"{name} is {limit}; it must be positive (inf: no clipping).")
+            raise InvalidInput(f"{name} is {limit}; it must be positive (inf: no clipping).")
 
 
 def check_below_one(**values: float) -> None:
     """Refuse what is no share of less than all: a tolerance, a rate of decay.
 
     Raises:
-        Misuse: for a value outside [0, 1), by its name.
+        InvalidInput: for a value outside [0, 1), by its name.
     """
     for name, value in values.items():
         if not 0 <= value < 1:
-            raise Misuse(f"{name} is {value}; it must lie in [0, 1).")
+            raise InvalidInput(f"{name} is {value}; it must lie in [0, 1).")

@@ -12,26 +12,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metabench.settings import registry
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import InvalidInput, inside, unknown
 from metabench.settings.nested_keys import put
 
 # A field of this class holds a member of that kind, chosen by name.
-NESTED = {"Step": "steps", "Solver": "solvers"}
+NESTED = {"InnerOptimizer": "inner_optimizers", "Solver": "solvers"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
 def parse(assignments: Sequence[str], roots: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Turn `algo.step.rate=0.1` strings into nested settings, a dictionary a root.
+    """Turn `algo.inner_optimizer.rate=0.1` strings into nested settings, a dictionary a root.
 
-    >>> parse(["algo.step=adam", "algo.step.rate=0.1"], ["algo"])
-    {'algo': {'step': {'name': 'adam', 'rate': '0.1'}}}
+    >>> parse(["algo.inner_optimizer=adam", "algo.inner_optimizer.rate=0.1"], ["algo"])
+    {'algo': {'inner_optimizer': {'name': 'adam', 'rate': '0.1'}}}
     """
     settings: dict[str, dict[str, Any]] = {root: {} for root in roots}
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
         root, *keys = path.strip().split(".")
         if not equals or not keys or not all(keys):
-            raise Misuse(f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}.")
+            raise InvalidInput(
+                f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}."
+            )
         if root not in settings:
             raise unknown("part", root, roots, f" to set in {assignment!r}")
         put(settings[root], keys, value.strip())
@@ -42,14 +44,14 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     """Make the named member with these settings, typed against its fields.
 
     Raises:
-        Misuse: if a field isn't known, a value has the wrong type, or the settings were written for
-            another version of the class.
+        InvalidInput: if a field isn't known, a value has the wrong type, or the settings were
+            written for another version of the class.
     """
     cls = class_of(kind, name)
     given = dict(settings)
     version = given.pop("version", cls.version)
     if str(version) != str(cls.version):
-        raise Misuse(f"{name} is at version {cls.version}; these settings are of {version}.")
+        raise InvalidInput(f"{name} is at version {cls.version}; these settings are of {version}.")
     return make(cls, given, name)
 
 
@@ -57,12 +59,14 @@ def class_of(kind: str, name: str) -> type[Any]:
     """Give the class behind a name.
 
     Raises:
-        Misuse: if there is none, or it is of another kind.
+        InvalidInput: if there is none, or it is of another kind.
     """
     cls = registry.load(kind, name)
     _, word, base = registry.KINDS[kind]
     if not isinstance(cls, type) or base not in (parent.__name__ for parent in cls.__mro__):
-        raise Misuse(f"{name!r} is no {word}; it must be a class derived from metabench.{base}.")
+        raise InvalidInput(
+            f"{name!r} is no {word}; it must be a class derived from metabench.{base}."
+        )
     return cls
 
 
@@ -82,7 +86,7 @@ def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
     try:
         return cls(**values)
     except TypeError as error:  # an abstract class, or a field without a default
-        raise Misuse(f"{called} can't be made: {error}.") from error
+        raise InvalidInput(f"{called} can't be made: {error}.") from error
 
 
 # The type of each field of a class; read once, since evaluating annotations is slow.
@@ -141,7 +145,7 @@ def _member(value: Any, kind: str, field: dataclasses.Field[Any], called: str) -
 
 
 def _scalar(value: Any, kind: type[Any], called: str) -> Any:
-    wrong = Misuse(f"{called} is {value!r}; it must be {WORDS.get(kind, kind)}.")
+    wrong = InvalidInput(f"{called} is {value!r}; it must be {WORDS.get(kind, kind)}.")
     if kind is bool:
         if isinstance(value, bool):
             return value

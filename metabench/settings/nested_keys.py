@@ -9,8 +9,9 @@ from typing import Any
 def nest(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     """Nest the values of paths.
 
-    >>> nest({("algo", "steps"): 5, ("algo", "step"): "adam", ("algo", "step", "rate"): 0.1})
-    {'algo': {'steps': 5, 'step': {'name': 'adam', 'rate': 0.1}}}
+    >>> name, rate = ("algo", "inner_optimizer"), ("algo", "inner_optimizer", "rate")
+    >>> nest({("algo", "steps"): 5, name: "adam", rate: 0.1})
+    {'algo': {'steps': 5, 'inner_optimizer': {'name': 'adam', 'rate': 0.1}}}
     """
     settings: dict[str, Any] = {}
     for path, value in flat.items():
@@ -23,11 +24,11 @@ def put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
     A member that stood as its name alone makes room for the settings below it.
 
-    >>> settings = {"step": "adam"}
-    >>> put(settings, ("step", "rate"), 0.1)
-    >>> put(settings, ("step",), "sgd")
+    >>> settings = {"inner_optimizer": "adam"}
+    >>> put(settings, ("inner_optimizer", "rate"), 0.1)
+    >>> put(settings, ("inner_optimizer",), "sgd")
     >>> settings
-    {'step': {'name': 'sgd', 'rate': 0.1}}
+    {'inner_optimizer': {'name': 'sgd', 'rate': 0.1}}
     """
     place = settings
     for key in path[:-1]:

@@ -19,14 +19,18 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from metabench.settings.errors import Misuse, unknown
+from metabench.settings.errors import InvalidInput, unknown
 
 # kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
 KINDS = {
     "algorithms": ("metabench.algorithms", "algorithm", "Algorithm"),
     "families": ("metabench.families", "family", "Family"),
     "probes": ("metabench.probes", "probe", "Probe"),
-    "steps": ("metabench.algorithms.inner_optimizers", "step", "Step"),
+    "inner_optimizers": (
+        "metabench.algorithms.inner_optimizers",
+        "inner optimizer",
+        "InnerOptimizer",
+    ),
     "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
 }
 
@@ -48,7 +52,7 @@ def load(kind: str, name: str) -> type[Any]:
     """Import the class behind a name, "package.module:Class" or "path/to/file.py:Class".
 
     Raises:
-        Misuse: if there is no such member, module or class.
+        InvalidInput: if there is no such member, module or class.
     """
     known = members(kind)
     target = name if ":" in name else known.get(name)
@@ -59,7 +63,7 @@ def load(kind: str, name: str) -> type[Any]:
     try:
         found: type[Any] = getattr(home, attribute)
     except AttributeError as error:
-        raise Misuse(f"{target!r} can't be loaded: {module} has no {attribute!r}.") from error
+        raise InvalidInput(f"{target!r} can't be loaded: {module} has no {attribute!r}.") from error
     return found
 
 
@@ -73,7 +77,7 @@ def _imported(module: str, target: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, TypeError, ValueError) as error:  # the last two: "" and ".name"
-        raise Misuse(f"{target!r} can't be loaded: {error}.") from error
+        raise InvalidInput(f"{target!r} can't be loaded: {error}.") from error
 
 
 class _Unkept(SourceFileLoader):
@@ -88,7 +92,7 @@ class _Unkept(SourceFileLoader):
 def _from_file(path: Path) -> ModuleType:
     """Import a file under a name made of its contents, so that a changed file is another module."""
     if not path.is_file():
-        raise Misuse(f"There is no file {str(path)!r}.")
+        raise InvalidInput(f"There is no file {str(path)!r}.")
     name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if name not in sys.modules:
         loader = _Unkept(name, str(path.resolve()))
@@ -101,7 +105,7 @@ def _from_file(path: Path) -> ModuleType:
             place.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise Misuse(
+            raise InvalidInput(
                 f"{path} raised {type(error).__name__} on import: {str(error).rstrip('.')}."
                 f"{_lines(error, path)}"
             ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def trusted_name(name: str, trusted: Sequence[str]) -> str:
@@ -22,7 +22,7 @@ def trusted_name(name: str, trusted: Sequence[str]) -> str:
         trusted: as the user has them: `my.py:Hello`; it is the user's file that is loaded.
 
     Raises:
-        Misuse: if it is no listed member, and the user hasn't named it.
+        InvalidInput: if it is no listed member, and the user hasn't named it.
     """
     if ":" not in name or any(name in registry.members(kind).values() for kind in registry.KINDS):
         return name
@@ -30,7 +30,7 @@ def trusted_name(name: str, trusted: Sequence[str]) -> str:
     for own in trusted:
         if _called(own) == wanted:
             return own
-    raise Misuse(
+    raise InvalidInput(
         f"{name} is no listed member, and its code is not run because a table or record names it; "
         f"if it is yours, add --trust {_suggestion(name)}."
     )
@@ -40,7 +40,7 @@ def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
     """Give settings of members in which every name is one that may be loaded, at any depth.
 
     Raises:
-        Misuse: if one is of a file or module that the user hasn't named.
+        InvalidInput: if one is of a file or module that the user hasn't named.
     """
     if isinstance(data, dict):
         return {key: trusted_settings(value, trusted) for key, value in data.items()}

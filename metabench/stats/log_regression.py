@@ -28,7 +28,7 @@ def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
     """Fit log tr Cov(g_B) against log B, one independent sample of batch means a size.
 
     Each logarithm is bias-corrected by the jackknife. It weighs by its number of batch means, not
-    by its own estimated error, which would favour what happens to look precise (simulated: 90 to
+    by its own estimated error, which would favor what happens to look precise (simulated: 90 to
     94 % coverage instead of 92 to 95 %); the jackknife errors give the slope's. The degrees of
     freedom are Satterthwaite's (Satterthwaite, 1946, https://doi.org/10.2307/3002019).
     """
@@ -42,9 +42,9 @@ def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
             logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
             errors[i] = spread(left_out)
     weights = np.array([moments.n - 1.0 for moments in samples])
-    centre = (weights @ x) / weights.sum()
-    leverage = weights * (x - centre)
-    leverage /= leverage @ (x - centre)
+    center = (weights @ x) / weights.sum()
+    leverage = weights * (x - center)
+    leverage /= leverage @ (x - center)
     parts = (leverage * errors) ** 2
     freedom = parts.sum() ** 2 / sum(
         part**2 / (moments.n - 1) for part, moments in zip(parts, samples, strict=True)

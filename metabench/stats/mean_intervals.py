@@ -49,15 +49,15 @@ def squared_norm_interval(sample: Vector) -> Interval:
     if not math.isfinite(found.high):
         return found
     mean = sample.mean(0)
-    centred = sample - mean
-    u = centred[np.einsum("nq,nq->n", centred, centred).argmax()]
+    centered = sample - mean
+    u = centered[np.einsum("nq,nq->n", centered, centered).argmax()]
     if not u.any():
         return found
     for _ in range(ROUNDS):  # of the power method
         u = u / np.linalg.norm(u)
-        u = (centred @ u) @ centred
+        u = (centered @ u) @ centered
     u = u / np.linalg.norm(u)
-    part, square = abs(float(mean @ u)), float((centred @ u).var(ddof=1)) / n
+    part, square = abs(float(mean @ u)), float((centered @ u).var(ddof=1)) / n
     reach = quantile(n - 1) * math.sqrt(square)
     rest = found.value + square - part**2
     return found.widened(rest + max(part - reach, 0.0) ** 2, rest + (part + reach) ** 2)

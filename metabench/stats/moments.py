@@ -32,11 +32,11 @@ class Moments(NamedTuple):
         sample = np.asarray(sample, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is data
             mean = sample.mean(0)
-            centred = sample - mean
-            deviations = np.einsum("nq,nq->n", centred, centred)
-            far = np.roll(centred, len(centred) // 3, axis=0)
-            crossings = np.einsum("nq,nq->n", centred, far)
-            return cls(float(mean @ mean), deviations, centred @ mean, crossings)
+            centered = sample - mean
+            deviations = np.einsum("nq,nq->n", centered, centered)
+            far = np.roll(centered, len(centered) // 3, axis=0)
+            crossings = np.einsum("nq,nq->n", centered, far)
+            return cls(float(mean @ mean), deviations, centered @ mean, crossings)
 
     @classmethod
     def joined(cls, parts: Iterable[Moments]) -> Moments:
@@ -116,10 +116,10 @@ def mean_norm_interval(moments: Moments) -> Interval:
     """
     value, t2 = moments.mean_norm_squared, quantile(moments.n - 1) ** 2
     slope, floor = null_variance(moments)
-    centre = value + t2 * slope / 2
-    reach = math.sqrt(max(centre**2 - value**2 + t2 * floor, 0.0))
+    center = value + t2 * slope / 2
+    reach = math.sqrt(max(center**2 - value**2 + t2 * floor, 0.0))
     # An estimate far below zero, where |E g|^2 can't be, is still inside its own interval.
-    return Interval(value, min(centre - reach, value), centre + reach)
+    return Interval(value, min(center - reach, value), center + reach)
 
 
 def tasks_to_detect(moments: Moments) -> float:

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     draws: int
 
 
-def best(between: float, within: float, cost: Cost, budget: float, most: int) -> Plan:
+def optimal_plan(between: float, within: float, cost: Cost, budget: float, most: int) -> Plan:
     """Give the plan of least variance that a budget in seconds buys, none if it buys none.
 
     Args:
@@ -60,7 +60,7 @@ def predicted(between: Estimate, within: Estimate, plan: Plan) -> Estimate:
     return between.scaled(1 / plan.tasks) + within.scaled(1 / (plan.tasks * plan.draws))
 
 
-def prudent(between: Estimate) -> float:
+def conservative(between: Estimate) -> float:
     """Give what to plan with for T: its upper limit where T can't be told from zero.
 
     Planning with zero would put all draws on one task.

@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm
 from metabench.autodiff.finite_differences import settled_slopes
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift, first_task
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
@@ -36,7 +36,7 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     tasks = subject.draw(Address.fresh(0, TASKS), seed)
 
     def run(how: str) -> Callable[[Tensor, Task], object]:
-        return Lift(how).per_task(lambda at, task: algorithm(problem, at, task))
+        return Vectorization(how).per_task(lambda at, task: algorithm(problem, at, task))
 
     found = algorithm(problem, theta, first_task(tasks))
     P, Q = problem.layouts.phi.size, problem.layouts.theta.size

@@ -10,15 +10,15 @@ from torch import nn
 from metabench.algorithms.black_box import BlackBox
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problems.custom import Own
+from metabench.problems.custom import family_of_problem
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
 from metabench.settings import registry
-from metabench.settings.errors import Misuse, unknown
+from metabench.settings.errors import InvalidInput, unknown
 from metabench.testing.algorithm_contract import check_algorithm
 from metabench.testing.black_box_contract import check_black_box
-from metabench.testing.family_contract import check_family, check_own
+from metabench.testing.family_contract import check_family, check_problem
 from metabench.testing.inner_optimizer_contract import check_step
 from metabench.testing.probe_contract import check_probe
 from metabench.testing.solver_contract import check_solver
@@ -30,25 +30,28 @@ def hold(target: str, problem: str | None = None) -> str:
     Args:
         target: a listed name, "package.module:NAME" or "path/to/file.py:NAME": a class, which is
             made with its defaults, or what is made already.
-        problem: likewise, a Family or an Own on which an algorithm or a BlackBox is held.
+        problem: likewise, a Family or a Problem with tasks on which an algorithm or a BlackBox is
+            held.
 
     Returns:
         One sentence.
 
     Raises:
-        Misuse: if there is no such member, or it breaks its contract, with the reason.
+        InvalidInput: if there is no such member, or it breaks its contract, with the reason.
     """
     kind, made = _made(target)
     checks = CONTRACTS[kind]
     if kind in ("algorithms", "black boxes"):
         checks = _on(kind, target, problem)
     elif problem is not None:
-        raise Misuse(f"{target} is none of the algorithms, so it needs no --problem; leave it out.")
+        raise InvalidInput(
+            f"{target} is none of the algorithms, so it needs no --problem; leave it out."
+        )
     try:
         for check in checks:
             check(made)
     except AssertionError as error:
-        raise Misuse(f"{target} breaks the contract of {kind}: {error}.") from error
+        raise InvalidInput(f"{target} breaks the contract of {kind}: {error}.") from error
     return f"{target} keeps the contract of {kind}: {HELD[kind]}."
 
 
@@ -60,13 +63,13 @@ def _made(target: str) -> tuple[str, Any]:
         try:
             found = found()
         except TypeError as error:
-            raise Misuse(
+            raise InvalidInput(
                 f"{target} can't be made without arguments: {error}. Make one in the file, "
                 "mine = ...(...), and name that."
             ) from error
     if isinstance(found, BlackBox):
         return "black boxes", found
-    return "problems of one's own" if isinstance(found, Own) else _kind(target, type(found)), found
+    return "problems" if isinstance(found, Problem) else _kind(target, type(found)), found
 
 
 def _found(target: str) -> Any:
@@ -85,9 +88,11 @@ def _kind(target: str, cls: type[Any]) -> str:
             return kind
     for kinds, repair in INSTEAD.items():
         if issubclass(cls, kinds):
-            raise Misuse(f"{target} is a {cls.__name__}, which has no contract; {repair}.")
+            raise InvalidInput(f"{target} is a {cls.__name__}, which has no contract; {repair}.")
     known = ", ".join(f"metabench.{base}" for _, _, base in registry.KINDS.values())
-    raise Misuse(f"{target} is of a kind that has no contract; it must derive from one of {known}.")
+    raise InvalidInput(
+        f"{target} is of a kind that has no contract; it must derive from one of {known}."
+    )
 
 
 def _on(kind: str, target: str, problem: str | None) -> tuple[Callable[[Any], None], ...]:
@@ -95,13 +100,17 @@ def _on(kind: str, target: str, problem: str | None) -> tuple[Callable[[Any], No
     if problem is None:
         if kind == "algorithms":
             return CONTRACTS[kind]
-        raise Misuse(
+        raise InvalidInput(
             f"{target} is a BlackBox, which is made for a problem of its own; name it too: "
-            f"--problem {target.rpartition(':')[0]}:NAME, an Own(problem, sample)."
+            f"--problem {target.rpartition(':')[0]}:NAME, a Problem with tasks."
         )
     _, family = _made(problem)
+    if isinstance(family, Problem):
+        family = family_of_problem(family)
     if not isinstance(family, Family):
-        raise Misuse(f"--problem takes a Family, or Own(problem, sample); {problem} is neither.")
+        raise InvalidInput(
+            f"--problem takes a Problem with tasks, or a Family; {problem} is neither."
+        )
     if kind == "algorithms":
         return (lambda made: check_algorithm(made, family),)
     return (lambda made: check_black_box(made, family),)
@@ -114,9 +123,9 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
     ),
     "black boxes": (),
     "families": (check_family,),
-    "problems of one's own": (check_own,),
+    "problems": (check_problem,),
     "probes": (check_probe,),
-    "steps": (check_step,),
+    "inner_optimizers": (check_step,),
     "solvers": (check_solver,),
 }
 HELD = {
@@ -126,18 +135,17 @@ HELD = {
     ),
     "black boxes": "shapes, finite numbers, same bits twice, the mean over tasks if batched",
     "families": "addresses, redraws of one part, shapes, dtype, scalar losses",
-    "problems of one's own": "shapes, tasks by address whatever is drawn with them, scalar losses",
+    "problems": "shapes, tasks by address whatever is drawn with them, scalar losses",
     "probes": "tidy rows, findings and a figure from the table alone, the same numbers twice",
-    "steps": "shapes, slots, a derivative that agrees with finite differences",
+    "inner_optimizers": "shapes, slots, a derivative that agrees with finite differences",
     "solvers": "shapes, an honest residual, zero for zero, vmap against a loop",
 }
 INSTEAD: dict[type[Any], str] = {
-    nn.Module: "make a problem of it, Own(Problem.from_module(net, loss), sample), and name that",
-    Problem: "put it together with its tasks, Own(problem, sample), and name that",
-    Indexed: "put it together with its problem, Own(problem, sample), and name that",
-    Stream: "put it together with its problem, Own(problem, stream), and name that",
+    nn.Module: "make a problem of it, Problem.from_module(net, loss, tasks=sampler), and name that",
+    Indexed: "give it to its problem, Problem.from_module(net, loss, tasks=...), and name that",
+    Stream: "give it to its problem, Problem.from_module(net, loss, tasks=...), and name that",
     type(lambda: None): (
         "an estimator theta, task -> (loss, gradient) becomes BlackBox(function), a sampler "
-        "Own(problem, sample): name that"
+        "Problem.from_module(net, loss, tasks=sampler): name that"
     ),
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from metabench.problems.tasks import tree_map
 
 TASKS = 3  # that a contract draws
-SIZE = 6  # of a solver's matrix, and of an inner optimiser's vector
+SIZE = 6  # of a solver's matrix, and of an inner optimizer's vector
 # Settings that count something, of whichever member has them.
 COUNTS = ("steps", "batch", "tasks", "ways", "shots", "queries", "rank", "rate")
 
@@ -52,6 +52,6 @@ def expect_refused(member: object) -> None:
             continue
         try:
             dataclasses.replace(member, **{name: -1})
-        except ValueError:  # Misuse is one
+        except ValueError:  # InvalidInput is one
             continue
-        raise AssertionError(f"{name} = -1 is taken; raise metabench.Misuse, with the repair")
+        raise AssertionError(f"{name} = -1 is taken; raise metabench.InvalidInput, with the repair")

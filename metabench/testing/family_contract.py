@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from metabench.estimation.vectorization import first_task
-from metabench.problems.custom import Own
+from metabench.problems.custom import family_of_problem
 from metabench.problems.family import Family
+from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.testing.expectations import TASKS, equal, expect, expect_refused, expect_same
@@ -31,16 +32,21 @@ def check_family(family: Family, seed: int = 0) -> None:
     _check_losses(family, first_task(tasks), seed)
 
 
-def check_own(own: Own, seed: int = 0) -> None:
-    """Hold a problem of one's own to what its sampler can offer.
+def check_problem(problem: Problem, seed: int = 0) -> None:
+    """Check a problem with tasks against what its sampler can offer.
 
     Shapes; the same task whatever is drawn with it; redraws, where there are any; scalar losses.
+
+    Raises:
+        AssertionError: with what is broken.
+        InvalidInput: if the problem has no tasks.
     """
+    own = family_of_problem(problem)
     _check_theta(own, seed)
-    tasks = _check_tasks(own.draw, seed)
+    tasks = _check_tasks(own.sampler, seed)
     check_drawn(tasks, TASKS)
-    if not withheld(own.draw):
-        _check_redraws(own.draw, seed)
+    if not withheld(own.sampler):
+        _check_redraws(own.sampler, seed)
     _check_losses(own, first_task(cast(tasks, own.theta(seed))), seed)
 
 

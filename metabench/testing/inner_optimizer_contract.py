@@ -1,17 +1,17 @@
-"""Is the derivative of an inner optimiser's step its own?"""
+"""Is the derivative of an inner optimizer's step its own?"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.autodiff import derivatives
 from metabench.testing.expectations import SIZE, expect, expect_refused
 
 
-def check_step(step: Step, seed: int = 0) -> None:
-    """Hold an inner optimiser to its contract: shapes, and a derivative that is its own.
+def check_step(step: InnerOptimizer, seed: int = 0) -> None:
+    """Hold an inner optimizer to its contract: shapes, and a derivative that is its own.
 
     A rate below zero is refused.
     """

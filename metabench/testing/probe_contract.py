@@ -7,7 +7,7 @@ import math
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
-from metabench.probes.base import Probe, Share
+from metabench.probes.base import Part, Probe
 from metabench.records.rows import LEVELS, Row, to_table
 from metabench.testing.expectations import expect, expect_refused
 
@@ -31,19 +31,19 @@ def check_probe(probe: Probe, seed: int = 0) -> None:
         expect(finite, f"{row.quantity} is not finite; give None and a status")
     again = [row for row in probe.measure(subject, seed) if "seconds" not in row.quantity]
     expect(again == [row for row in rows if "seconds" not in row.quantity], "two calls differ")
-    if probe.cuts:
+    if probe.splittable:
         _expect_merged(probe, subject, seed, rows)
     table = to_table(rows)
-    for finding in probe.diagnose(table):
+    for finding in probe.find(table):
         expect(finding.level in LEVELS, f"a finding's level is {finding.level!r}")
     probe.draw(table, Figure().subplots())
 
 
 def _expect_merged(probe: Probe, subject: Subject, seed: int, rows: list[Row]) -> None:
     """Shares put together are the whole, to round-off."""
-    shards = [probe.shard(subject, seed, Share(i, 3)) for i in range(3)]
-    merged = probe.merge(subject, seed, shards)
-    expect(len(merged) == len(rows), f"merged shards give {len(merged)} rows, not {len(rows)}")
+    parts = [probe.measure_part(subject, seed, Part(i, 3)) for i in range(3)]
+    merged = probe.merge(subject, seed, parts)
+    expect(len(merged) == len(rows), f"merged parts give {len(merged)} rows, not {len(rows)}")
     for one, other in zip(rows, merged, strict=True):
         if "seconds" in one.quantity:
             continue
@@ -55,4 +55,4 @@ def _expect_merged(probe: Probe, subject: Subject, seed: int, rows: list[Row]) -
             a == b or (a is not None and b is not None and abs(a - b) <= 1e-8 * abs(a))
             for a, b in numbers
         )
-        expect(same and near, f"merged shards give {other}, not {one}")
+        expect(same and near, f"merged parts give {other}, not {one}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.linalg.solvers.solver import Solve, Solver
 from metabench.problems.tasks import Task
 from metabench.testing.expectations import SIZE, expect, expect_refused, expect_same
@@ -37,5 +37,7 @@ def check_solver(solver: Solver, seed: int = 0) -> None:
         f"residual is {float(found.residual):.2g}, but |A x - b| / |b| is {true:.2g}",
     )
     expect(not solver(lambda v: A @ v, B[1]).x.any(), "the answer to b = 0 is not 0")
-    together, apart = (Lift(how).per_task(solve)(A[0], Task(B, B)) for how in ("vmap", "loop"))
+    together, apart = (
+        Vectorization(how).per_task(solve)(A[0], Task(B, B)) for how in ("vmap", "loop")
+    )
     expect_same(together, apart, 1e-10, "vmap and a loop over right-hand sides differ")

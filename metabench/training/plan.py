@@ -8,9 +8,9 @@ from typing import Any
 
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.measurement.from_words import build, probe_of, sorted_out
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.mean_gradient import pinned, stretch
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Probe
 from metabench.problems.family import Family
@@ -22,8 +22,8 @@ from metabench.training.shown import Training
 class Plan:
     """A training as it is asked for; what it leaves on disk is `session.Session`'s affair."""
 
-    cell: Cell  # problem, algorithm, theta to start from and seed; its own probe doesn't matter
-    outer: Outer  # how theta is moved
+    cell: Measurement  # problem, algorithm, first theta and seed; its own probe doesn't matter
+    outer: OuterOptimizer  # how theta is moved
     steps: int  # outer steps [steps]
     every: int  # from one validation, probe and checkpoint to the next [steps]
     probes: Mapping[str, Probe]  # asked along the way, by the names that their rows begin with
@@ -45,7 +45,9 @@ class Plan:
     def pinned(self, engine: str) -> Plan:
         """Fix the engine of all steps: the given one, or "" for what so many steps deserve."""
         alike = stretch(self.cell.algorithm, self.outer, self.steps)
-        return replace(self, cell=replace(self.cell, lift=pinned(self.cell.lift, alike, engine)))
+        return replace(
+            self, cell=replace(self.cell, compute=pinned(self.cell.compute, alike, engine))
+        )
 
     def trainer(self) -> Trainer:
         """Make what takes the steps."""
@@ -67,21 +69,22 @@ def plan_of(
         steps: outer steps.
         every: steps between validations; None: a tenth of all.
         probe: names of probes along the way, with commas.
-        assignments: fields of outer, algo, family, lift or one of these probes: `outer.rate=0.01`.
+        assignments: fields of outer, algo, family, compute or one of these probes:
+            `outer.rate=0.01`.
         choices: the rest as `measurement.from_words.build` takes it.
 
     Raises:
-        Misuse: if there is no such member, field, file or device.
+        InvalidInput: if there is no such member, field, file or device.
     """
     names = [name for name in probe.split(",") if name]
     own, rest = sorted_out(assignments, ("outer", *names))
-    outer: Outer = fields.make(Outer, own["outer"], "outer")
+    outer: OuterOptimizer = fields.make(OuterOptimizer, own["outer"], "outer")
     cell = build("verify", assignments=rest, **choices).settled()
     probes = {name: probe_of(name, own[name], cell.family) for name in names}
     return Plan(cell, outer, steps, every or max(steps // 10, 1), probes)
 
 
-def held_out(cell: Cell) -> Subject | None:
+def held_out(cell: Measurement) -> Subject | None:
     """Look at the family's held-out split, where it has one."""
     family = cell.family
     if not family.held_out or getattr(family, "split", "") == family.held_out:

@@ -20,7 +20,7 @@ from metabench.problems.family import Family
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.trust import trusted_settings
 
 EXPLODED = 1e4  # times |g| at the oldest theta that is held: more is no repair
@@ -33,7 +33,7 @@ class Replayed(NamedTuple):
     thetas: list[tuple[int, float]]  # recorded steps, and |theta| at each
     norms: list[float]  # |g| of the last step's tasks at each of them
     finding: Finding
-    redrawn: str  # whether the tasks' addresses still give them, in a sentence
+    redrawn_tasks: str  # whether the tasks' addresses still give them, in a sentence
 
     @property
     def rows(self) -> list[Row]:
@@ -57,7 +57,7 @@ def replay(
         settings: changed fields of the algorithm.
 
     Raises:
-        Misuse: if the recording is of another problem.
+        InvalidInput: if the recording is of another problem.
     """
     recording = load(file)
     told = recording.about.get("spec", {})
@@ -81,7 +81,9 @@ def _algorithm(told: dict[str, Any], name: str, settings: dict[str, Any]) -> Est
     if name and name != recorded["name"]:
         return algorithm_of(name, settings)
     if ":" in recorded["name"] and not name:  # its code is not run because a file names it
-        raise Misuse(f"It was recorded with {recorded['name']}; name that: --algo FILE.py:NAME.")
+        raise InvalidInput(
+            f"It was recorded with {recorded['name']}; name that: --algo FILE.py:NAME."
+        )
     recorded = trusted_settings(recorded, (name,))
     base: Estimator = fields.build("algorithms", recorded.pop("name"), recorded)
     changed = _over(fields.settings(base), settings)
@@ -105,7 +107,7 @@ def _subject(
     recorded = dict(told.get("family", {}))
     name = recorded.pop("name", "")
     if problem is None and name not in registry.members("families"):
-        raise Misuse(
+        raise InvalidInput(
             f"It was recorded on {name or 'a problem of your own'}; name that: --problem "
             "FILE.py:NAME."
         )
@@ -115,7 +117,7 @@ def _subject(
     start = at.new_zeros(made.layouts.theta.size)
     subject = Subject(made, family.sample, algorithm, start)
     if subject.theta.shape != at.shape:
-        raise Misuse(
+        raise InvalidInput(
             f"The recorded theta has {len(at)} numbers, this problem's {len(subject.theta)}: it is "
             "of another problem or algorithm."
         )
@@ -126,7 +128,7 @@ def _norm(subject: Subject, theta: Tensor, recording: Recording) -> float:
     """Give |g| of the recorded batch at a theta, with torch's random state as it was."""
     torch.set_rng_state(recording.moments[-1].random)
     problem, algorithm = subject.problem, subject.algorithm
-    many = subject.lift.per_task(lambda at, task: algorithm(problem, at, task).grad)
+    many = subject.compute.per_task(lambda at, task: algorithm(problem, at, task).grad)
     found: Tensor = many(theta, recording.tasks)
     return float(found.mean(0).norm())
 
@@ -149,7 +151,7 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
     claim = (
         f"Replayed, step {moment.step} goes wrong again, at |g| = {number(norm)}. {sentence(began)}"
     )
-    repair = "Try a change here before training again: --set algo.step.rate=..."
+    repair = "Try a change here before training again: --set algo.inner_optimizer.rate=..."
     return Finding("replayed", "critical", "fault", claim, repair, (began,))
 
 

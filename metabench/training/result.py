@@ -58,7 +58,7 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
     settings = {**spec, "steps": plan.steps}
     table = to_table(rows, settings)
     findings = [
-        *plan.shown.diagnose(table),
+        *plan.shown.find(table),
         *foreign_theta.findings(table),
         *_checks(table),
     ]
@@ -69,4 +69,4 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
 
 def _checks(table: pd.DataFrame) -> list[Finding]:
     """Say what is wrong with the meta-gradient itself, if anything is."""
-    return [finding for finding in Verify().diagnose(table) if finding.level != "info"]
+    return [finding for finding in Verify().find(table) if finding.level != "info"]

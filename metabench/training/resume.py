@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from metabench.outer_loop.trainer import Trainer
-from metabench.records.checksummed_tensors import seal, unseal
+from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
 from metabench.records.rows import Row, differences
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.fields import settings
 
 Spec = Mapping[str, Any]
 
 
 def state_path(save: Path) -> Path:
-    """Give the file beside theta that holds the optimiser's state and the log."""
+    """Give the file beside theta that holds the optimizer's state and the log."""
     return save.with_suffix(".state.safetensors")
 
 
-def autopsy_path(save: Path) -> Path:
+def replay_path(save: Path) -> Path:
     """Give the file of what was recorded where training stopped."""
-    return save.with_suffix(".autopsy.safetensors")
+    return save.with_suffix(".replay.safetensors")
 
 
 def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
@@ -33,12 +33,12 @@ def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     """
     tensors, plain = trainer.state()
     about = {"spec": spec, "rows": [row._asdict() for row in rows], **plain}
-    seal(state_path(save), tensors, about)
+    write_checksummed(state_path(save), tensors, about)
     layout = trainer.subject.problem.layouts.theta
     named = layout.unflatten(trainer.theta)
     shapes = {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
     told = {part: as_now(spec, trainer)[part] for part in ("algo", "family")}
-    seal(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
+    write_checksummed(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
 
 
 def as_now(spec: Spec, trainer: Trainer) -> dict[str, Any]:
@@ -53,27 +53,27 @@ def go_on(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
     """Bring a trainer to where the same command was killed; give the rows measured till then.
 
     Raises:
-        Misuse: if the files are of another training, which field says, or damaged.
+        InvalidInput: if the files are of another training, which field says, or damaged.
     """
     state = state_path(save)
     if not state.is_file():
         if save.exists():
-            raise Misuse(
+            raise InvalidInput(
                 f"{save} exists, but not {state.name}, from which its training would go on; give "
                 "--save another name, or start from it with --theta."
             )
         return []
-    tensors, about = unseal(state)
+    tensors, about = read_checksummed(state)
     if "spec" not in about or "theta" not in tensors:
-        raise Misuse(f"{state} is not a state of training; give --save another name.")
+        raise InvalidInput(f"{state} is not a state of training; give --save another name.")
     differing = differences(about["spec"], spec)
     if differing:
-        raise Misuse(
+        raise InvalidInput(
             f"{state.name} is of another training: {'; '.join(differing)}. Give --save another "
             "name, or take the settings of before."
         )
     if len(tensors["log"]) > trainer.steps:
-        raise Misuse(
+        raise InvalidInput(
             f"{save} is at step {len(tensors['log'])} already; --steps {trainer.steps} is fewer."
         )
     trainer.restore(tensors, about)
@@ -84,9 +84,14 @@ def engine_of(save: Path) -> str:
     """Give the engine of a training that goes on, which a longer one would choose otherwise.
 
     Raises:
-        Misuse: if its state is damaged.
+        InvalidInput: if its state is damaged.
     """
     if not state_path(save).is_file():
         return ""
-    engine: str = unseal(state_path(save)).about.get("spec", {}).get("lift", {}).get("engine", "")
+    engine: str = (
+        read_checksummed(state_path(save))
+        .about.get("spec", {})
+        .get("compute", {})
+        .get("engine", "")
+    )
     return engine

@@ -27,7 +27,7 @@ class Session:
         """Begin, or take up what was saved.
 
         Raises:
-            Misuse: if what is saved is of another training, or damaged.
+            InvalidInput: if what is saved is of another training, or damaged.
         """
         self.plan = plan.pinned(resume.engine_of(save) if save else "")
         self.save, self.spec = save, self.plan.spec
@@ -82,7 +82,7 @@ class Session:
             resume.keep(self.save, self.trainer, self.spec, self.rows)
 
     def _keep_failure(self) -> None:
-        """Keep what an autopsy replays."""
+        """Save what `metabench replay` needs."""
         failure = self.trainer.failure
         if failure and self.save:
             told = {
@@ -90,4 +90,4 @@ class Session:
                 "kind": failure.kind,
                 "norm": str(failure.norm),
             }
-            self.trainer.ring.save(resume.autopsy_path(self.save), failure.tasks, told)
+            self.trainer.ring.save(resume.replay_path(self.save), failure.tasks, told)

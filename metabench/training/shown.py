@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.probes.base import Drawing, Probe, Progress, silent
 from metabench.records.rows import Finding, Row, row
-from metabench.training.diagnose import diagnose
+from metabench.training.find import find
 from metabench.training.points import points
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Training(Probe):
 
     steps: int = 1000  # outer steps [steps]
     every: int = 100  # steps from one validation to the next [steps]
-    outer: Outer = field(default_factory=Outer)  # how theta is moved
+    outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # how theta is moved
 
     axis: ClassVar[str] = "step"
     question: ClassVar[str] = "Does meta-training get anywhere?"
@@ -51,9 +51,9 @@ class Training(Probe):
                 rows += pause(trainer, ())
         return [*logged(trainer, self.every), *rows, row("gain", trainer.gain())]
 
-    def diagnose(self, table: pd.DataFrame) -> list[Finding]:
+    def find(self, table: pd.DataFrame) -> list[Finding]:
         """Say where training diverged, or how far it came."""
-        return diagnose(table)
+        return find(table)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw training and validation loss."""

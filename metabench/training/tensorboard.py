@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from metabench.records.rows import Row
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def require() -> Any:
     """Import TensorBoard's writer.
 
     Raises:
-        Misuse: if it isn't installed.
+        InvalidInput: if it isn't installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise Misuse(
+        raise InvalidInput(
             "--tensorboard needs the package tensorboard, which isn't installed; "
             "pip install 'metabench[tensorboard]', or leave the option out: the table holds all."
         ) from error

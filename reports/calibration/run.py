@@ -107,17 +107,20 @@ def printed() -> dict[Kind, int]:
     adam = mb.Adam(0.01)
     runs: list[tuple[Probe, mb.Algorithm]] = [
         (mb.Verify(), mb.MAML(1, step)),
-        (mb.Variance(tasks=512, redrawn=128), mb.MAML(1, step)),
-        (mb.Variance(tasks=512, redrawn=128, clip_norm=5.0), mb.FOMAML(2, step)),
+        (mb.Variance(tasks=512, redrawn_tasks=128), mb.MAML(1, step)),
+        (mb.Variance(tasks=512, redrawn_tasks=128, clip_norm=5.0), mb.FOMAML(2, step)),
         (mb.Spectrum(**few, meta=8), mb.MAML(1, step)),
         (mb.Spectrum(**few, meta=0), mb.MAML(2, adam)),
         (mb.Spectrum(**few, meta=0), mb.IMAML(2, step)),
         (mb.Explosion(**few, steps=10, mitigated=4), mb.MAML(1, step)),
-        (mb.Agreement(tasks=8, at=(1,), settle=10, rounds=1), mb.MAML(1, step)),
-        (mb.Agreement(tasks=8, at=(1,), settle=10, rounds=1, strength=20.0), mb.MAML(1, step)),
+        (mb.Agreement(tasks=8, at=(1,), minimum_steps=10, rounds=1), mb.MAML(1, step)),
+        (
+            mb.Agreement(tasks=8, at=(1,), minimum_steps=10, rounds=1, proximal_strength=20.0),
+            mb.MAML(1, step),
+        ),
         (mb.Constants(tasks=128, hessians=8, run=5), mb.MAML(1, step)),
         (mb.Cost(tasks=16, steps=(1,), sizes=(1, 4)), mb.MAML(1, step)),
-        (Trial(changes=("algo.step.rate=0.02",), steps=1, repeats=4), mb.MAML(1, step)),
+        (Trial(changes=("algo.inner_optimizer.rate=0.02",), steps=1, repeats=4), mb.MAML(1, step)),
     ]
     counts: dict[Kind, int] = {}
     for probe, algorithm in runs:

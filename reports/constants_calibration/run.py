@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metabench import MAML, SGD, Constants, Lift, Quadratic, Subject
+from metabench import MAML, SGD, Constants, Quadratic, Subject, Vectorization
 from metabench.records.rows import Row
 from metabench.stats.intervals import Interval, Vector
 from metabench.stats.proportions import share_interval
@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
 FAMILY = Quadratic(dim=6, shots=5, queries=5, jitter=0.6, condition=8.0)
 RATE, SETS, BATCH = 0.1, 4, 25
-PROBE = Constants(tasks=128, hessians=32, redrawn=SETS, run=0, batch=BATCH)
-CURVED = {"gradient_size", "rate", "diverged", "kinks"}  # no closed form here, or none to cover
+PROBE = Constants(tasks=128, hessians=32, redrawn_tasks=SETS, run=0, batch=BATCH)
+CURVED = {"gradient_size", "rate", "diverged", "kink"}  # no closed form here, or none to cover
 
 
 def truths() -> dict[tuple[str, str], float]:
@@ -78,13 +78,13 @@ def simulated(count: int = 200_000) -> dict[tuple[str, str], float]:
     """Give what has no closed form by brute force: E|grad f_i|, and two Hessians' distance."""
     generator = np.random.default_rng(0)
     h, u = FAMILY.curvatures, FAMILY.theta(0).numpy()
-    centres = FAMILY.spread * generator.standard_normal((count, FAMILY.dim))
+    centers = FAMILY.spread * generator.standard_normal((count, FAMILY.dim))
     D = FAMILY.shots
     heads = generator.binomial(D, 0.5, (2, count, FAMILY.dim))
     means = FAMILY.jitter * h * (2 * heads / D - 1)
     apart = np.abs(means[0] - means[1]).max(1) ** 2
     return {
-        ("gradient_size", "one task"): float(np.linalg.norm(h * (u - centres), axis=1).mean()),
+        ("gradient_size", "one task"): float(np.linalg.norm(h * (u - centers), axis=1).mean()),
         ("hessian_difference", "two support sets"): float(apart.mean()),
     }
 
@@ -99,7 +99,7 @@ def main(repetitions: int) -> None:
     for seed in range(repetitions):
         theta = FAMILY.theta(0)
         algorithm = MAML(1, SGD(RATE))
-        subject = Subject(FAMILY.problem(), FAMILY.sample, algorithm, theta, Lift("vmap"))
+        subject = Subject(FAMILY.problem(), FAMILY.sample, algorithm, theta, Vectorization("vmap"))
         for row in PROBE.measure(subject, seed):
             if (row.quantity, row.of) in expected and row.value is not None:
                 found[row.quantity, row.of].append(row)

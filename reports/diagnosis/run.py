@@ -143,7 +143,7 @@ def _alarms(healthy: list[Line]) -> list[str]:
         f"False alarms in {len(wrong)}: {_percent(ends)} (95 %, exact binomial). Without asking",
         f"again on fresh tasks it would be {len(once) + len(wrong)}: {_percent(early)}.",
         "",
-        "One task a batch among correlated tasks is not a pair: a batch of one has no neighbours,",
+        "One task a batch among correlated tasks is not a pair: a batch of one has no neighbors,",
         "and the noise scale is withheld where tasks are dependent.",
         *(["", *told] if told else []),
     ]

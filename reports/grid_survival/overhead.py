@@ -41,7 +41,7 @@ class Nothing(Probe):
     def measure(self, subject, seed, progress=None):
         return [Row("nothing", value=float(seed))]
 
-    def diagnose(self, table):
+    def find(self, table):
         return []
 
     def draw(self, table, axes):

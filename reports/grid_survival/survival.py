@@ -1,6 +1,6 @@
 """Does a grid survive SIGKILL? Kill workers and parents at random, then compare the tables.
 
-    python reports/grid_survival/survival.py --engine pool --cells 500 --kills 20
+    python reports/grid_survival/survival.py --executor pool --cells 500 --kills 20
 
 A study is run once undisturbed and once disturbed; then one more run must complete it, with every
 cell there once, none corrupt, and the same table.
@@ -43,7 +43,7 @@ MEASURED_ANEW = ["seconds", "peak_bytes", "environment", "attempts"]
 def main() -> None:
     """Run the whole comparison and print what was found."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--engine", default="pool")
+    asked.add_argument("--executor", default="pool")
     asked.add_argument("--cells", type=int, default=500)
     asked.add_argument("--kills", type=int, default=20)
     asked.add_argument("--parents", type=int, default=1, help="on one store at once")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _start(folder: Path, store: Store, engine: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "metabench", "grid", "study.toml", "--engine", engine]
+    command = [sys.executable, "-m", "metabench", "grid", "study.toml", "--executor", engine]
     return subprocess.Popen(
         [*command, "--store", str(store.folder), "--quiet"],
         cwd=folder,

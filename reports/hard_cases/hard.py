@@ -25,9 +25,9 @@ class Bent(Quadratic):
         return plain._replace(inner_loss=self._loss, outer_loss=self._loss)
 
     def _loss(self, phi: Tensor, theta: Tensor, data: tuple[Tensor, Tensor]) -> Tensor:
-        curvature, centre = data
+        curvature, center = data
         curved = self.dim - self.flat
-        terms = 0.5 * curvature * (phi - centre) ** 2
+        terms = 0.5 * curvature * (phi - center) ** 2
         return terms[..., :curved].sum(-1).mean() - 0.5 * self.down * phi[0] ** 2
 
 

@@ -9,7 +9,7 @@ prove that MAML and HF-MAML reach any accuracy and that FO-MAML stops at one of 
 The floor is foretold without metabench: by the zero of FO-MAML's field, found by SciPy from the
 tasks' own formulas in NumPy. Writes `table.csv` and `findings.md` beside this file.
 
-A task is :math:`\sum_d h_d s^2 \log\cosh((\phi_d - c_d)/s)`, with s = 1, a centre c and curvatures
+A task is :math:`\sum_d h_d s^2 \log\cosh((\phi_d - c_d)/s)`, with s = 1, a center c and curvatures
 h of its own: log h is `difference` times a standard normal number, and c moves with h.
 """
 
@@ -25,7 +25,18 @@ from numpy.typing import NDArray
 from scipy.optimize import root
 from torch import Tensor
 
-from metabench import FOMAML, HFMAML, MAML, SGD, Estimator, Lift, Outer, Problem, Subject, Trainer
+from metabench import (
+    FOMAML,
+    HFMAML,
+    MAML,
+    SGD,
+    Estimator,
+    OuterOptimizer,
+    Problem,
+    Subject,
+    Trainer,
+    Vectorization,
+)
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.samplers import Indexed
 from metabench.problems.tasks import Data
@@ -40,7 +51,7 @@ Array = NDArray[np.float64]
 
 
 def pool(difference: float) -> tuple[Array, Array]:
-    """Draw curvatures and centres of the tasks, `(POOL, DIM)` each."""
+    """Draw curvatures and centers of the tasks, `(POOL, DIM)` each."""
     rng = np.random.default_rng(0)
     normal = rng.standard_normal((2, POOL, DIM))
     return np.exp(difference * normal[0]), normal[0] + normal[1]
@@ -85,9 +96,9 @@ def reached(algorithm: Estimator, h: Array, c: Array, rate: float) -> float:
         part = tuple(values[rows % POOL] for values in tensors)
         return part, part
 
-    lift = Lift("vmap", engine="trace")
-    start = Subject(problem, Indexed(draw), algorithm, torch.zeros(DIM).double(), lift)
-    trainer = Trainer(start, Outer("sgd", rate=0.5, batch=POOL, held_out=POOL), STEPS)
+    compute = Vectorization("vmap", engine="trace")
+    start = Subject(problem, Indexed(draw), algorithm, torch.zeros(DIM).double(), compute)
+    trainer = Trainer(start, OuterOptimizer("sgd", rate=0.5, batch=POOL, held_out=POOL), STEPS)
     while trainer.step < STEPS and trainer.advance():
         pass
     return float(np.linalg.norm(fields(trainer.theta.numpy(), h, c, rate)[0]))

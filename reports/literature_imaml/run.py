@@ -32,11 +32,11 @@ from metabench import (
     Address,
     Algorithm,
     Digits,
-    Lift,
-    Outer,
+    OuterOptimizer,
     Problem,
     Subject,
     Trainer,
+    Vectorization,
 )
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.vectorization import first_task
@@ -47,7 +47,7 @@ HERE = Path(__file__).parent
 WAYS, SIZES = 5, (64, 32, 32, 5)
 TRAIN, TEST = Digits(ways=WAYS, queries=5), Digits(ways=WAYS, queries=5, split="test")
 SEEDS, STEPS, SHORT, TASKS = range(3), 600, 200, 600
-OUTER = Outer(rate=0.002, batch=8)
+OUTER = OuterOptimizer(rate=0.002, batch=8)
 RATES, LOOPS = (0.2, 0.4), ((16, 0.05), (16, 0.2), (32, 0.05))  # ; K and lambda
 KS = (1, 2, 5, 10, 16, 32, 64)
 THEIRS = {"maml": (98.7, 0.4), "imaml": (99.16, 0.35)}  # 5-way 1-shot Omniglot, per cent
@@ -65,16 +65,19 @@ def candidates() -> dict[str, list[Algorithm]]:
     return {
         "maml": [MAML(5, SGD(rate)) for rate in RATES],
         "imaml": [
-            IMAML(steps, SGD(RATES[-1]), strength=pull, solver=CG(steps=5)) for steps, pull in LOOPS
+            IMAML(steps, SGD(RATES[-1]), proximal_strength=pull, solver=CG(steps=5))
+            for steps, pull in LOOPS
         ],
     }
 
 
 def trained(algorithm: Algorithm, seed: int, steps: int) -> Subject:
-    """Train from the seed's initialisation; give where that ends."""
+    """Train from the seed's initialization; give where that ends."""
     theta = architectures.initial(architectures.mlp(SIZES), seed).float()
-    lift = Lift("vmap", engine="trace")
-    trainer = Trainer(Subject(problem(), TRAIN.sample, algorithm, theta, lift), OUTER, steps, seed)
+    compute = Vectorization("vmap", engine="trace")
+    trainer = Trainer(
+        Subject(problem(), TRAIN.sample, algorithm, theta, compute), OUTER, steps, seed
+    )
     while trainer.step < steps and trainer.advance():
         pass
     return trainer.subject.at(trainer.theta)
@@ -82,9 +85,13 @@ def trained(algorithm: Algorithm, seed: int, steps: int) -> Subject:
 
 def accuracies(subject: Subject, family: Digits, seed: int) -> NDArray[np.float64]:
     """Give the share of each fresh task's query set that is right after adaptation, `(T,)`."""
-    at = Subject(subject.problem, family.sample, subject.algorithm, subject.theta, Lift("vmap"))
-    scored = at.problem.scored()
-    scores = at.lift.per_task(lambda theta, task: at.algorithm.objective(scored, theta, task))
+    at = Subject(
+        subject.problem, family.sample, subject.algorithm, subject.theta, Vectorization("vmap")
+    )
+    with_accuracy = at.problem.with_accuracy()
+    scores = at.compute.per_task(
+        lambda theta, task: at.algorithm.objective(with_accuracy, theta, task)
+    )
     found: NDArray[np.float64] = scores(at.theta, at.draw(Address.fresh(0, TASKS), seed)).numpy()
     return found[:, 1].astype(np.float64)
 
@@ -125,8 +132,8 @@ def memory() -> pd.DataFrame:
     for K in KS:
         lines += [
             ("maml, autograd through the unroll", K, held_by_unroll(K)),
-            ("maml, keep", K, held(MAML(K, SGD(0.1), trail="keep"))),
-            ("maml, recompute", K, held(MAML(K, SGD(0.1), trail="recompute"))),
+            ("maml, none", K, held(MAML(K, SGD(0.1), rematerialize="none"))),
+            ("maml, sqrt", K, held(MAML(K, SGD(0.1), rematerialize="sqrt"))),
             ("imaml, 5 steps of CG", K, held(IMAML(K, SGD(0.1), solver=CG(steps=5)))),
         ]
     return pd.DataFrame(lines, columns=["meta-gradient", "K", "bytes"])
@@ -184,8 +191,10 @@ def page(
             part = table[(table["algorithm"] == name) & (table["digits"] == kind)]
             numbers = 100 * part[["accuracy", "low", "high"]].to_numpy()
             cells = [f"{mean:.1f} [{low:.1f}, {high:.1f}]" for mean, low, high in numbers]
-            pull = f", lambda {algorithm.strength:g}" if isinstance(algorithm, IMAML) else ""
-            settings = f"K = {algorithm.steps}, rate {algorithm.step.rate:g}{pull}"
+            pull = (
+                f", lambda {algorithm.proximal_strength:g}" if isinstance(algorithm, IMAML) else ""
+            )
+            settings = f"K = {algorithm.steps}, rate {algorithm.inner_optimizer.rate:g}{pull}"
             text.append(f"| {kind} | {name}, {settings} | {' | '.join(cells)} |")
         more = [
             Estimate.mean(right[kind, "imaml", s] - right[kind, "maml", s]).interval()

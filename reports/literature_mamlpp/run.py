@@ -28,7 +28,18 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2, t
 from torch.nn import functional
 
-from metabench import MAML, MAMLPP, SGD, Algorithm, Digits, Lift, Outer, Problem, Subject, Trainer
+from metabench import (
+    MAML,
+    MAMLPP,
+    SGD,
+    Algorithm,
+    Digits,
+    OuterOptimizer,
+    Problem,
+    Subject,
+    Trainer,
+    Vectorization,
+)
 from metabench.problems import architectures
 
 Array = NDArray[np.float64]
@@ -59,11 +70,11 @@ def ended(norm: bool, algorithm: Algorithm, schedule: str, seed: int) -> tuple[f
     start, held = (
         Subject(
             problem, Digits(WAYS, queries=5, split=split).sample, algorithm,
-            architectures.initial(net(norm), seed).float(), Lift("vmap", engine="eager"),
+            architectures.initial(net(norm), seed).float(), Vectorization("vmap", engine="eager"),
         )
         for split in ("train", "test")
     )  # fmt: skip
-    outer = Outer(rate=0.003, batch=BATCH, schedule=schedule, epoch=EPOCH)
+    outer = OuterOptimizer(rate=0.003, batch=BATCH, schedule=schedule, epoch=EPOCH)
     trainer = Trainer(start, outer, STEPS, seed, held)
     while trainer.step < STEPS and trainer.advance():
         pass

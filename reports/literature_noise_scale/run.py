@@ -30,7 +30,7 @@ from scipy.optimize import curve_fit
 from scipy.stats import t as student
 from torch import Tensor
 
-from metabench import MAML, SGD, Lift, Outer, Sinusoid, Subject, Trainer, Variance
+from metabench import MAML, SGD, OuterOptimizer, Sinusoid, Subject, Trainer, Variance, Vectorization
 
 HERE = Path(__file__).parent
 FAMILY = Sinusoid()
@@ -55,15 +55,15 @@ class Reached(NamedTuple):
 
 def start() -> Subject:
     """Look at MAML with one inner step, as the MAML paper trains it."""
-    lift = Lift("vmap", engine="trace")
+    compute = Vectorization("vmap", engine="trace")
     return Subject(
-        FAMILY.problem(), FAMILY.sample, MAML(1, SGD(0.01)), FAMILY.theta(0).float(), lift
+        FAMILY.problem(), FAMILY.sample, MAML(1, SGD(0.01)), FAMILY.theta(0).float(), compute
     )
 
 
-def outer(size: int, rate: float) -> Outer:
+def outer(size: int, rate: float) -> OuterOptimizer:
     """Give plain descent, which goes on whatever happens."""
-    return Outer("sgd", rate=rate, batch=size, explode=math.inf, held_out=256)
+    return OuterOptimizer("sgd", rate=rate, batch=size, explode=math.inf, held_out=256)
 
 
 def descend(trainer: Trainer, rate: float, most: float) -> Reached:
@@ -100,7 +100,7 @@ def fewest(first: Trainer, size: int, seed: int) -> Reached:
 
 def scales(subject: Subject, reached: Reached) -> pd.DataFrame:
     """Measure the noise scale along a training, after equal parts of its steps."""
-    probe = Variance(tasks=4096, batches=16, redrawn=0, ladder=0)
+    probe = Variance(tasks=4096, batches=16, redrawn_tasks=0, shot_multiples=0)
     lines = []
     for part in range(PARTS + 1):
         i = int(np.argmin(np.abs(np.array(reached.at) - reached.steps * part / PARTS)))

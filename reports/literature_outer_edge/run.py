@@ -21,7 +21,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metabench import FOMAML, MAML, SGD, Algorithm, Lift, Outer, Quadratic, Subject, Trainer
+from metabench import (
+    FOMAML,
+    MAML,
+    SGD,
+    Algorithm,
+    OuterOptimizer,
+    Quadratic,
+    Subject,
+    Trainer,
+    Vectorization,
+)
 
 HERE = Path(__file__).parent
 FAMILY = Quadratic(dim=10, condition=10.0, jitter=0.0, noise=0.1, shots=2, queries=2)
@@ -38,10 +48,10 @@ def foretold(K: int, alpha: float, first_order: bool) -> float:
 
 def grows(algorithm: Algorithm, beta: float) -> bool:
     """Train, and say whether theta left for good."""
-    lift = Lift("vmap", engine="trace")
+    compute = Vectorization("vmap", engine="trace")
     theta = FAMILY.theta(0)
-    start = Subject(FAMILY.problem(), FAMILY.sample, algorithm, theta, lift)
-    trainer = Trainer(start, Outer("sgd", rate=beta, batch=4, explode=math.inf), STEPS)
+    start = Subject(FAMILY.problem(), FAMILY.sample, algorithm, theta, compute)
+    trainer = Trainer(start, OuterOptimizer("sgd", rate=beta, batch=4, explode=math.inf), STEPS)
     while trainer.step < STEPS:
         if not trainer.advance() or trainer.log[-1].norm > 1e3 * trainer.log[0].norm:
             return True

@@ -31,13 +31,13 @@ from metabench import (
     SGD,
     Address,
     Estimator,
-    Lift,
-    Outer,
+    OuterOptimizer,
     Pretrain,
     Reptile,
     Sinusoid,
     Subject,
     Trainer,
+    Vectorization,
 )
 from metabench.families.sinusoid import AMPLITUDES, INPUTS, PHASES
 from metabench.problems import random_numbers
@@ -54,10 +54,10 @@ REPTILE_STEPS = 30_000  # at most, as in its own example
 PRINTED = {5: (1.13, 0.18), 10: (0.77, 0.11)}
 
 
-def trained(family: Sinusoid, algorithm: Estimator, outer: Outer, steps: int) -> Subject:
+def trained(family: Sinusoid, algorithm: Estimator, outer: OuterOptimizer, steps: int) -> Subject:
     """Train one algorithm; give what it ended at."""
-    lift = Lift("vmap", engine="compile")
-    start = Subject(family.problem(), family.sample, algorithm, family.theta(0).float(), lift)
+    compute = Vectorization("vmap", engine="compile")
+    start = Subject(family.problem(), family.sample, algorithm, family.theta(0).float(), compute)
     trainer = Trainer(start, outer, steps)
     while trainer.step < steps and trainer.advance():
         pass
@@ -71,10 +71,12 @@ def errors(subject: Subject, shots: int, rate: float) -> list[Interval]:
     family = Sinusoid(shots=shots, queries=QUERIES)
     measured = []
     for k in range(GRADIENT_STEPS + 1):
-        algorithm = MAML(steps=k, step=SGD(rate))
-        at_k = Subject(subject.problem, family.sample, algorithm, subject.theta, Lift("vmap"))
+        algorithm = MAML(steps=k, inner_optimizer=SGD(rate))
+        at_k = Subject(
+            subject.problem, family.sample, algorithm, subject.theta, Vectorization("vmap")
+        )
         tasks = at_k.draw(Address.fresh(0, TASKS), TEST_SEED)
-        many = at_k.lift.per_task(
+        many = at_k.compute.per_task(
             lambda at, task, of=at_k: of.algorithm.objective(of.problem, at, task)
         )
         losses = many(subject.theta, tasks).double().numpy()
@@ -89,15 +91,15 @@ def oracle(steps: int) -> Interval:
         torch.nn.Linear(3, 40), torch.nn.ReLU(), torch.nn.Linear(40, 40), torch.nn.ReLU(),
         torch.nn.Linear(40, 1),
     )  # fmt: skip
-    optimiser = torch.optim.Adam(net.parameters(), 0.001, fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), 0.001, fused=True)
     generator = torch.Generator().manual_seed(0)
     for start in range(0, steps, 1000):
         uniforms = torch.rand(min(1000, steps - start), 25 * 20, 3, generator=generator)
         for batch in uniforms:
             told, y = waves(batch)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             ((net(told) - y) ** 2).mean().backward()
-            optimiser.step()
+            optimizer.step()
     numbers = random_numbers.uniform(TEST_SEED, "task", Address.fresh(0, TASKS), 2 + QUERIES)
     uniforms = torch.from_numpy(numbers).float()
     parts = (
@@ -121,11 +123,13 @@ def waves(uniforms: Tensor) -> tuple[Tensor, Tensor]:
 def measure(shots: int, steps: int) -> pd.DataFrame:
     """Train and test everything at one number of shots."""
     family = Sinusoid(shots=shots, queries=10)
-    adam = Outer(rate=0.001, batch=25)
+    adam = OuterOptimizer(rate=0.001, batch=25)
     # a step of rate r moves theta by r (phi_0 - phi_K) / (alpha K): their 0.1 is 0.1 * 0.02 * 5
-    falling = Outer(optimizer="sgd", rate=0.01, batch=1, schedule="cosine", explode=float("inf"))
+    falling = OuterOptimizer(
+        optimizer="sgd", rate=0.01, batch=1, schedule="cosine", explode=float("inf")
+    )
     tuned = {5: 0.01, 10: 0.02}[shots]
-    members: dict[str, tuple[Sinusoid, Estimator, Outer, int, float]] = {
+    members: dict[str, tuple[Sinusoid, Estimator, OuterOptimizer, int, float]] = {
         "maml": (family, MAML(1, SGD(0.01)), adam, steps, 0.01),
         "fomaml": (family, FOMAML(1, SGD(0.01)), adam, steps, 0.01),
         "pretrained": (family, Pretrain(1, SGD(0.01)), adam, steps, tuned),

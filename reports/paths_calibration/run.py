@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from metabench import Quadratic
 from metabench.probes.agreement import compare
 from metabench.probes.explosion import growth, stable
-from metabench.probes.explosion.growth import Walk
+from metabench.probes.explosion.growth import InnerWalk
 from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
@@ -89,7 +89,7 @@ class Forms(NamedTuple):
         """Give the query gradient at phi, `(T, P)`."""
         return self.b * (phi - self.y)
 
-    def walk(self, rate: float) -> Walk:
+    def walk(self, rate: float) -> InnerWalk:
         """Give what the explosion probe would measure."""
         paths = [self.path(K, rate) for K in AT]
         norms, ends, starts = (
@@ -107,7 +107,7 @@ class Forms(NamedTuple):
             [np.linalg.norm((1 - rate * self.a) ** (AT[-1] - k) * last, axis=1)
              for k in range(AT[-1] + 1)], 1)  # fmt: skip
         fine = np.ones((len(self.a), AT[-1] + 1, 1), bool)
-        return Walk(AT, norms, {}, {}, ends, starts, inner, outer, adjoint, fine, fine)
+        return InnerWalk(AT, norms, {}, {}, ends, starts, inner, outer, adjoint, fine, fine)
 
 
 def measured(setting: Setting, forms: Forms) -> list[Row]:

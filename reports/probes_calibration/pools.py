@@ -25,12 +25,12 @@ from torch import Tensor
 import metabench as mb
 from metabench.algorithms import stability
 from metabench.autodiff import derivatives
-from metabench.linalg.expected_spectrum import expected
+from metabench.linalg.expected_spectrum import spectrum_ends_of_mean
 from metabench.linalg.spectra import Effort
 from metabench.probes.agreement import compare
 from metabench.probes.agreement import measure as module
 from metabench.probes.agreement.measure_rung import Run
-from metabench.probes.agreement.method_runs import Look
+from metabench.probes.agreement.method_runs import MethodRun
 from metabench.probes.explosion import mitigations
 from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.problems.tasks import Address
@@ -48,10 +48,10 @@ def drawn(
 ) -> Callable[[int, int], list[Row]]:
     """Measure samples of a pool of tasks of the seed `far`, or all of it; all comes first."""
     held: dict[Key, Run | None] = {}
-    plain, ends_of = module._run, stability.ends
+    plain, ends_of = module._run, stability.extreme_eigenvalues
     ends: list[Any] = []
 
-    def kept(seen: Look, dtype: torch.dtype) -> Run:
+    def kept(seen: MethodRun, dtype: torch.dtype) -> Run:
         key = repr(seen.algorithm), dtype, seen.pull
         if key not in held:
             try:
@@ -70,7 +70,7 @@ def drawn(
         generator = np.random.default_rng(seed)
         chosen = np.arange(pool) if tasks == pool else generator.integers(0, pool, tasks)
 
-        def run(seen: Look, dtype: torch.dtype, T: int) -> Run:
+        def run(seen: MethodRun, dtype: torch.dtype, T: int) -> Run:
             found = kept(seen, dtype)
             notes = {name: values[chosen] for name, values in found.notes.items()}
             return Run(found.grads[chosen], notes)
@@ -107,7 +107,7 @@ class Mitigated:
     def gradients(self) -> tuple[Vector, dict[str, tuple[Vector, NDArray[np.bool_]]]]:
         """Give the pool's exact meta-gradients, and those of others with where they have poles."""
         probe, subject = mb.Explosion(tasks=self.pool), self.make()
-        exact = mb.MAML(self.K, subject.algorithm.step)
+        exact = mb.MAML(self.K, subject.algorithm.inner_optimizer)
         others = {
             name: mitigations._gradients(probe, subject, algorithm, self.far)
             for name, algorithm in mitigations._others(exact)
@@ -165,11 +165,11 @@ class MetaHessians:
         """Give the pool's meta-Hessians, `(pool, Q, Q)`."""
         subject = self.make()
         tasks = subject.draw(Address.fresh(0, self.pool), self.far)
-        times = derivatives.fleet_of_hessians(
+        times = derivatives.per_task_hvp_of(
             lambda at, task: subject.algorithm.objective(subject.problem, at, task),
             subject.theta.expand(self.pool, -1),
             tasks,
-            subject.lift.how,
+            subject.compute.batching,
         )
         axes = torch.eye(len(subject.theta), dtype=subject.theta.dtype)
         return torch.stack([times(axis.expand(self.pool, -1)).detach() for axis in axes], 2)
@@ -190,7 +190,7 @@ class MetaHessians:
         signs = torch.from_numpy(drawn.choice([-1.0, 1.0], (2, chosen.shape[1])))
         probe = mb.Spectrum()
         effort = Effort(probe.tolerance, probe.steps, 0, probe.exact)
-        found = expected(fleets, [len(half) for half in halves], signs, effort)
+        found = spectrum_ends_of_mean(fleets, [len(half) for half in halves], signs, effort)
         rows = [
             row("largest_eigenvalue", found.largest, of="meta"),
             row("smallest_eigenvalue", found.smallest, of="meta"),

@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
 LARGE, FAR = 20_000, 10**6  # tasks of the truth, and its seed
 POOL = 10_000  # tasks that samples are drawn from where the truth is that of the pool
-LIFT = mb.Lift("vmap", chunk=1024, engine="eager")
+LIFT = mb.Vectorization("vmap", chunk=1024, engine="eager")
 Key = tuple[str, str, float | None, str]  # quantity, of, at, layer
 Hit = tuple[bool, bool]  # whether the interval holds the truth, whether both ends are finite
 Measure = Callable[[int, int], list[Row]]  # tasks and seed to rows
@@ -132,7 +132,7 @@ def overflown(tasks: int, seed: int) -> list[Row]:
         return [Row("diverged", at=float(B), value=share) for B, share in shares.items()]
     family = bowls(dim=1, shots=3, jitter=0.6)
     subject = of_family(family, mb.MAML(30, mb.SGD(99e3)))
-    probe = mb.Variance(tasks=tasks, sizes=sizes, redrawn=0, ladder=0)
+    probe = mb.Variance(tasks=tasks, sizes=sizes, redrawn_tasks=0, shot_multiples=0)
     with patch("metabench.probes.variance.measure._clock", return_value=1.0):
         return [line for line in probe.measure(subject, seed) if line.quantity == "diverged"]
 
@@ -158,7 +158,7 @@ def clocks(tasks: int, seed: int) -> list[Row]:
 def trial(streams: int, seed: int) -> list[Row]:
     """Try two changes on bowls; the large one has streams of its own seeds."""
     outer = ("optimizer=sgd", "rate=0.05", "batch=4")
-    changes = ("algo.step.rate=0.3", "outer.rate=0.1")
+    changes = ("algo.inner_optimizer.rate=0.3", "outer.rate=0.1")
     probe = Trial(changes=changes, steps=1, repeats=streams, held_out=16, outer=outer)
     subject = of_family(bowls(offset=1.0), mb.MAML(1, mb.SGD(0.1)))
     return probe.measure(subject, 10**4 * seed)
@@ -169,9 +169,11 @@ WALKED = mb.MAML(2, mb.SGD(0.05))
 
 TINY = mb.Spectrum(layers=4)
 LONG = mb.Explosion(steps=8, at=(1, 2, 4, 8), directions=2, mitigated=0)
-SHORT = mb.Agreement(at=(1, 4), settle=60, budgets=(2,), rounds=1, truncate=2)
-MINIMA = mb.Agreement(at=(1,), settle=7, budgets=(2,), pulls=(), rounds=1, truncate=0)
-THEORY = mb.Constants(run=0, redrawn=4)
+SHORT = mb.Agreement(at=(1, 4), minimum_steps=60, budgets=(2,), rounds=1, truncate=2)
+MINIMA = mb.Agreement(
+    at=(1,), minimum_steps=7, budgets=(2,), proximal_strengths=(), rounds=1, truncate=0
+)
+THEORY = mb.Constants(run=0, redrawn_tasks=4)
 SETTINGS = (
     Setting("network", "spectrum", 48, by(TINY, lambda: network(mb.MAML(2, mb.SGD(0.1))))),
     Setting("network, meta-Hessian", "spectrum", 96,
@@ -188,9 +190,9 @@ SETTINGS = (
     mitigated("bowls of many dimensions, mitigations",
               lambda: of_family(bowls(dim=30), mb.MAML(2, mb.SGD(0.3)))),
     agreement("network", 32, SHORT, lambda: network(mb.MAML(1, mb.SGD(0.05)))),
-    agreement("dips", 32, replace(SHORT, strength=0.3),
+    agreement("dips", 32, replace(SHORT, proximal_strength=0.3),
               lambda: of_family(bowls(down=0.6), mb.MAML(1, mb.SGD(0.3)))),
-    agreement("dips, off the centre", 32, replace(SHORT, strength=0.3),
+    agreement("dips, off the center", 32, replace(SHORT, proximal_strength=0.3),
               lambda: of_family(bowls(down=0.6, offset=2.0), mb.MAML(1, mb.SGD(0.3)))),
     agreement("even bowls", 48, MINIMA,
               lambda: of_family(bowls(jitter=0.0), mb.MAML(1, mb.SGD(0.3)))),

@@ -39,7 +39,10 @@ def _uniform(seed: int, count: int, *counters: NDArray[np.int64]) -> NDArray[np.
     return np.stack(each)[..., None]
 
 
-problem = mb.Own(mb.Problem.from_module(net, torch.nn.functional.mse_loss), mb.Indexed(_sample))
+of_module = mb.Problem.from_module(net, torch.nn.functional.mse_loss)
+tasks = mb.Indexed(_sample)
+# revisions before 0.2.0 put a problem and its tasks together by Own
+problem = mb.Own(of_module, tasks) if hasattr(mb, "Own") else of_module._replace(tasks=tasks)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from metabench import MAML, SGD, Lift, Quadratic, Spectrum, Subject
+from metabench import MAML, SGD, Quadratic, Spectrum, Subject, Vectorization
 from metabench.records.rows import Row
 from metabench.stats.intervals import Vector
 from metabench.stats.proportions import share_interval
@@ -107,7 +107,7 @@ def main(repetitions: int) -> None:
     outcomes: dict[tuple[str, ...], list[bool]] = defaultdict(list)
     for seed, (name, probe) in itertools.product(range(repetitions), MODES.items()):
         problem, theta = FAMILY.problem(), FAMILY.theta(0)
-        subject = Subject(problem, FAMILY.sample, MAML(K, SGD(RATE)), theta, Lift("vmap"))
+        subject = Subject(problem, FAMILY.sample, MAML(K, SGD(RATE)), theta, Vectorization("vmap"))
         band = []
         for row in probe.measure(subject, seed):
             truth = expected(row)

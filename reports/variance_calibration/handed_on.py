@@ -1,7 +1,7 @@
 """What should the rows on clipped gradients and on updates hold? The truth is that of a large pool.
 
 A pool is many batch means that no repetition measures, from addresses of their own: its moments
-are known many times more closely than those of a repetition. An update depends on the optimiser's
+are known many times more closely than those of a repetition. An update depends on the optimizer's
 state, which a repetition's own first batches make; so the pool is given that same state each time.
 The mean of unclipped gradients is a closed form.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metabench import MAML, SGD, Address, Lift, Quadratic, Subject, Variance
+from metabench import MAML, SGD, Address, Quadratic, Subject, Variance, Vectorization
 from metabench.autodiff.clipping import clipped
 from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance import measure_outer_optimizer
@@ -23,7 +23,7 @@ from metabench.stats.moments import Moments
 
 POOL = {1: 2**18, 4: 2**16, 16: 2**16}  # batch means of each B: 128 times those measured, or more
 FAR = 2**30  # where their addresses begin
-STATES = 2**16  # of them that are given to an optimiser's state, in every repetition
+STATES = 2**16  # of them that are given to an optimizer's state, in every repetition
 APART = 10_000  # seeds between two settings, so that one unlucky draw doesn't count against all
 SIZES = tuple(POOL)
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
@@ -41,7 +41,9 @@ class Setting(NamedTuple):
     def probe(self) -> Variance:
         """The probe, without redraws."""
         limits = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
-        return Variance(self.tasks, sizes=SIZES, redrawn=0, optimizer=self.optimizer, **limits)
+        return Variance(
+            self.tasks, sizes=SIZES, redrawn_tasks=0, outer_optimizer=self.optimizer, **limits
+        )
 
 
 SETTINGS = (
@@ -58,7 +60,9 @@ SETTINGS = (
 
 def _subject() -> Subject:
     theta = FAMILY.theta(0).double()
-    return Subject(FAMILY.problem(), FAMILY.sample, MAML(1, SGD(rate=0.1)), theta, Lift(chunk=4096))
+    return Subject(
+        FAMILY.problem(), FAMILY.sample, MAML(1, SGD(rate=0.1)), theta, Vectorization(chunk=4096)
+    )
 
 
 @cache

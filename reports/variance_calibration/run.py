@@ -8,7 +8,7 @@ and writes `coverage.csv` and the page `coverage.md` beside this file, anew ever
 `signal.md`: variances, slope, noise scale and signal-to-noise alone. With `--sources` it
 makes the redraws alone, and writes `sources.csv` and `sources.md`: components, shares, and what
 advice on a budget foretells. With `--outer` it looks at what the outer loop makes of the gradient,
-clipped and as an optimiser's update, and writes `outer.csv` and `outer.md` (handed_on.py says how).
+clipped and as an optimizer's update, and writes `outer.csv` and `outer.md` (handed_on.py says how).
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ import handed_on  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 import pandas as pd
 
-from metabench import FOMAML, MAML, SGD, Address, Algorithm, Lift, Quadratic, Subject, Variance
+from metabench import (
+    FOMAML,
+    MAML,
+    SGD,
+    Address,
+    Algorithm,
+    Quadratic,
+    Subject,
+    Variance,
+    Vectorization,
+)
 from metabench.estimation.redraws import redraws
 from metabench.probes.variance import components, measure
 from metabench.probes.variance.collect import gather
@@ -57,8 +67,8 @@ class Setting(NamedTuple):
     algorithm: Algorithm
     tasks: int
     sizes: tuple[int, ...] = (1, 4, 16)
-    redrawn: int = 512
-    ladder: int = 0
+    redrawn_tasks: int = 512
+    shot_multiples: int = 0
 
     def truth(self, exact: bool = False, steps: int | None = None, times: int = 1) -> Truth:
         """Exact moments at the theta that every repetition uses."""
@@ -67,7 +77,9 @@ class Setting(NamedTuple):
     def rival(self) -> Truth:
         """Exact moments of the estimator that this one is held against."""
         other = MAML if isinstance(self.algorithm, FOMAML) else FOMAML
-        algorithm = other(self.algorithm.steps, self.algorithm.step, self.algorithm.batch)
+        algorithm = other(
+            self.algorithm.steps, self.algorithm.inner_optimizer, self.algorithm.batch
+        )
         return self._replace(algorithm=algorithm).truth()
 
 
@@ -78,7 +90,7 @@ def _truth(setting: Setting, exact: bool, steps: int | None, times: int) -> Trut
     steps = algorithm.steps if steps is None else steps
     batch = algorithm.batch if times == 1 and steps else 0
     family = replace(setting.family, shots=setting.family.shots * times)
-    truth: Truth = family.truth(theta, steps, algorithm.step.rate, first_order, batch)
+    truth: Truth = family.truth(theta, steps, algorithm.inner_optimizer.rate, first_order, batch)
     return truth
 
 
@@ -87,16 +99,16 @@ WILD = Quadratic(dim=6, shots=2, queries=4, jitter=0.9, offset=2.0, spread=0.5, 
 ROUND = Quadratic(dim=4, shots=3, queries=3, condition=1.0, jitter=0.0)
 HEAVY = Quadratic(dim=8, shots=3, queries=3, noise=0.1, tail=1.5)
 SETTINGS = (
-    Setting("strong signal", SMALL, MAML(1, SGD(rate=0.1)), 512, redrawn=128),
-    Setting("five steps", SMALL, MAML(5, SGD(rate=0.3)), 1024, (1, 16), redrawn=128),
+    Setting("strong signal", SMALL, MAML(1, SGD(rate=0.1)), 512, redrawn_tasks=128),
+    Setting("five steps", SMALL, MAML(5, SGD(rate=0.3)), 1024, (1, 16), redrawn_tasks=128),
     Setting("weak signal", replace(SMALL, offset=0.2), MAML(1, SGD(rate=0.1)), 1024, (1, 4), 128),
     Setting("few tasks", SMALL, FOMAML(1, SGD(rate=0.1)), 128, (1, 2, 8)),
     Setting("two dimensions", replace(SMALL, dim=2), MAML(3, SGD(rate=0.5)), 512, (1, 4), 128, 8),
     Setting("biased", WILD, FOMAML(2, SGD(rate=0.7)), 512, (1,), 256, 16),
     Setting("amplifying", replace(SMALL, offset=1.0), FOMAML(1, SGD(rate=2.4)), 1024, (1,), 512),
     Setting("mini-batches", replace(WILD, shots=4), MAML(1, SGD(rate=0.7), 2), 512, (1,), 256),
-    Setting("isotropic", ROUND, MAML(1, SGD(rate=0.3)), 4096, (1,), redrawn=0),
-    Setting("heavy tail", HEAVY, MAML(1, SGD(rate=0.1)), 2048, (1,), redrawn=0),
+    Setting("isotropic", ROUND, MAML(1, SGD(rate=0.3)), 4096, (1,), redrawn_tasks=0),
+    Setting("heavy tail", HEAVY, MAML(1, SGD(rate=0.1)), 2048, (1,), redrawn_tasks=0),
 )
 
 
@@ -148,7 +160,7 @@ def _of_two(setting: Setting, row: Row) -> float | None:
     if row.of == "estimator":
         return bias
     limit = setting.family.many_shot(
-        setting.family.theta(0), setting.algorithm.steps, setting.algorithm.step.rate
+        setting.family.theta(0), setting.algorithm.steps, setting.algorithm.inner_optimizer.rate
     )
     m = int(row.at or 1)
     mean = exact.mean if m == 1 else setting.truth(exact=True, times=m).mean
@@ -158,9 +170,13 @@ def _of_two(setting: Setting, row: Row) -> float | None:
 def covered(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bool]]:
     """Yield each interval's key, whether it holds the truth, and whether it is bounded."""
     family = setting.family
-    lift = Lift(chunk=setting.tasks)
-    subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), lift)
-    again = {"redrawn": setting.redrawn, "ladder": setting.ladder, "memory": "1GiB"}
+    compute = Vectorization(chunk=setting.tasks)
+    subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), compute)
+    again = {
+        "redrawn_tasks": setting.redrawn_tasks,
+        "shot_multiples": setting.shot_multiples,
+        "memory": "1GiB",
+    }
     probe = Variance(setting.tasks, sizes=setting.sizes, **again)
     for line in probe.measure(subject, seed):
         value = None if line.low is None else expected(setting, line)
@@ -177,9 +193,13 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
 
     A seed's tasks stand for `TOGETHER` repetitions, each with tasks of its own.
     """
-    family, again, truth = setting.family, min(setting.redrawn, setting.tasks // 2), setting.truth()
-    lift = Lift(chunk=2**14)
-    subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), lift)
+    family, again, truth = (
+        setting.family,
+        min(setting.redrawn_tasks, setting.tasks // 2),
+        setting.truth(),
+    )
+    compute = Vectorization(chunk=2**14)
+    subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), compute)
     states = redraws(subject, seed)
     design = components.plan(again, states)
     whole = components.crossed(design._replace(tasks=again * TOGETHER))
@@ -288,17 +308,17 @@ def _markdown(table: pd.DataFrame) -> str:
 @click.option("--first", default=1, show_default=True, help="The first seed.")
 @click.option("--signal", is_flag=True, help="Without redraws: no components, no biases.")
 @click.option("--sources", is_flag=True, help="Redraws alone: components, shares, advice.")
-@click.option("--outer", is_flag=True, help="The gradient as clipped, and an optimiser's updates.")
+@click.option("--outer", is_flag=True, help="The gradient as clipped, and an optimizer's updates.")
 def main(repetitions: int, first: int, signal: bool, sources: bool, outer: bool) -> None:
     """Run the study and write its tables."""
     settings: tuple[Setting, ...] = SETTINGS
     name, command = "coverage", f"--repetitions {repetitions}"
     if signal:
-        settings = tuple(s._replace(redrawn=0, ladder=0) for s in SETTINGS[:5])
+        settings = tuple(s._replace(redrawn_tasks=0, shot_multiples=0) for s in SETTINGS[:5])
         name, command = "signal", f"{command} --signal"
     look = covered
     if sources:
-        settings, look = tuple(s for s in SETTINGS if s.redrawn), covered_sources
+        settings, look = tuple(s for s in SETTINGS if s.redrawn_tasks), covered_sources
         name, command = "sources", f"{command} --sources"
     if outer:
         settings, look = tuple(handed_on.SETTINGS), handed_on.covered

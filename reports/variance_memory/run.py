@@ -16,7 +16,7 @@ import click
 import torch
 from torch import Tensor
 
-from metabench import MAML, SGD, Address, Layout, Lift, Problem, Subject, Task, Variance
+from metabench import MAML, SGD, Address, Layout, Problem, Subject, Task, Variance, Vectorization
 from metabench.problems.family import Family
 from metabench.problems.parameter_layout import Layouts
 from metabench.problems.tasks import Data
@@ -55,9 +55,9 @@ class Wide(Family):
 def main(memory: str, dim: int) -> None:
     """Measure, and fail if more was held than the budget."""
     family = Wide(dim)
-    algorithm = MAML(steps=1, step=SGD(rate=0.1))
-    subject = Subject(family.problem(), family.sample, algorithm, family.theta(0), Lift())
-    rows = Variance(tasks=256, sizes=(1,), redrawn=0, memory=memory).measure(subject, 0)
+    algorithm = MAML(steps=1, inner_optimizer=SGD(rate=0.1))
+    subject = Subject(family.problem(), family.sample, algorithm, family.theta(0), Vectorization())
+    rows = Variance(tasks=256, sizes=(1,), redrawn_tasks=0, memory=memory).measure(subject, 0)
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     (found,) = (row.value for row in rows if row.quantity == "task_variance")
     # g = (1 - rate)^2 (theta - z u), and z is +-1 in equal numbers

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, cast
@@ -21,7 +21,7 @@ from metabench.problems.tasks import Task, cast
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_maml_is_autograd_through_the_unroll(kind, step):
     problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
-    theta, maml = cases.theta(problem), MAML(steps=4, step=step)
+    theta, maml = cases.theta(problem), MAML(steps=4, inner_optimizer=step)
 
     found = maml(problem, theta, task).grad
 
@@ -32,7 +32,7 @@ def test_maml_is_autograd_through_the_unroll(kind, step):
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_maml_agrees_with_finite_differences_of_the_adapted_loss(step):
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
-    theta, maml = cases.theta(problem), MAML(steps=3, step=step)
+    theta, maml = cases.theta(problem), MAML(steps=3, inner_optimizer=step)
     along = cases.theta(problem, seed=1)
 
     found = float(maml(problem, theta, task).grad @ along)
@@ -47,7 +47,7 @@ def test_maml_agrees_with_finite_differences_of_the_adapted_loss(step):
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_fomaml_is_maml_with_the_hessians_detached(kind, step):
     problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
-    theta, fomaml = cases.theta(problem), FOMAML(steps=4, step=step)
+    theta, fomaml = cases.theta(problem), FOMAML(steps=4, inner_optimizer=step)
 
     found = fomaml(problem, theta, task).grad
 
@@ -61,7 +61,7 @@ def test_fomaml_agrees_with_finite_differences_of_the_query_loss_in_phi(step):
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, along = cases.theta(problem), cases.theta(problem, seed=1)
 
-    found = FOMAML(steps=3, step=step)(problem, theta, task)
+    found = FOMAML(steps=3, inner_optimizer=step)(problem, theta, task)
 
     difference = oracles.directional(
         lambda phi: float(problem.outer_loss(phi, theta, task.query)), found.phi, along, h=1e-4
@@ -72,7 +72,7 @@ def test_fomaml_agrees_with_finite_differences_of_the_query_loss_in_phi(step):
 def test_mini_batches_of_the_inner_loop_reach_the_adjoint():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     task = task._replace(noise=torch.tensor([[0, 3], [6, 1], [2, 2]]))
-    theta, maml = cases.theta(problem), MAML(steps=3, step=SGD(rate=0.1))
+    theta, maml = cases.theta(problem), MAML(steps=3, inner_optimizer=SGD(rate=0.1))
 
     found = maml(problem, theta, task).grad
 
@@ -95,7 +95,7 @@ def test_theta_reaches_the_meta_gradient_through_init_and_both_losses(cls):
     theta = torch.randn(6, generator=generator, dtype=torch.float64)
     data = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
     task = Task((data[0],), (data[1],))
-    algorithm = cls(steps=3, step=SGD(rate=0.05))
+    algorithm = cls(steps=3, inner_optimizer=SGD(rate=0.05))
 
     found = algorithm(problem, theta, task).grad
 
@@ -107,11 +107,11 @@ def test_the_norms_note_follows_the_cotangent_along_the_path():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, steps = cases.theta(problem), 3
 
-    found = MAML(steps=steps, step=SGD(rate=0.1))(problem, theta, task)
+    found = MAML(steps=steps, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
 
     assert found.notes["norms"].shape == (steps + 1,)
     assert float(found.notes["norms"][0]) == pytest.approx(float(found.grad.norm()), rel=1e-12)
-    first_order = FOMAML(steps=steps, step=SGD(rate=0.1))(problem, theta, task)
+    first_order = FOMAML(steps=steps, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
     assert float(found.notes["norms"][-1]) == pytest.approx(float(first_order.grad.norm()))
 
 
@@ -159,8 +159,8 @@ def test_fomaml_builds_no_second_derivative():
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_float32_agrees_to_four_digits(kind):
     problem, many = cases.problem(kind), cases.tasks(6)
-    theta, maml = cases.theta(problem), MAML(steps=5, step=SGD(rate=0.1))
-    per_task = Lift().per_task(lambda at, task: maml(problem, at, task).grad)
+    theta, maml = cases.theta(problem), MAML(steps=5, inner_optimizer=SGD(rate=0.1))
+    per_task = Vectorization().per_task(lambda at, task: maml(problem, at, task).grad)
 
     found = per_task(theta.float(), cast(many, theta.float()))
 

@@ -16,11 +16,11 @@ from metabench.algorithms.mamlpp import MAMLPP
 from metabench.cli.main import main
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.tasks import Address
-from metabench.records.checksummed_tensors import unseal
-from metabench.settings.errors import Misuse
+from metabench.records.checksummed_tensors import read_checksummed
+from metabench.settings.errors import InvalidInput
 
 K, B, ALPHA, BETA = 3, 4, 0.1, 0.05
 SMALL = ("train", "--family", "quadratic", "--set", "outer.held_out=16", "--quiet")
@@ -65,10 +65,10 @@ def batch_loss(n, theta, alpha, weights=(0, 0, 1), second=True):
 
 def test_mamlpp_anneals_loss_weights_and_derivative_order_by_the_epoch():
     algorithm = MAMLPP(
-        steps=K, step=SGD(ALPHA), loss_epochs=3, first_order_epochs=2,
+        steps=K, inner_optimizer=SGD(ALPHA), loss_epochs=3, first_order_epochs=2,
         learned_rates=False, per_step_norms=False,
     )  # fmt: skip
-    outer = Outer(optimizer="sgd", rate=BETA, batch=B, epoch=2, held_out=4)
+    outer = OuterOptimizer(optimizer="sgd", rate=BETA, batch=B, epoch=2, held_out=4)
 
     found = trained(algorithm, outer, 9).theta
 
@@ -84,11 +84,18 @@ def test_mamlpp_anneals_loss_weights_and_derivative_order_by_the_epoch():
 
 
 def test_without_annealing_the_same_training_ends_elsewhere():
-    settings = {"steps": K, "step": SGD(ALPHA), "learned_rates": False, "per_step_norms": False}
-    outer = Outer(optimizer="sgd", rate=BETA, batch=B, epoch=2, held_out=4)
+    settings = {
+        "steps": K,
+        "inner_optimizer": SGD(ALPHA),
+        "learned_rates": False,
+        "per_step_norms": False,
+    }
+    outer = OuterOptimizer(optimizer="sgd", rate=BETA, batch=B, epoch=2, held_out=4)
 
     annealed = trained(MAMLPP(loss_epochs=2, **settings), outer, 6).theta
-    held = trained(MAMLPP(loss_epochs=2, **settings), Outer(**{**vars(outer), "epoch": 100}), 6)
+    held = trained(
+        MAMLPP(loss_epochs=2, **settings), OuterOptimizer(**{**vars(outer), "epoch": 100}), 6
+    )
     off = trained(MAMLPP(loss_epochs=0, **settings), outer, 6).theta
     maml = trained(MAML(K, SGD(ALPHA)), outer, 6).theta
 
@@ -108,7 +115,7 @@ def test_an_epoch_that_changes_nothing_is_the_same_algorithm():
 def test_alpha_maml_moves_both_rates_along_their_hypergradients(optimizer):
     alpha_rate, beta_rate = 1e-3, 1e-4
     algorithm = AlphaMAML(K, SGD(ALPHA), alpha_rate=alpha_rate, beta_rate=beta_rate)
-    outer = Outer(optimizer=optimizer, rate=BETA, batch=B, held_out=4)
+    outer = OuterOptimizer(optimizer=optimizer, rate=BETA, batch=B, held_out=4)
 
     trainer = trained(algorithm, outer, 6)
 
@@ -134,7 +141,7 @@ def test_alpha_maml_moves_both_rates_along_their_hypergradients(optimizer):
 def test_the_outer_rates_slope_is_that_of_the_next_loss():
     """d/d beta of L_1(theta_0 - beta g_0), by finite differences through the whole step."""
     algorithm = AlphaMAML(K, SGD(ALPHA), alpha_rate=0.0, beta_rate=1.0)
-    outer = Outer(optimizer="sgd", rate=BETA, batch=B, held_out=4)
+    outer = OuterOptimizer(optimizer="sgd", rate=BETA, batch=B, held_out=4)
     first, second = (entry.rate for entry in trained(algorithm, outer, 2).log)
 
     theta = subject(MAML(K)).theta.clone().requires_grad_()
@@ -150,7 +157,7 @@ def test_the_outer_rates_slope_is_that_of_the_next_loss():
 
 
 def test_rates_of_zero_leave_both_rates_alone():
-    outer = Outer(batch=B, held_out=4)
+    outer = OuterOptimizer(batch=B, held_out=4)
     still = trained(AlphaMAML(K, SGD(ALPHA), alpha_rate=0.0, beta_rate=0.0), outer, 5)
     maml = trained(MAML(K, SGD(ALPHA)), outer, 5)
 
@@ -160,13 +167,15 @@ def test_rates_of_zero_leave_both_rates_alone():
 
 
 def test_a_schedule_and_an_adapted_outer_rate_exclude_each_other():
-    with pytest.raises(Misuse, match=r"choose outer.schedule=constant and outer.warmup=0, or algo"):
-        Trainer(subject(AlphaMAML()), Outer(schedule="cosine"), 5)
+    with pytest.raises(
+        InvalidInput, match=r"choose outer.schedule=constant and outer.warmup=0, or algo"
+    ):
+        Trainer(subject(AlphaMAML()), OuterOptimizer(schedule="cosine"), 5)
 
 
 @pytest.mark.parametrize("algorithm", [MAMLPP(2, loss_epochs=3), AlphaMAML(2)])
 def test_a_training_in_two_halves_ends_where_one_in_one_go_does(algorithm):
-    outer = Outer(batch=B, epoch=2, held_out=4)
+    outer = OuterOptimizer(batch=B, epoch=2, held_out=4)
     first, second = trained(algorithm, outer, 5), Trainer(subject(algorithm), outer, 9)
     second.restore(*first.state())
     while second.step < 9:
@@ -191,19 +200,19 @@ def test_what_is_saved_says_the_epoch_that_training_reached():
         "t.safetensors",
     )
 
-    about = unseal(Path("t.safetensors")).about
+    about = read_checksummed(Path("t.safetensors")).about
     assert about["algo"]["epoch"] == 2
     assert about["spec"]["algo"]["epoch"] == 0
 
 
-def test_an_autopsy_replays_the_epoch_at_which_training_stopped():
+def test_a_replay_repeats_the_epoch_at_which_training_stopped():
     wild = ("--set", "outer.optimizer=sgd", "--set", "outer.rate=1e5", "--set", "outer.explode=10")
     result = metabench(
         *SMALL, "--algo", "mamlpp", "--set", "outer.epoch=2", "--steps", 90, *wild,
         "--save", "t.safetensors",
     )  # fmt: skip
-    again = metabench("autopsy", "t.autopsy.safetensors", "--json")
+    again = metabench("replay", "t.replay.safetensors", "--json")
 
     assert (result.exit_code, again.exit_code) == (3, 0), again.output
-    stopped = int(unseal(Path("t.autopsy.safetensors")).tensors["steps"][-1])
+    stopped = int(read_checksummed(Path("t.replay.safetensors")).tensors["steps"][-1])
     assert json.loads(again.stdout)["spec"]["algo"]["epoch"] == min(stopped // 2, 15) > 0

@@ -19,7 +19,7 @@ from metabench.algorithms.maml import MAML
 from metabench.probes.variance import Variance
 from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def library(name: str):
@@ -38,9 +38,9 @@ def with_higher(theta, task):
     net = copy.deepcopy(NET)
     net.load_state_dict(theta)
     inner = torch.optim.SGD(net.parameters(), lr=RATE)
-    with higher.innerloop_ctx(net, inner) as (fast, optimiser):
+    with higher.innerloop_ctx(net, inner) as (fast, optimizer):
         for _ in range(STEPS):
-            optimiser.step(mse(fast(task.support[0]), task.support[1]))
+            optimizer.step(mse(fast(task.support[0]), task.support[1]))
         outer = mse(fast(task.query[0]), task.query[1])
         return outer, torch.autograd.grad(outer, list(fast.parameters(time=0)))
 
@@ -51,9 +51,9 @@ def with_torchopt(theta, task):
     net = copy.deepcopy(NET)
     net.load_state_dict(theta)
     leaves = list(net.parameters())
-    optimiser = torchopt.MetaSGD(net, lr=RATE)
+    optimizer = torchopt.MetaSGD(net, lr=RATE)
     for _ in range(STEPS):
-        optimiser.step(mse(net(task.support[0]), task.support[1]))
+        optimizer.step(mse(net(task.support[0]), task.support[1]))
     outer = mse(net(task.query[0]), task.query[1])
     return outer, torch.autograd.grad(outer, leaves)
 
@@ -85,7 +85,7 @@ def test_the_variance_probe_measures_them_as_it_does_ours(written):
     for quantity in ("variance", "noise_scale", "slope"):
         for a, b in zip(from_table(theirs, quantity), from_table(ours, quantity), strict=True):
             assert a.value == pytest.approx(b.value, rel=1e-9)
-    assert probe.diagnose(theirs)
+    assert probe.find(theirs)
 
 
 def test_a_batched_estimator_is_called_on_whole_batches():
@@ -158,7 +158,7 @@ def test_what_a_black_box_cannot_offer_is_said():
     ],
 )
 def test_what_is_no_gradient_is_refused_in_a_sentence(gives, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         subject(BlackBox(gives)).meta_gradients(Address.fresh(0, 1), 0)
 
 

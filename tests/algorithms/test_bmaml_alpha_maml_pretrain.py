@@ -15,11 +15,11 @@ from metabench.algorithms.bmaml import BMAML, stein_direction
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.pretrain import Pretrain
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.problems.tasks import Address, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def small():
@@ -30,24 +30,30 @@ def small():
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_alphas_entry_is_the_slope_of_the_adapted_loss_in_the_inner_rate(step):
     problem, theta, task = small()
-    algorithm = AlphaMAML(steps=3, step=step)
+    algorithm = AlphaMAML(steps=3, inner_optimizer=step)
     longer, started = algorithm.extend(problem, theta)
 
     found = algorithm(longer, started, task).grad
 
     def loss(alpha):  # maml's own loss at another rate, by a plain loop
-        maml = MAML(steps=3, step=replace(step, rate=float(alpha)))
+        maml = MAML(steps=3, inner_optimizer=replace(step, rate=float(alpha)))
         return oracles.outer(maml, problem, theta, task)
 
     rate, along = torch.tensor(step.rate, dtype=torch.float64), torch.ones((), dtype=torch.float64)
     difference = oracles.directional(loss, rate, along, h=1e-3 * step.rate)
     assert float(found[-1]) == pytest.approx(difference, rel=1e-6)
-    assert oracles.relative(found[:-1], MAML(steps=3, step=step)(problem, theta, task).grad) < 1e-11
+    assert (
+        oracles.relative(found[:-1], MAML(steps=3, inner_optimizer=step)(problem, theta, task).grad)
+        < 1e-11
+    )
 
 
 def test_the_outer_hypergradient_is_the_slope_of_the_next_loss_in_the_outer_rate():
     problem, theta, _ = small()
-    maml, beta = MAML(steps=2, step=SGD(rate=0.1)), torch.tensor(0.05, dtype=torch.float64)
+    maml, beta = (
+        MAML(steps=2, inner_optimizer=SGD(rate=0.1)),
+        torch.tensor(0.05, dtype=torch.float64),
+    )
     first, then = (cases.one(cases.tasks(2), i) for i in range(2))
     before = maml(problem, theta, first).grad
 
@@ -63,10 +69,10 @@ def test_the_outer_hypergradient_is_the_slope_of_the_next_loss_in_the_outer_rate
 def test_both_rates_come_down_from_where_training_diverges():
     """A bowl of curvature 1 and 1/10, both rates too large to begin with: both hypergradients."""
     family = Quadratic(dim=4, jitter=0.0, noise=0.1)
-    problem, algorithm = family.problem(), AlphaMAML(steps=2, step=SGD(rate=2.1))
+    problem, algorithm = family.problem(), AlphaMAML(steps=2, inner_optimizer=SGD(rate=2.1))
     problem, theta = algorithm.extend(problem, family.theta(0))
     tasks = family.sample(Address.fresh(0, 32), 0)
-    grads = Lift().per_task(lambda at, task: algorithm(problem, at, task))
+    grads = Vectorization().per_task(lambda at, task: algorithm(problem, at, task))
     beta, before = 1e-3, torch.zeros_like(theta)
 
     losses, alphas = [], []
@@ -86,13 +92,13 @@ def test_both_rates_come_down_from_where_training_diverges():
 def test_pretraining_is_the_gradient_of_both_losses_before_adaptation():
     problem, theta, task = small()
 
-    found = Pretrain(steps=3, step=SGD(rate=0.1))(problem, theta, task)
+    found = Pretrain(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
 
     leaf = theta.clone().requires_grad_()
     support = problem.inner_loss(leaf, leaf, task.support)
     query = problem.outer_loss(leaf, leaf, task.query)
     (expected,) = torch.autograd.grad((support + query) / 2, leaf)
-    tuned = MAML(steps=3, step=SGD(rate=0.1))(problem, theta, task)
+    tuned = MAML(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
     assert oracles.relative(found.grad, expected) < 1e-14
     assert torch.equal(found.phi, tuned.phi)
     torch.testing.assert_close(found.loss, tuned.loss, rtol=1e-14, atol=0)
@@ -150,7 +156,7 @@ def test_particles_find_a_gaussian():
 
 def test_one_particle_is_plain_adaptation_chasing_its_own_further_steps():
     problem, theta, task = small()
-    algorithm = BMAML(particles=1, steps=2, lead=3, step=SGD(rate=0.1))
+    algorithm = BMAML(particles=1, steps=2, leader_steps=3, inner_optimizer=SGD(rate=0.1))
     longer, started = algorithm.extend(problem, theta)
 
     found = algorithm(longer, started, task)
@@ -173,7 +179,14 @@ def test_one_particle_is_plain_adaptation_chasing_its_own_further_steps():
 
 def test_the_chaser_loss_of_many_particles_is_autograds():
     problem, theta, task = small()
-    algorithm = BMAML(particles=3, lead=1, temperature=0.7, steps=2, step=SGD(rate=0.1), spread=0.3)
+    algorithm = BMAML(
+        particles=3,
+        leader_steps=1,
+        temperature=0.7,
+        steps=2,
+        inner_optimizer=SGD(rate=0.1),
+        spread=0.3,
+    )
     longer, started = algorithm.extend(problem, theta)
 
     found = algorithm(longer, started, task)
@@ -207,10 +220,10 @@ def test_the_chaser_loss_of_many_particles_is_autograds():
     ("settings", "words"),
     [
         ({"particles": 0}, "particles is 0"),
-        ({"lead": 0}, "lead is 0"),
+        ({"leader_steps": 0}, "leader_steps is 0"),
         ({"temperature": 0.0}, "temperature is 0"),
     ],
 )
 def test_a_flock_that_cannot_be_is_refused(settings, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         BMAML(**settings)

@@ -15,15 +15,17 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
 from metabench.problems.tasks import Address, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
-def errors(deltas, kind="plain", step=None):
+def errors(deltas, kind="plain", inner_optimizer=None):
     problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
-    theta, step = cases.theta(problem), step or SGD(rate=0.1)
-    exact = MAML(steps=3, step=step)(problem, theta, task).grad
+    theta, step = cases.theta(problem), inner_optimizer or SGD(rate=0.1)
+    exact = MAML(steps=3, inner_optimizer=step)(problem, theta, task).grad
     return np.array([
-        oracles.relative(HFMAML(steps=3, step=step, delta=delta)(problem, theta, task).grad, exact)
+        oracles.relative(
+            HFMAML(steps=3, inner_optimizer=step, delta=delta)(problem, theta, task).grad, exact
+        )
         for delta in deltas
     ])  # fmt: skip
 
@@ -42,7 +44,7 @@ def test_the_error_falls_as_the_square_of_delta_then_rises_as_round_off_over_it(
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_every_inner_step_is_carried_back_exactly_but_for_the_hessian(step):
-    assert errors([1e-5], step=step)[0] < 1e-8
+    assert errors([1e-5], inner_optimizer=step)[0] < 1e-8
 
 
 def test_on_quadratics_any_delta_is_exact():
@@ -51,18 +53,18 @@ def test_on_quadratics_any_delta_is_exact():
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
     theta, problem = family.theta(0), family.problem()
 
-    found = HFMAML(steps=4, step=SGD(rate=0.3), delta=1.0)(problem, theta, task)
+    found = HFMAML(steps=4, inner_optimizer=SGD(rate=0.3), delta=1.0)(problem, theta, task)
 
-    expected = MAML(steps=4, step=SGD(rate=0.3))(problem, theta, task)
+    expected = MAML(steps=4, inner_optimizer=SGD(rate=0.3))(problem, theta, task)
     assert oracles.relative(found.grad, expected.grad) < 1e-13
     assert torch.equal(found.phi, expected.phi)
 
 
 def test_theta_in_the_inner_loss_is_reached_by_differences_too():
     problem, theta, task = cases.mixed()
-    maml = MAML(steps=3, step=SGD(rate=0.05))
+    maml = MAML(steps=3, inner_optimizer=SGD(rate=0.05))
 
-    found = HFMAML(steps=3, step=SGD(rate=0.05), delta=1e-5)(problem, theta, task).grad
+    found = HFMAML(steps=3, inner_optimizer=SGD(rate=0.05), delta=1e-5)(problem, theta, task).grad
 
     assert oracles.relative(found, maml(problem, theta, task).grad) < 1e-9
 
@@ -70,7 +72,7 @@ def test_theta_in_the_inner_loss_is_reached_by_differences_too():
 def test_delta_is_a_length_whatever_the_size_of_the_vector():
     """The paper's displacement would be delta |v|: the error would grow with the loss."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
-    theta, hf = cases.theta(problem), HFMAML(steps=3, step=SGD(rate=0.1), delta=1e-2)
+    theta, hf = cases.theta(problem), HFMAML(steps=3, inner_optimizer=SGD(rate=0.1), delta=1e-2)
     loud = problem._replace(outer_loss=lambda *at: 1e6 * problem.outer_loss(*at))
 
     quiet, large = (hf(p, theta, task).grad for p in (problem, loud))
@@ -80,5 +82,5 @@ def test_delta_is_a_length_whatever_the_size_of_the_vector():
 
 def test_a_displacement_of_nothing_is_refused():
     for delta in (0.0, -1.0, float("inf")):
-        with pytest.raises(Misuse, match="delta is"):
+        with pytest.raises(InvalidInput, match="delta is"):
             replace(HFMAML(), delta=delta)

@@ -14,7 +14,7 @@ from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.linalg.solvers.cg import CG
@@ -27,7 +27,7 @@ from metabench.problems.problem import Problem
 from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SOLVERS = {
     "cg": CG(steps=60),
@@ -41,7 +41,9 @@ SOLVERS = {
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver, strength):
     problem, theta, task = cases.mixed()
-    imaml = IMAML(steps=7, step=SGD(rate=0.05), strength=strength, solver=solver)
+    imaml = IMAML(
+        steps=7, inner_optimizer=SGD(rate=0.05), proximal_strength=strength, solver=solver
+    )
 
     found = imaml(problem, theta, task)
 
@@ -53,11 +55,15 @@ def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 def test_it_is_the_long_unroll_once_the_inner_loop_has_converged(solver, strength):
     problem, theta, task = cases.mixed()
-    imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=solver)
+    imaml = IMAML(
+        steps=200, inner_optimizer=SGD(rate=0.1), proximal_strength=strength, solver=solver
+    )
 
     found = imaml(problem, theta, task)
 
-    unroll = MAML(steps=200, step=SGD(rate=0.1))(proximal(problem, strength), theta, task)
+    unroll = MAML(steps=200, inner_optimizer=SGD(rate=0.1))(
+        proximal(problem, strength), theta, task
+    )
     assert float(found.notes["slope"]) < 1e-13
     assert float(found.notes["curvature"]) > 0
     assert oracles.relative(found.grad, unroll.grad) < 1e-11
@@ -65,10 +71,10 @@ def test_it_is_the_long_unroll_once_the_inner_loop_has_converged(solver, strengt
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
-def test_a_network_pulled_to_its_initialisation_agrees_with_the_dense_formula(solver, kind):
+def test_a_network_pulled_to_its_initialization_agrees_with_the_dense_formula(solver, kind):
     problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
-    imaml = IMAML(steps=3, step=SGD(rate=0.1), strength=20.0, solver=solver)
+    imaml = IMAML(steps=3, inner_optimizer=SGD(rate=0.1), proximal_strength=20.0, solver=solver)
 
     found = imaml(problem, theta, task)
 
@@ -94,19 +100,23 @@ def test_the_neumann_series_is_enough_under_a_strong_pull():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, series = cases.theta(problem), Neumann(steps=60, scale=0.045)
 
-    found = IMAML(steps=3, step=SGD(rate=0.05), strength=20.0, solver=series)(problem, theta, task)
+    found = IMAML(steps=3, inner_optimizer=SGD(rate=0.05), proximal_strength=20.0, solver=series)(
+        problem, theta, task
+    )
 
     expected = oracles.implicit(proximal(problem, 20.0), found.phi, theta, task)
     assert oracles.relative(found.grad, expected) < 1e-10
 
 
-def test_the_regulariser_of_ridge_regression_has_its_closed_form():
+def test_the_regularizer_of_ridge_regression_has_its_closed_form():
     family = Ridge()
     problem, theta = family.problem(), family.theta(0)
     tasks = family.sample(Address.fresh(0, 4), seed=1)
-    imaml = IMAML(steps=600, step=SGD(rate=0.5), strength=0.0, solver=CG(steps=8))
+    imaml = IMAML(
+        steps=600, inner_optimizer=SGD(rate=0.5), proximal_strength=0.0, solver=CG(steps=8)
+    )
 
-    found = Lift().per_task(lambda at, task: imaml(problem, at, task))(theta, tasks)
+    found = Vectorization().per_task(lambda at, task: imaml(problem, at, task))(theta, tasks)
 
     for i in range(4):
         phi, expected = family.truth(theta, tree_map(lambda leaf, i=i: leaf[i], tasks))
@@ -122,7 +132,8 @@ def test_the_unroll_approaches_the_closed_form_of_ridge_regression():
 
     errors = [
         oracles.relative(
-            MAML(steps=steps, step=SGD(rate=0.5))(family.problem(), theta, task).grad, expected
+            MAML(steps=steps, inner_optimizer=SGD(rate=0.5))(family.problem(), theta, task).grad,
+            expected,
         )
         for steps in (10, 50, 250)
     ]
@@ -147,7 +158,9 @@ def test_it_agrees_with_finite_differences_of_the_loss_at_the_optimum(strength):
     """F(phi*(theta), theta), phi* solved anew at every theta, with no path and no adjoint."""
     problem, theta, task = cases.mixed()
     pulled = proximal(problem, strength)
-    imaml = IMAML(steps=200, step=SGD(rate=0.1), strength=strength, solver=Dense())
+    imaml = IMAML(
+        steps=200, inner_optimizer=SGD(rate=0.1), proximal_strength=strength, solver=Dense()
+    )
 
     found = imaml(problem, theta, task).grad
 
@@ -165,7 +178,9 @@ def test_ridge_regression_agrees_with_finite_differences_of_its_closed_form_opti
     family = Ridge()
     problem, theta = family.problem(), family.theta(0)
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), seed=1))
-    imaml = IMAML(steps=600, step=SGD(rate=0.5), strength=0.0, solver=CG(steps=8))
+    imaml = IMAML(
+        steps=600, inner_optimizer=SGD(rate=0.5), proximal_strength=0.0, solver=CG(steps=8)
+    )
 
     found = imaml(problem, theta, task).grad
 
@@ -181,7 +196,7 @@ def test_more_solver_steps_come_closer():
     family = Quadratic(dim=12, condition=50.0, jitter=0.0)
     theta = family.theta(0)
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), seed=1))
-    exact = IMAML(steps=50, step=SGD(rate=0.5), strength=0.1, solver=Dense())
+    exact = IMAML(steps=50, inner_optimizer=SGD(rate=0.5), proximal_strength=0.1, solver=Dense())
 
     expected = exact(family.problem(), theta, task).grad
 
@@ -200,7 +215,9 @@ def test_a_strong_pull_leaves_the_gradient_at_theta():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, strength = cases.theta(problem), 1e9
 
-    found = IMAML(steps=5, step=SGD(rate=0.5 / strength), strength=strength)(problem, theta, task)
+    found = IMAML(steps=5, inner_optimizer=SGD(rate=0.5 / strength), proximal_strength=strength)(
+        problem, theta, task
+    )
 
     expected = FOMAML(steps=0)(problem, theta, task).grad
     assert oracles.relative(found.grad, expected) < 1e-7
@@ -210,7 +227,7 @@ def test_a_saddle_is_told_by_the_sign_of_the_curvature():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
 
-    found = IMAML(steps=1, strength=1e-3, solver=Dense())(problem, theta, task)
+    found = IMAML(steps=1, proximal_strength=1e-3, solver=Dense())(problem, theta, task)
 
     assert float(found.notes["curvature"]) < 0
 
@@ -218,8 +235,10 @@ def test_a_saddle_is_told_by_the_sign_of_the_curvature():
 def test_an_optimum_that_does_not_depend_on_theta_is_refused():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
 
-    with pytest.raises(Misuse, match=r"doesn't depend on theta.*--set algo.strength=2"):
-        IMAML(strength=0.0).check(problem, cases.theta(problem), task)
+    with pytest.raises(
+        InvalidInput, match=r"doesn't depend on theta.*--set algo.proximal_strength=2"
+    ):
+        IMAML(proximal_strength=0.0).check(problem, cases.theta(problem), task)
 
     IMAML().check(problem, cases.theta(problem), task)
     ridge = Ridge()
@@ -228,8 +247,8 @@ def test_an_optimum_that_does_not_depend_on_theta_is_refused():
 
 
 def test_a_pull_that_pushes_is_refused():
-    with pytest.raises(Misuse, match="strength is -1"):
-        IMAML(strength=-1.0)
+    with pytest.raises(InvalidInput, match="strength is -1"):
+        IMAML(proximal_strength=-1.0)
 
 
 def test_few_shots_move_its_objective_by_the_closed_form():
@@ -238,10 +257,10 @@ def test_few_shots_move_its_objective_by_the_closed_form():
     With many shots A is h.
     """
     family = Quadratic(2, 1.5, spread=0.2, noise=0.2, jitter=0.9, offset=2.0, shots=2)
-    algorithm = IMAML(20, SGD(0.5), strength=1.0, solver=Dense())
+    algorithm = IMAML(20, SGD(0.5), proximal_strength=1.0, solver=Dense())
     subject = Subject(family.problem(), family.sample, algorithm, family.theta(0))
 
-    table = to_table(Variance(tasks=128, sizes=(1, 4), redrawn=512).measure(subject, 0))
+    table = to_table(Variance(tasks=128, sizes=(1, 4), redrawn_tasks=512).measure(subject, 0))
 
     h, theta = family.curvatures, family.theta(0).numpy()
     few = sum(

@@ -1,4 +1,4 @@
-"""Are the inner optimisers torch's own?"""
+"""Are the inner optimizers torch's own?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from metabench.algorithms.inner_optimizers.adam import Adam
-from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.algorithms.inner_optimizers.momentum import Momentum
 from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 STEPS = 7
 
@@ -26,16 +26,16 @@ def slope(phi: Tensor) -> Tensor:
     return torch.arange(1.0, 7.0, dtype=torch.float64) * phi**3 + phi.sin() + 0.3
 
 
-def ours(step: Step) -> Tensor:
+def ours(step: InnerOptimizer) -> Tensor:
     phi, slots = start(), step.start(start())
     for k in range(STEPS):
         phi, slots = step(slope(phi), phi, slots, k)
     return phi
 
 
-def torchs(optimiser: Callable, clip: Callable = lambda _: None) -> Tensor:
+def torchs(optimizer: Callable, clip: Callable = lambda _: None) -> Tensor:
     phi = nn.Parameter(start())
-    chosen = optimiser([phi])
+    chosen = optimizer([phi])
     for _ in range(STEPS):
         phi.grad = slope(phi.detach())
         clip([phi])
@@ -65,7 +65,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_a_step_is_torchs_own_optimiser(name):
+def test_a_step_is_torchs_own_optimizer(name):
     step, expected = PAIRS[name]
 
     # torch adds 1e-6 to the norm it clips by; eps_root shifts Adam's root by less than that
@@ -86,5 +86,5 @@ def test_a_step_is_torchs_own_optimiser(name):
     ],
 )
 def test_a_step_that_cannot_be_taken_is_refused(step, settings, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         step(**settings)

@@ -14,12 +14,12 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.estimation.vectorization import Vectorization
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.samplers import Indexed
 from metabench.problems.tasks import tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 K, RATE = 3, 0.1
 
@@ -75,7 +75,7 @@ def test_every_combination_of_pieces_is_the_papers_equations_by_autograd(
 ):
     problem, theta, task = setting()
     algorithm = MAMLPP(
-        steps=K, step=SGD(rate=RATE), learned_rates=rates, per_step_norms=norms,
+        steps=K, inner_optimizer=SGD(rate=RATE), learned_rates=rates, per_step_norms=norms,
         loss_epochs=4 if multi else 0, epoch=1, first_order_epochs=0 if second else 9,
     )  # fmt: skip
     longer, at = trained(algorithm, problem, theta)
@@ -95,12 +95,14 @@ def test_every_combination_of_pieces_is_the_papers_equations_by_autograd(
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_every_piece_off_is_maml_to_the_bit(kind, step):
     problem, theta, task = setting(kind)
-    off = MAMLPP(steps=K, step=step, loss_epochs=0, learned_rates=False, per_step_norms=False)
+    off = MAMLPP(
+        steps=K, inner_optimizer=step, loss_epochs=0, learned_rates=False, per_step_norms=False
+    )
 
     longer, at = off.extend(problem, theta)
     found = off(longer, at, task)
 
-    expected = MAML(steps=K, step=step)(problem, theta, task)
+    expected = MAML(steps=K, inner_optimizer=step)(problem, theta, task)
     assert longer is problem
     assert torch.equal(found.grad, expected.grad)
     assert torch.equal(found.loss, expected.loss)
@@ -112,11 +114,13 @@ def test_every_piece_off_is_maml_to_the_bit(kind, step):
 def test_each_piece_alone_changes_the_meta_gradient(on):
     problem, theta, task = setting()
     off = {"loss_epochs": 0, "learned_rates": False, "per_step_norms": False}
-    alone = MAMLPP(steps=K, step=SGD(rate=RATE), **{**off, on: 5 if "epochs" in on else True})
+    alone = MAMLPP(
+        steps=K, inner_optimizer=SGD(rate=RATE), **{**off, on: 5 if "epochs" in on else True}
+    )
 
     found = alone(*alone.extend(problem, theta), task).grad[: len(theta)]
 
-    maml = MAML(steps=K, step=SGD(rate=RATE))(problem, theta, task).grad
+    maml = MAML(steps=K, inner_optimizer=SGD(rate=RATE))(problem, theta, task).grad
     same = oracles.relative(found, maml)
     # rates that are learned begin where maml's are
     assert (same < 1e-12) if on == "learned_rates" else (same > 1e-3)
@@ -125,7 +129,7 @@ def test_each_piece_alone_changes_the_meta_gradient(on):
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_finite_differences_agree_with_any_inner_step(step):
     problem, theta, task = setting()
-    algorithm = MAMLPP(steps=2, step=step)
+    algorithm = MAMLPP(steps=2, inner_optimizer=step)
     longer, at = algorithm.extend(problem, theta)
     generator = torch.Generator().manual_seed(3)
     along = torch.randn(len(at), generator=generator, dtype=torch.float64)
@@ -186,7 +190,7 @@ def test_without_inner_steps_it_is_the_query_gradient():
     ("settings", "words"), [({"epoch": -1}, "epoch is -1"), ({"floor": 2.0}, "floor is 2")]
 )
 def test_epochs_that_cannot_be_are_refused(settings, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         MAMLPP(**settings)
 
 
@@ -243,8 +247,8 @@ def by_torchs_own_norm(theta, longer, task, statistics, shifts):
 def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statistics, shifts):
     problem, theta, task = setting()
     algorithm = MAMLPP(
-        steps=K, step=SGD(RATE), loss_epochs=0, learned_rates=False, per_step_norms=shifts,
-        statistics=statistics,
+        steps=K, inner_optimizer=SGD(RATE), loss_epochs=0, learned_rates=False,
+        per_step_norms=shifts, statistics=statistics,
     )  # fmt: skip
     longer, at = trained(algorithm, problem, theta)
     at = longer.layouts.theta.flatten(
@@ -255,7 +259,7 @@ def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statisti
     found = algorithm(longer, at, task)
 
     gradient, last, becomes = by_torchs_own_norm(at, longer, task, statistics, shifts)
-    aside = algorithm.aside(longer)
+    aside = algorithm.custom_updates(longer)
     parts = longer.layouts.theta.unflatten(at)
     held = torch.cat([parts[name].reshape(-1) for name in aside.averages])
     moved = held + aside.share * (found.notes["shown"] - held)
@@ -267,32 +271,34 @@ def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statisti
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_gathering_statistics_leaves_the_meta_gradient_as_it_is(kind):
     problem, theta, task = setting(kind)
-    settings = {"steps": K, "step": SGD(RATE), "loss_epochs": 0, "learned_rates": False}
+    settings = {"steps": K, "inner_optimizer": SGD(RATE), "loss_epochs": 0, "learned_rates": False}
     gathering = MAMLPP(**settings, per_step_norms=False, statistics="collect")
     longer, at = gathering.extend(problem, theta)
 
     found = gathering(longer, at, task).grad
 
-    maml = MAML(steps=K, step=SGD(RATE))(problem, theta, task).grad
+    maml = MAML(steps=K, inner_optimizer=SGD(RATE))(problem, theta, task).grad
     assert torch.equal(found[: len(theta)], maml)
     assert not found[len(theta) :].any()
     assert len(at) - len(theta) == (2 * K * CHANNELS if kind == "batch norm" else 0)
 
 
 @pytest.mark.parametrize("plain", [False, True])
-@pytest.mark.parametrize("outer", [Outer(batch=3), Outer("sgd", batch=3, clip_norm=1e-3)])
+@pytest.mark.parametrize(
+    "outer", [OuterOptimizer(batch=3), OuterOptimizer("sgd", batch=3, clip_norm=1e-3)]
+)
 def test_training_moves_running_statistics_to_the_tasks_mean_and_nothing_else_does(outer, plain):
     problem, theta, _ = setting()
     problem = problem.unfused() if plain else problem
     many = cases.tasks(30)
     algorithm = MAMLPP(steps=2, statistics="running", momentum=0.25)
     subject = Subject(problem, Indexed(lambda rows, seed: tree_map(lambda v: v[rows], many)),
-                      algorithm, theta, Lift("vmap"))  # fmt: skip
+                      algorithm, theta, Vectorization("vmap"))  # fmt: skip
     trainer = Trainer(subject, replace(outer, held_out=3), steps=2)
     assert trainer.advance()
     assert trainer.advance()
 
-    at, names = subject.theta, algorithm.aside(subject.problem).averages
+    at, names = subject.theta, algorithm.custom_updates(subject.problem).averages
     segments = dict(subject.problem.layouts.theta.segments())
     means, norm = at.clone(), 0.0
     for n in range(2):
@@ -320,7 +326,7 @@ def test_training_moves_running_statistics_to_the_tasks_mean_and_nothing_else_do
 
 
 def test_statistics_of_another_kind_are_refused():
-    with pytest.raises(Misuse, match="must be one of batch, collect, running"):
+    with pytest.raises(InvalidInput, match="must be one of batch, collect, running"):
         MAMLPP(statistics="rolling")
-    with pytest.raises(Misuse, match="momentum is 2"):
+    with pytest.raises(InvalidInput, match="momentum is 2"):
         MAMLPP(momentum=2.0)

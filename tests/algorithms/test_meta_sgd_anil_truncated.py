@@ -18,7 +18,7 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def small(kind: str = "plain"):
@@ -59,7 +59,7 @@ def test_meta_sgd_is_autograd_through_a_loop_with_a_rate_for_each_parameter(kind
     phi, expected = by_hand(problem, theta, task, rates, steps=3)
     names = problem.layouts.phi.names
     assert longer.layouts.theta.names == (*names, *(f"rate.{name}" for name in names))
-    assert started[len(theta) :].tolist() == [algorithm.step.rate] * len(rates)
+    assert started[len(theta) :].tolist() == [algorithm.inner_optimizer.rate] * len(rates)
     assert oracles.relative(found.phi, phi) < 1e-13
     assert oracles.relative(found.grad, torch.cat(expected)) < 1e-12
 
@@ -83,12 +83,12 @@ def test_meta_sgd_agrees_with_finite_differences_in_the_rates():
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_meta_sgd_at_its_first_rates_is_maml_with_any_inner_step(step):
     problem, theta, task = small()
-    algorithm = MetaSGD(steps=3, step=step)
+    algorithm = MetaSGD(steps=3, inner_optimizer=step)
     longer, started = algorithm.extend(problem, theta)
 
     found = algorithm(longer, started, task)
 
-    expected = MAML(steps=3, step=step)(problem, theta, task)
+    expected = MAML(steps=3, inner_optimizer=step)(problem, theta, task)
     assert oracles.relative(found.grad[: len(theta)], expected.grad) < 1e-11
     assert oracles.relative(found.phi, expected.phi) < 1e-13
 
@@ -101,12 +101,12 @@ def test_anil_is_maml_with_the_bodys_rate_at_zero(kind):
     for name, part in problem.layouts.phi.segments():
         rates[part] = 0.1 if name in head else 0.0
 
-    found = ANIL(steps=3, step=SGD(rate=0.1))(problem, theta, task)
+    found = ANIL(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
 
     phi, (expected, _) = by_hand(problem, theta, task, rates, steps=3)
     assert oracles.relative(found.phi, phi) < 1e-13
     assert oracles.relative(found.grad, expected) < 1e-12
-    maml = MAML(steps=3, step=SGD(rate=0.1))(problem, theta, task).grad
+    maml = MAML(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task).grad
     assert oracles.relative(found.grad, maml) > 1e-3
 
 
@@ -118,7 +118,7 @@ def test_any_part_can_be_the_head():
 
     assert oracles.relative(everything, MAML(steps=2)(problem, theta, task).grad) < 1e-13
     assert body.layouts.phi.names == ("0.weight", "0.bias")
-    with pytest.raises(Misuse, match=r"no parameter 'head\.\*' for algo.head. Known: 0.bias"):
+    with pytest.raises(InvalidInput, match=r"no parameter 'head\.\*' for algo.head. Known: 0.bias"):
         ANIL(head=("head.*",))(problem, theta, task)
 
 
@@ -136,17 +136,19 @@ def test_a_problem_of_one_vector_is_all_head():
 def test_truncation_ends_at_fomaml_and_at_maml(step):
     problem, theta, task = small()
 
-    none, more = (MAML(steps=3, step=step, truncate=m)(problem, theta, task) for m in (0, 5))
+    none, more = (
+        MAML(steps=3, inner_optimizer=step, truncate=m)(problem, theta, task) for m in (0, 5)
+    )
 
-    assert torch.equal(none.grad, FOMAML(steps=3, step=step)(problem, theta, task).grad)
-    assert torch.equal(more.grad, MAML(steps=3, step=step)(problem, theta, task).grad)
+    assert torch.equal(none.grad, FOMAML(steps=3, inner_optimizer=step)(problem, theta, task).grad)
+    assert torch.equal(more.grad, MAML(steps=3, inner_optimizer=step)(problem, theta, task).grad)
 
 
 @pytest.mark.parametrize("kept", [1, 2])
 def test_truncated_maml_is_autograd_from_a_later_start(kept):
     problem, theta, task = small()
 
-    found = MAML(steps=3, step=SGD(rate=0.1), truncate=kept)(problem, theta, task)
+    found = MAML(steps=3, inner_optimizer=SGD(rate=0.1), truncate=kept)(problem, theta, task)
 
     rates = torch.full_like(theta, 0.1)
     _, (expected, _) = by_hand(problem, theta, task, rates, steps=3, cut=3 - kept)
@@ -161,7 +163,9 @@ def test_truncation_errs_less_by_the_contraction_of_each_further_step():
     theta, rate, K = family.theta(0), 0.3, 6
 
     grads = [
-        MAML(steps=K, step=SGD(rate=rate), truncate=m)(family.problem(), theta, task).grad
+        MAML(steps=K, inner_optimizer=SGD(rate=rate), truncate=m)(
+            family.problem(), theta, task
+        ).grad
         for m in range(K + 1)
     ]
 
@@ -169,7 +173,7 @@ def test_truncation_errs_less_by_the_contraction_of_each_further_step():
         assert oracles.relative(grad, (1 - rate) ** m * grads[0]) < 1e-12
     assert MAML(steps=6, truncate=6).exact
     assert not MAML(steps=6, truncate=5).exact
-    with pytest.raises(Misuse, match="truncate is -2"):
+    with pytest.raises(InvalidInput, match="truncate is -2"):
         MAML(truncate=-2)
 
 
@@ -191,7 +195,7 @@ def test_a_subject_extends_theta_once_and_keeps_what_was_trained():
     assert torch.equal(other.theta, trained[: len(theta)])
     assert other.problem.layouts == problem.layouts
     assert len(other.with_algorithm(algorithm).theta) == len(trained)
-    with pytest.raises(Misuse, match=r"theta has shape \(3,\)"):
+    with pytest.raises(InvalidInput, match=r"theta has shape \(3,\)"):
         Subject(problem, family.sample, algorithm, torch.zeros(3))
 
 

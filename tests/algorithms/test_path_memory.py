@@ -37,7 +37,7 @@ def test_recomputed_memory_grows_by_less_than_the_path(step):
     problem, theta, task = subject()
 
     held = {
-        steps: work_of(mb.MAML(steps, step, trail="recompute"), problem, theta, task).bytes
+        steps: work_of(mb.MAML(steps, step, rematerialize="sqrt"), problem, theta, task).bytes
         for steps in (SHORT, LONG)
     }
 
@@ -50,7 +50,7 @@ def test_recomputed_memory_grows_by_less_than_the_path(step):
 def test_it_holds_less_than_a_quarter_of_a_plain_unroll():
     problem, theta, task = subject()
 
-    ours = work_of(mb.MAML(LONG, trail="recompute"), problem, theta, task).bytes
+    ours = work_of(mb.MAML(LONG, rematerialize="sqrt"), problem, theta, task).bytes
     theirs = work_of(unrolled, problem, LONG, theta, task).bytes
 
     assert ours < theirs / 4
@@ -59,8 +59,8 @@ def test_it_holds_less_than_a_quarter_of_a_plain_unroll():
 def test_per_task_gradients_take_no_more_arithmetic_than_the_averaged_one():
     problem, theta, task = subject()
     tasks = tree_map(lambda leaf: torch.stack([leaf] * 3), task)
-    each = mb.Lift("loop", engine="eager").per_task(
-        lambda at, one: mb.MAML(5, trail="keep")(problem, at, one).grad
+    each = mb.Vectorization("loop", engine="eager").per_task(
+        lambda at, one: mb.MAML(5, rematerialize="none")(problem, at, one).grad
     )
 
     ours = work_of(each, theta, tasks).flops

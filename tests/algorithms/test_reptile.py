@@ -12,7 +12,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.reptile import Reptile
 from metabench.families.ridge import Ridge
 from metabench.problems.tasks import Address, tree_map
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def test_it_is_the_mean_gradient_of_a_hand_written_loop():
@@ -21,7 +21,7 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
     phi = cases.theta(problem).requires_grad_()
     theta = phi.detach()
 
-    found = Reptile(steps=3, step=SGD(rate=0.1))(problem, theta, task)
+    found = Reptile(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task)
 
     gradients = []
     for k in range(3):
@@ -36,7 +36,7 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
 def test_the_way_is_carried_back_through_init():
     problem, theta, task = cases.mixed()
 
-    found = Reptile(steps=1, step=SGD(rate=0.1))(problem, theta, task).grad
+    found = Reptile(steps=1, inner_optimizer=SGD(rate=0.1))(problem, theta, task).grad
 
     leaf = theta.clone().requires_grad_()
     phi = torch.tanh(leaf[:4])
@@ -50,7 +50,7 @@ def test_it_agrees_with_finite_differences_of_the_support_loss_along_the_path():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, along = cases.theta(problem), cases.theta(problem, seed=1)
 
-    found = Reptile(steps=3, step=SGD(rate=0.1))(problem, theta, task).grad
+    found = Reptile(steps=3, inner_optimizer=SGD(rate=0.1))(problem, theta, task).grad
 
     def loss(at):
         return float(problem.inner_loss(at, theta, task.support))
@@ -68,7 +68,7 @@ def test_one_step_is_the_support_gradient():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
 
-    found = Reptile(steps=1, step=SGD(rate=1e-3))(problem, theta, task).grad
+    found = Reptile(steps=1, inner_optimizer=SGD(rate=1e-3))(problem, theta, task).grad
 
     expected = torch.func.grad(problem.inner_loss)(theta, theta, task.support)
     assert oracles.relative(found, expected) < 1e-11  # (phi_0 - phi_1) / alpha cancels digits
@@ -80,7 +80,9 @@ def test_small_rates_show_the_papers_coefficients():
     halves = torch.tensor([[0, 1, 2], [3, 4, 5]])
     theta, rate = cases.theta(problem), 1e-4
 
-    found = Reptile(steps=2, step=SGD(rate=rate))(problem, theta, task._replace(noise=halves)).grad
+    found = Reptile(steps=2, inner_optimizer=SGD(rate=rate))(
+        problem, theta, task._replace(noise=halves)
+    ).grad
 
     def loss(phi, rows):
         return problem.inner_loss(phi, theta, tuple(leaf[rows] for leaf in task.support))
@@ -97,20 +99,20 @@ def test_momentum_inside_is_taken_as_the_way_it_went():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
 
-    found = Reptile(steps=2, step=Momentum(rate=0.1))(problem, theta, task)
+    found = Reptile(steps=2, inner_optimizer=Momentum(rate=0.1))(problem, theta, task)
 
     assert oracles.relative(found.grad, (theta - found.phi) / 0.2) < 1e-13
 
 
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"step": SGD(rate=0.0)}])
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"inner_optimizer": SGD(rate=0.0)}])
 def test_an_inner_loop_that_goes_nowhere_is_refused(settings):
-    with pytest.raises(Misuse, match="reptile"):
+    with pytest.raises(InvalidInput, match="reptile"):
         Reptile(**settings)
 
 
-def test_a_theta_that_is_no_initialisation_is_refused():
+def test_a_theta_that_is_no_initialization_is_refused():
     ridge = Ridge()
     task = tree_map(lambda leaf: leaf[0], ridge.sample(Address.fresh(0, 1), 0))
 
-    with pytest.raises(Misuse, match=r"init\(theta\) doesn't depend on theta"):
+    with pytest.raises(InvalidInput, match=r"init\(theta\) doesn't depend on theta"):
         Reptile().check(ridge.problem(), ridge.theta(0), task)

@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from metabench.autodiff.clipping import clipped
-from metabench.settings.errors import Misuse, check_limits
+from metabench.settings.errors import InvalidInput, check_limits
 
 
 def gradients() -> torch.Tensor:
@@ -44,5 +44,5 @@ def test_a_gradient_of_zero_has_a_derivative():
 
 
 def test_a_limit_that_leaves_nothing_is_refused():
-    with pytest.raises(Misuse, match="outer_norm is 0"):
+    with pytest.raises(InvalidInput, match="outer_norm is 0"):
         check_limits(outer_norm=0)

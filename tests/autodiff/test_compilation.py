@@ -12,11 +12,11 @@ import torch
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.autodiff import compilation
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 
 
 def meta_gradient(kind: str, steps: int = 2):
-    problem, maml = cases.problem(kind), MAML(steps=steps, step=SGD(rate=0.1))
+    problem, maml = cases.problem(kind), MAML(steps=steps, inner_optimizer=SGD(rate=0.1))
     return problem, lambda theta, task: maml(problem, theta, task)
 
 
@@ -26,10 +26,10 @@ def test_a_traced_meta_gradient_has_the_bits_of_the_eager_one(kind, how):
     problem, function = meta_gradient(kind)
     theta, many = cases.theta(problem), cases.tasks(5)
 
-    traced = Lift(how, engine="trace").per_task(function)
+    traced = Vectorization(how, engine="trace").per_task(function)
     traced(cases.theta(problem, seed=1), cases.tasks(5, seed=1))  # what it is traced on
 
-    expected = Lift(how, engine="eager").per_task(function)(theta, many)
+    expected = Vectorization(how, engine="eager").per_task(function)(theta, many)
     found = traced(theta, many)
     assert torch.equal(found.grad, expected.grad)
     assert torch.equal(found.notes["norms"], expected.notes["norms"])
@@ -44,12 +44,12 @@ def test_a_compiled_meta_gradient_is_the_eager_one_to_round_off():
 
     with warnings.catch_warnings(record=True) as said:  # torch's own deprecations
         warnings.simplefilter("always")
-        compiled = Lift("vmap", engine="compile").per_task(function)
+        compiled = Vectorization("vmap", engine="compile").per_task(function)
         found = compiled(theta, many)
 
     assert not [w for w in said if "metabench could not" in str(w.message)]
     assert sum(counters["inductor"][f"fxgraph_cache_{found}"] for found in ("hit", "miss")) == 1
-    expected = Lift("vmap", engine="eager").per_task(function)(theta, many)
+    expected = Vectorization("vmap", engine="eager").per_task(function)(theta, many)
     torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
 
 
@@ -62,7 +62,9 @@ def test_what_was_compiled_once_comes_from_the_cache():
     for _ in range(2):  # what inductor keeps is on disk, for other processes too
         torch._dynamo.reset()
         counters.clear()
-        compilation.fast(lambda x: (own * x.sin() @ x).cos().sum(), "compile")(torch.ones(7, 7))
+        compilation.accelerate(lambda x: (own * x.sin() @ x).cos().sum(), "compile")(
+            torch.ones(7, 7)
+        )
         found.append(
             (counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
         )
@@ -71,7 +73,7 @@ def test_what_was_compiled_once_comes_from_the_cache():
 
 
 def test_what_a_trace_gives_can_be_differentiated_and_changed():
-    run = compilation.fast(lambda x: 2 * x, "trace")
+    run = compilation.accelerate(lambda x: 2 * x, "trace")
     x = torch.ones(3)
 
     run(x)
@@ -86,7 +88,7 @@ def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
     """make_fx alone takes x - 2y, traced at (a, a), for a function of one argument."""
     a = torch.ones(3)
 
-    run = compilation.fast(lambda x, y: x - 2 * y, "trace")
+    run = compilation.accelerate(lambda x, y: x - 2 * y, "trace")
 
     run(a, a)
     assert torch.equal(run(torch.full((3,), 3.0), a), torch.ones(3))
@@ -100,10 +102,10 @@ def test_the_last_chunk_is_padded_rather_than_traced_anew():
         shapes.append(1)  # vmap calls it once for every chunk that isn't replayed
         return function(at, task)
 
-    found = Lift("vmap", 4, "trace").per_task(counted)(theta, many)
+    found = Vectorization("vmap", 4, "trace").per_task(counted)(theta, many)
 
     assert len(shapes) == 2  # once to trace, once to compare
-    expected = Lift("vmap", 10, "eager").per_task(function)(theta, many)
+    expected = Vectorization("vmap", 10, "eager").per_task(function)(theta, many)
     torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
 
 
@@ -115,7 +117,7 @@ def test_auto_rents_before_it_buys():
         seen.append(len(x))
         return 2 * x
 
-    run = compilation.fast(function, "auto", compilation.Patience(trace=4, compile=10_000))
+    run = compilation.accelerate(function, "auto", compilation.BreakEven(trace=4, compile=10_000))
     for _ in range(10):
         run(torch.ones(3))
     run(torch.ones(5))
@@ -131,7 +133,7 @@ def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word
             return x + 1
         return x - 1
 
-    run = compilation.fast(branching, word)
+    run = compilation.accelerate(branching, word)
 
     with pytest.warns(RuntimeWarning, match=rf"could not {word} .*RuntimeError: It appears"):
         first = run(torch.ones(2))
@@ -142,7 +144,7 @@ def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word
 def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
     calls = iter(range(100))
 
-    run = compilation.fast(lambda x: x + next(calls), "trace")
+    run = compilation.accelerate(lambda x: x + next(calls), "trace")
 
     with pytest.warns(RuntimeWarning, match="more than its input"):
         first = run(torch.zeros(()))

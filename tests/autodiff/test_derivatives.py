@@ -12,7 +12,7 @@ from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
 
 
-def penalised(phi, theta, data):
+def penalized(phi, theta, data):
     """A loss in which theta counts beside phi."""
     return (phi.sin() * theta**2 * data).sum()
 
@@ -25,8 +25,8 @@ def lifted(function, *args):
 def test_phi_that_is_theta_itself_has_a_gradient_of_its_own():
     x, data = torch.randn(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
 
-    alone = derivatives.gradient(penalised, x, x, data)
-    value, in_phi, in_theta = derivatives.value_and_gradients(penalised, x, x, data)
+    alone = derivatives.gradient(penalized, x, x, data)
+    value, in_phi, in_theta = derivatives.value_and_gradients(penalized, x, x, data)
 
     torch.testing.assert_close(alone, x.cos() * x**2)
     torch.testing.assert_close(in_phi, x.cos() * x**2)
@@ -40,7 +40,7 @@ def test_products_are_those_of_the_dense_second_derivatives():
     data = torch.ones(4, dtype=torch.float64)
 
     def products(p, t, w):
-        return torch.cat(derivatives.gradient_with_products(penalised, p, t, data)[1](w))
+        return torch.cat(derivatives.gradient_with_products(penalized, p, t, data)[1](w))
 
     expected = torch.cat([-phi.sin() * theta**2 * v, 2 * phi.cos() * theta * v])
     torch.testing.assert_close(products(phi, theta, v), expected)
@@ -60,7 +60,7 @@ def test_a_loss_that_is_linear_or_constant_in_phi_has_zeros():
 
 def test_derivatives_of_a_meta_gradient_are_not_cut_off():
     """A pullback of a pullback, as the Hessian of the meta-loss takes."""
-    problem, maml = cases.problem(), MAML(steps=2, step=SGD(rate=0.1))
+    problem, maml = cases.problem(), MAML(steps=2, inner_optimizer=SGD(rate=0.1))
     theta, task = cases.theta(problem), cases.one(cases.tasks(1), 0)
     v = torch.randn_like(theta)
     v, h = v / v.norm(), 1e-5

@@ -15,9 +15,9 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.maml import MAML
 from metabench.autodiff.operation_counts import ROOM, Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import LOOP_FROM, Lift
+from metabench.estimation.vectorization import LOOP_FROM, Vectorization
 from metabench.families.sinusoid import Sinusoid
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -60,9 +60,9 @@ def test_counting_does_not_import_the_compiler():
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 def test_keeping_and_recomputing_give_the_same_bits(kind, step):
     problem, task, theta = _one(kind)
-    kept = MAML(steps=4, step=step, trail="keep")
+    kept = MAML(steps=4, inner_optimizer=step, rematerialize="none")
 
-    found = replace(kept, trail="recompute")(problem, theta, task)
+    found = replace(kept, rematerialize="sqrt")(problem, theta, task)
 
     assert torch.equal(found.grad, kept(problem, theta, task).grad)
 
@@ -71,16 +71,18 @@ def test_keeping_and_recomputing_give_the_same_bits(kind, step):
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_so_do_steps_that_are_walked_again(name, truncate):
     problem, task, theta = _one("batch norm")
-    kept = MAML(steps=38, step=cases.STEPS[name], trail="keep")  # 13 stretches, the last of two
+    kept = MAML(
+        steps=38, inner_optimizer=cases.STEPS[name], rematerialize="none"
+    )  # 13 stretches, the last of two
 
-    found = replace(kept, trail="recompute", truncate=truncate)(problem, theta, task)
+    found = replace(kept, rematerialize="sqrt", truncate=truncate)(problem, theta, task)
 
     walked = replace(kept, truncate=truncate)
     if truncate == -1:
         assert torch.equal(found.grad, walked(problem, theta, task).grad)
-    path = adapt(kept.step, 38, problem, theta, task)
+    path = adapt(kept.inner_optimizer, 38, problem, theta, task)
     v = torch.func.grad(problem.outer_loss)(path.last, theta, task.query)
-    cut = path._replace(trail=path.trail[38 - truncate :]) if truncate > 0 else path
+    cut = path._replace(vjps=path.vjps[38 - truncate :]) if truncate > 0 else path
     assert torch.equal(found.notes["norms"], pullback(cut, theta, v).norms)
 
 
@@ -89,7 +91,9 @@ def _one(kind):
     return problem, cases.one(cases.tasks(1), 0), cases.theta(problem)
 
 
-@pytest.mark.parametrize(("step", "slots"), [(MAML().step, 0), (Adam(), 2)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("step", "slots"), [(MAML().inner_optimizer, 0), (Adam(), 2)], ids=["sgd", "adam"]
+)
 def test_recomputed_memory_grows_by_the_path_alone(step, slots):
     """From K = 1 to 50 the peak grows by at most 1.2 x (1 + slots) P numbers a step; by less."""
     family = Sinusoid()
@@ -97,11 +101,11 @@ def test_recomputed_memory_grows_by_the_path_alone(step, slots):
     task = cases.one(Subject(problem, family.sample, MAML(), theta).draw(cases.fresh(1), 0), 0)
 
     def peak(steps, trail):
-        maml = MAML(steps=steps, step=step, trail=trail)
+        maml = MAML(steps=steps, inner_optimizer=step, rematerialize=trail)
         return work_of(maml, problem, theta, task).bytes
 
     path = 49 * (1 + slots) * theta.numel() * theta.element_size()
-    assert peak(50, "recompute") - peak(1, "recompute") <= 0.5 * path
+    assert peak(50, "sqrt") - peak(1, "sqrt") <= 0.5 * path
 
 
 def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
@@ -116,33 +120,33 @@ def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
             phi = phi - 0.01 * torch.func.grad(problem.inner_loss)(phi, theta, task.support)
         return problem.outer_loss(phi, theta, task.query)
 
-    ours = work_of(MAML(steps=50, trail="recompute"), problem, theta, task).bytes
+    ours = work_of(MAML(steps=50, rematerialize="sqrt"), problem, theta, task).bytes
 
     assert ours < work_of(torch.func.grad(unrolled), theta).bytes / 4
 
 
-def test_the_lift_follows_the_counted_work():
+def test_batching_follows_the_counted_work():
     small, large = Work(100, 10, 1000), Work(100, 10, LOOP_FROM + 1)
 
-    assert Lift().settled(small, CPU).how == "vmap"
-    assert Lift().settled(large, CPU).how == "loop"
-    assert Lift().settled(large, CUDA).how == "vmap"
-    assert Lift("vmap").settled(large, CPU).how == "vmap"
+    assert Vectorization().settled(small, CPU).batching == "vmap"
+    assert Vectorization().settled(large, CPU).batching == "loop"
+    assert Vectorization().settled(large, CUDA).batching == "vmap"
+    assert Vectorization("vmap").settled(large, CPU).batching == "vmap"
 
 
 def test_the_chunk_and_the_trail_leave_room():
     half = Work(100, 10, ROOM // 300)
-    lift = Lift("vmap", 512).settled(half, CPU)
-    assert lift.chunk == 256
-    assert MAML().settled(half, lift.together).trail == "keep"
+    compute = Vectorization("vmap", 512).settled(half, CPU)
+    assert compute.chunk == 256
+    assert MAML().settled(half, compute.together).rematerialize == "none"
 
     huge = Work(100, 10, ROOM // 20)
-    lift = Lift("vmap", 512).settled(huge, CPU)
-    assert lift.chunk == 32
-    assert MAML().settled(huge, lift.together).trail == "recompute"
-    assert MAML(trail="keep").settled(huge, lift.together).trail == "keep"
+    compute = Vectorization("vmap", 512).settled(huge, CPU)
+    assert compute.chunk == 32
+    assert MAML().settled(huge, compute.together).rematerialize == "sqrt"
+    assert MAML(rematerialize="none").settled(huge, compute.together).rematerialize == "none"
 
 
 def test_an_unknown_trail_is_refused():
-    with pytest.raises(Misuse, match="auto, keep, recompute"):
-        MAML(trail="store")
+    with pytest.raises(InvalidInput, match="auto, none, every_step, sqrt"):
+        MAML(rematerialize="store")

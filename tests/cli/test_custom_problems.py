@@ -37,9 +37,9 @@ def endless():
         yield draw(i, 0)
         i += 1
 
-problem = mb.Own(mb.Problem.from_module(net, loss), mb.Indexed(sample))
-stream = mb.Own(mb.Problem.from_module(net, loss), mb.Stream(endless()))
-head = mb.Own(mb.Problem.from_module(net, loss, adapt=["2.*"]), mb.Indexed(sample))
+problem = mb.Problem.from_module(net, loss, tasks=mb.Indexed(sample))
+stream = mb.Problem.from_module(net, loss, tasks=mb.Stream(endless()))
+head = mb.Problem.from_module(net, loss, adapt=["2.*"], tasks=mb.Indexed(sample))
 
 def gradient(theta, task):
     out = torch.func.functional_call(net, {n: v.requires_grad_() for n, v in theta.items()},
@@ -55,7 +55,7 @@ MINE = ("variance", "--problem", "my.py:problem", "--tasks", "32")
 @pytest.fixture
 def own(folder):
     (folder / "my.py").write_text(OWN)
-    return registry.load("families", "my.py:problem").of
+    return registry.load("families", "my.py:problem")
 
 
 def test_a_module_of_ones_own_is_measured_and_checked(own):
@@ -163,12 +163,12 @@ BAD_OWN = {
         ("--algo", "my.py:gradient"),
         "'my.py:gradient' is no algorithm; it must be a class derived from metabench.Algorithm",
     ),
-    "a theta that is no initialisation": (
-        ("--algo", "imaml", "--set", "algo.strength=0"),
+    "a theta that is no initialization": (
+        ("--algo", "imaml", "--set", "algo.proximal_strength=0"),
         "The inner optimum doesn't depend on theta, so its implicit gradient is zero",
     ),
     "a strength that pushes": (
-        ("--algo", "imaml", "--set", "algo.strength=-1"),
+        ("--algo", "imaml", "--set", "algo.proximal_strength=-1"),
         "strength is -1.0; it must be finite and not negative.",
     ),
     "no solver steps": (
@@ -214,7 +214,7 @@ def test_a_file_that_breaks_shows_its_own_lines_only(folder):
 
 
 BY_HAND = """
-five = mb.MAML(steps=5, step=mb.SGD(rate=0.1))
+five = mb.MAML(steps=5, inner_optimizer=mb.SGD(rate=0.1))
 solver = mb.CG(steps=20)
 
 def summing(theta, task):
@@ -226,18 +226,18 @@ def summing(theta, task):
 summed = mb.BlackBox(lambda theta, task: summing(theta, task), batched=True)
 moody = mb.BlackBox(lambda theta, task: torch.randn(sum(v.numel() for v in theta.values())))
 calls = iter(range(1000))
-drifting = mb.Own(problem.of, mb.Indexed(lambda i, seed: sample(i + 1000 * next(calls), seed)))
-unequal = mb.Own(problem.of, mb.Indexed(lambda i, seed: sample(range(len(i)), seed)))
-bare, sampler, words = problem.of, problem.draw, "words"
+drifting = problem._replace(tasks=mb.Indexed(lambda i, seed: sample(i + 1000 * next(calls), seed)))
+unequal = problem._replace(tasks=mb.Indexed(lambda i, seed: sample(range(len(i)), seed)))
+bare, sampler, words = problem._replace(tasks=None), problem.tasks, "words"
 
 class Needs(mb.Quadratic):
     def __init__(self, size):
         pass
 """
 KEPT = {
-    "problem": "problems of one's own",
-    "stream": "problems of one's own",
-    "head": "problems of one's own",
+    "problem": "problems",
+    "stream": "problems",
+    "head": "problems",
     "five": "algorithms",
     "solver": "solvers",
 }
@@ -266,16 +266,20 @@ def test_an_estimator_is_held_to_its_contract_on_its_own_problem(folder, name, k
 
 
 BREAKS = {
-    "theirs": r"theirs is a BlackBox, which is made for a problem.* --problem my\.py:NAME, an Own",
+    "theirs": (
+        r"theirs is a BlackBox, which is made for a problem.* --problem my\.py:NAME, a Problem"
+    ),
     "summed --problem my.py:problem": "of a batch it gives no mean over tasks",
     "moody --problem my.py:problem": "two calls differ",
     "theirs --problem my.py:words": "my.py:words is of a kind that has no contract",
-    "theirs --problem my.py:solver": "--problem takes a Family, or Own.*; my.py:solver is neither",
+    "theirs --problem my.py:solver": (
+        "--problem takes a Problem with tasks, or a Family; my.py:solver is neither"
+    ),
     "solver --problem my.py:problem": "needs no --problem; leave it out",
     "drifting": r"sample\(address, seed\) differs between calls",
     "unequal": "a task depends on which others are drawn with it",
-    "bare": r"bare is a Problem, which has no contract.*Own\(problem, sample\)",
-    "sampler": "sampler is a Indexed, which has no contract; put it together with its problem",
+    "bare": r"a Problem without tasks; give it a sampler",
+    "sampler": "sampler is a Indexed, which has no contract; give it to its problem",
     "net": "net is a Sequential, which has no contract; make a problem of it",
     "gradient": r"gradient is a function.*becomes BlackBox\(function\)",
     "words": "words is of a kind that has no contract; it must derive from one of metabench.Algo",

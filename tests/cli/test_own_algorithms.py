@@ -34,7 +34,15 @@ def test_it_keeps_the_contract_of_algorithms():
 
 def test_a_damped_meta_gradient_is_biased_along_the_exact_one():
     """Damped to a half, it errs by as much as it has left, and by no angle."""
-    small = ("--tasks", "64", "--set", "probe.redrawn=32", "--set", "probe.ladder=0", "--json")
+    small = (
+        "--tasks",
+        "64",
+        "--set",
+        "probe.redrawn_tasks=32",
+        "--set",
+        "probe.shot_multiples=0",
+        "--json",
+    )
 
     record = json.loads(
         metabench(

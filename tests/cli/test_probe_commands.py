@@ -25,7 +25,7 @@ from metabench.records.record import REQUIRED
 
 SMALL = ("variance", "--family", "quadratic", "--tasks", "256")
 SINE = ("variance", "--family", "sinusoid", "--tasks", "32")
-DIVERGING = (*SINE, "--set", "algo.steps=5", "--set", "algo.step.rate=1e30")
+DIVERGING = (*SINE, "--set", "algo.steps=5", "--set", "algo.inner_optimizer.rate=1e30")
 
 FAMILY = """
 from metabench import Quadratic
@@ -103,14 +103,14 @@ def test_the_spec_says_what_was_asked_for():
         "--dtype",
         "float64",
         "--set",
-        "algo.step=adam",
+        "algo.inner_optimizer=adam",
         "--set",
-        "algo.step.rate=0.5",
+        "algo.inner_optimizer.rate=0.5",
         "--set",
         "probe.sizes=1,3",
     )["spec"]
 
-    step = found["algo"]["step"]
+    step = found["algo"]["inner_optimizer"]
     assert (step["name"], step["rate"], step["beta1"]) == ("adam", 0.5, 0.9)
     assert found["probe"]["sizes"] == [1, 3]
     assert found["probe"]["tasks"] == 256
@@ -182,7 +182,7 @@ def test_a_family_of_ones_own_is_taken_from_a_file(folder):
 
 @pytest.mark.parametrize("name", ["state.pt", "flat.pt", "state.safetensors"])
 def test_a_trained_theta_is_read_from_a_file(folder, name):
-    """theta at the mean centre 0 has no signal: |E g|^2 is zero but for the estimate's noise."""
+    """theta at the mean center 0 has no signal: |E g|^2 is zero but for the estimate's noise."""
     flat = torch.zeros(20)
     if name.endswith(".safetensors"):
         save_file({"phi": flat}, folder / name)
@@ -234,15 +234,15 @@ BAD = {
     ),
     "an unknown field": (
         ("--set", "algo.stepz=3"),
-        "There is no field 'stepz' of maml; did you mean 'step' or 'steps'?",
+        "There is no field 'stepz' of maml; did you mean 'steps'?",
     ),
     "an unknown field of a nested member": (
-        ("--set", "algo.step.rat=1"),
-        "There is no field 'rat' of maml.step; did you mean 'rate'?",
+        ("--set", "algo.inner_optimizer.rat=1"),
+        "There is no field 'rat' of maml.inner_optimizer; did you mean 'rate'?",
     ),
     "an unknown nested member": (
-        ("--set", "algo.step=adma"),
-        "There is no step 'adma'; did you mean 'adam'?",
+        ("--set", "algo.inner_optimizer=adma"),
+        "There is no inner optimizer 'adma'; did you mean 'adam'?",
     ),
     "an unknown part": (
         ("--set", "algorithm.steps=1"),
@@ -261,8 +261,8 @@ BAD = {
         "maml.steps is '1.5'; it must be a whole number.",
     ),
     "a word for a number": (
-        ("--set", "algo.step.rate=fast"),
-        "maml.step.rate is 'fast'; it must be a number.",
+        ("--set", "algo.inner_optimizer.rate=fast"),
+        "maml.inner_optimizer.rate is 'fast'; it must be a number.",
     ),
     "NaN for a number": (
         ("--set", "family.noise=nan"),
@@ -296,7 +296,7 @@ BAD = {
         "batches is 2; intervals need at least 16.",
     ),
     "a negative rate": (
-        ("--set", "algo.step.rate=-0.1"),
+        ("--set", "algo.inner_optimizer.rate=-0.1"),
         "The inner rate is -0.1; it must be finite and not negative.",
     ),
     "negative inner steps": (
@@ -304,7 +304,7 @@ BAD = {
         "steps is -1; the inner loop needs 0 or more steps.",
     ),
     "a clip that stops everything": (
-        ("--set", "algo.step.clip_norm=0"),
+        ("--set", "algo.inner_optimizer.clip_norm=0"),
         "clip_norm is 0.0; it must be positive (inf: no clipping).",
     ),
     "an inner batch larger than the support set": (
@@ -380,7 +380,7 @@ BAD = {
     ),
     "a family that is a number": (
         ("--problem", "mine.py:number"),
-        "mine.py:number is a int; it must be a metabench.Family",
+        "mine.py:number is a int; it must be a metabench.Problem with tasks=, or a metabench.Family",
     ),
     "a file that breaks": (
         ("--problem", "broken.py:Mine"),
@@ -424,13 +424,13 @@ BAD = {
         ("--theta", "not.safetensors"),
         "not.safetensors is not a safetensors file",
     ),
-    "an unknown lift": (
-        ("--set", "lift.how=pmap"),
-        "lift.how is 'pmap'; it must be one of auto, vmap, loop.",
+    "an unknown batching": (
+        ("--set", "compute.batching=pmap"),
+        "compute.batching is 'pmap'; it must be one of auto, vmap, loop.",
     ),
     "an empty chunk": (
-        ("--set", "lift.chunk=0"),
-        "lift.chunk is 0; it must be at least 1 task.",
+        ("--set", "compute.chunk=0"),
+        "compute.chunk is 0; it must be at least 1 task.",
     ),
     "an unknown option": (("--taks", "3"), "No such option"),
 }
@@ -493,7 +493,9 @@ def test_divergence_is_counted_said_and_rendered(folder):
 
 def test_a_share_that_diverges_is_told_from_all():
     """Tasks of large amplitude overflow first: at this rate some do and some don't."""
-    found = measured(*SINE, "--tasks", "64", "--set", "algo.steps=5", "--set", "algo.step.rate=3")
+    found = measured(
+        *SINE, "--tasks", "64", "--set", "algo.steps=5", "--set", "algo.inner_optimizer.rate=3"
+    )
 
     alone = next(row for row in found["rows"] if row["quantity"] == "diverged")
     assert 0 < alone["value"] < 1
@@ -568,7 +570,7 @@ def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
     def exhausted(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB")
 
-    monkeypatch.setattr("metabench.measurement.measurement.Cell.measure", exhausted)
+    monkeypatch.setattr("metabench.measurement.measurement.Measurement.measure", exhausted)
 
     result = metabench(*SMALL)
 

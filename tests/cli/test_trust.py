@@ -10,7 +10,7 @@ import pytest
 import torch
 from shell import metabench
 
-from metabench.outer_loop.step_recorder import Ring
+from metabench.outer_loop.step_recorder import RingBuffer
 from metabench.problems.tasks import Task
 from metabench.records.record import compose
 from metabench.records.rows import Row, to_table
@@ -35,7 +35,7 @@ class Evil(Probe):
     def measure(self, subject, seed, progress=None):
         return []
 
-    def diagnose(self, table):
+    def find(self, table):
         return [Finding("read", "info", "", "My own probe has read this.", "", ())]
 
     def draw(self, table, axes):
@@ -69,7 +69,7 @@ def was_run():
 
 def spec_of(name, part="probe", **probe):
     parts = {"probe": {"name": "verify", **probe}, "algo": {"name": "maml"},
-             "family": {"name": "quadratic"}, "lift": {"how": "loop"}}  # fmt: skip
+             "family": {"name": "quadratic"}, "compute": {"batching": "loop"}}  # fmt: skip
     parts[part] = {**parts[part], "name": name}
     rest = {"seed": 0, "dtype": "float32", "device": "cpu", "theta": "initial"}
     return {**parts, **rest}
@@ -165,15 +165,15 @@ def test_measuring_a_cell_again_asks_whose_code_it_is(name, part):
 
 @pytest.mark.parametrize("spec", [
     {"algo": {"name": name}} for name in NAMES] + [
-    {"algo": {"name": "maml", "step": {"name": name}}} for name in NAMES] + [
+    {"algo": {"name": "maml", "inner_optimizer": {"name": name}}} for name in NAMES] + [
     {"algo": {"name": "maml"}, "family": {"name": name}} for name in NAMES])  # fmt: skip
 def test_replaying_a_step_runs_no_code_that_its_file_names(spec):
-    ring = Ring()
+    ring = RingBuffer()
     ring.add(1, torch.zeros(3))
     tasks = Task(torch.zeros(1, 2), torch.zeros(1, 2))
     ring.save(Path("step.safetensors"), tasks, {"spec": spec})
 
-    result = metabench("autopsy", "step.safetensors")
+    result = metabench("replay", "step.safetensors")
 
     assert result.exit_code == 2, result.output
     assert not was_run()

@@ -6,7 +6,7 @@ import ills
 import pytest
 
 import metabench as mb
-from metabench.diagnosis.causes import CAUSES, Heard, faults, remarks
+from metabench.diagnosis.causes import CAUSES, ConfirmedFinding, faults, remarks
 from metabench.diagnosis.checkup import checkup
 from metabench.diagnosis.clock import Clock, Late
 from metabench.records.rows import LEVELS, Finding
@@ -34,7 +34,7 @@ def test_what_was_planted_is_named_first(plant):
 
 
 # Half of the time goes into the many-shot limit, which only `shots` is named by.
-WITHOUT_LIMIT = {**ills.SMALL, "variance": {**ills.SMALL["variance"], "ladder": 0}}
+WITHOUT_LIMIT = {**ills.SMALL, "variance": {**ills.SMALL["variance"], "shot_multiples": 0}}
 
 
 @pytest.mark.parametrize("plants", ills.PAIRS)
@@ -67,19 +67,19 @@ def test_every_listed_probe_says_what_its_warnings_would_mean():
     for name in registry.members("probes"):
         cls = registry.load("probes", name)
         assert set(cls.causes.values()) <= set(CAUSES), name
-        for rung in cls.rungs:
+        for rung in cls.fidelities:
             cls(**rung)
 
 
 def test_symptoms_speak_for_what_explains_them():
     """Growth is critical and the rate a warning: the rate is named, as critical."""
     heard = [
-        Heard("variance", finding("diverged", "critical"), "growth"),
-        Heard("variance", finding("heavy_tail", "critical"), "tails"),
-        Heard("variance", finding("noise_scale"), "batch"),
-        Heard("spectrum", finding("past_edge"), "rate"),
-        Heard("spectrum", finding("shape", "info"), "other"),
-        Heard("spectrum", finding("unsettled"), "settings"),
+        ConfirmedFinding("variance", finding("diverged", "critical"), "growth"),
+        ConfirmedFinding("variance", finding("heavy_tail", "critical"), "tails"),
+        ConfirmedFinding("variance", finding("noise_scale"), "batch"),
+        ConfirmedFinding("spectrum", finding("past_edge"), "rate"),
+        ConfirmedFinding("spectrum", finding("shape", "info"), "other"),
+        ConfirmedFinding("spectrum", finding("not_converged"), "settings"),
     ]
 
     first, second = faults(heard)
@@ -87,7 +87,7 @@ def test_symptoms_speak_for_what_explains_them():
     assert (first.cause, first.level) == ("rate", "critical")
     assert [each.finding.name for each in first.heard] == ["past_edge", "heavy_tail", "diverged"]
     assert second.cause == "batch"
-    assert [each.finding.name for each in remarks(heard)] == ["shape", "unsettled"]
+    assert [each.finding.name for each in remarks(heard)] == ["shape", "not_converged"]
     assert list(LEVELS) == ["critical", "warning", "info"]
 
 
@@ -102,7 +102,7 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
         return [mb.Row("seed", value=float(seed))]
 
     monkeypatch.setattr("metabench.probes.spectrum.Spectrum.measure", measured)
-    monkeypatch.setattr("metabench.probes.spectrum.Spectrum.diagnose", wolf)
+    monkeypatch.setattr("metabench.probes.spectrum.Spectrum.find", wolf)
 
     found = asked(case, only=("spectrum",), chosen={})
 

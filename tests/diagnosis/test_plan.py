@@ -9,15 +9,17 @@ from metabench.diagnosis import save
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.records.provenance import provenance
 
 SMALL = {"tasks": 24, "tolerance": 0.03, "nodes": 12, "vectors": 2, "meta": 0, "layers": 0}
 
 
 def cell():
-    algorithm = mb.MAML(steps=4, step=mb.SGD(rate=2.6))
-    return Cell(mb.Verify(), algorithm, mb.Quadratic(dim=4), mb.Lift(), 0, "float64", "cpu", "")
+    algorithm = mb.MAML(steps=4, inner_optimizer=mb.SGD(rate=2.6))
+    return Measurement(
+        mb.Verify(), algorithm, mb.Quadratic(dim=4), mb.Vectorization(), 0, "float64", "cpu", ""
+    )
 
 
 def test_a_plan_gives_faults_table_and_page_and_prints_nothing(tmp_path, monkeypatch, capsys):
@@ -38,7 +40,7 @@ def test_words_make_the_plan_that_their_values_make():
 
     made = plan_of(steps=3, probe="verify,spectrum", family="quadratic", assignments=words)
 
-    assert made.outer == mb.Outer(batch=4)
+    assert made.outer == mb.OuterOptimizer(batch=4)
     assert (made.cell.family, made.only) == (mb.Quadratic(dim=4), ("verify", "spectrum"))
     told = {name: made.spec[name] for name in ("try", "trial", "spectrum")}
     assert told == {"try": 3, "trial": {"repeats": "5"}, "spectrum": {"tasks": "24"}}
@@ -50,5 +52,5 @@ def test_words_make_the_plan_that_their_values_make():
      "repeats is 1; it must be at least 4")],
 )  # fmt: skip
 def test_a_plan_that_can_not_be_is_refused_before_anything_is_measured(wrong, words):
-    with pytest.raises(mb.Misuse, match=words):
+    with pytest.raises(mb.InvalidInput, match=words):
         Plan(cell(), **wrong)

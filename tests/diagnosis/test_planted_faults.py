@@ -12,7 +12,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.redraws import redraws
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.probes.variance import Variance
@@ -22,12 +22,12 @@ PLAIN = Quadratic(dim=8, shots=3, queries=3)
 
 
 def measured(family, algorithm=None, tasks=2048, **settings):
-    algorithm = algorithm or MAML(steps=1, step=SGD(rate=0.1))
+    algorithm = algorithm or MAML(steps=1, inner_optimizer=SGD(rate=0.1))
     theta = family.theta(0).double()
-    subject = Subject(family.problem(), family.sample, algorithm, theta, Lift(chunk=4096))
+    subject = Subject(family.problem(), family.sample, algorithm, theta, Vectorization(chunk=4096))
     probe = Variance(tasks=tasks, sizes=(1, 4, 16), **settings)
     table = to_table(probe.measure(subject, 1))
-    return table, probe.diagnose(table)
+    return table, probe.find(table)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Pool(Quadratic):
 
 
 @dataclass(frozen=True)
-class Neighbours(Quadratic):
+class Neighbors(Quadratic):
     """Four consecutive tasks share a shift of their query targets."""
 
     def sample(self, address, seed):
@@ -63,7 +63,7 @@ class Outliers(Quadratic):
 
 @dataclass(frozen=True)
 class OneQuery(Quadratic):
-    """All tasks share their centre and one query set: only support draws differ."""
+    """All tasks share their center and one query set: only support draws differ."""
 
     def sample(self, address, seed):
         zero = 0 * address.task
@@ -84,14 +84,14 @@ class Exact(Quadratic):
     ("family", "name", "words"),
     [
         (Pool(dim=8, shots=3, queries=3), "finite_pool", "only 50 different tasks"),
-        (Neighbours(dim=8, shots=3, queries=3), "dependent_tasks", "resemble"),
+        (Neighbors(dim=8, shots=3, queries=3), "dependent_tasks", "resemble"),
         (Outliers(dim=8, shots=3, queries=3), "heavy_tail", "no variance"),
         (OneQuery(dim=8, shots=3, queries=30, spread=0, offset=0.1), "dominant_source", "Support"),
         (Exact(dim=8, shots=3, queries=3), "dominant_source", "Differences between tasks"),
     ],
 )
 def test_what_was_planted_is_the_first_finding(family, name, words):
-    fast = MAML(steps=1, step=SGD(rate=1.0))  # so that support draws matter
+    fast = MAML(steps=1, inner_optimizer=SGD(rate=1.0))  # so that support draws matter
     _, findings = measured(family, fast if name == "dominant_source" else None, batch=1)
 
     assert findings[0].name == name
@@ -177,7 +177,7 @@ def test_a_fixed_query_set_is_counted_with_its_task():
     assert together.value == pytest.approx(expected, abs=together.high - together.low)
     both = truth.components["support"] + truth.components["support x query"]
     assert rows["support"].low < both < rows["support"].high
-    assert rows["query"].status == "fixed"
+    assert rows["query"].status == "not_redrawable"
     assert any("query set is fixed to its task" in finding.claim for finding in findings)
 
 
@@ -193,7 +193,7 @@ class Labelled(Quadratic):
 
 
 def test_labels_are_a_source_of_their_own():
-    """With unit centres and no noise elsewhere, the shift's variance is 4 a coordinate."""
+    """With unit centers and no noise elsewhere, the shift's variance is 4 a coordinate."""
     family = Labelled(dim=4, shots=3, queries=3, noise=0.0, jitter=0.0, condition=1.0)
 
     table, _ = measured(family, MAML(steps=0))

@@ -13,7 +13,7 @@ from scipy import stats
 import metabench as mb
 from metabench.cli.main import main
 from metabench.diagnosis.trial import Trial
-from metabench.diagnosis.trial.diagnose import HELPS, HURTS, OPEN, verdict
+from metabench.diagnosis.trial.find import HELPS, HURTS, OPEN, verdict
 from metabench.diagnosis.trial.measure import APART
 from metabench.outer_loop.task_stream import HELD_OUT
 from metabench.problems.tasks import Address
@@ -58,14 +58,14 @@ def by_hand(rate, batch, steps, stream):
 
 
 def test_effects_and_their_intervals_are_those_of_a_plain_loop():
-    _, table = tried("algo.step.rate=0.3")
+    _, table = tried("algo.inner_optimizer.rate=0.3")
     plain = [by_hand(0.1, 4, 4, stream) for stream in range(6)]
     faster = [by_hand(0.3, 4, 4, stream) for stream in range(6)]
 
     at_once = np.concatenate([b - a for (a, _), (b, _) in zip(plain, faster, strict=True)])
     after = np.array([(b - a).mean() for (_, a), (_, b) in zip(plain, faster, strict=True)])
     for quantity, sample in (("effect_at_once", at_once), ("effect", after)):
-        found = one(table, quantity, "algo.step.rate=0.3")
+        found = one(table, quantity, "algo.inner_optimizer.rate=0.3")
         # two intervals that hold together: each misses in 2.5 %
         ends = stats.t.interval(0.975, len(sample) - 1, sample.mean(), stats.sem(sample))
         assert found.value == pytest.approx(sample.mean(), rel=1e-9)
@@ -73,9 +73,9 @@ def test_effects_and_their_intervals_are_those_of_a_plain_loop():
 
 
 def test_a_change_of_nothing_has_no_effect():
-    _, table = tried("outer.batch=4", "algo.step.rate=0.1")
+    _, table = tried("outer.batch=4", "algo.inner_optimizer.rate=0.1")
 
-    for change in ("outer.batch=4", "algo.step.rate=0.1"):
+    for change in ("outer.batch=4", "algo.inner_optimizer.rate=0.1"):
         effect = one(table, "effect", change)
         assert (effect.value, effect.low, effect.high) == (0.0, 0.0, 0.0)
         assert verdict(effect) == OPEN
@@ -90,34 +90,36 @@ def test_a_dearer_step_is_taken_less_often():
 
 def test_a_rate_past_the_edge_is_too_fast_at_once():
     """At rate 2.6 of curvature 1 a step overshoots by 1.6; half of it lands nearer."""
-    _, table = tried("algo.step.rate=1.3", "algo.step.rate=3", rate=2.6, steps=1)
+    _, table = tried(
+        "algo.inner_optimizer.rate=1.3", "algo.inner_optimizer.rate=3", rate=2.6, steps=1
+    )
 
-    assert verdict(one(table, "effect_at_once", "algo.step.rate=1.3")) == HELPS
-    assert verdict(one(table, "effect_at_once", "algo.step.rate=3")) == HURTS
+    assert verdict(one(table, "effect_at_once", "algo.inner_optimizer.rate=1.3")) == HELPS
+    assert verdict(one(table, "effect_at_once", "algo.inner_optimizer.rate=3")) == HURTS
 
 
 def test_what_helps_is_told_with_its_number():
-    """Far from the centre, six times the outer rate comes nearer; a fiftieth doesn't."""
+    """Far from the center, six times the outer rate comes nearer; a fiftieth doesn't."""
     probe, table = tried("outer.rate=0.3", "outer.rate=0.001")
 
     assert verdict(one(table, "effect", "outer.rate=0.001")) == HURTS
-    (finding,) = probe.diagnose(table)
+    (finding,) = probe.find(table)
     assert "outer.rate=0.3 by -" in finding.claim
     assert "1 lower the held-out loss" in finding.claim
 
 
 def test_a_training_that_diverges_is_data():
     """Rate 1e200 overflows at once; the unchanged training is as it was."""
-    _, table = tried("algo.step.rate=1e200")
+    _, table = tried("algo.inner_optimizer.rate=1e200")
 
-    effect = one(table, "effect", "algo.step.rate=1e200")
+    effect = one(table, "effect", "algo.inner_optimizer.rate=1e200")
     assert (effect.value, verdict(effect)) == (None, "diverged")
-    assert one(table, "stopped", "algo.step.rate=1e200").value == pytest.approx(1.0)
+    assert one(table, "stopped", "algo.inner_optimizer.rate=1e200").value == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("change", ["lift.chunk=2", "shots=2", "algo", "outer=3"])
+@pytest.mark.parametrize("change", ["compute.chunk=2", "shots=2", "algo", "outer=3"])
 def test_a_change_that_is_none_is_refused(change):
-    with pytest.raises(mb.Misuse, match="A change is"):
+    with pytest.raises(mb.InvalidInput, match="A change is"):
         tried(change)
 
 
@@ -128,7 +130,7 @@ def test_verdicts_follow_the_interval():
 
 
 PINNED = ["tasks=24", "tolerance=0.03", "nodes=12", "vectors=2", "meta=0", "layers=0"]  # one rung
-CHOSEN = ["family.dim=4", "outer.batch=2", "algo.step.rate=2.6", "algo.steps=4"]
+CHOSEN = ["family.dim=4", "outer.batch=2", "algo.inner_optimizer.rate=2.6", "algo.steps=4"]
 CHOSEN += ["trial.repeats=4", "trial.held_out=8"]
 CHOSEN += [f"spectrum.{field}" for field in PINNED]
 QUICK = ["--family", "quadratic", "--probe", "verify,spectrum", "--budget", "90s", "--try", "1"]

@@ -8,18 +8,20 @@ import torch
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FAMILY = Quadratic(dim=4, shots=6, queries=3)
 
 
-def subject(algorithm=None, theta=None, lift=None, family=FAMILY) -> Subject:
+def subject(algorithm=None, theta=None, compute=None, family=FAMILY) -> Subject:
     theta = family.theta(0) if theta is None else theta
-    return Subject(family.problem(), family.sample, algorithm or MAML(), theta, lift or Lift())
+    return Subject(
+        family.problem(), family.sample, algorithm or MAML(), theta, compute or Vectorization()
+    )
 
 
 def test_algorithms_meet_the_same_tasks_and_mini_batches():
@@ -63,16 +65,18 @@ def test_estimates_are_means_over_consecutive_batches_whatever_the_chunk():
     alone = subject().meta_gradients(address, seed=5).grad
 
     for chunk in (1, 5, 8, 100):
-        found = torch.cat(list(subject(lift=Lift(chunk=chunk)).estimates(address, 5, size=8)))
+        found = torch.cat(
+            list(subject(compute=Vectorization(chunk=chunk)).estimates(address, 5, size=8))
+        )
 
         expected = alone.view(3, 8, -1).mean(1)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_a_theta_or_mini_batch_that_does_not_fit_is_refused():
-    with pytest.raises(Misuse, match="one flat vector of 4 numbers"):
+    with pytest.raises(InvalidInput, match="one flat vector of 4 numbers"):
         subject(theta=torch.zeros(2, 2))
-    with pytest.raises(Misuse, match="6 support examples"):
+    with pytest.raises(InvalidInput, match="6 support examples"):
         subject(MAML(batch=7)).draw(Address.fresh(0, 1), seed=0)
 
 

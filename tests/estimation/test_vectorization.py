@@ -9,17 +9,21 @@ import torch
 
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.estimation.vectorization import Lift
-from metabench.settings.errors import Misuse
+from metabench.estimation.vectorization import Vectorization
+from metabench.settings.errors import InvalidInput
 
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
-@pytest.mark.parametrize("lift", [Lift("vmap", 4), Lift("vmap", 100), Lift("loop", 3)], ids=str)
-def test_every_lift_equals_one_task_at_a_time(kind, lift):
+@pytest.mark.parametrize(
+    "compute",
+    [Vectorization("vmap", 4), Vectorization("vmap", 100), Vectorization("loop", 3)],
+    ids=str,
+)
+def test_every_batching_equals_one_task_at_a_time(kind, compute):
     problem, many = cases.problem(kind), cases.tasks(10)
-    theta, maml = cases.theta(problem), MAML(steps=3, step=SGD(rate=0.1))
+    theta, maml = cases.theta(problem), MAML(steps=3, inner_optimizer=SGD(rate=0.1))
 
-    found = lift.per_task(lambda at, task: maml(problem, at, task))(theta, many)
+    found = compute.per_task(lambda at, task: maml(problem, at, task))(theta, many)
 
     for i in range(10):
         alone = oracles.unrolled(maml, problem, theta, cases.one(many, i))
@@ -33,7 +37,9 @@ def test_mini_batch_indices_are_split_among_tasks():
     noise = torch.randint(7, (5, 2, 3), generator=torch.Generator().manual_seed(0))
     many, theta, maml = many._replace(noise=noise), cases.theta(problem), MAML(steps=2)
 
-    found = Lift(chunk=2).per_task(lambda at, task: maml(problem, at, task).grad)(theta, many)
+    found = Vectorization(chunk=2).per_task(lambda at, task: maml(problem, at, task).grad)(
+        theta, many
+    )
 
     for i in range(5):
         alone = maml(problem, theta, cases.one(many, i)).grad
@@ -41,8 +47,8 @@ def test_mini_batch_indices_are_split_among_tasks():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"), [({"how": "map"}, "vmap, loop"), ({"chunk": 0}, "1 task")]
+    ("settings", "words"), [({"batching": "map"}, "vmap, loop"), ({"chunk": 0}, "1 task")]
 )
-def test_a_lift_that_cannot_be_is_refused(settings, words):
-    with pytest.raises(Misuse, match=words):
-        Lift(**settings)
+def test_a_vectorization_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(InvalidInput, match=words):
+        Vectorization(**settings)

@@ -15,7 +15,7 @@ from metabench.families.digits import SPLITS, Digits
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems import architectures
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def test_sinusoids_have_the_amplitudes_phases_and_inputs_of_the_paper():
@@ -147,10 +147,10 @@ def test_labels_are_redrawn_without_touching_the_images():
     ],
 )
 def test_digit_tasks_that_cannot_be_made_are_refused(settings, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         Digits(**settings)
 
 
 def test_sinusoids_without_points_are_refused():
-    with pytest.raises(Misuse, match="shots is 0"):
+    with pytest.raises(InvalidInput, match="shots is 0"):
         Sinusoid(shots=0)

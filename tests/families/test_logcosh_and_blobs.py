@@ -12,7 +12,7 @@ from metabench.families.blobs import Blobs
 from metabench.families.logcosh import LogCosh
 from metabench.problems import architectures
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def hessian(family, phi, z):
@@ -58,7 +58,7 @@ def test_the_loss_is_smooth_far_away():
     assert float(value) == pytest.approx(60 - np.log(2), rel=1e-14)
 
 
-def test_examples_surround_their_centre_as_said():
+def test_examples_surround_their_center_as_said():
     z = LogCosh(dim=2, spread=2.0, noise=0.5, shots=400).sample(Address.fresh(0, 500), 0).support[0]
 
     within, between = z.var(1).mean(), z.mean(1).var(0).mean()
@@ -113,9 +113,9 @@ def test_points_lie_around_the_mean_of_their_label():
     ],
 )
 def test_settings_that_cannot_be_are_refused(family, settings, said):
-    with pytest.raises(Misuse, match=said):
+    with pytest.raises(InvalidInput, match=said):
         family(**settings)
-    with pytest.raises(Misuse, match="closed form for 2 classes"):
+    with pytest.raises(InvalidInput, match="closed form for 2 classes"):
         _ = Blobs(ways=3).bayes_error
 
 

@@ -14,14 +14,14 @@ from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @pytest.mark.parametrize("cls", [MAML, FOMAML])
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_moments_agree_with_a_large_sample(cls, steps):
     family = Quadratic(dim=5, shots=3, queries=4)
-    algorithm, theta = cls(steps=steps, step=SGD(rate=0.3)), family.theta(1)
+    algorithm, theta = cls(steps=steps, inner_optimizer=SGD(rate=0.3)), family.theta(1)
     subject = Subject(family.problem(), family.sample, algorithm, theta)
     n = 60_000
 
@@ -56,7 +56,7 @@ def test_one_task_is_the_textbook_formula():
     task = family.sample(Address.fresh(4, 1), seed=0)
     (a, z), (b, w) = ((x[0], y[0]) for x, y in (task.support, task.query))
 
-    found = MAML(steps=steps, step=SGD(rate=rate))(
+    found = MAML(steps=steps, inner_optimizer=SGD(rate=rate))(
         family.problem(), theta, type(task)((a, z), (b, w))
     )
 
@@ -72,7 +72,7 @@ def test_one_task_is_the_textbook_formula():
     "settings", [{"dim": 0}, {"condition": 0.5}, {"jitter": 1.0}, {"noise": -1.0}, {"shots": 0}]
 )
 def test_settings_without_a_quadratic_are_refused(settings):
-    with pytest.raises(Misuse):
+    with pytest.raises(InvalidInput):
         Quadratic(**settings)
 
 
@@ -82,7 +82,11 @@ def test_settings_without_a_quadratic_are_refused(settings):
 def test_components_agree_with_what_two_draws_share(cls, steps, batch):
     """E<g, g'> over pairs that share exactly some sources, drawn so, with no design behind it."""
     family = Quadratic(dim=4, shots=4, queries=3, jitter=0.8)
-    algorithm, theta, n = cls(steps=steps, step=SGD(rate=0.6), batch=batch), family.theta(1), 40_000
+    algorithm, theta, n = (
+        cls(steps=steps, inner_optimizer=SGD(rate=0.6), batch=batch),
+        family.theta(1),
+        40_000,
+    )
     subject = Subject(family.problem(), family.sample, algorithm, theta)
     first = Address.fresh(0, n)
     g = subject.meta_gradients(first, seed=2).grad.numpy()
@@ -119,16 +123,16 @@ def test_many_shots_approach_the_limit_as_one_over_shots():
 
 
 def test_mini_batches_over_several_steps_have_no_closed_form():
-    with pytest.raises(Misuse, match="1 step"):
+    with pytest.raises(InvalidInput, match="1 step"):
         Quadratic().truth(Quadratic().theta(0), steps=2, rate=0.1, batch=2)
 
 
-def test_a_centre_has_the_tail_it_was_asked_for():
+def test_a_center_has_the_tail_it_was_asked_for():
     """P(|c| > t) falls as t^-tail: between the top 1 % and the top 0.01 %, by 100^(1/tail)."""
     family = Quadratic(dim=1, tail=1.5, noise=0.0, jitter=0.0)
-    centres = family.sample(Address.fresh(0, 400_000), seed=3).query[1][:, 0, 0].abs().numpy()
+    centers = family.sample(Address.fresh(0, 400_000), seed=3).query[1][:, 0, 0].abs().numpy()
 
-    ratio = np.quantile(centres, 0.9999) / np.quantile(centres, 0.99)
+    ratio = np.quantile(centers, 0.9999) / np.quantile(centers, 0.99)
 
     assert ratio == pytest.approx(100 ** (1 / 1.5), rel=0.2)
     assert family.truth(family.theta(0), 1, 0.1).variance == np.inf

@@ -32,7 +32,7 @@ def measured(tmp_path_factory):
     (place / "study.toml").write_text(STUDY)
     store = place / "metabench-runs" / "study"
     study = str(place / "study.toml")
-    result = metabench("grid", study, "--engine", "inline", "--quiet", "--store", store)
+    result = metabench("grid", study, "--executor", "inline", "--quiet", "--store", store)
     assert result.exit_code == 0, result.output
     return place
 
@@ -82,7 +82,7 @@ def test_a_reader_goes_on_says_so_and_exits_with_3(store, measured, reader, form
 def test_the_next_grid_sets_it_aside_and_measures_it_again(store, measured):
     lost, _ = sorted(store.standing())
 
-    result = metabench("grid", "study.toml", "--engine", "inline", "--quiet")
+    result = metabench("grid", "study.toml", "--executor", "inline", "--quiet")
 
     assert result.exit_code == 0, result.output
     assert "cells  2 done, 0 to go" in result.stdout
@@ -102,7 +102,7 @@ def test_what_lies_in_a_records_place_stops_no_grid(store, make):
         make(store.path(digest))
 
     assert metabench("status", "study.toml").exit_code == 3
-    assert metabench("grid", "study.toml", "--engine", "inline").exit_code == 0
+    assert metabench("grid", "study.toml", "--executor", "inline").exit_code == 0
 
     assert set(store.standing().values()) == {"done"}
 
@@ -133,7 +133,7 @@ def test_a_store_of_the_first_version_is_named_and_measured_again(store):
     (store.folder / "store.json").write_text('{"schema": 1}\n')
 
     looked = metabench("status", "study.toml")
-    went = metabench("grid", "study.toml", "--engine", "inline", "--quiet")
+    went = metabench("grid", "study.toml", "--executor", "inline", "--quiet")
 
     assert looked.exit_code == 3
     assert looked.stderr.count("was written by metabench 0.1; measure again.") == 2

@@ -63,7 +63,7 @@ class Odd(Probe):
         status = "diverged" if self.what == "diverge" else "ok"
         return [Row("number", value=seed + 0.5, status=status)]
 
-    def diagnose(self, table):
+    def find(self, table):
         return []
 
     def draw(self, table, axes):
@@ -114,7 +114,7 @@ def metabench(*args, code=0):
 
 
 def inline(*args, code=0):
-    return metabench("grid", *args, "--engine", "inline", code=code)
+    return metabench("grid", *args, "--executor", "inline", code=code)
 
 
 def asked(*args, code=0):
@@ -164,8 +164,8 @@ def test_a_cell_of_a_grid_is_the_record_of_the_command_at_the_same_address():
     assert record["digest"] == alone["digest"]
     assert record["spec"] == alone["spec"]
     assert record["settled"] == alone["settled"]
-    assert record["spec"]["lift"]["how"] == "auto"
-    assert record["settled"]["lift"]["how"] == "vmap"
+    assert record["spec"]["compute"]["batching"] == "auto"
+    assert record["settled"]["compute"]["batching"] == "vmap"
     rows = [[r for r in x["rows"] if "seconds" not in r["quantity"]] for x in (record, alone)]
     assert rows[0] == rows[1]
 
@@ -174,7 +174,7 @@ def test_what_is_new_in_a_study_alone_is_measured():
     inline("small.toml")
     Path("small.toml").write_text(SMALL.replace("range(2)", "range(3)"))
 
-    said = asked("grid", "small.toml", "--engine", "inline")
+    said = asked("grid", "small.toml", "--executor", "inline")
 
     assert (said["done"], said["open"], said["failed"]) == (6, 0, [])
 
@@ -208,8 +208,8 @@ def test_a_failure_is_not_tried_again_unless_told():
     write("ok", "error")
     inline("odd.toml", code=3)
 
-    assert asked("grid", "odd.toml", "--engine", "inline", code=3)["done"] == 1
-    (failed,) = asked("grid", "odd.toml", "--engine", "inline", "--retry", code=3)["failed"]
+    assert asked("grid", "odd.toml", "--executor", "inline", code=3)["done"] == 1
+    (failed,) = asked("grid", "odd.toml", "--executor", "inline", "--retry", code=3)["failed"]
 
     assert failed["attempts"] == 2
 
@@ -283,7 +283,7 @@ def test_the_plan_lists_cells_and_forecasts_from_those_measured():
 
 
 def test_shards_share_the_cells_out_without_rest():
-    counts = [asked("worker", "small.toml", "--engine", "inline", "--shard", f"{i}/3")["done"]
+    counts = [asked("worker", "small.toml", "--executor", "inline", "--part", f"{i}/3")["done"]
               for i in range(3)]  # fmt: skip
 
     assert counts == [2, 1, 1]
@@ -292,9 +292,9 @@ def test_shards_share_the_cells_out_without_rest():
 
 @pytest.mark.parametrize("share", ["3/3", "1", "a/b", "-1/3"])
 def test_a_share_that_is_none_is_misuse(share):
-    said = metabench("worker", "small.toml", "--shard", share, code=2).stderr
+    said = metabench("worker", "small.toml", "--part", share, code=2).stderr
 
-    assert "--shard takes i/N with 0 <= i < N, such as 0/64" in said
+    assert "--part takes i/N with 0 <= i < N, such as 0/64" in said
 
 
 def test_slurm_is_given_an_array_of_workers():
@@ -303,13 +303,13 @@ def test_slurm_is_given_an_array_of_workers():
     text = Path("small.sbatch").read_text()
     assert "#SBATCH --array=0-63" in text
     assert "#SBATCH --gpus-per-task=1" in text
-    assert '--shard "$SLURM_ARRAY_TASK_ID/64"' in text
+    assert '--part "$SLURM_ARRAY_TASK_ID/64"' in text
     subprocess.run(["bash", "-n", "small.sbatch"], check=True)
 
 
 def test_the_slurm_script_runs_as_one_job_of_its_array():
     metabench("slurm", "small.toml", "--array", "2")
-    text = Path("small.sbatch").read_text().replace("--shard", "--engine inline --shard")
+    text = Path("small.sbatch").read_text().replace("--part", "--executor inline --part")
 
     subprocess.run(["bash", "-c", text], env={**os.environ, "SLURM_ARRAY_TASK_ID": "1"}, check=True)
 
@@ -322,7 +322,7 @@ def test_near_the_limit_the_batch_shell_is_told_and_finishes_the_cell_in_hand():
     metabench("slurm", "odd.toml", "--array", "1", "--grace", "120")
     text = Path("odd.sbatch").read_text()
     assert "#SBATCH --signal=B:TERM@120" in text
-    text = text.replace("--shard", "--engine inline --shard")
+    text = text.replace("--part", "--executor inline --part")
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "0"}
     batch = subprocess.Popen(["bash", "-c", text], env=environment, stdout=-1, text=True)
     _until(lambda: len(store().standing()) >= 1)
@@ -422,13 +422,15 @@ def test_a_cell_that_fails_now_is_a_regression():
 
 def test_cells_whose_members_have_different_settings_compare_too():
     """An sgd has no betas: in a table of both, its cells have blanks there."""
-    text = SMALL.replace('name = ["maml", "fomaml"]', 'name = "maml"\nstep = ["sgd", "adam"]')
+    text = SMALL.replace(
+        'name = ["maml", "fomaml"]', 'name = "maml"\ninner_optimizer = ["sgd", "adam"]'
+    )
     Path("small.toml").write_text(text)
     twice()
     assert asked("compare", "a", "b")["pairs"] == 4
     for path in Path("b").glob("cells/*/*.json"):
         record = json.loads(path.read_text())
-        if record["spec"]["algo"]["step"]["name"] == "sgd":
+        if record["spec"]["algo"]["inner_optimizer"]["name"] == "sgd":
             continue
         for row in record["rows"]:
             row["value"] = row["value"] and 1.01 * row["value"]
@@ -437,7 +439,7 @@ def test_cells_whose_members_have_different_settings_compare_too():
     found = asked("compare", "a", "b", code=1)
 
     assert (found["pairs"], found["only"]) == (4, [0, 0])
-    assert all("algo.step=adam" in line["settings"] for line in found["moved"])
+    assert all("algo.inner_optimizer=adam" in line["settings"] for line in found["moved"])
     assert {line["cells"] for line in found["moved"]} == {2}
 
 
@@ -536,7 +538,7 @@ def test_a_killed_parent_leaves_no_process_and_nothing_half_done(folder):
 def test_two_parents_on_one_store_do_no_harm():
     inline("small.toml", "--store", "alone")
     command = [sys.executable, "-m", "metabench", "grid", "small.toml", "--store", "shared"]
-    parents = [subprocess.Popen([*command, "--engine", "inline", "--quiet"]) for _ in range(2)]
+    parents = [subprocess.Popen([*command, "--executor", "inline", "--quiet"]) for _ in range(2)]
 
     assert [parent.wait() for parent in parents] == [0, 0]
 
@@ -560,6 +562,6 @@ def test_a_study_for_gpus_is_refused_where_there_are_none(monkeypatch):
 
 
 def test_an_unknown_engine_names_the_nearest():
-    said = metabench("grid", "small.toml", "--engine", "pol", code=2).stderr
+    said = metabench("grid", "small.toml", "--executor", "pol", code=2).stderr
 
-    assert "There is no engine 'pol'; did you mean 'pool'?" in said
+    assert "There is no executor 'pol'; did you mean 'pool'?" in said

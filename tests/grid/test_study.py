@@ -9,7 +9,7 @@ from metabench.grid.study import study, value_ranges
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.from_words import build
 from metabench.settings import fields
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 STUDY = """\
 # two algorithms on bowls
@@ -24,11 +24,11 @@ sizes = [1, 2]
 [[algo]]
 name = "maml"
 steps = [1, 2]
-step.rate = "log(1e-2, 1, 3)"
+inner_optimizer.rate = "log(1e-2, 1, 3)"
 
 [[algo]]
 name = "fomaml"
-[algo.step]
+[algo.inner_optimizer]
 name = "adam"
 rate = [0.1, 0.2]
 
@@ -84,7 +84,9 @@ def test_axes_are_crossed_zipped_and_excluded(read):
 
 
 def test_a_cell_of_a_study_has_the_address_of_the_same_command(read):
-    found = read(plain("tasks = 64", algo='name = "maml"\nstep.rate = 0.1', top="seed = 3"))
+    found = read(
+        plain("tasks = 64", algo='name = "maml"\ninner_optimizer.rate = 0.1', top="seed = 3")
+    )
 
     by_command = build(
         "variance",
@@ -96,7 +98,7 @@ def test_a_cell_of_a_study_has_the_address_of_the_same_command(read):
         seed=3,
         device="cpu",
         dtype="float32",
-        assignments=["algo.step.rate=0.1"],
+        assignments=["algo.inner_optimizer.rate=0.1"],
     )
     assert list(found.cells) == [fields.digest(by_command.spec())]
 
@@ -108,17 +110,23 @@ def test_the_family_prescribes_how_many_tasks_unless_told(read):
 @pytest.mark.parametrize(
     ("algo", "steps"),
     [
-        ('name = "maml"\nstep = ["sgd", "adam"]', ["sgd", "adam"]),
-        ('name = "maml"\nstep.name = ["sgd", "adam"]', ["sgd", "adam"]),
-        ('name = "maml"\nstep = [{name = "sgd", rate = [1, 2]}, "adam"]', ["sgd", "sgd", "adam"]),
-        ('name = "maml"\n[[algo.step]]\nname = "adam"\nrate = "linear(0.1, 0.3, 3)"', ["adam"] * 3),
+        ('name = "maml"\ninner_optimizer = ["sgd", "adam"]', ["sgd", "adam"]),
+        ('name = "maml"\ninner_optimizer.name = ["sgd", "adam"]', ["sgd", "adam"]),
+        (
+            'name = "maml"\ninner_optimizer = [{name = "sgd", rate = [1, 2]}, "adam"]',
+            ["sgd", "sgd", "adam"],
+        ),
+        (
+            'name = "maml"\n[[algo.inner_optimizer]]\nname = "adam"\nrate = "linear(0.1, 0.3, 3)"',
+            ["adam"] * 3,
+        ),
         ('name = ["maml", "fomaml"]', ["sgd", "sgd"]),
     ],
 )
 def test_members_are_axes_too(read, algo, steps):
     cells = read(plain(algo=algo)).cells.values()
 
-    assert [cell.spec["algo"]["step"]["name"] for cell in cells] == steps
+    assert [cell.spec["algo"]["inner_optimizer"]["name"] for cell in cells] == steps
 
 
 def test_a_list_is_one_value_of_a_field_that_holds_a_list(read):
@@ -129,8 +137,8 @@ def test_a_list_is_one_value_of_a_field_that_holds_a_list(read):
 
 
 def test_a_range_has_the_addresses_of_its_numbers_typed_out(read):
-    by_range = read(plain(algo='name = "maml"\nstep.rate = "log(1e-3, 1, 4)"'))
-    typed = read(plain(algo='name = "maml"\nstep.rate = [0.001, 0.01, 0.1, 1]'))
+    by_range = read(plain(algo='name = "maml"\ninner_optimizer.rate = "log(1e-3, 1, 4)"'))
+    typed = read(plain(algo='name = "maml"\ninner_optimizer.rate = [0.001, 0.01, 0.1, 1]'))
 
     assert list(by_range.cells) == list(typed.cells)
 
@@ -155,7 +163,9 @@ def test_other_settings_and_another_order_give_no_other_addresses(read):
     """Defaults written out, and tables in another order, are the same cell."""
     short = plain(algo='name = "maml"')
     long = '[family]\nname = "quadratic"\ndim = 20\n[probe]\nname = "variance"\nbatch = 25\n'
-    long += '[algo]\nname = "maml"\nsteps = 1\nstep.rate = 0.01\n[lift]\nchunk = 512\n'
+    long += (
+        '[algo]\nname = "maml"\nsteps = 1\ninner_optimizer.rate = 0.01\n[compute]\nchunk = 512\n'
+    )
 
     assert list(read(short).cells) == list(read(long).cells)
 
@@ -200,15 +210,21 @@ def test_planning_needs_no_gpu(read):
 
 
 WRONG = [
-    ("rate = [0.1", "rat = [0.1", 19, "algo.step.rat", "no field 'rat' of adam; did you mean 'ra"),
-    ("step.rate", "step.rte", 13, "algo.step.rte", "no field 'rte' of maml.step; did you mean 'ra"),
+    ("rate = [0.1", "rat = [0.1", 19, "algo.inner_optimizer.rat",
+     "no field 'rat' of adam; did you mean 'ra"),
+    ("inner_optimizer.rate", "inner_optimizer.rte", 13, "algo.inner_optimizer.rte",
+     "no field 'rte' of maml.inner_optimizer; did you mean 'ra"),
     ("steps = [1, 2]", 'steps = [1, "x"]', 12, "algo.steps", "'x'; it must be a whole number"),
     ("steps = [1, 2]", "steps = [1, 1.5]", 12, "algo.steps", "1.5; it must be a whole number"),
     ("steps = [1, 2]", "steps = []", 12, "algo.steps", "The list is empty"),
-    ("log(1e-2", "lgo(1e-2", 13, "algo.step.rate", "no range 'lgo' of values; did you mean 'log'"),
-    ("log(1e-2, 1", "log(0, 1", 13, "algo.step.rate", "log(0, 1, 3) can't be read; write log(1e"),
-    ("[1, 2]\nstep", '"log(1, 3, 3)"\nstep', 12, "algo.steps", "gives 1.73205080757; it must giv"),
-    ('"log(1e-2, 1, 3)"', "[1, -1]", 13, "algo.step", "The inner rate is -1.0; it must be finite"),
+    ("log(1e-2", "lgo(1e-2", 13, "algo.inner_optimizer.rate",
+     "no range 'lgo' of values; did you mean 'log'"),
+    ("log(1e-2, 1", "log(0, 1", 13, "algo.inner_optimizer.rate",
+     "log(0, 1, 3) can't be read; write log(1e"),
+    ("[1, 2]\ninner", '"log(1, 3, 3)"\ninner', 12, "algo.steps",
+     "gives 1.73205080757; it must giv"),
+    ('"log(1e-2, 1, 3)"', "[1, -1]", 13, "algo.inner_optimizer",
+     "The inner rate is -1.0; it must be finite"),
     ("tasks = 64", "tasks = 3", 5, "probe", "tasks is 3, too few"),
     ('seed = "r', 'sede = "r', 2, "sede", "no key 'sede' of a study; did you mean 'seed'"),
     ('seed = "range(2)"', "seed = -1", 2, "seed", "The seed is -1; it must lie in"),
@@ -218,7 +234,8 @@ WRONG = [
     ('seed = "range(2)"', 'device = "cuda:1"', 2, "device", "give cuda without a number"),
     ('seed = "range(2)"', 'theta = "no.pt"', 2, "theta", "to read theta from"),
     ('"fomaml"\n[', '"fomamlx"\n[', 16, "algo.name", "no algorithm 'fomamlx'; did you mean 'fo"),
-    ("[algo.step]", "[algo.stepp]", 17, "algo.stepp", "no field 'stepp' of fomaml; did you mean"),
+    ("[algo.inner_optimizer]", "[algo.inner_optimizerp]", 17, "algo.inner_optimizerp",
+     "no field 'inner_optimizerp' of fomaml; did you mean"),
     ("[[algo]]\nname = \"maml\"", '[[algoo]]\nname = "maml"', 10, "algoo", "did you mean 'algo'"),
     ("queries = [4, 8]", "queries = [4]", 3, "zip", "equally long; values given: family.shots 2"),
     ('"family.queries"', '"family.querys"', 3, "zip", "no axis 'family.querys' to zip; did you"),
@@ -235,7 +252,7 @@ def test_a_wrong_study_names_line_key_and_the_nearest_right(
 ):
     assert STUDY.count(right) == 1
 
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(InvalidInput) as caught:
         read(STUDY.replace(right, wrong))
 
     assert f"study.toml, line {line}, {key}: " in str(caught.value)
@@ -243,12 +260,12 @@ def test_a_wrong_study_names_line_key_and_the_nearest_right(
 
 
 def test_what_is_no_toml_names_its_line(read):
-    with pytest.raises(Misuse, match=r"is no TOML file: .* line 3"):
+    with pytest.raises(InvalidInput, match=r"is no TOML file: .* line 3"):
         read("seed = 1\n\nthis is prose\n")
 
 
 def test_a_study_that_is_not_there_is_misuse(tmp_path):
-    with pytest.raises(Misuse, match=r"can't be read"):
+    with pytest.raises(InvalidInput, match=r"can't be read"):
         study.read(tmp_path / "nothing.toml")
 
 

@@ -18,7 +18,7 @@ from metabench.linalg.solvers.minres import MINRES
 from metabench.linalg.solvers.neumann import Neumann
 from metabench.linalg.solvers.nystrom import Nystrom
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SPECTRA = {
     "identity": [1.0] * 6,
@@ -419,14 +419,14 @@ def test_clusters_cost_as_many_steps_as_there_are(solver, spectrum):
     ],
 )
 def test_settings_of_the_other_solvers_are_refused(make, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         make()
 
 
 def test_settings_that_solve_nothing_are_refused():
-    with pytest.raises(Misuse, match="at least 1 step"):
+    with pytest.raises(InvalidInput, match="at least 1 step"):
         CG(steps=0)
-    with pytest.raises(Misuse, match="tol is 1"):
+    with pytest.raises(InvalidInput, match="tol is 1"):
         CG(tol=1.0)
-    with pytest.raises(Misuse, match=r"given 4 parameters.*stops at 3; use the solver cg"):
+    with pytest.raises(InvalidInput, match=r"given 4 parameters.*stops at 3; use the solver cg"):
         Dense(limit=3)(lambda v: v, vector(4))

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from metabench.cli.main import main
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.records.rows import to_table
 
 CELL = {
@@ -41,9 +41,9 @@ def theta(tmp_path_factory):
 
 def look(theta, **changes):
     """Measure and diagnose; give what differs and the finding about it."""
-    cell = Cell.of({**CELL, **changes, "theta": theta})
+    cell = Measurement.of({**CELL, **changes, "theta": theta})
     rows = cell.measure()
-    findings = [f for f in cell.diagnose(to_table(rows, cell.spec())) if f.name == "foreign_theta"]
+    findings = [f for f in cell.find(to_table(rows, cell.spec())) if f.name == "foreign_theta"]
     return [row.of for row in rows if row.quantity == "theta"], findings
 
 
@@ -69,7 +69,7 @@ def test_another_algorithm_is_an_information_that_names_the_field(theta):
 
 def test_other_settings_are_named_but_not_how_the_same_is_computed(theta):
     family = {**CELL["family"], "shots": 3}
-    said, _ = look(theta, family=family, algo={"name": "maml", "steps": 5, "trail": "recompute"})
+    said, _ = look(theta, family=family, algo={"name": "maml", "steps": 5, "rematerialize": "sqrt"})
 
     assert said == ["algo.steps is 2 there and 5 here", "family.shots is 10 there and 3 here"]
 

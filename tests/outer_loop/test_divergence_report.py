@@ -1,4 +1,4 @@
-"""Does the autopsy name the task, inner step, layer and operation where it was made to go wrong?"""
+"""Does a replay name the task, inner step, layer and operation where it was made to go wrong?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from metabench.cli.main import main
 from metabench.outer_loop.divergence_report import examine
 from metabench.outer_loop.last_steps import load
 from metabench.outer_loop.operation_log import operations
-from metabench.outer_loop.step_recorder import Exploded, Recorder
+from metabench.outer_loop.step_recorder import MetaGradientDiverged, Recorder
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 TASKS = 4
 
@@ -135,7 +135,7 @@ def test_two_lines_watch_a_loop_of_ones_own_and_the_file_replays(folder):
     of = problem()
     recorder = Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors")
 
-    with pytest.raises(Exploded, match="Step 5: the meta-gradient diverged") as caught:
+    with pytest.raises(MetaGradientDiverged, match="Step 5: the meta-gradient diverged") as caught:
         train(recorder, of, of.theta)
 
     began = caught.value.began
@@ -155,7 +155,7 @@ def test_a_loop_of_ones_own_that_explodes_is_held_against_its_usual_norm():
     for _ in range(20):
         recorder.watch(of.theta, batch(), slope)
     recorder.watch(of.theta, batch(), 49 * slope)
-    with pytest.raises(Exploded, match="exploded"):
+    with pytest.raises(MetaGradientDiverged, match="exploded"):
         recorder.watch(of.theta, batch(), 51 * slope)
 
 
@@ -165,16 +165,16 @@ def test_a_theta_that_is_not_finite_is_said_with_its_layer():
     theta[-1] = float("nan")
     named = of.layouts.theta.unflatten(theta)
 
-    with pytest.raises(Exploded, match=r"theta itself isn't finite: head\.bias"):
+    with pytest.raises(MetaGradientDiverged, match=r"theta itself isn't finite: head\.bias"):
         Recorder(of, MAML(), "loop.safetensors").watch(named, batch(), named)
 
 
 def test_what_does_not_fit_the_recorder_is_refused():
     of = problem()
 
-    with pytest.raises(Misuse, match="was given \\(3,\\)"):
+    with pytest.raises(InvalidInput, match="was given \\(3,\\)"):
         Recorder(of, MAML(), "loop.safetensors").watch(torch.ones(3), batch(), of.theta)
-    with pytest.raises(Misuse, match="no file"):
+    with pytest.raises(InvalidInput, match="no file"):
         load(Path("nowhere.safetensors"))
 
 
@@ -204,11 +204,11 @@ def test_a_training_that_stops_names_where_and_its_recording_replays():
 def test_a_theta_whose_square_overflows_is_replayed():
     of = problem()
     huge = 1e200 * of.theta
-    with pytest.raises(Exploded):
+    with pytest.raises(MetaGradientDiverged):
         Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors").watch(huge, batch(), huge / 0)
     Path("my.py").write_text(FILE)
 
-    result = metabench("autopsy", "loop.safetensors", "--problem", "my.py:problem")
+    result = metabench("replay", "loop.safetensors", "--problem", "my.py:problem")
 
     assert result.exit_code == 0
     assert "goes wrong again" in result.stdout
@@ -216,12 +216,14 @@ def test_a_theta_whose_square_overflows_is_replayed():
 
 FILE = """
 import torch
-from metabench import BlackBox, Indexed, Own, Problem
+from metabench import BlackBox, Indexed, Problem
 
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
-of = Problem.from_module(net, lambda p, y: ((p - y) ** 2).mean())
-problem = Own(of, Indexed(lambda indices, seed: None))
+of = Problem.from_module(
+    net, lambda p, y: ((p - y) ** 2).mean(), tasks=Indexed(lambda indices, seed: None)
+)
+problem = of
 """
 
 
@@ -235,23 +237,23 @@ def test_a_replay_says_whether_a_change_helps(folder):
     small = torch.full_like(of.theta, 1e-3)
     for _ in range(20):
         recorder.watch(of.theta, batch(), small)
-    with pytest.raises(Exploded):
+    with pytest.raises(MetaGradientDiverged):
         recorder.watch(100 * of.theta, batch(), 1e30 * small)
 
     def said(*args):
-        return metabench("autopsy", "loop.safetensors", "--problem", "my.py:problem", *args).stdout
+        return metabench("replay", "loop.safetensors", "--problem", "my.py:problem", *args).stdout
 
-    assert "is sound" in said("--set", "algo.step.rate=0.01")
+    assert "is sound" in said("--set", "algo.inner_optimizer.rate=0.01")
     assert "e+28." in said()  # by the recorder's algorithm, two steps at 1e6
     assert "recorded without addresses" in said()
 
 
 def test_a_replay_needs_the_problem_it_was_recorded_on():
     of = problem()
-    with pytest.raises(Exploded):
+    with pytest.raises(MetaGradientDiverged):
         train(Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors"), of, of.theta)
 
-    result = metabench("autopsy", "loop.safetensors")
+    result = metabench("replay", "loop.safetensors")
 
     assert result.exit_code == 2
     assert "name that: --problem FILE.py:NAME" in result.stderr

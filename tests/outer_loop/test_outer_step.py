@@ -1,4 +1,4 @@
-"""Is a step that is compiled as a whole the step that torch's optimiser takes apart from it?"""
+"""Is a step that is compiled as a whole the step that torch's optimizer takes apart from it?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from metabench.algorithms.mamlpp import MAMLPP
 from metabench.autodiff import compilation
 from metabench.cli.main import main
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.outer_loop.mean_gradient import batches
-from metabench.outer_loop.meta_update import Mover
-from metabench.outer_loop.optimizer_settings import OPTIMIZERS, Outer
-from metabench.outer_loop.outer_step import AtOnce, InParts, moving
-from metabench.outer_loop.task_stream import Feed
+from metabench.outer_loop.meta_update import MetaUpdate
+from metabench.outer_loop.optimizer_settings import OPTIMIZERS, OuterOptimizer
+from metabench.outer_loop.outer_step import CompiledStep, EagerStep, update_function
+from metabench.outer_loop.task_stream import TaskStream
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems import random_numbers
 from metabench.problems.networks.norm_layers import safe_norms
@@ -39,7 +39,7 @@ def subject(how="compile", algorithm=None, dtype=torch.float64):
     family = Quadratic(dim=4)
     theta = family.theta(0).to(dtype)
     algorithm = algorithm or MAML(2, SGD(0.1))
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(engine=how))
+    return Subject(family.problem(), family.sample, algorithm, theta, Vectorization(engine=how))
 
 
 def trained(of, outer, steps, total=20):
@@ -65,12 +65,14 @@ def close(one, other, tolerance):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
     of = subject()
-    outer = Outer(name, rate=0.03, batch=3, weight_decay=0.1, momentum=0.8, held_out=4, **clips)
-    feed = Feed(of, 0, outer.batch)
-    parts = batches(replace(of, lift=Lift(engine="eager")), outer, feed(0, 1).tasks, 9)
-    movers = [Mover(of.theta, of.problem.layouts.theta, outer, 9, of.algorithm.aside(of.problem))
-              for _ in range(2)]  # fmt: skip
-    apart, ring = InParts(parts), Trainer(of, outer, 9).ring
+    outer = OuterOptimizer(
+        name, rate=0.03, batch=3, weight_decay=0.1, momentum=0.8, held_out=4, **clips
+    )
+    feed = TaskStream(of, 0, outer.batch)
+    parts = batches(replace(of, compute=Vectorization(engine="eager")), outer, feed(0, 1).tasks, 9)
+    own = of.algorithm.custom_updates(of.problem)
+    movers = [MetaUpdate(of.theta, of.problem.layouts.theta, outer, 9, own) for _ in range(2)]
+    apart, ring = EagerStep(parts), Trainer(of, outer, 9).ring
 
     for step in range(6):
         batch = feed(step, 9)
@@ -81,7 +83,7 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
             continue
         held = movers[1].held
         gradient, told, _ = parts.means()(held[0], batch.tasks)
-        move = moving(outer, movers[1].slots)
+        move = update_function(outer, movers[1].slots)
         movers[1].put(move(held, torch.tensor(0.03, dtype=torch.float64), gradient))
         assert told.tolist() == pytest.approx([loss, norm, clipped])
 
@@ -94,11 +96,11 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
 
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 3, "clip_norm": 0.3}])
 def test_a_compiled_training_is_the_eager_one_to_round_off(settings):
-    outer = Outer(rate=0.05, batch=3, held_out=4, **settings)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4, **settings)
 
     fast, plain = (trained(subject(how), outer, 9) for how in ("compile", "eager"))
 
-    assert isinstance(fast._stride, AtOnce)
+    assert isinstance(fast._stride, CompiledStep)
     close(fast, plain, 1e-9)
 
 
@@ -106,7 +108,9 @@ def test_a_compiled_training_is_the_eager_one_to_round_off(settings):
 def test_a_small_gradient_beside_a_large_theta_moves_it_as_far_as_torch_does(rate):
     theta, gradient = torch.full((4,), 8.0), torch.full((4,), 1e-5)
 
-    (moved,) = moving(Outer("sgd", rate=1.0), ())([theta], torch.tensor(rate).double(), gradient)
+    (moved,) = update_function(OuterOptimizer("sgd", rate=1.0), ())(
+        [theta], torch.tensor(rate).double(), gradient
+    )
 
     torch.testing.assert_close(moved, theta - rate * gradient, rtol=1e-7, atol=0)
 
@@ -127,15 +131,19 @@ def test_round_off_in_a_gradient_that_is_zero_does_not_stop_a_training_from_bein
         return (x, x.prod(2, True)), (1 - x, x.sum(2, True))
 
     of = Subject(
-        problem, sample, MAML(1, SGD(0.1)), problem.theta.float(), Lift("vmap", 512, "compile")
+        problem,
+        sample,
+        MAML(1, SGD(0.1)),
+        problem.theta.float(),
+        Vectorization("vmap", 512, "compile"),
     )
-    trainer = trained(of, Outer(rate=0.01, batch=3, held_out=4), 4)
+    trainer = trained(of, OuterOptimizer(rate=0.01, batch=3, held_out=4), 4)
 
     assert trainer._stride._step is not None
 
 
 def test_adam_corrects_its_bias_in_float64_though_theta_is_float32():
-    outer = Outer(rate=0.05, batch=3, held_out=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
 
     fast, plain = (trained(subject(how, dtype=torch.float32), outer, 4)
                    for how in ("compile", "eager"))  # fmt: skip
@@ -146,7 +154,7 @@ def test_adam_corrects_its_bias_in_float64_though_theta_is_float32():
 
 
 def test_looking_at_theta_on_the_way_and_going_on_elsewhere_leave_the_bits():
-    outer = Outer(rate=0.05, batch=3, held_out=4, schedule="step", period=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4, schedule="step", period=4)
     straight = trained(subject(), outer, 12)
 
     looked = trained(subject(), outer, 5)
@@ -159,8 +167,8 @@ def test_looking_at_theta_on_the_way_and_going_on_elsewhere_leave_the_bits():
         assert torch.equal(trainer.theta, straight.theta)
 
 
-def test_the_order_in_which_a_file_keeps_the_optimisers_tensors_is_nothing_to_a_compiled_step():
-    outer = Outer(rate=0.05, batch=3, held_out=4)
+def test_the_order_in_which_a_file_keeps_the_optimizers_tensors_is_nothing_to_a_compiled_step():
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
     first = trained(subject(), outer, 5)
     tensors, plain = copy.deepcopy(first.state())
 
@@ -173,8 +181,8 @@ def test_the_order_in_which_a_file_keeps_the_optimisers_tensors_is_nothing_to_a_
     assert torch.equal(other.theta, first.theta)
 
 
-def test_a_step_that_fails_leaves_theta_and_what_the_autopsy_needs():
-    outer = Outer("sgd", rate=1e200, batch=3, held_out=4, explode=math.inf)
+def test_a_step_that_fails_leaves_theta_and_what_a_replay_needs():
+    outer = OuterOptimizer("sgd", rate=1e200, batch=3, held_out=4, explode=math.inf)
     trainer = Trainer(subject(), outer, 20)
     before = trainer.theta.clone()
 
@@ -188,7 +196,7 @@ def test_a_step_that_fails_leaves_theta_and_what_the_autopsy_needs():
 
 
 def test_rates_and_schedules_share_one_compiled_step_and_nothing_else_does(monkeypatch):
-    outer = Outer(rate=0.05, batch=3, held_out=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
     first = trained(subject(), outer, 3)
 
     other = first.again(1, replace(outer, rate=0.01, schedule="cosine"))
@@ -207,7 +215,7 @@ def test_rates_and_schedules_share_one_compiled_step_and_nothing_else_does(monke
 
 
 def test_a_compiled_step_is_taken_over_by_a_larger_rate_without_loss():
-    small, large = (Outer(rate=rate, batch=3, held_out=4) for rate in (1e-9, 0.01))
+    small, large = (OuterOptimizer(rate=rate, batch=3, held_out=4) for rate in (1e-9, 0.01))
     first = trained(subject(dtype=torch.float32), small, 3)
 
     other, plain = (
@@ -224,7 +232,7 @@ def test_a_compiled_step_is_taken_over_by_a_larger_rate_without_loss():
 
 
 def test_a_warmed_up_training_goes_on_after_a_kill_without_torchs_warning():
-    outer = Outer(rate=0.05, batch=3, held_out=4, warmup=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4, warmup=4)
     straight, killed = (trained(subject(), outer, steps) for steps in (9, 2))
     elsewhere = Trainer(subject(), outer, 20)
 
@@ -236,7 +244,7 @@ def test_a_warmed_up_training_goes_on_after_a_kill_without_torchs_warning():
 
 
 def test_an_interrupt_while_theta_is_looked_at_loses_no_step(monkeypatch):
-    outer = Outer(rate=0.05, batch=3, held_out=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
     straight, trainer = (trained(subject(), outer, 9) for _ in range(2))
 
     def interrupted(*_):
@@ -251,9 +259,9 @@ def test_an_interrupt_while_theta_is_looked_at_loses_no_step(monkeypatch):
 
 
 def test_a_used_trainer_that_is_restored_to_another_epoch_takes_its_algorithm():
-    algorithm = MAMLPP(steps=2, step=SGD(0.1), loss_epochs=3, learned_rates=False,
+    algorithm = MAMLPP(steps=2, inner_optimizer=SGD(0.1), loss_epochs=3, learned_rates=False,
                        per_step_norms=False)  # fmt: skip
-    outer = Outer("sgd", rate=0.05, batch=3, epoch=3, held_out=4)
+    outer = OuterOptimizer("sgd", rate=0.05, batch=3, epoch=3, held_out=4)
     straight, early = (trained(subject("eager", algorithm), outer, steps) for steps in (8, 4))
     used = trained(subject("eager", algorithm), outer, 7)
 
@@ -265,9 +273,9 @@ def test_a_used_trainer_that_is_restored_to_another_epoch_takes_its_algorithm():
 
 
 def test_training_again_starts_from_the_first_epochs_algorithm():
-    algorithm = MAMLPP(steps=2, step=SGD(0.1), loss_epochs=3, learned_rates=False,
+    algorithm = MAMLPP(steps=2, inner_optimizer=SGD(0.1), loss_epochs=3, learned_rates=False,
                        per_step_norms=False)  # fmt: skip
-    outer = Outer("sgd", rate=0.05, batch=3, epoch=2, held_out=4)
+    outer = OuterOptimizer("sgd", rate=0.05, batch=3, epoch=2, held_out=4)
     first = trained(subject("eager", algorithm), outer, 7)
 
     again = first.again(0)
@@ -278,9 +286,9 @@ def test_training_again_starts_from_the_first_epochs_algorithm():
 
 
 def test_what_moves_by_rules_of_its_own_is_taken_in_parts():
-    trainer = trained(subject(algorithm=AlphaMAML(steps=1)), Outer(batch=3, held_out=4), 2)
+    trainer = trained(subject(algorithm=AlphaMAML(steps=1)), OuterOptimizer(batch=3, held_out=4), 2)
 
-    assert isinstance(trainer._stride, InParts)
+    assert isinstance(trainer._stride, EagerStep)
 
 
 def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
@@ -288,7 +296,7 @@ def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(compilation, "compiled", refuse)
-    outer = Outer(rate=0.05, batch=3, held_out=4)
+    outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
 
     with pytest.warns(RuntimeWarning, match="could not compile .* no C\\+\\+ compiler") as said:
         trainer = trained(subject(), outer, 5)
@@ -300,11 +308,11 @@ def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
 
 
 def test_batches_of_another_shape_are_compiled_apart():
-    outer = Outer(rate=0.05, batch=2, held_out=4)
+    outer = OuterOptimizer(rate=0.05, batch=2, held_out=4)
     families = [Quadratic(dim=4, shots=shots) for shots in (3, 2)]
     of = Subject(families[0].problem(), families[0].sample, MAML(1), families[0].theta(0))
-    feeds = [Feed(replace(of, sample=family.sample), 0, 2) for family in families]
-    trainers = [Trainer(replace(of, lift=Lift(engine=how)), outer, 9)
+    feeds = [TaskStream(replace(of, sample=family.sample), 0, 2) for family in families]
+    trainers = [Trainer(replace(of, compute=Vectorization(engine=how)), outer, 9)
                 for how in ("compile", "eager")]  # fmt: skip
 
     for trainer in trainers:
@@ -321,7 +329,7 @@ def test_the_command_trains_compiled_as_it_does_eagerly(tmp_path, monkeypatch):
     for how in ("compile", "eager"):
         result = CliRunner().invoke(main, [
             "train", "--family", "quadratic", "--steps", "6", "--set", "outer.held_out=16",
-            "--set", f"lift.engine={how}", "--quiet", "--save", f"{how}.safetensors",
+            "--set", f"compute.engine={how}", "--quiet", "--save", f"{how}.safetensors",
         ])  # fmt: skip
         assert result.exit_code == 0, result.output
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench import Misuse, Row, Variance, to_table
+from metabench import InvalidInput, Row, Variance, to_table
 from metabench.probes.base import Probe
 from metabench.settings import registry
 
@@ -33,10 +33,10 @@ from metabench.records.rows import Row
 def measure(probe, subject, seed, progress):
     return [Row("hello", value=float(torch.tensor(probe.times + seed)))]
 """,
-    "diagnose.py": """
+    "find.py": """
 from metabench.records.rows import Finding, from_table
 
-def diagnose(probe, table):
+def find(probe, table):
     (row,) = from_table(table, "hello")
     return [Finding("hello", "info", "", f"{row.value:.0f} of {probe.times}.", "", (row,))]
 """,
@@ -63,7 +63,7 @@ def test_a_probe_is_answered_for_by_the_modules_beside_it(hello):
     probe = registry.load("probes", hello)(times=5)
 
     rows = probe.measure(None, 1)
-    (finding,) = probe.diagnose(to_table(rows))
+    (finding,) = probe.find(to_table(rows))
     axes = []
     (drawing,) = probe.drawings(to_table(rows))
     drawing.draw(axes)
@@ -91,23 +91,23 @@ def test_further_figures_come_from_more(hello, tmp_path):
 def test_a_subclass_elsewhere_keeps_what_it_does_not_override():
     @dataclass(frozen=True)
     class Terse(Variance):
-        def diagnose(self, table):
+        def find(self, table):
             return []
 
     table = to_table([Row("variance", at=1.0, value=2.0)])
 
-    assert Terse().diagnose(table) == []
+    assert Terse().find(table) == []
     assert Terse().drawings(table)[0].shows == Variance.shown
     with pytest.raises(ValueError, match="unpack"):  # Variance's own, which asks for more rows
-        Variance().diagnose(to_table([Row("nothing")]))
+        Variance().find(to_table([Row("nothing")]))
 
 
 def test_a_probe_that_answers_nothing_says_how_to_write_the_answer():
     class Silent(Probe):
         question = caption = axis = ""
 
-    with pytest.raises(Misuse, match="Silent has no 'diagnose': write it as a method, or as a"):
-        Silent().diagnose(to_table([Row("x")]))
+    with pytest.raises(InvalidInput, match="Silent has no 'find': write it as a method, or as a"):
+        Silent().find(to_table([Row("x")]))
 
 
 def test_only_measuring_imports_torch():
@@ -115,7 +115,7 @@ def test_only_measuring_imports_torch():
         "import sys; import pandas; from metabench.settings import registry; "
         "probes = [registry.load('probes', name)() for name in registry.members('probes')]; "
         "from metabench.probes.base import _beside; "
-        "[_beside(p, each, each).__name__ for p in probes for each in ('diagnose', 'draw')]; "
+        "[_beside(p, each, each).__name__ for p in probes for each in ('find', 'draw')]; "
         "assert 'torch' not in sys.modules; "
         "[_beside(p, 'measure', 'measure').__name__ for p in probes]; "
         "assert 'torch' in sys.modules"

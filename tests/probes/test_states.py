@@ -11,7 +11,7 @@ from metabench.records.rows import Row, to_table
 
 
 def states(probe, *rows):
-    return {finding.name: finding.state for finding in probe.diagnose(to_table(rows))}
+    return {finding.name: finding.state for finding in probe.find(to_table(rows))}
 
 
 def variance(slope=(-1.0, -1.02, -0.98), status="ok", scale=(10.0, 9.0, 11.0), batch=25):

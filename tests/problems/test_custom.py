@@ -18,15 +18,15 @@ from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.linalg.solvers.dense import Dense
-from metabench.problems.custom import Own
+from metabench.problems.custom import ProblemFamily
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-HALF_MAML = MAML(steps=3, step=SGD(rate=0.1))
+HALF_MAML = MAML(steps=3, inner_optimizer=SGD(rate=0.1))
 
 
 def net(*middle: nn.Module) -> nn.Module:
@@ -113,7 +113,7 @@ def test_lora_matrices_adapt_and_the_rest_is_frozen():
 def test_a_learned_body_has_an_implicit_gradient_without_any_pull():
     problem = Problem.from_module(net(), functional.mse_loss, adapt=["2.*"], learn=["0.*"])
     task = cases.one(cases.tasks(1), 0)
-    imaml = IMAML(steps=500, step=SGD(rate=0.5), strength=0.0, solver=Dense())
+    imaml = IMAML(steps=500, inner_optimizer=SGD(rate=0.5), proximal_strength=0.0, solver=Dense())
 
     found = imaml(problem, problem.theta, task)
 
@@ -197,9 +197,9 @@ def test_torchs_own_losses_work_with_every_algorithm_under_vmap(loss):
     for algorithm in (*algorithms, IMAML(solver=Dense())):
         longer, theta = algorithm.extend(problem, problem.theta)
         both = [
-            Lift(how).per_task(lambda at, task, a=algorithm, p=longer: a(p, at, task).grad)(
-                theta, many
-            )
+            Vectorization(how).per_task(
+                lambda at, task, a=algorithm, p=longer: a(p, at, task).grad
+            )(theta, many)
             for how in ("vmap", "loop")
         ]
         assert oracles.relative(*both) < 1e-9
@@ -260,7 +260,7 @@ def test_what_cannot_be_redrawn_is_withheld_in_words():
     for source in (Indexed(sample), Stream([draw(0, 0)])):
         subject = Subject(problem, source, HALF_MAML, problem.theta)
         assert "can't be redrawn apart" in subject.withheld[0]
-        with pytest.raises(Misuse, match=r"No redraws: .*takes sample\(address, seed\)"):
+        with pytest.raises(InvalidInput, match=r"No redraws: .*takes sample\(address, seed\)"):
             subject.draw(redraw, 0)
 
 
@@ -295,7 +295,7 @@ BAD_TASKS = {
 
 @pytest.mark.parametrize(("source", "words"), BAD_TASKS.values(), ids=BAD_TASKS.keys())
 def test_bad_tasks_are_refused_in_a_sentence(source, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         subject_of(source).draw(Address.fresh(0, 3), 0)
 
 
@@ -334,7 +334,7 @@ BAD_MODULES = {
 
 @pytest.mark.parametrize(("make", "words"), BAD_MODULES.values(), ids=BAD_MODULES.keys())
 def test_bad_modules_are_refused_in_a_sentence(make, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         make()
 
 
@@ -342,7 +342,7 @@ def test_parameters_on_two_devices_are_refused():
     module = net()
     module[2].to("meta")
 
-    with pytest.raises(Misuse, match=r"of two devices: 0\.weight is cpu, 2\.weight is meta"):
+    with pytest.raises(InvalidInput, match=r"of two devices: 0\.weight is cpu, 2\.weight is meta"):
         Problem.from_module(module, functional.mse_loss)
 
 
@@ -361,21 +361,21 @@ def test_dropout_that_is_switched_off_is_no_matter():
 def test_a_loss_that_is_no_scalar_tensor_is_refused(loss, words):
     problem = Problem.from_module(net(), loss)
 
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         HALF_MAML(problem, problem.theta, cases.one(cases.tasks(1), 0))
 
 
 def test_data_that_are_no_pair_are_refused():
     problem, x = Problem.from_module(net(), functional.mse_loss), torch.zeros(4, 3).double()
 
-    with pytest.raises(Misuse, match=r"must be a pair \(x, y\); given Tensor"):
+    with pytest.raises(InvalidInput, match=r"must be a pair \(x, y\); given Tensor"):
         HALF_MAML(problem, problem.theta, Task(x, x))
 
 
 def test_a_problem_without_a_theta_asks_for_one():
     problem = Problem.from_module(net(), functional.mse_loss)._replace(theta=None)
 
-    with pytest.raises(Misuse, match="give --theta FILE"):
-        Own(problem, Indexed(sample), "mine").theta(0)
-    with pytest.raises(Misuse, match="floating-point"):
+    with pytest.raises(InvalidInput, match="give --theta FILE"):
+        ProblemFamily(problem, "mine").theta(0)
+    with pytest.raises(InvalidInput, match="floating-point"):
         Subject(problem, Indexed(sample), HALF_MAML, torch.zeros(38, dtype=torch.int64))

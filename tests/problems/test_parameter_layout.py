@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metabench.problems.parameter_layout import Layout
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def test_flatten_undoes_unflatten_with_leading_axes():
@@ -36,7 +36,7 @@ def test_flatten_takes_names_in_any_order_and_names_what_differs():
 
     assert layout.flatten(named).tolist() == [0, 0, 1, 1, 1]
 
-    with pytest.raises(Misuse, match=r"b: given \(4,\), expected \(3,\)"):
+    with pytest.raises(InvalidInput, match=r"b: given \(4,\), expected \(3,\)"):
         layout.flatten({**named, "b": torch.ones(4)})
-    with pytest.raises(Misuse, match=r"b: given nothing.*c: given \(1,\), expected nothing"):
+    with pytest.raises(InvalidInput, match=r"b: given nothing.*c: given \(1,\), expected nothing"):
         layout.flatten({"a": torch.zeros(2), "c": torch.zeros(1)})

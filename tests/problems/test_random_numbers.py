@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from metabench.problems import random_numbers
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 # Known answers of the authors' own test suite (Random123, kat_vectors, philox4x32 10).
 KNOWN = [
@@ -79,5 +79,5 @@ def test_orders_are_permutations_and_equally_likely():
 
 
 def test_a_seed_that_does_not_fit_is_refused():
-    with pytest.raises(Misuse, match=r"0 \.\. 2\^60 - 1"):
+    with pytest.raises(InvalidInput, match=r"0 \.\. 2\^60 - 1"):
         random_numbers.uniform(-1, "task", Address.fresh(0, 1), 1)

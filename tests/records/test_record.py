@@ -13,7 +13,7 @@ import metabench
 from metabench.records import record
 from metabench.records.rows import LEVELS, STATES, Finding, Row
 from metabench.records.statuses import STATUSES
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 ROWS = (Row("slope", value=-1.0, low=-1.1, high=-0.9), Row("snr", at=4.0, of="x", status="zero"))
 FINDING = Finding("slope", "info", "fine", "It falls.", "Nothing.", ROWS[:1])
@@ -49,7 +49,7 @@ def test_what_is_written_keeps_the_schema():
 
 
 def test_the_schema_is_not_a_formality():
-    for broken in ({"rows": [{"quantity": "slope"}]}, {"outcome": "fine"}, {"colour": "red"}):
+    for broken in ({"rows": [{"quantity": "slope"}]}, {"outcome": "fine"}, {"color": "red"}):
         with pytest.raises(AssertionError):
             require_valid(made(**broken))
 
@@ -88,13 +88,15 @@ def test_every_status_that_the_package_writes_is_listed():
 
 
 def test_a_status_that_is_none_is_refused_with_the_nearest():
-    with pytest.raises(Misuse, match=r"no status 'divergd' of a row; did you mean 'diverged'"):
+    with pytest.raises(
+        InvalidInput, match=r"no status 'divergd' of a row; did you mean 'diverged'"
+    ):
         record.compose(SPEC, [Row("slope", status="divergd")], [], {})
 
 
 def test_keys_of_later_versions_are_ignored(tmp_path):
-    rows = [{**row, "colour": "red"} for row in made()["rows"]]
-    later = signed({**made(), "rows": rows, "colour": "red"})
+    rows = [{**row, "color": "red"} for row in made()["rows"]]
+    later = signed({**made(), "rows": rows, "color": "red"})
 
     found = record.read(written(tmp_path / "r.json", later))
 
@@ -107,14 +109,18 @@ def test_records_of_the_first_version_are_to_be_measured_again(tmp_path, schema)
     path = tmp_path / "old.json"
     path.write_text(json.dumps(old if schema is None else {**old, "schema": schema}))
 
-    with pytest.raises(Misuse, match=r"old\.json was written by metabench 0\.1; measure again\."):
+    with pytest.raises(
+        InvalidInput, match=r"old\.json was written by metabench 0\.1; measure again\."
+    ):
         record.read(path)
 
 
 def test_a_newer_record_is_left_alone(tmp_path):
     path = written(tmp_path / "new.json", signed({**made(), "schema": 3}))
 
-    with pytest.raises(Misuse, match=r"new\.json was written by a newer metabench \(schema 3"):
+    with pytest.raises(
+        InvalidInput, match=r"new\.json was written by a newer metabench \(schema 3"
+    ):
         record.read(path)
 
 
@@ -122,7 +128,7 @@ def test_a_newer_record_is_left_alone(tmp_path):
 def test_a_schema_that_is_none_is_refused(tmp_path, schema):
     path = written(tmp_path / "odd.json", signed({**made(), "schema": schema}))
 
-    with pytest.raises(Misuse, match=r"odd\.json"):
+    with pytest.raises(InvalidInput, match=r"odd\.json"):
         record.read(path)
 
 
@@ -132,7 +138,7 @@ def test_any_changed_digit_is_noticed(tmp_path):
         changed = text[:i] + str((int(text[i]) + 1) % 10) + text[i + 1 :]
         path = tmp_path / "changed.json"
         path.write_text(changed)
-        with pytest.raises(Misuse, match=r"changed\.json"):
+        with pytest.raises(InvalidInput, match=r"changed\.json"):
             record.read(path)
 
 
@@ -142,7 +148,9 @@ def test_a_missing_key_is_named(tmp_path, key):
     rest = rest if key == "checksum" else signed(rest)
     path = written(tmp_path / "some.json", rest)
 
-    with pytest.raises(Misuse, match=r"some\.json (is no record|was written by metabench 0\.1)"):
+    with pytest.raises(
+        InvalidInput, match=r"some\.json (is no record|was written by metabench 0\.1)"
+    ):
         record.read(path)
 
 
@@ -155,7 +163,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, text):
     path = tmp_path / "some.json"
     path.write_bytes(text)
 
-    with pytest.raises(Misuse, match=r"some\.json is no record"):
+    with pytest.raises(InvalidInput, match=r"some\.json is no record"):
         record.read(path)
 
 
@@ -163,7 +171,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, text):
 def test_a_stranger_who_signs_nonsense_is_refused_too(tmp_path, rows):
     path = written(tmp_path / "some.json", signed({**made(), "rows": rows}))
 
-    with pytest.raises(Misuse, match=r"some\.json is no record"):
+    with pytest.raises(InvalidInput, match=r"some\.json is no record"):
         record.read(path)
 
 

@@ -17,7 +17,7 @@ from metabench.records.store import read_in_full
 from metabench.records.store.parquet_snapshot import write_snapshot
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 CELL = {"outcome": "ok", "seconds": 1.0, "error": "", "attempts": []}
 
@@ -151,7 +151,7 @@ def test_damage_is_found_named_set_aside_and_replaced(two, damage, seen):
 
     assert two.standing() == {DIGEST: "broken", OTHER: "done"}
     assert not two.is_done(DIGEST)
-    with pytest.raises(Misuse, match=said):
+    with pytest.raises(InvalidInput, match=said):
         two.read(DIGEST)
     found = tables(two)
     assert list(found.cells["digest"]) == [OTHER]
@@ -294,7 +294,7 @@ def test_a_snapshot_tells_nothing_of_a_record_that_was_damaged_since(two):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda p: p.symlink_to("nowhere")])
 def test_what_has_no_business_in_a_store_stops_nothing(two, make):
     for name in ("cells/zz", f"cells/{DIGEST[:2]}/.{DIGEST}.json-abc", "environments",
-                 "cells/other.json", "shards", "read_in_full.txt"):  # fmt: skip
+                 "cells/other.json", "parts", "read_in_full.txt"):  # fmt: skip
         make(two.folder / name)
 
     two.open()
@@ -320,7 +320,7 @@ def test_a_newer_schema_is_left_alone_with_a_sentence(store):
     mark.write_text(json.dumps({"schema": SCHEMA + 1}))
 
     for attempt in (store.open, store.require_readable):
-        with pytest.raises(Misuse, match=r"newer metabench .* Nothing was changed"):
+        with pytest.raises(InvalidInput, match=r"newer metabench .* Nothing was changed"):
             attempt()
 
     assert json.loads(mark.read_text()) == {"schema": SCHEMA + 1}
@@ -339,14 +339,14 @@ def test_a_store_that_can_not_be_written_is_refused_at_once(tmp_path, monkeypatc
 
     monkeypatch.setattr(run_folders.tempfile, "NamedTemporaryFile", refused)
 
-    with pytest.raises(Misuse, match=r"can't be written .*; give another path"):
+    with pytest.raises(InvalidInput, match=r"can't be written .*; give another path"):
         Store(tmp_path).open()
 
 
 def test_a_file_in_the_way_of_the_store_is_said(tmp_path):
     (tmp_path / "store").write_text("")
 
-    with pytest.raises(Misuse, match=r"which can't be made here .* give --store FOLDER"):
+    with pytest.raises(InvalidInput, match=r"which can't be made here .* give --store FOLDER"):
         Store(tmp_path / "store").open()
 
 

@@ -27,7 +27,7 @@ def unresolved():
 
 def made(table, **extra):
     probe = Variance()
-    return page(probe, table, extra.pop("findings", probe.diagnose(table)), **extra)
+    return page(probe, table, extra.pop("findings", probe.find(table)), **extra)
 
 
 def test_the_page_loads_nothing():
@@ -142,7 +142,7 @@ def test_the_weightiest_finding_comes_first():
     assert found.index("critical: diverged") < found.index("info: noise scale")
 
 
-def test_the_figure_is_readable_by_ear_and_in_any_colour():
+def test_the_figure_is_readable_by_ear_and_in_any_color():
     svg = render("one", "A question?", "How to read it.", lambda axes: axes.plot([1, 2])).svg
 
     assert '<title id="one-title">A question?</title>' in svg

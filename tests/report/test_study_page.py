@@ -203,7 +203,7 @@ def test_a_million_rows_are_one_small_page(rows):
     one = pd.concat([pd.DataFrame(settings(), index=healthy().index), healthy()], axis=1)
     count = rows // len(one)
     table = one.loc[np.tile(one.index, count)].reset_index(drop=True)
-    table["algo.step.rate"] = np.repeat(np.arange(count), len(one)) / count
+    table["algo.inner_optimizer.rate"] = np.repeat(np.arange(count), len(one)) / count
     assert len(table) == rows
 
     page = made(joined([split(table, "t")]))
@@ -274,13 +274,13 @@ class Fortune(Probe):
     axis = "K"
     question = "How lucky?"
     caption = "Up is good."
-    curves = ("luck",)
+    x_axis_quantities = ("luck",)
     intervals = "By counting."
 
     def measure(self, subject, seed, progress=None):
         return []
 
-    def diagnose(self, table):
+    def find(self, table):
         (row,) = from_table(table, "charm")
         return [Finding("luck", "warning", "fault", f"Luck is {row.value:.0f}.", "Wait.", (row,))]
 

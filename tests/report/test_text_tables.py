@@ -81,8 +81,16 @@ def test_rows_survive_a_csv_file(tmp_path):
 
 
 def test_a_settings_column_is_named_by_its_path():
-    spec = {"algo": {"name": "maml", "step": {"name": "sgd", "rate": 0.1}}, "sizes": [1, 2]}
+    spec = {
+        "algo": {"name": "maml", "inner_optimizer": {"name": "sgd", "rate": 0.1}},
+        "sizes": [1, 2],
+    }
 
     found = dict(flatten(spec))
 
-    assert found == {"algo": "maml", "algo.step": "sgd", "algo.step.rate": 0.1, "sizes": "1 2"}
+    assert found == {
+        "algo": "maml",
+        "algo.inner_optimizer": "sgd",
+        "algo.inner_optimizer.rate": 0.1,
+        "sizes": "1 2",
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from metabench.settings import amounts, free_memory
 from metabench.settings.amounts import Budget
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 READERS = [amounts.seconds, amounts.memory, amounts.budget]
 NUMBERS = {"3": 3.0, "0.25": 0.25, ".5": 0.5, "7.": 7.0, "007": 7.0, "12345678901": 12345678901.0}
@@ -56,9 +56,9 @@ NONE = ["", " ", "s", "fast", "-3s", "+3s", "0s", "0.0h", "3 apples", "1e3s", "n
 
 @pytest.mark.parametrize("text", NONE)
 def test_what_is_no_time_is_refused_with_an_example(text):
-    with pytest.raises(Misuse, match=r"such as 90s, 3m or 1h; given"):
+    with pytest.raises(InvalidInput, match=r"such as 90s, 3m or 1h; given"):
         amounts.seconds(text)
-    with pytest.raises(Misuse, match=r"such as 30s, 20ms or 200tasks; given"):
+    with pytest.raises(InvalidInput, match=r"such as 30s, 20ms or 200tasks; given"):
         amounts.budget(text)
 
 
@@ -66,12 +66,12 @@ def test_what_is_no_time_is_refused_with_an_example(text):
     "text", ["", "much", "0", "0GiB", "-1GiB", "4GB", "half a GiB", "nan", "inf", "1e9", "9" * 400]
 )
 def test_what_is_no_size_of_memory_is_refused_with_an_example(text):
-    with pytest.raises(Misuse, match=r"such as 4GiB or 500MiB, or half; given"):
+    with pytest.raises(InvalidInput, match=r"such as 4GiB or 500MiB, or half; given"):
         amounts.memory(text)
 
 
 def test_less_than_a_byte_is_refused():
-    with pytest.raises(Misuse, match="less than one byte"):
+    with pytest.raises(InvalidInput, match="less than one byte"):
         amounts.memory("0.5")
 
 
@@ -84,24 +84,24 @@ def test_less_than_a_byte_is_refused():
 def test_units_are_told_apart_by_case_and_the_known_ones_are_named(reader, text):
     unit = text.lstrip(string.digits + " ")
 
-    with pytest.raises(Misuse, match=f"the unit '{unit}', which is none of (ms, s|KiB, MiB)"):
+    with pytest.raises(InvalidInput, match=f"the unit '{unit}', which is none of (ms, s|KiB, MiB)"):
         reader(text)
 
 
 def test_a_missing_unit_is_asked_for():
-    with pytest.raises(Misuse, match="'90' with no unit, one of ms, s, m, min, h"):
+    with pytest.raises(InvalidInput, match="'90' with no unit, one of ms, s, m, min, h"):
         amounts.seconds("90")
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_refused_is_quoted_whole(reader):
-    with pytest.raises(Misuse, match=r"given 'a\\nb'"):
+    with pytest.raises(InvalidInput, match=r"given 'a\\nb'"):
         reader("a\nb")
 
 
 @pytest.mark.parametrize("text", ["1e-400s", f"0.{'0' * 400}1s"])
 def test_what_rounds_to_nothing_is_no_time(text):
-    with pytest.raises(Misuse):
+    with pytest.raises(InvalidInput):
         amounts.seconds(text)
 
 

@@ -8,7 +8,7 @@ from metabench.records.rows import flatten
 from metabench.settings.nested_keys import nest, put
 
 WHOLE = {
-    "algo": {"name": "maml", "steps": 5, "step": {"name": "adam", "rate": 0.1}},
+    "algo": {"name": "maml", "steps": 5, "inner_optimizer": {"name": "adam", "rate": 0.1}},
     "seed": 0,
 }
 FLAT = {tuple(key.split(".")): value for key, value in flatten(WHOLE)}
@@ -20,17 +20,23 @@ def test_flattened_settings_are_nested_again_in_any_order():
 
 
 def test_a_member_without_settings_of_its_own_stays_a_name():
-    assert nest({("step",): "sgd"}) == {"step": "sgd"}
+    assert nest({("inner_optimizer",): "sgd"}) == {"inner_optimizer": "sgd"}
 
 
 def test_the_last_name_of_a_member_stands():
     settings = {}
 
-    for path, value in [(("step", "rate"), 1), (("step",), "adam"), (("step",), "sgd")]:
+    for path, value in [
+        (("inner_optimizer", "rate"), 1),
+        (("inner_optimizer",), "adam"),
+        (("inner_optimizer",), "sgd"),
+    ]:
         put(settings, path, value)
 
-    assert settings == {"step": {"name": "sgd", "rate": 1}}
+    assert settings == {"inner_optimizer": {"name": "sgd", "rate": 1}}
 
 
 def test_a_value_that_is_itself_settings_is_put_whole():
-    assert nest({("algo", "step"): {"name": "sgd"}}) == {"algo": {"step": {"name": "sgd"}}}
+    assert nest({("algo", "inner_optimizer"): {"name": "sgd"}}) == {
+        "algo": {"inner_optimizer": {"name": "sgd"}}
+    }

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import metabench
 from metabench.cli import main
 from metabench.settings import fields, member_source, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 MEMBERS = [(kind, name) for kind in registry.KINDS for name in registry.members(kind)]
 HOME = Path(metabench.__file__).parent
@@ -41,7 +41,7 @@ class MAML(Ours):
     share: float = 0.5  # how much of it [1]
 '''
 BASES = {"algorithms": "Algorithm", "families": "Family", "probes": "Probe", "solvers": "Solver",
-         "steps": "Step"}  # fmt: skip
+         "inner_optimizers": "InnerOptimizer"}  # fmt: skip
 
 
 @pytest.fixture
@@ -173,7 +173,9 @@ def test_a_member_whose_package_is_gone_breaks_no_other():
     listed = CliRunner().invoke(main.main, ["list"], catch_exceptions=False)
 
     assert re.search(r"^  lost +\(not installed\)$", listed.stdout, re.M)
-    with pytest.raises(Misuse, match=r"'gone\.away:Lost' can't be loaded: No module named 'gone'"):
+    with pytest.raises(
+        InvalidInput, match=r"'gone\.away:Lost' can't be loaded: No module named 'gone'"
+    ):
         registry.load("algorithms", "lost")
 
 
@@ -205,7 +207,7 @@ TINY = {
     "families": ("Bowls", "Quadratic", "dim: int = 3  # parameters [parameters]"),
     "probes": ("Loud", "Variance", "tasks: int = 64  # fresh tasks [tasks]"),
     "solvers": ("Slow", "CG", "steps: int = 20  # products [products]"),
-    "steps": ("Plain", "SGD", "rate: float = 0.1  # inner rate [1/curvature]"),
+    "inner_optimizers": ("Plain", "SGD", "rate: float = 0.1  # inner rate [1/curvature]"),
 }  # fmt: skip
 
 
@@ -249,7 +251,15 @@ def test_a_strangers_member_of_every_kind_keeps_its_contract(kind, by):
 def test_strangers_are_measured_together(tmp_path, monkeypatch):
     """An algorithm, a family, a solver and a step of another package, by name in one command."""
     monkeypatch.chdir(tmp_path)
-    options = ["--family", "bowls", "--tasks", "32", "--json", "--set", "algo.step=plain"]
+    options = [
+        "--family",
+        "bowls",
+        "--tasks",
+        "32",
+        "--json",
+        "--set",
+        "algo.inner_optimizer=plain",
+    ]
 
     twice = CliRunner().invoke(main.main, ["variance", "--algo", "twice", *options])
     implicit = CliRunner().invoke(
@@ -258,7 +268,7 @@ def test_strangers_are_measured_together(tmp_path, monkeypatch):
 
     found = json.loads(twice.stdout)["spec"]
     assert (found["algo"]["name"], found["family"]["name"]) == ("twice", "bowls")
-    assert found["algo"]["step"]["name"] == "plain"
+    assert found["algo"]["inner_optimizer"]["name"] == "plain"
     assert json.loads(implicit.stdout)["spec"]["algo"]["solver"]["name"] == "slow"
 
 
@@ -293,7 +303,7 @@ WHOLE = [
 
 # Every part of what these measure, at few tasks and steps: a contract asks for forms, not sizes.
 FEW = {
-    "agreement": {"tasks": 4, "at": (1, 3), "budgets": (1, 2), "truncate": 2, "settle": 20},
+    "agreement": {"tasks": 4, "at": (1, 3), "budgets": (1, 2), "truncate": 2, "minimum_steps": 20},
     "cost": {"tasks": 64, "steps": (1, 2), "sizes": (1, 4), "rounds": 1},
     "explosion": {"steps": 10, "tasks": 16, "directions": 1, "mitigated": 4},
 }

@@ -123,12 +123,12 @@ def test_the_solver_contract_names_the_fault(cls, fault):
 class Forgetful(Variance):
     """Merges all shares but the last."""
 
-    def merge(self, subject, seed, shards, progress=silent):
-        return super().merge(subject, seed, [*shards[:-1], shards[0]], progress)
+    def merge(self, subject, seed, parts, progress=silent):
+        return super().merge(subject, seed, [*parts[:-1], parts[0]], progress)
 
 
 def test_the_probe_contract_holds_merged_shares_against_the_whole():
-    check_probe(Variance(tasks=32, redrawn=0))
+    check_probe(Variance(tasks=32, redrawn_tasks=0))
 
-    with pytest.raises(AssertionError, match="merged shards give"):
-        check_probe(Forgetful(tasks=32, redrawn=0))
+    with pytest.raises(AssertionError, match="merged parts give"):
+        check_probe(Forgetful(tasks=32, redrawn_tasks=0))

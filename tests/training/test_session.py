@@ -6,18 +6,20 @@ import pytest
 import torch
 
 import metabench as mb
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.training.plan import Plan, plan_of
-from metabench.training.resume import autopsy_path
+from metabench.training.resume import replay_path
 from metabench.training.session import Session
 
 WORDS = {"family": "quadratic", "assignments": ["outer.batch=4", "outer.held_out=16"]}
 
 
 def plan(steps=6, every=3, rate=0.05):
-    algorithm = mb.MAML(steps=2, step=mb.SGD(rate=0.1))
-    cell = Cell(mb.Verify(), algorithm, mb.Quadratic(dim=4), mb.Lift(), 0, "float64", "cpu", "")
-    outer = mb.Outer(batch=4, held_out=16, optimizer="sgd", rate=rate)
+    algorithm = mb.MAML(steps=2, inner_optimizer=mb.SGD(rate=0.1))
+    cell = Measurement(
+        mb.Verify(), algorithm, mb.Quadratic(dim=4), mb.Vectorization(), 0, "float64", "cpu", ""
+    )
+    outer = mb.OuterOptimizer(batch=4, held_out=16, optimizer="sgd", rate=rate)
     return Plan(cell, outer, steps, every, {"verify": mb.Verify(thorough=False)})
 
 
@@ -67,7 +69,7 @@ def test_a_session_that_was_stopped_goes_on_to_the_same_numbers(tmp_path):
     assert rows[0] == rows[1]
 
 
-def test_a_session_that_fails_says_so_and_leaves_what_an_autopsy_replays(tmp_path):
+def test_a_session_that_fails_says_so_and_leaves_what_a_replay_needs(tmp_path):
     save = tmp_path / "theta.safetensors"
 
     session = Session(plan(every=6, rate=1e200), save)
@@ -75,7 +77,7 @@ def test_a_session_that_fails_says_so_and_leaves_what_an_autopsy_replays(tmp_pat
 
     assert session.failed
     assert found.findings[0].level == "critical"
-    assert autopsy_path(save).is_file()
+    assert replay_path(save).is_file()
 
 
 def test_words_make_the_plan_that_their_values_make():

@@ -1,4 +1,4 @@
-"""Does training move theta as its optimiser says, and go on to the same numbers after a kill?"""
+"""Does training move theta as its optimizer says, and go on to the same numbers after a kill?"""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from metabench.cli.main import main
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
-from metabench.outer_loop.low_overhead_optimizer import lean
-from metabench.outer_loop.optimizer_settings import OPTIMIZERS, Outer
+from metabench.outer_loop.low_overhead_optimizer import low_overhead_step
+from metabench.outer_loop.optimizer_settings import OPTIMIZERS, OuterOptimizer
 from metabench.outer_loop.task_batch import Drawn
-from metabench.outer_loop.task_stream import HELD_OUT, Feed, split
+from metabench.outer_loop.task_stream import HELD_OUT, TaskStream, split
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.samplers import Stream
 from metabench.problems.tasks import Address, Task
 from metabench.records import atomic_files
-from metabench.records.checksummed_tensors import seal, unseal
+from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
 
 SMALL = ("train", "--family", "quadratic", "--set", "outer.held_out=16", "--quiet")
 
@@ -55,11 +55,11 @@ def subject(**settings):
     return Subject(family.problem(), family.sample, MAML(2, SGD(0.1)), family.theta(0))
 
 
-def by_hand(outer, steps, optimiser, rates):
-    """The same training, by autograd through the unroll, torch's optimiser and given rates."""
+def by_hand(outer, steps, optimizer, rates):
+    """The same training, by autograd through the unroll, torch's optimizer and given rates."""
     of = subject()
     theta = of.theta.clone().requires_grad_()
-    optimiser = optimiser(theta, outer.weight_decay, outer.momentum)
+    optimizer = optimizer(theta, outer.weight_decay, outer.momentum)
     for n in range(steps):
         tasks = of.draw(Address.fresh(n * outer.batch, outer.batch), 0)
         total = torch.zeros(())
@@ -76,8 +76,8 @@ def by_hand(outer, steps, optimiser, rates):
             theta.grad *= min(1.0, outer.clip_norm / float(theta.grad.norm()))
         if outer.clip_value < float("inf"):
             torch.nn.utils.clip_grad_value_([theta], outer.clip_value)
-        optimiser.param_groups[0]["lr"] = rates(n)
-        optimiser.step()
+        optimizer.param_groups[0]["lr"] = rates(n)
+        optimizer.step()
     return theta.detach()
 
 
@@ -93,8 +93,10 @@ BY_HAND = {  # theta, weight decay, momentum
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_the_optimiser_on_the_mean_meta_gradient(name):
-    outer = Outer(optimizer=name, rate=0.05, batch=3, held_out=4, weight_decay=0.1, momentum=0.8)
+def test_training_is_the_optimizer_on_the_mean_meta_gradient(name):
+    outer = OuterOptimizer(
+        optimizer=name, rate=0.05, batch=3, held_out=4, weight_decay=0.1, momentum=0.8
+    )
     trainer = Trainer(subject(), outer, steps=7)
 
     while trainer.step < 7:
@@ -106,10 +108,10 @@ def test_training_is_the_optimiser_on_the_mean_meta_gradient(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_lean_step_is_torchs_own_to_the_bit_and_leaves_its_state(name):
-    outer = Outer(optimizer=name, rate=0.05, weight_decay=0.01)
+    outer = OuterOptimizer(optimizer=name, rate=0.05, weight_decay=0.01)
     thetas = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]
-    whole, leant = (outer.optimiser(theta) for theta in thetas)
-    quick = lean(leant)
+    whole, leant = (outer.build(theta) for theta in thetas)
+    quick = low_overhead_step(leant)
 
     for _ in range(4):
         thetas[0].grad = thetas[1].grad = torch.randn(50)
@@ -140,7 +142,7 @@ def test_a_lean_step_is_torchs_own_to_the_bit_and_leaves_its_state(name):
     ],
 )
 def test_schedules_and_clipping_are_those_of_a_loop_by_hand(settings, rate):
-    outer = Outer(optimizer="sgd", rate=0.1, batch=2, held_out=4, **settings)
+    outer = OuterOptimizer(optimizer="sgd", rate=0.1, batch=2, held_out=4, **settings)
     trainer = Trainer(subject(), outer, steps=8)
 
     while trainer.step < 8:
@@ -154,7 +156,9 @@ def test_schedules_and_clipping_are_those_of_a_loop_by_hand(settings, rate):
 
 def test_clipping_each_task_clips_before_the_mean():
     of = subject()
-    outer = Outer(optimizer="sgd", rate=1.0, batch=5, clip_norm=0.2, clip_tasks=True, held_out=4)
+    outer = OuterOptimizer(
+        optimizer="sgd", rate=1.0, batch=5, clip_norm=0.2, clip_tasks=True, held_out=4
+    )
     trainer = Trainer(of, outer, steps=1)
     trainer.advance()
 
@@ -170,7 +174,7 @@ def test_clipping_each_task_clips_before_the_mean():
 
 def test_the_tasks_of_a_step_are_the_addressed_ones_however_many_are_drawn_ahead():
     of = subject()
-    feed = Feed(of, seed=3, batch=4, first=5)
+    feed = TaskStream(of, seed=3, batch=4, first=5)
 
     for step in (0, 1, 2, 7, 300, 1):
         expected = of.draw(Address.fresh(5 + 4 * step, 4), 3)
@@ -220,11 +224,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     undisturbed = subprocess.Popen([*COMMAND, "whole.safetensors"], **quiet)
     with subprocess.Popen([*COMMAND, "killed.safetensors"], stdout=subprocess.DEVNULL) as process:
-        while not state.exists() or len(unseal(state).tensors["log"]) < 40:
+        while not state.exists() or len(read_checksummed(state).tensors["log"]) < 40:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    reached = len(unseal(state).tensors["log"])
+    reached = len(read_checksummed(state).tensors["log"])
 
     again = subprocess.run([*COMMAND, "killed.safetensors"], capture_output=True, text=True)
     assert undisturbed.wait() == 0
@@ -233,7 +237,10 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
     assert again.returncode == 0, again.stderr
     (one, other) = (load_file(f"{name}.safetensors") for name in ("killed", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in other)
-    logs = [unseal(folder / f"{n}.state.safetensors").tensors["log"] for n in ("killed", "whole")]
+    logs = [
+        read_checksummed(folder / f"{n}.state.safetensors").tensors["log"]
+        for n in ("killed", "whole")
+    ]
     assert torch.equal(logs[0][:, :-1], logs[1][:, :-1])  # seconds aside
 
 
@@ -259,7 +266,7 @@ def test_a_longer_training_goes_on_from_a_shorter_one():
 def test_the_table_is_tidy_and_probes_leave_their_trajectory():
     result = metabench(
         *SMALL, "--steps", 8, "--every", 4, "--probe", "variance", "--save", "t.safetensors",
-        "--set", "variance.tasks=64", "--set", "variance.redrawn=0", "--csv", "table.csv",
+        "--set", "variance.tasks=64", "--set", "variance.redrawn_tasks=0", "--csv", "table.csv",
         "--html", "page.html",
     )  # fmt: skip
 
@@ -403,9 +410,9 @@ def test_a_diverging_training_stops_says_so_and_keeps_the_last_good_theta():
 def test_a_seal_holds_what_was_written(folder):
     tensors = {"a": torch.arange(3.0), "b": torch.tensor(2), "c": torch.empty(0)}
 
-    seal(folder / "x.safetensors", tensors, {"step": 3, "rate": 0.1})
+    write_checksummed(folder / "x.safetensors", tensors, {"step": 3, "rate": 0.1})
 
-    held = unseal(folder / "x.safetensors")
+    held = read_checksummed(folder / "x.safetensors")
     assert held.about == {"step": 3, "rate": 0.1}
     assert all(torch.equal(held.tensors[name], value) for name, value in tensors.items())
 
@@ -445,7 +452,7 @@ def test_tensorboard_reads_back_the_table():
 
     result = metabench(
         *SMALL, "--steps", 6, "--every", 3, "--tensorboard", "runs", "--csv", "table.csv",
-        "--probe", "variance", "--set", "variance.tasks=64", "--set", "variance.redrawn=0",
+        "--probe", "variance", "--set", "variance.tasks=64", "--set", "variance.redrawn_tasks=0",
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output

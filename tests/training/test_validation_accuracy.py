@@ -12,11 +12,11 @@ from metabench.algorithms.maml import MAML
 from metabench.algorithms.mamlpp import MAMLPP
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.blobs import Blobs
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.training.measure import pause
 
 FAMILY = Blobs(ways=3, shots=4, queries=8, hidden=(5,))
@@ -27,7 +27,7 @@ def subject(algorithm):
 
 
 def test_it_is_what_a_loop_over_tasks_counts():
-    trainer = Trainer(subject(MAML(2, SGD(0.5))), Outer(held_out=6), steps=1)
+    trainer = Trainer(subject(MAML(2, SGD(0.5))), OuterOptimizer(held_out=6), steps=1)
 
     rows = pause(trainer, ())
 
@@ -58,7 +58,7 @@ def test_every_algorithm_gives_it_beside_its_loss(name):
     of = subject(cases.algorithm(name))
     task = cases.one(of.draw(Address.fresh(0, 1), 0), 0)
 
-    loss, right = of.algorithm.objective(of.problem.scored(), of.theta, task)
+    loss, right = of.algorithm.objective(of.problem.with_accuracy(), of.theta, task)
 
     expected = of.algorithm.objective(of.problem, of.theta, task)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
@@ -74,7 +74,7 @@ def test_running_statistics_are_used_for_it_too():
     of = Subject(problem, FAMILY.sample, algorithm, problem.theta)
     task = cases.one(of.draw(Address.fresh(0, 1), 0), 0)
 
-    loss, right = algorithm.objective(of.problem.scored(), of.theta, task)
+    loss, right = algorithm.objective(of.problem.with_accuracy(), of.theta, task)
 
     assert torch.equal(loss, algorithm.objective(of.problem, of.theta, task))
     assert 0 <= float(right.detach()) <= 1
@@ -84,5 +84,5 @@ def test_where_nothing_is_classified_there_is_none():
     problem = cases.problem()
 
     assert problem.accuracy is None
-    with pytest.raises(Misuse, match="its loss isn't torch's cross-entropy"):
-        problem.scored()
+    with pytest.raises(InvalidInput, match="its loss isn't torch's cross-entropy"):
+        problem.with_accuracy()

@@ -1,4 +1,4 @@
-"""The inner optimisers: name -> "module:Class". Add yours here, or as an entry point."""
+"""The inner optimizers: name -> "module:Class". Add yours here, or as an entry point."""
 
 MEMBERS = {
     "sgd": "metabench.algorithms.inner_optimizers.sgd:SGD",

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer, Slots
 from metabench.algorithms.inner_optimizers.momentum import heavy_ball
-from metabench.settings.errors import Misuse, check_below_one
+from metabench.settings.errors import InvalidInput, check_below_one
 
 
 @dataclass(frozen=True)
-class Adam(Step):
+class Adam(InnerOptimizer):
     r"""Adam, with `eps_root` inside the root so that it can be differentiated at zero gradient.
 
     (Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980). Networks with ReLU have exactly zero
@@ -32,7 +32,7 @@ class Adam(Step):
         super().__post_init__()
         check_below_one(beta1=self.beta1, beta2=self.beta2)
         if not self.eps_root > 0:
-            raise Misuse(
+            raise InvalidInput(
                 f"eps_root is {self.eps_root}; it must be positive, or the meta-gradient is NaN "
                 "where a gradient entry is zero."
             )

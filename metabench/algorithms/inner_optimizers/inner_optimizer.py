@@ -1,8 +1,8 @@
-r"""What an inner optimiser is: `step(gradient, phi, slots, k) -> (phi, slots)`.
+r"""What an inner optimizer is: `step(gradient, phi, slots, k) -> (phi, slots)`.
 
 A step computes no gradient itself, so the adjoint of the inner loop is the vector-Jacobian product
-of the step followed by a Hessian-vector product, for every optimiser alike. `slots` is the tuple of
-tensors that an optimiser carries (momentum buffers), each `(P,)`.
+of the step followed by a Hessian-vector product, for every optimizer alike. `slots` is the tuple of
+tensors that an optimizer carries (momentum buffers), each `(P,)`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.autodiff.clipping import clipped
-from metabench.settings.errors import Misuse, check_limits
+from metabench.settings.errors import InvalidInput, check_limits
 
 Slots = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Step(ABC):
+class InnerOptimizer(ABC):
     """One inner update, with the gradient clipped first if a limit is finite.
 
     Clipping by norm scales the whole gradient of the task, clipping by value each entry
@@ -40,7 +40,9 @@ class Step(ABC):
     def __post_init__(self) -> None:
         """Refuse a rate or limit that no inner loop can use."""
         if not (0 <= self.rate < math.inf):
-            raise Misuse(f"The inner rate is {self.rate}; it must be finite and not negative.")
+            raise InvalidInput(
+                f"The inner rate is {self.rate}; it must be finite and not negative."
+            )
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
 
     def __call__(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
@@ -73,4 +75,4 @@ class Step(ABC):
 
     @abstractmethod
     def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
-        """Apply the optimiser's own rule."""
+        """Apply the optimizer's own rule."""

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer, Slots
 from metabench.settings.errors import check_below_one
 
 
 @dataclass(frozen=True)
-class Momentum(Step):
+class Momentum(InnerOptimizer):
     r"""Gradient descent with heavy-ball momentum.
 
     :math:`m \leftarrow \mu m + g`, :math:`\phi \leftarrow \phi - \alpha m`, the form of

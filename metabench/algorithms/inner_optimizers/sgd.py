@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.algorithms.inner_optimizers.inner_optimizer import Slots, Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer, Slots
 
 
 @dataclass(frozen=True)
-class SGD(Step):
+class SGD(InnerOptimizer):
     r"""Plain gradient descent.
 
     :math:`\phi \leftarrow \phi - \alpha g`, equation 1 of

@@ -21,7 +21,7 @@ from metabench.cli import exit_codes, options
 @options.tasks("Most fresh tasks to draw.")
 @options.probes("Only these, such as verify,variance.  [default: all]")
 @options.arithmetic
-@options.settings("A field of outer, trial, algo, family, lift or a probe")
+@options.settings("A field of outer, trial, algo, family, compute or a probe")
 @options.results
 def diagnose(**given: Any) -> None:
     """Ask every probe what is wrong, and try what could help: one command, one page.

@@ -9,7 +9,7 @@ import click
 
 from metabench.cli.probe.next_command import same
 from metabench.cli.result_files import files_in, require_writable
-from metabench.cli.terminal import COLOURS, print_findings, print_table, progress
+from metabench.cli.terminal import COLORS, print_findings, print_table, progress
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES, Fault
 from metabench.diagnosis.checkup import Checkup
@@ -82,9 +82,9 @@ def _print_fault(number: int, fault: Fault) -> None:
     """Print what speaks for a fault, the most telling in full."""
     first, *others = fault.heard
     sure = "confirmed on fresh tasks" if first.confirmed else "heard once"
-    colour = COLOURS[fault.level].split()[-1]
+    color = COLORS[fault.level].split()[-1]
     cause = CAUSES.get(fault.cause, fault.cause)
-    click.secho(f"{number}. {cause}: found by {first.probe}, {sure}", fg=colour)
+    click.secho(f"{number}. {cause}: found by {first.probe}, {sure}", fg=color)
     print_findings([first.finding])
     for other in others:
         click.echo(f"  also {other.probe}, {other.finding.name}: {other.finding.claim}")

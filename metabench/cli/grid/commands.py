@@ -14,7 +14,7 @@ STUDY = click.argument("study", type=FILE)
 STORE = options.store("Folder of the results.  [default: metabench-runs/<study's name>]")
 
 running = options.together(
-    click.option("--engine", default="pool", show_default=True,
+    click.option("--executor", default="pool", show_default=True,
                  help="inline, pool (every device here) or ray (a cluster)."),
     click.option("--workers", type=click.IntRange(0), default=0,
                  help="CPU cells at once.  [default: as many as there are cores]"),
@@ -59,7 +59,7 @@ def grid(**given: Any) -> None:
 
 @click.command(epilog=EPILOG)
 @STUDY
-@click.option("--shard", "share", required=True, metavar="i/N", help="Which share, from 0.")
+@click.option("--part", "share", required=True, metavar="i/N", help="Which share, from 0.")
 @running
 def worker(**given: Any) -> None:
     """Measure one of N equal shares of a study: a job of an array, one of several machines."""

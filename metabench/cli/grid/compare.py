@@ -15,7 +15,7 @@ from metabench.records.number_format import number
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import store_of
 from metabench.records.store.tables import said, tables
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SHOWN = 40  # numbers printed; --json gives all
 
@@ -41,7 +41,7 @@ def _store_named(place: Path) -> Store:
     """Take a store's folder, or the study whose store it is."""
     folder = place if place.is_dir() else store_of(place, None).folder
     if not Store(folder).is_there():
-        raise Misuse(f"{folder} is no store; give a study file or the folder of its results.")
+        raise InvalidInput(f"{folder} is no store; give a study file or the folder of its results.")
     return Store(folder)
 
 

@@ -13,11 +13,11 @@ from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.progress_bar import watching
 from metabench.cli.left_out import warn
 from metabench.cli.terminal import print_json
-from metabench.grid.execution.executors.choose import make_engine
+from metabench.grid.execution.executors.choose import make_executor
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.scheduler import drive
-from metabench.grid.scheduling.work_units import shard, todo, units
+from metabench.grid.scheduling.work_units import part_of, todo, units
 from metabench.grid.study import study as studies
 from metabench.records.record import compose
 from metabench.records.store.store import Store
@@ -29,7 +29,7 @@ from metabench.settings.trust import trusted_settings
 def grid(
     study: Path,
     share: str,
-    engine: str,
+    executor: str,
     workers: int,
     per_gpu: int,
     threads: int,
@@ -40,13 +40,13 @@ def grid(
 ) -> None:
     """Measure the open cells of a share, and sum up; exit with 3 if cells of it failed."""
     asked, kept = studies.read(study), store_of(study, store).open()
-    mine = set(shard(units(asked), share))
+    mine = set(part_of(units(asked), share))
     held = {unit.digest for unit in mine}
     asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in held})
     standing = kept.standing()
     lost = kept.set_aside(digest for digest in held if standing.get(digest) == "broken")
     warn(lost)
-    started = make_engine(engine, asked, workers, per_gpu, threads)
+    started = make_executor(executor, asked, workers, per_gpu, threads)
     with watching(f"{study}", quiet) as watch:
         chosen = todo(asked, kept, retry, standing)
         tally = drive(asked, kept, started, chosen, watch, mine, standing)
@@ -61,10 +61,10 @@ def grid(
 def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...]) -> None:
     """Measure a cell on record once more, here; what it raises is shown whole, and exits with 3."""
     from metabench.cli.grid.show import show_cell
-    from metabench.measurement.measurement import Cell
+    from metabench.measurement.measurement import Measurement
 
     record = found(digest, store)
-    made = Cell.of(_trusted(record["settings"], trusted))
+    made = Measurement.of(_trusted(record["settings"], trusted))
     made.require_device()
     try:
         rows = made.measure()

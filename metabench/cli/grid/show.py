@@ -16,7 +16,7 @@ from metabench.records import run_folders
 from metabench.records.rows import Row, from_table
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import Tables, said, tables, tidy, varying
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.own_members import own_members
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def show(
         trusted: probes whose code may be run besides the listed ones and the study's.
 
     Raises:
-        Misuse: if nothing is measured yet, or the one cell's record isn't what was written.
+        InvalidInput: if nothing is measured yet, or the one cell's record isn't what was written.
     """
     kept = store_of(study, store).require_readable()
     if digest is not None:
@@ -56,7 +56,7 @@ def show(
     result = tables(kept, asked.cells)
     if not len(result.cells):
         warn(result.broken)
-        raise Misuse(f"Nothing is measured yet; run metabench grid {study}.")
+        raise InvalidInput(f"Nothing is measured yet; run metabench grid {study}.")
     if csv is not None:
         run_folders.write(csv, run_folders.to_csv(tidy(result)))
     if as_json:
@@ -114,7 +114,7 @@ def _print_cells(result: Tables) -> None:
 
 def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
     from metabench.cli.terminal import print_findings, print_table
-    from metabench.measurement import diagnose_with_checks
+    from metabench.measurement import find_with_checks
     from metabench.records.rows import flatten, to_table
     from metabench.report.stored_settings import reader
     from metabench.report.text_tables import by_axis, overall
@@ -124,7 +124,7 @@ def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
     print_table(by_axis(table, probe.axis))
     click.echo()
     print_table(overall(table))
-    print_findings(diagnose_with_checks.diagnose(probe, table))
+    print_findings(find_with_checks.find(probe, table))
     if note:
         click.echo(note)
 

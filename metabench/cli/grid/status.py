@@ -9,13 +9,13 @@ import click
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.left_out import end_without
 from metabench.cli.terminal import print_json
-from metabench.grid.execution import shard_arrays
+from metabench.grid.execution import part_arrays
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
 from metabench.records.store.store_paths import found, store_of
 from metabench.records.store.tables import tables
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def status(study: Path, store: Path | None, as_json: bool) -> None:
@@ -37,11 +37,11 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
     click.echo(
         f"cells  {len(asked.cells):,}: {done:,} done, {left:,} to go, {len(failed):,} failed"
     )
-    cut = (c for d, c in asked.cells.items() if c.shards > 1 and standing.get(d) != "done")
+    cut = (c for d, c in asked.cells.items() if c.split > 1 and standing.get(d) != "done")
     for cell in cut:
-        there = cell.shards - len(shard_arrays.missing(kept, cell.digest, cell.shards))
+        there = cell.split - len(part_arrays.missing(kept, cell.digest, cell.split))
         if there:
-            click.echo(f"  {cell.digest}  shares {there} of {cell.shards} measured")
+            click.echo(f"  {cell.digest}  shares {there} of {cell.split} measured")
     print_failures(failed)
     click.echo(
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))
@@ -73,7 +73,7 @@ def rm(
 ) -> None:
     """Remove records; which ones must be said."""
     if not digests and not failed:
-        raise Misuse("Say which: give digests, or --failed for all that failed.")
+        raise InvalidInput("Say which: give digests, or --failed for all that failed.")
     kept = store_of(study, store).open()
     chosen = {found(digest, kept.folder)["digest"] for digest in digests}
     if failed:

@@ -8,7 +8,7 @@ import click
 
 from metabench.cli import exit_codes, options
 from metabench.settings import member_source, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.settings.member_source import Field
 
 
@@ -38,7 +38,7 @@ class Targets(click.Group):
         parent = ctx.parent.command if ctx.parent else None
         taken = parent.commands if isinstance(parent, click.Group) else {}
         if cmd_name in known and cmd_name in taken:
-            raise Misuse(refusal(cmd_name))
+            raise InvalidInput(refusal(cmd_name))
         if ":" not in cmd_name and cmd_name not in known:
             registry.load("probes", cmd_name)  # which says what is wrong with it
         return command(cmd_name, known.get(cmd_name, cmd_name))

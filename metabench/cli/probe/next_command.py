@@ -31,6 +31,6 @@ def same(choices: dict[str, Any]) -> str:
     for name, default in (("theta", ""), ("tasks", None), ("seed", 0), ("dtype", "float32")):
         if choices[name] != default:
             words += [f"--{name}", str(choices[name])]
-    kept = (given for given in choices["assignments"] if not given.startswith("algo.trail"))
+    kept = (given for given in choices["assignments"] if not given.startswith("algo.rematerialize"))
     words += [word for given in kept for word in ("--set", given)]
     return f" {shlex.join(words)}" if words else ""

@@ -46,7 +46,7 @@ def run(
     with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:
         rows = cell.measure(report)
     table = to_table(rows, settings)
-    findings = cell.diagnose(table)
+    findings = cell.find(table)
     made = provenance(cell.device)
     more = {"settled": settings, "settings": {"probe": probe, **choices}}
     record = records.text(records.compose(asked, rows, findings, made, more))

@@ -1,1 +1,1 @@
-"""`metabench train` and `metabench autopsy`."""
+"""`metabench train` and `metabench replay`."""

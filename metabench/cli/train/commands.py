@@ -22,7 +22,7 @@ from metabench.cli import exit_codes, options
 @click.option("--every", type=click.IntRange(1), help="Steps from one validation, probe and "
               "checkpoint to the next.  [default: a tenth of the steps]")  # fmt: skip
 @options.arithmetic
-@options.settings("A field of outer, algo, family, lift or a probe: outer.rate=0.01.")
+@options.settings("A field of outer, algo, family, compute or a probe: outer.rate=0.01.")
 @click.option("--tensorboard", "tensorboard_to", type=options.FILE, metavar="DIR",
               help="Write the table there too.")  # fmt: skip
 @options.results
@@ -41,13 +41,13 @@ def train(**given: Any) -> None:
 @click.argument("file", type=options.FILE)
 @options.problem("Your own family, where it was recorded with one.")
 @options.algo("Algorithm.  [default: the recorded one]", default="")
-@options.settings("A field of algo, algo.step.rate=0.001: does it help?")
+@options.settings("A field of algo, algo.inner_optimizer.rate=0.001: does it help?")
 @options.json
-def autopsy(**given: Any) -> None:
+def replay(**given: Any) -> None:
     """Replay the step at which a training stopped: task, inner step, layer, operation."""
     from metabench.cli.train.replay import replay
 
     replay(**given)
 
 
-COMMANDS = (train, autopsy)
+COMMANDS = (train, replay)

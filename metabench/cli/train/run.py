@@ -14,7 +14,7 @@ from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.records import run_folders
 from metabench.report.text_tables import tables
 from metabench.settings import fields
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.training import resume, tensorboard
 from metabench.training.plan import plan_of
 from metabench.training.result import Trained
@@ -71,19 +71,23 @@ def _print(found: Trained) -> None:
 def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
     """Refuse files that can't be written, or are one, before any step is taken."""
     if save.suffix != ".safetensors":
-        raise Misuse(f"--save is {save}; theta is saved as safetensors: {save.stem}.safetensors.")
+        raise InvalidInput(
+            f"--save is {save}; theta is saved as safetensors: {save.stem}.safetensors."
+        )
     given = [path for path in (save, resume.state_path(save), html, csv) if path]
     for path in given:
         run_folders.check_writable(path)
     if len({path.resolve() for path in given}) < len(given):
-        raise Misuse("--save, --html and --csv name one file twice; give each one of its own.")
+        raise InvalidInput(
+            "--save, --html and --csv name one file twice; give each one of its own."
+        )
 
 
 def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
     """Name the command that looks at this theta as it was trained."""
     own = ["--problem", choices["problem"]] if choices["problem"] else []
     if session.failed:
-        return " ".join(["metabench autopsy", str(resume.autopsy_path(save)), *own])
+        return " ".join(["metabench replay", str(resume.replay_path(save)), *own])
     where = own or ["--family", choices["family"]]
     kept = [given for given in choices["assignments"] if given.startswith(("algo.", "family."))]
     kept += _annealed(session)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from metabench.outer_loop.optimizer_settings import Outer
+    from metabench.outer_loop.optimizer_settings import OuterOptimizer
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Trial(Probe):
     Each is repeated on task streams of its own, the same ones for all changes, and ends in the loss
     after adaptation on held-out tasks; differences are paired, their intervals hold together
     (Bonferroni; Dunn, 1961, https://doi.org/10.1080/01621459.1961.10482090). A change that makes a
-    task dearer gets fewer steps, by counted work. The outer optimiser begins anew.
+    task dearer gets fewer steps, by counted work. The outer optimizer begins anew.
     """
 
-    changes: tuple[str, ...] = ()  # what is tried, each alone: algo.step.rate=0.05, algo=fomaml, ..
+    changes: tuple[str, ...] = ()  # each tried alone: algo.inner_optimizer.rate=0.05, algo=fomaml
     steps: int = 8  # outer steps of the unchanged training [steps]
     repeats: int = 16  # task streams, 4 or more [streams]
     held_out: int = 64  # tasks of each stream that the loss is told of [tasks]
     outer: tuple[str, ...] = ()  # settings of the outer loop, as rate=0.001
 
     axis: ClassVar[str] = "steps"
-    own_tasks: ClassVar[bool] = True
+    has_default_tasks: ClassVar[bool] = True
     question: ClassVar[str] = "Which change helps, at equal compute?"
     caption: ClassVar[str] = (
         "Change of the loss after adaptation on held-out tasks, against the unchanged training of "
@@ -44,13 +44,15 @@ class Trial(Probe):
         """Refuse trainings from which no interval follows."""
         for name, least in (("steps", 1), ("repeats", 4), ("held_out", 2)):
             if getattr(self, name) < least:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
 
-    def outer_loop(self, more: tuple[str, ...] = ()) -> Outer:
+    def outer_loop(self, more: tuple[str, ...] = ()) -> OuterOptimizer:
         """Make the outer loop's settings, with some changed."""
-        from metabench.outer_loop.optimizer_settings import Outer
+        from metabench.outer_loop.optimizer_settings import OuterOptimizer
         from metabench.settings import fields
 
         given = dict(each.split("=", 1) for each in (*self.outer, *more))
-        made: Outer = fields.make(Outer, {**given, "held_out": self.held_out}, "outer")
+        made: OuterOptimizer = fields.make(
+            OuterOptimizer, {**given, "held_out": self.held_out}, "outer"
+        )
         return made

@@ -7,16 +7,16 @@ from typing import Any
 from metabench.algorithms.base import Algorithm, Estimator
 from metabench.diagnosis.trial import Trial
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
-def applied(probe: Trial, subject: Subject, change: str) -> tuple[Subject, Outer]:
+def applied(probe: Trial, subject: Subject, change: str) -> tuple[Subject, OuterOptimizer]:
     """Give the changed subject and outer loop.
 
     Raises:
-        Misuse: if no such change can be made here.
+        InvalidInput: if no such change can be made here.
     """
     path, _, value = change.partition("=")
     root, *keys = path.split(".")
@@ -27,7 +27,7 @@ def applied(probe: Trial, subject: Subject, change: str) -> tuple[Subject, Outer
     if root == "algo" and value:
         algorithm = _other(subject.algorithm, value) if not keys else _set(subject, keys, value)
         return subject.with_algorithm(algorithm), probe.outer_loop()
-    raise Misuse(
+    raise InvalidInput(
         f"A change is algo.FIELD=VALUE, algo=NAME, outer.FIELD=VALUE or shots=x2; given {change!r}."
     )
 
@@ -35,8 +35,8 @@ def applied(probe: Trial, subject: Subject, change: str) -> tuple[Subject, Outer
 def _other(own: Estimator, name: str) -> Algorithm:
     """Make another algorithm with the same inner loop."""
     if not isinstance(own, Algorithm):
-        raise Misuse("A black box has no inner loop that another algorithm could take over.")
-    made: Algorithm = registry.load("algorithms", name)(own.steps, own.step, own.batch)
+        raise InvalidInput("A black box has no inner loop that another algorithm could take over.")
+    made: Algorithm = registry.load("algorithms", name)(own.steps, own.inner_optimizer, own.batch)
     return made
 
 

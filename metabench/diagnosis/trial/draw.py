@@ -20,11 +20,11 @@ def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
     import seaborn as sns
 
     rows = [r for r in from_table(table, "effect", of=None) if r.value is not None]
-    colour = sns.color_palette("colorblind", 1)[0]
+    color = sns.color_palette("colorblind", 1)[0]
     for place, row in enumerate(rows):
         if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
-        axes.plot([row.value or 0.0], [place], "o", color=colour)
+            axes.plot([row.low, row.high], [place, place], color=color, linewidth=2)
+        axes.plot([row.value or 0.0], [place], "o", color=color)
     axes.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
     axes.set_yticks(np.arange(len(rows)), [row.of for row in rows])
     axes.invert_yaxis()

@@ -15,7 +15,7 @@ from metabench.autodiff.operation_counts import work_of
 from metabench.diagnosis.trial.apply import applied
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import first_task
-from metabench.outer_loop.optimizer_settings import Outer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Progress
 from metabench.problems.tasks import Address
@@ -48,8 +48,8 @@ def measure(probe: Trial, subject: Subject, seed: int, progress: Progress) -> li
         done += 1
         progress(done, total)
 
-    engine = "eager" if subject.lift.how == "loop" else "trace"
-    subject = replace(subject, lift=replace(subject.lift, engine=engine))
+    engine = "eager" if subject.compute.batching == "loop" else "trace"
+    subject = replace(subject, compute=replace(subject.compute, engine=engine))
     same = _trained(probe, subject, probe.outer_loop(), probe.steps, seed, advance)
     rows = [
         Row("outer_steps", of="unchanged", value=float(probe.steps)),
@@ -76,7 +76,7 @@ def measure(probe: Trial, subject: Subject, seed: int, progress: Progress) -> li
 def _trained(
     probe: Trial,
     subject: Subject,
-    outer: Outer,
+    outer: OuterOptimizer,
     steps: int,
     seed: int,
     advance: Callable[[], None],
@@ -94,7 +94,7 @@ def _trained(
     return Run(subject, steps, np.array(before), np.array(after), stopped)
 
 
-def _cost(subject: Subject, outer: Outer, seed: int) -> float:
+def _cost(subject: Subject, outer: OuterOptimizer, seed: int) -> float:
     """Count the work of one outer step: of a task's meta-gradient, for every task of a batch."""
     if not isinstance(subject.algorithm, Algorithm):
         return float(outer.batch)
@@ -123,6 +123,6 @@ def _mean(values: Losses, level: float) -> Interval:
     """Bracket a mean by Student's t; what isn't finite is data."""
     if not np.isfinite(values).all():
         return Interval(math.nan, math.nan, math.nan)
-    n, centre = len(values), float(values.mean())
+    n, center = len(values), float(values.mean())
     reach = quantile(n - 1, level) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Interval(centre, centre - reach, centre + reach)
+    return Interval(center, center - reach, center + reach)

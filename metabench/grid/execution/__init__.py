@@ -1,1 +1,1 @@
-"""How one cell of a grid is run, whole or in shards."""
+"""How one cell of a grid is run, whole or in parts."""

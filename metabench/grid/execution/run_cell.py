@@ -10,18 +10,18 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.grid.execution import shard_arrays
-from metabench.probes.base import Share
+from metabench.grid.execution import part_arrays
+from metabench.probes.base import Part
 from metabench.records import statuses
 from metabench.records.record import compose
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from metabench.measurement.measurement import Cell
+    from metabench.measurement.measurement import Measurement
 
 FINAL = ("ok", "diverged")  # results; all other statuses are failures
-AGAIN = ("killed", "oom")  # failures that may be the neighbours' fault: tried once more, alone
+AGAIN = ("killed", "oom")  # failures that may be the neighbors' fault: tried once more, alone
 
 
 class Job(NamedTuple):
@@ -32,8 +32,8 @@ class Job(NamedTuple):
     settings: dict[str, Any]
     spec: dict[str, Any]
     timeout: float = float("inf")  # seconds
-    share: Share | None = None  # the only part of it to measure
-    shards: int = 1  # shares that are to be merged
+    share: Part | None = None  # the only part of it to measure
+    split: int = 1  # shares that are to be merged
     need: float = 0.0  # memory that cells like it took; 0 where none is known [bytes]
 
 
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     status: str
     seconds: float
     error: str = ""
-    share: Share | None = None
+    share: Part | None = None
     peak_bytes: float = 0.0
 
     @property
@@ -64,12 +64,12 @@ def work(job: Job) -> Outcome:
         peak = float(measured["peak_bytes"])
         return Outcome(job.digest, "ok", seconds, share=job.share, peak_bytes=peak)
     if measured["outcome"] not in FINAL and job.store.is_done(job.digest):
-        return Outcome(job.digest, "ok", seconds)  # another parent merged, and took the shards away
+        return Outcome(job.digest, "ok", seconds)  # another parent merged, and took the parts away
     environment = job.store.keep_environment(_environment(job.settings["device"]))
     seconds += measured.pop("seconds", 0.0)
     outcome = keep(job, seconds, {**measured, "provenance": {"environment": environment}})
     if not outcome.failed:
-        shard_arrays.drop(job.store, job.digest)
+        part_arrays.drop(job.store, job.digest)
     return outcome
 
 
@@ -92,7 +92,7 @@ def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
     """Record a cell whose process did not live to do so, unless it died just after it had."""
     if job.store.is_done(job.digest):
         return Outcome(job.digest, "ok", seconds)
-    if job.share and shard_arrays.is_there(job.store, job.digest, job.share):
+    if job.share and part_arrays.is_there(job.store, job.digest, job.share):
         return Outcome(job.digest, "ok", seconds, share=job.share)
     return keep(job, seconds, {"outcome": status, "error": error})
 
@@ -100,7 +100,7 @@ def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
 def _attempts_before(job: Job) -> list[dict[str, Any]]:
     try:
         before = job.store.read(job.digest) or {}
-    except Misuse:  # no record, which is set aside for this attempt's
+    except InvalidInput:  # no record, which is set aside for this attempt's
         return []
     attempts: list[dict[str, Any]] = before.get("attempts", [])
     return attempts
@@ -110,10 +110,10 @@ def _measured(job: Job) -> dict[str, Any]:
     """Measure a cell, from its shares where they were measured apart."""
     try:
         held, took = (
-            shard_arrays.read(job.store, job.digest, job.shards) if job.shards > 1 else ((), None)
+            part_arrays.read(job.store, job.digest, job.split) if job.split > 1 else ((), None)
         )
         cell = _cell(job)
-        rows = cell.measure(shards=held)
+        rows = cell.measure(parts=held)
         statuses.require(row.status for row in rows)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
@@ -123,21 +123,21 @@ def _measured(job: Job) -> dict[str, Any]:
     if took is None:
         return {**found, "peak_bytes": peak}
     peak = max(peak, took.peak_bytes)
-    return {**found, "peak_bytes": peak, "seconds": took.seconds, "shards": job.shards}
+    return {**found, "peak_bytes": peak, "seconds": took.seconds, "split": job.split}
 
 
 def _share(job: Job, begun: float) -> dict[str, Any]:
     """Measure one share of a cell, and keep its arrays."""
     assert job.share is not None
-    if shard_arrays.is_there(job.store, job.digest, job.share):
+    if part_arrays.is_there(job.store, job.digest, job.share):
         return {"outcome": "ok", "peak_bytes": 0}
     try:
-        arrays = _cell(job).shard(job.share)
+        arrays = _cell(job).measure_part(job.share)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
     peak = _peak_bytes(job.settings["device"])
-    took = shard_arrays.Took(time.perf_counter() - begun, peak)
-    shard_arrays.keep(job.store, job.digest, job.share, arrays, took)
+    took = part_arrays.PartCost(time.perf_counter() - begun, peak)
+    part_arrays.keep(job.store, job.digest, job.share, arrays, took)
     return {"outcome": "ok", "peak_bytes": peak}
 
 
@@ -147,12 +147,12 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"outcome": outcome, "error": told, "traceback": traceback.format_exc()}
 
 
-def _cell(job: Job) -> Cell:
+def _cell(job: Job) -> Measurement:
     """Make the cell, and choose what was left to `auto`: that needs the device, an address not."""
-    from metabench.measurement.measurement import Cell
+    from metabench.measurement.measurement import Measurement
     from metabench.settings import fields
 
-    cell = Cell.of(job.settings)
+    cell = Measurement.of(job.settings)
     if (found := fields.digest(cell.spec())) != job.digest:
         raise RuntimeError(
             f"This process gives the cell the address {found}: its metabench, or a file that the "

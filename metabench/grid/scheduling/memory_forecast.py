@@ -9,7 +9,7 @@ from typing import Any
 
 from metabench.grid.execution.run_cell import Outcome
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 MOST = 200  # records that are opened for it
 
@@ -30,7 +30,7 @@ class Needs:
         for digest in random.Random(0).sample(done, min(MOST, len(done))):
             try:
                 record = store.read(digest) or {}
-            except Misuse:
+            except InvalidInput:
                 continue
             if "spec" in record:
                 needs._grow(kind(record["spec"]), float(record.get("peak_bytes", 0.0)))

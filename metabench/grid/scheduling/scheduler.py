@@ -1,4 +1,4 @@
-"""Run a study's open cells on an engine: what is done is skipped, what may succeed is retried."""
+"""Run a study's open cells on an executor: what is done is skipped, what may succeed is retried."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from metabench.grid.execution.executors.executor import Engine
+from metabench.grid.execution.executors.executor import Executor
 from metabench.grid.execution.run_cell import AGAIN, Job, Outcome
 from metabench.grid.scheduling.interrupts import Stop
 from metabench.grid.scheduling.memory_forecast import Needs
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.work_units import WHOLE, Unit, open_units, to_merge
 from metabench.grid.study.study import Study
-from metabench.probes.base import Share
+from metabench.probes.base import Part
 from metabench.records.store.store import Store
 
 
 def drive(
     study: Study,
     store: Store,
-    engine: Engine,
+    executor: Executor,
     todo: Iterable[str],
     watch: Callable[[Tally], None],
     mine: Collection[Unit] | None = None,
@@ -48,7 +48,7 @@ def drive(
     tally = Tally(done, len(todo), shares=sum(unit.number != WHOLE for unit in asked))
     watch(tally)
     with Stop() as stop:
-        run = _Run(study, store, engine, stop, _needs(study, store))
+        run = _Run(study, store, executor, stop, _needs(study, store))
         lost: dict[Unit, Outcome] = {}
         for outcome in run.twice(asked):
             if outcome.share is None:
@@ -72,23 +72,23 @@ class _Run(NamedTuple):
 
     study: Study
     store: Store
-    engine: Engine
+    executor: Executor
     stop: Stop
     needs: Needs
 
     def twice(self, units: Iterable[Unit]) -> Iterator[Outcome]:
-        """Measure the units, and once more, alone, what may have been its neighbours' fault."""
+        """Measure the units, and once more, alone, what may have been its neighbors' fault."""
         again: list[Unit] = []
-        for outcome in self._run(self.engine, units):
+        for outcome in self._run(self.executor, units):
             if outcome.status in AGAIN:
                 number = WHOLE if outcome.share is None else outcome.share.number
                 again.append(Unit(outcome.digest, number))
             yield outcome
         if again and not self.stop.asked:
-            yield from self._run(self.engine.alone(), again)
+            yield from self._run(self.executor.alone(), again)
 
-    def _run(self, engine: Engine, units: Iterable[Unit]) -> Iterator[Outcome]:
-        for outcome in engine.run(self._jobs(units), lambda: self.stop.asked):
+    def _run(self, executor: Executor, units: Iterable[Unit]) -> Iterator[Outcome]:
+        for outcome in executor.run(self._jobs(units), lambda: self.stop.asked):
             self.needs.learn(self.study.cells[outcome.digest].spec, outcome)
             yield outcome
 
@@ -96,10 +96,10 @@ class _Run(NamedTuple):
         for digest, number in units:
             if self.stop.asked:
                 return
-            _, settings, spec, shards = self.study.cells[digest]
-            share = None if number == WHOLE else Share(number, shards)
+            _, settings, spec, split = self.study.cells[digest]
+            share = None if number == WHOLE else Part(number, split)
             need = self.needs.of(spec) if settings["device"] == "cuda" else 0.0
-            yield Job(self.store, digest, settings, spec, self.study.timeout, share, shards, need)
+            yield Job(self.store, digest, settings, spec, self.study.timeout, share, split, need)
 
 
 def _needs(study: Study, store: Store) -> Needs:

@@ -1,4 +1,4 @@
-"""A job array for Slurm: no engine, only `metabench worker` on each machine and a shared store."""
+"""A job array for Slurm: no executor, just `metabench worker` on every node and a shared store."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def script(study: Path, store: Path, request: Request) -> str:
         f"#SBATCH --signal=B:TERM@{request.grace}",
         f"#SBATCH --chdir={Path.cwd()}",
         "# Written by metabench slurm. Submit it again to go on: what is done is skipped.",
-        f'exec {shlex.join(worker)} --shard "$SLURM_ARRAY_TASK_ID/{request.array}"',
+        f'exec {shlex.join(worker)} --part "$SLURM_ARRAY_TASK_ID/{request.array}"',
     ]
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.stats.intervals import Interval
 
 MOST = 200  # records opened: enough for a forecast, and quick
@@ -47,5 +47,5 @@ def forecast(store: Store, digests: Iterable[str]) -> Forecast | None:
 def _read(store: Store, digest: str) -> dict[str, float] | None:
     try:
         return store.read(digest)
-    except Misuse:
+    except InvalidInput:
         return None

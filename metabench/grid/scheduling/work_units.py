@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from metabench.grid.execution import shard_arrays
+from metabench.grid.execution import part_arrays
 from metabench.grid.study.cells import Planned
 from metabench.grid.study.study import Study
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 WHOLE = -1  # the number of a unit that is no share
 U = TypeVar("U", bound="str | Unit")
@@ -29,15 +29,15 @@ def units(study: Study) -> list[Unit]:
     return sorted(found)
 
 
-def shard(units: Iterable[U], which: str) -> list[U]:
+def part_of(units: Iterable[U], which: str) -> list[U]:
     """Take one of N equal shares, `i/N` with i from 0, the same on every machine.
 
-    >>> shard("abcdef", "1/3")
+    >>> part_of("abcdef", "1/3")
     ['b', 'e']
     """
     first, slash, count = which.partition("/")
     if not slash or not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise Misuse(f"--shard takes i/N with 0 <= i < N, such as 0/64; given {which!r}.")
+        raise InvalidInput(f"--part takes i/N with 0 <= i < N, such as 0/64; given {which!r}.")
     return sorted(units)[int(first) :: int(count)]
 
 
@@ -62,27 +62,27 @@ def failure(store: Store, digest: str) -> dict[str, Any]:
     """Read why a cell failed; a file that is no record of it is a failure of its own."""
     try:
         return store.read(digest) or {"outcome": "open"}
-    except Misuse as error:
+    except InvalidInput as error:
         return {"digest": digest, "outcome": "broken", "error": str(error)}
 
 
 def open_units(cell: Planned, store: Store) -> list[Unit]:
     """List what is to be measured of a cell; of one that is cut, its missing shares."""
-    if cell.shards == 1:
+    if cell.split == 1:
         return [Unit(cell.digest)]
-    missing = shard_arrays.missing(store, cell.digest, cell.shards)
+    missing = part_arrays.missing(store, cell.digest, cell.split)
     return [Unit(cell.digest, share.number) for share in missing]
 
 
 def to_merge(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
     """List the cells whose shares are all there, or that another parent has merged meanwhile."""
-    cut = [study.cells[digest] for digest in todo if study.cells[digest].shards > 1]
+    cut = [study.cells[digest] for digest in todo if study.cells[digest].split > 1]
     return [
         Unit(cell.digest)
         for cell in cut
-        if store.is_done(cell.digest) or not shard_arrays.missing(store, cell.digest, cell.shards)
+        if store.is_done(cell.digest) or not part_arrays.missing(store, cell.digest, cell.split)
     ]
 
 
 def _numbers(cell: Planned) -> Iterable[int]:
-    return range(cell.shards) if cell.shards > 1 else (WHOLE,)
+    return range(cell.split) if cell.split > 1 else (WHOLE,)

@@ -10,7 +10,7 @@ from typing import Any
 from metabench.grid.study.toml_lines import Place
 from metabench.grid.study.value_ranges import values
 from metabench.settings import fields, registry
-from metabench.settings.errors import Misuse, inside
+from metabench.settings.errors import InvalidInput, inside
 from metabench.settings.nested_keys import nest
 
 Axes = dict[Place, list[Any]]
@@ -45,17 +45,17 @@ def member(kind: str, table: Mapping[str, Any], otherwise: type[Any] | None = No
     """Give the class that a member's table names, the first where it names several.
 
     Raises:
-        Misuse: if it names none and there is no class otherwise.
+        InvalidInput: if it names none and there is no class otherwise.
     """
     name = table.get("name", otherwise)
     if isinstance(name, type):
         return name
     if not name:
-        raise Misuse(f"It names no {registry.KINDS[kind][1]}; add name = ...")
+        raise InvalidInput(f"It names no {registry.KINDS[kind][1]}; add name = ...")
     with inside("name"):
         cls = registry.load(kind, str(name[0] if isinstance(name, list) else name))
         if not isinstance(cls, type):
-            raise Misuse(f"{name!r} is no class.")
+            raise InvalidInput(f"{name!r} is no class.")
     return cls
 
 
@@ -97,4 +97,4 @@ def _expect_same_length(axes: Axes, group: Sequence[Place]) -> None:
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         with inside("zip"):
-            raise Misuse(f"Zipped axes must be equally long; values given: {told}.")
+            raise InvalidInput(f"Zipped axes must be equally long; values given: {told}.")

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.grid.study import axes
 from metabench.grid.study.toml_lines import Place
-from metabench.measurement.measurement import Cell
+from metabench.measurement.measurement import Measurement
 from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import InvalidInput, inside, unknown
 
-TABLES = (*MEMBERS, "lift")
+TABLES = (*MEMBERS, "compute")
 PLAIN = ("seed", "dtype", "device", "theta")
 KNOWN = (*TABLES, *PLAIN)
 
@@ -33,25 +33,27 @@ class Plain:
     device: str = "cpu"
     theta: str = ""  # relative to the study file
     timeout: float = math.inf  # the longest a cell, or a share of one, may take [seconds]
-    shards: int = 1  # shares that a cell is cut into, where its probe can be [1]
+    split: int = 1  # parts that a cell is split into, where its probe allows it [1]
 
     def __post_init__(self) -> None:
         """Refuse to cut a cell into nothing."""
-        if self.shards < 1:
-            with inside("shards"):
-                raise Misuse(f"shards is {self.shards}; give 1, or how many devices share a cell.")
+        if self.split < 1:
+            with inside("split"):
+                raise InvalidInput(
+                    f"split is {self.split}; give 1, or how many devices share a cell."
+                )
 
 
 class Planned(NamedTuple):
     """A cell of a study that may never have been measured: its address and how to build it."""
 
     digest: str
-    settings: dict[str, Any]  # as the study has them: what `Cell.of` takes, on any machine
+    settings: dict[str, Any]  # as the study has them: what `Measurement.of` takes, on any machine
     spec: dict[str, Any]  # what the digest is of
-    shards: int = 1  # shares that are measured apart and merged; no part of the address
+    split: int = 1  # shares that are measured apart and merged; no part of the address
 
 
-def cells_of(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Planned]:
+def cells_of(home: Path, data: Mapping[str, Any], split: int) -> Iterator[Planned]:
     """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
     known = _Known()
     choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
@@ -63,7 +65,7 @@ def cells_of(home: Path, data: Mapping[str, Any], shards: int) -> Iterator[Plann
     for choice, found in zip(choices, combinations, strict=True):
         with _placed(choice):
             for settings in axes.points(found, zipped):
-                yield _planned(home, settings, shards, known)
+                yield _planned(home, settings, split, known)
 
 
 class Table(NamedTuple):
@@ -88,10 +90,10 @@ def _named(given: Any) -> dict[str, Any]:
 
 @contextmanager
 def _placed(choice: Sequence[Table]) -> Generator[None]:
-    """Turn the path of a Misuse, which begins with a part, into its place in the file."""
+    """Turn the path of an InvalidInput, which begins with a part, into its place in the file."""
     try:
         yield
-    except Misuse as error:
+    except InvalidInput as error:
         for table in choice:
             if error.path[:1] == (table.part,):
                 error.path = (*table.place, *error.path[1:])
@@ -103,7 +105,9 @@ def _axes_of(choice: Sequence[Table], data: Mapping[str, Any]) -> axes.Axes:
     for part, _, table in choice:
         with inside(part):
             kind = MEMBERS.get(part, "")
-            found |= axes.axes(axes.member(kind, table) if kind else Lift, table, (part,), kind)
+            found |= axes.axes(
+                axes.member(kind, table) if kind else Vectorization, table, (part,), kind
+            )
     return found
 
 
@@ -117,14 +121,14 @@ def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
     return groups
 
 
-class _Known(dict[str, tuple[Cell, dict[str, Any]]]):
+class _Known(dict[str, tuple[Measurement, dict[str, Any]]]):
     """The first cell of each kind, with its spec; most cells of a study differ in their seed."""
 
-    def cell(self, settings: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
+    def cell(self, settings: Mapping[str, Any]) -> tuple[Measurement, dict[str, Any]]:
         """Make the cell of these settings, checked, and give its spec."""
         kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
         if kind not in self:
-            cell = Cell.of(settings)
+            cell = Measurement.of(settings)
             self[kind] = cell, cell.spec()
             return self[kind]
         cell, spec = self[kind]
@@ -132,16 +136,16 @@ class _Known(dict[str, tuple[Cell, dict[str, Any]]]):
         return replace(cell, seed=seed), {**spec, "seed": seed}
 
 
-def _planned(home: Path, point: Mapping[str, Any], shards: int, known: _Known) -> Planned:
+def _planned(home: Path, point: Mapping[str, Any], split: int, known: _Known) -> Planned:
     plain = fields.make(Plain, only(point, *PLAIN), "study")
     if ":" in plain.device:
         with inside("device"):
-            raise Misuse("The engine chooses among the GPUs; give cuda without a number.")
+            raise InvalidInput("The executor chooses among the GPUs; give cuda without a number.")
     theta = at(home, plain.theta)
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
     cell, asked = known.cell(settings)
-    return Planned(fields.digest(asked), settings, asked, shards if cell.probe.cuts else 1)
+    return Planned(fields.digest(asked), settings, asked, split if cell.probe.splittable else 1)
 
 
 def at(home: Path, theta: Any) -> Any:

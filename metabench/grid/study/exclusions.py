@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metabench.records.rows import flatten
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import InvalidInput, inside, unknown
 
 
 def excluded(
@@ -20,7 +20,7 @@ def excluded(
         with inside("exclude"), inside(str(i)):
             hit = {d for d, columns in flat.items() if _matches(columns, pattern, known)}
             if not hit:
-                raise Misuse(f"The exclusion {dict(pattern)} fits no cell.")
+                raise InvalidInput(f"The exclusion {dict(pattern)} fits no cell.")
             found |= hit
     return found
 

@@ -12,9 +12,9 @@ from metabench.grid.study.exclusions import excluded
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
-from metabench.settings.errors import Misuse, inside, unknown
+from metabench.settings.errors import InvalidInput, inside, unknown
 
-KEYS = (*KNOWN, "zip", "exclude", "timeout", "shards")
+KEYS = (*KNOWN, "zip", "exclude", "timeout", "split")
 
 
 class Study(NamedTuple):
@@ -29,37 +29,38 @@ def read(path: Path) -> Study:
     """Read a study file and lay out its cells, in the file's order.
 
     Raises:
-        Misuse: naming the line and the key if a setting is unknown, of a wrong type or impossible.
+        InvalidInput: naming the line and the key if a setting is unknown, of a wrong type or
+            impossible.
     """
     try:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Misuse(f"{path} is no TOML file: {error}.") from error
+        raise InvalidInput(f"{path} is no TOML file: {error}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise Misuse(f"{path} can't be read: {error}.") from error
+        raise InvalidInput(f"{path} can't be read: {error}.") from error
     try:
         return _study(path, data)
-    except Misuse as error:
+    except InvalidInput as error:
         if not error.path:
-            raise Misuse(f"{path}: {error}") from error
+            raise InvalidInput(f"{path}: {error}") from error
         named = ".".join(key for key in error.path if not key.isdigit())
         where = f"line {line_of(text, error.path)}, {named}"
-        raise Misuse(f"{path}, {where}: {error}") from error
+        raise InvalidInput(f"{path}, {where}: {error}") from error
 
 
 def _study(path: Path, data: dict[str, Any]) -> Study:
     _check_keys(data)
-    run = fields.make(Plain, only(data, "timeout", "shards"), "study")
+    run = fields.make(Plain, only(data, "timeout", "split"), "study")
     data = _absolute(path.parent, data)
-    cells = {cell.digest: cell for cell in cells_of(path.parent, data, run.shards)}
+    cells = {cell.digest: cell for cell in cells_of(path.parent, data, run.split)}
     out = _excluded(path.parent, data, cells)
     left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
-        raise Misuse("No cell is left after the exclusions.")
-    if run.shards > 1 and not any(cell.shards > 1 for cell in left.values()):
-        with inside("shards"):
-            raise Misuse("No probe of this study can be cut into shards; leave the key out.")
+        raise InvalidInput("No cell is left after the exclusions.")
+    if run.split > 1 and not any(cell.split > 1 for cell in left.values()):
+        with inside("split"):
+            raise InvalidInput("No probe of this study can be split; leave the key out.")
     return Study(path, left, run.timeout)
 
 
@@ -71,7 +72,7 @@ def _check_keys(data: Mapping[str, Any]) -> None:
                 raise unknown("key", key, KEYS, " of a study")
     for part in MEMBERS:
         if part not in data:
-            raise Misuse(f"There is no {part!r}; give [{part}] with a name.")
+            raise InvalidInput(f"There is no {part!r}; give [{part}] with a name.")
 
 
 def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned]) -> set[str]:

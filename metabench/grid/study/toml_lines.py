@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-Place = tuple[str, ...]  # ("algo", "step", "rate")
+Place = tuple[str, ...]  # ("algo", "inner_optimizer", "rate")
 
 
 def line_of(text: str, path: Place) -> int:

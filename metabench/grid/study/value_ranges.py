@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from metabench.settings.errors import Misuse, unknown
+from metabench.settings.errors import InvalidInput, unknown
 
 RANGES = ("log", "linear", "range")
 
@@ -23,7 +23,7 @@ def values(value: Any, kind: Any) -> list[Any]:
         return _tuples(value)
     if isinstance(value, list):
         if not value:
-            raise Misuse("The list is empty; give at least one value.")
+            raise InvalidInput("The list is empty; give at least one value.")
         return [part for one in value for part in values(one, kind)]
     if isinstance(value, str) and kind in (int, float) and "(" in value:
         return span(value, kind)
@@ -38,7 +38,7 @@ def span(text: str, kind: type) -> list[float]:
     match = re.fullmatch(r"(\w+)\(([^()]*)\)", text.replace(" ", ""))
     if match is None or match[1] not in RANGES:
         raise unknown("range", text if match is None else match[1], RANGES, " of values")
-    usage = Misuse(
+    usage = InvalidInput(
         f"{text} can't be read; write log(1e-3, 1, 7) with positive ends, linear(0, 1, 5) or "
         "range(0, 10), the last number of which is left out."
     )
@@ -85,7 +85,7 @@ def _twelve(number: float) -> float:
 
 def _whole(number: float, text: str) -> int:
     if number != round(number):
-        raise Misuse(f"{text} gives {number}; it must give whole numbers.")
+        raise InvalidInput(f"{text} gives {number}; it must give whole numbers.")
     return round(number)
 
 

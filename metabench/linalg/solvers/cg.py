@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse, check_below_one
+from metabench.settings.errors import InvalidInput, check_below_one
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CG(Solver):
     def __post_init__(self) -> None:
         """Refuse a solve without steps and a tolerance that nothing reaches."""
         if self.steps < 1:
-            raise Misuse(f"steps is {self.steps}; CG needs at least 1 step.")
+            raise InvalidInput(f"steps is {self.steps}; CG needs at least 1 step.")
         check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 ROUNDINGS = 10  # an eigenvalue of so many roundings of the largest is zero
 
@@ -29,11 +29,11 @@ class Dense(Solver):
         """Solve A x = b, `(P,)`.
 
         Raises:
-            Misuse: if there are more parameters than `limit`.
+            InvalidInput: if there are more parameters than `limit`.
         """
         P = len(b)
         if self.limit < P:
-            raise Misuse(
+            raise InvalidInput(
                 f"The dense solver was given {P} parameters, {P * P:.1e} numbers a task, and stops "
                 f"at {self.limit}; use the solver cg, or raise limit."
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse, check_below_one
+from metabench.settings.errors import InvalidInput, check_below_one
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Neumann(Solver):
     def __post_init__(self) -> None:
         """Refuse a series without terms, a scale that can't converge, a tolerance of 1."""
         if self.steps < 1:
-            raise Misuse(f"steps is {self.steps}; the series needs at least 1 term.")
+            raise InvalidInput(f"steps is {self.steps}; the series needs at least 1 term.")
         if not 0 < self.scale < math.inf:
-            raise Misuse(f"scale is {self.scale}; it must be positive and finite.")
+            raise InvalidInput(f"scale is {self.scale}; it must be positive and finite.")
         check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:

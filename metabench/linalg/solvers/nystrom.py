@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.linalg.solvers.cg import conjugate_gradients
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
-from metabench.settings.errors import Misuse, check_below_one
+from metabench.settings.errors import InvalidInput, check_below_one
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Nystrom(Solver):
 
     :math:`A - \rho I \approx Y (\Omega^\top Y)^{-1} Y^\top` with :math:`Y = (A - \rho I) \Omega`
     for `rank` random directions; the sketch plus :math:`\rho I` is inverted by its eigenvectors.
-    Exact where :math:`A - \rho I` has no more than that rank: for imaml, rho is algo.strength.
-    `steps` of conjugate gradients follow, preconditioned with it (Frangella, Tropp & Udell, 2023).
+    Exact where :math:`A - \rho I` has no more than that rank: for imaml, rho is its
+    proximal_strength. `steps` of conjugate gradients follow, preconditioned with it
+    (Frangella, Tropp & Udell, 2023).
     (Hataya & Yamada, 2023, https://arxiv.org/abs/2302.09726).
     """
 
@@ -35,13 +36,13 @@ class Nystrom(Solver):
     def __post_init__(self) -> None:
         """Refuse a sketch of nothing and settings that can't be."""
         if self.rank < 1:
-            raise Misuse(f"rank is {self.rank}; the sketch needs at least 1 direction.")
+            raise InvalidInput(f"rank is {self.rank}; the sketch needs at least 1 direction.")
         if self.steps < 0:
-            raise Misuse(f"steps is {self.steps}; give 0 or more.")
+            raise InvalidInput(f"steps is {self.steps}; give 0 or more.")
         if not 0 <= self.damping < math.inf:
-            raise Misuse(f"damping is {self.damping}; it must be finite and not negative.")
+            raise InvalidInput(f"damping is {self.damping}; it must be finite and not negative.")
         if self.seed < 0:
-            raise Misuse(f"seed is {self.seed}; give 0 or more.")
+            raise InvalidInput(f"seed is {self.seed}; give 0 or more.")
         check_below_one(tol=self.tol)
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -22,22 +22,26 @@ class Agreement(Probe):
 
     tasks: int = 32  # tasks that every method sees [tasks]
     at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; one's own joins them [steps]
-    strength: float = -1.0  # lambda, pull of the inner problem; -1: imaml's, else 2 [curvature]
-    pulls: tuple[float, ...] = (4.0,)  # other pulls at the largest K, times lambda [1]
+    proximal_strength: float = -1.0  # lambda; -1: imaml's, else 2 [curvature]
+    proximal_strengths: tuple[float, ...] = (4.0,)  # others, times lambda, at the largest K [1]
     solvers: tuple[str, ...] = ("cg",)  # of the implicit gradient; dense joins if small [names]
     budgets: tuple[int, ...] = (1, 5, 20)  # steps of each iterative solver [products]
     truncate: int = 5  # steps that truncation goes back, 0: leave it out [steps]
-    settle: int = 300  # descent steps that look for the inner minimum [steps]
+    minimum_steps: int = 300  # descent steps towards the inner minimum [steps]
     rounds: int = 3  # times each method is timed [calls]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
-    compared: ClassVar[Mapping[str, str]] = {"minimum_found": "high", "slope_at_minimum": "low"}
-    own_tasks: ClassVar[bool] = True
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"tasks": 16, "at": (1,), "pulls": (), "budgets": (5,), "truncate": 0, "settle": 50,
-         "rounds": 1},
-        {"tasks": 16, "at": (1, 10), "pulls": (), "budgets": (1, 5), "settle": 100},
+    table_quantities: ClassVar[Mapping[str, str]] = {
+        "minimum_found": "high",
+        "gradient_norm_at_minimum": "low",
+    }
+    has_default_tasks: ClassVar[bool] = True
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 16, "at": (1,), "proximal_strengths": (), "budgets": (5,), "truncate": 0,
+         "minimum_steps": 50, "rounds": 1},
+        {"tasks": 16, "at": (1, 10), "proximal_strengths": (), "budgets": (1, 5),
+         "minimum_steps": 100},
     )  # fmt: skip
     causes: ClassVar[Mapping[str, str]] = {
         "saddles": "curvature",
@@ -55,12 +59,16 @@ class Agreement(Probe):
 
     def __post_init__(self) -> None:
         """Refuse to compare nothing."""
-        for name, least in (("tasks", 1), ("truncate", 0), ("settle", 1), ("rounds", 1)):
+        for name, least in (("tasks", 1), ("truncate", 0), ("minimum_steps", 1), ("rounds", 1)):
             if getattr(self, name) < least:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if not self.at or min(self.at) < 0:
-            raise Misuse(f"at is {list(self.at)}; give the inner steps to compare, 0 or more.")
+            raise InvalidInput(
+                f"at is {list(self.at)}; give the inner steps to compare, 0 or more."
+            )
         if not self.budgets or min(self.budgets) < 1:
-            raise Misuse(f"budgets is {list(self.budgets)}; a solver takes at least 1 step.")
-        if min(self.pulls, default=1) <= 0:
-            raise Misuse(f"pulls is {list(self.pulls)}; give factors above 0.")
+            raise InvalidInput(f"budgets is {list(self.budgets)}; a solver takes at least 1 step.")
+        if min(self.proximal_strengths, default=1) <= 0:
+            raise InvalidInput(
+                f"proximal_strengths is {list(self.proximal_strengths)}; give factors above 0."
+            )

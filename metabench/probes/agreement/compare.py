@@ -75,13 +75,13 @@ def parts(
     for part, gap in gaps.items():
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.linalg.norm(gap, axis=1) / size
-        rows.append(quantile("part", share, at=float(K), of=f"{name}: {part}"))
+        rows.append(quantile("error_part", share, at=float(K), of=f"{name}: {part}"))
     return rows
 
 
 def settled(slope: Vector) -> list[Row]:
     """Say how flat the inner objective is where the reference stands, and for how many tasks."""
-    line = quantile("slope_at_minimum", slope)
+    line = quantile("gradient_norm_at_minimum", slope)
     hits = int((slope <= CONVERGED).sum())
     return [line, row("minimum_found", share_interval(hits, len(slope)))]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import seaborn as sns
 
 from metabench.probes.base import Drawing
-from metabench.probes.curves import by_method, colour, finished, over_k, styled
+from metabench.probes.curves import by_method, color, finished, over_k, styled
 from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
@@ -53,17 +53,17 @@ def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
 
 
 def _parts(table: pd.DataFrame, axes: Axes) -> None:
-    lines = from_table(table, "part", of=None)
+    lines = from_table(table, "error_part", of=None)
     last = max((r.at or 0 for r in lines), default=0)
     lines = [r for r in lines if r.at == last and r.value]
     methods = list(dict.fromkeys(r.of.partition(": ")[0] for r in lines))
-    colours = {"inner convergence": 0, "solver": 1, "method": 2, "arithmetic": 3}
+    colors = {"inner convergence": 0, "solver": 1, "method": 2, "arithmetic": 3}
     seen = set()
     for r in lines:
         method, _, part = r.of.partition(": ")
         label = None if part in seen else part
         seen.add(part)
-        axes.plot(r.value or 0, methods.index(method), "o", color=colour(colours[part]), ms=5,
+        axes.plot(r.value or 0, methods.index(method), "o", color=color(colors[part]), ms=5,
                   label=label)  # fmt: skip
     axes.set_yticks(range(len(methods)), methods)
     axes.set_xscale("log")

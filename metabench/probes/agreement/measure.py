@@ -16,7 +16,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.measure_rung import Run, Rung
-from metabench.probes.agreement.method_runs import Look
+from metabench.probes.agreement.method_runs import MethodRun
 from metabench.probes.agreement.methods import Methods
 from metabench.probes.agreement.timing import prices
 from metabench.probes.base import Progress
@@ -38,30 +38,33 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     if not isinstance(algorithm, Algorithm):
         return [Row("error", status="withheld")]
     ladder = tuple(sorted({*probe.at, algorithm.steps}))
-    strength = strength_of(probe, algorithm)
+    proximal_strength = strength_of(probe, algorithm)
     subject = unextended(subject, algorithm)
-    methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
+    methods = Methods(algorithm, proximal_strength, subject.problem.layouts.phi.size)
     listed = methods.listed(probe.solvers, probe.budgets, probe.truncate)
-    total = (len(ladder) + len(probe.pulls)) * (len(listed) + 1) * 2
+    total = (len(ladder) + len(probe.proximal_strengths)) * (len(listed) + 1) * 2
     done = 0
 
-    def run(seen: Look, dtype: torch.dtype) -> Run:
+    def run(seen: MethodRun, dtype: torch.dtype) -> Run:
         nonlocal done
         done += 1
         progress(min(done, total), total)
         return _run(seen, dtype, probe.tasks)
 
     rows = [
-        Row("pull", value=strength),
+        Row("proximal_strength", value=proximal_strength),
         Row("own_steps", of=name_of(algorithm), value=float(algorithm.steps)),
     ]
     best, slope, nowhere = minimum(probe, subject, methods, seed)
     rows += compare.settled(slope)
-    looks: dict[tuple[str, int], Look] = {}
+    looks: dict[tuple[str, int], MethodRun] = {}
     for K in ladder:
-        here = {name: Look(subject, make(K), strength, seed) for name, make in listed.items()}
+        here = {
+            name: MethodRun(subject, make(K), proximal_strength, seed)
+            for name, make in listed.items()
+        }
         looks |= {(name, K): seen for name, seen in here.items()}
-        dense = Look(subject, methods.implicit(methods.exact())(K), strength, seed)
+        dense = MethodRun(subject, methods.implicit(methods.exact())(K), proximal_strength, seed)
         found = Rung.of(K, here, dense, run)
         rows += found.rows(best, nowhere)
     rows += found.layers(dict(subject.problem.layouts.theta.segments()))
@@ -79,10 +82,10 @@ def name_of(algorithm: Algorithm) -> str:
 
 def strength_of(probe: Agreement, algorithm: Algorithm) -> float:
     """Give the pull of the inner problem that all methods share."""
-    if probe.strength >= 0:
-        return probe.strength
+    if probe.proximal_strength >= 0:
+        return probe.proximal_strength
     own = algorithm.implicit()
-    return own.strength if own else STRENGTH
+    return own.proximal_strength if own else STRENGTH
 
 
 def unextended(subject: Subject, algorithm: Algorithm) -> Subject:
@@ -106,18 +109,18 @@ def minimum(
     exact = subject.at(subject.theta.double())
     tasks = exact.draw(Address.fresh(0, probe.tasks), seed)
     phis = exact.problem.init(exact.theta).expand(probe.tasks, -1)
-    _, largest = stability.ends(exact.problem, exact.theta, phis, tasks)
-    rate = 1 / (methods.strength + 2 * max(float(largest.max()), 1e-6))
-    descent = replace(methods.like, step=SGD(rate), batch=0)
-    settled = replace(methods, like=descent).implicit(methods.exact())(probe.settle)
-    seen = Look(subject, settled, methods.strength, seed)
+    _, largest = stability.extreme_eigenvalues(exact.problem, exact.theta, phis, tasks)
+    rate = 1 / (methods.proximal_strength + 2 * max(float(largest.max()), 1e-6))
+    descent = replace(methods.like, inner_optimizer=SGD(rate), batch=0)
+    settled = replace(methods, like=descent).implicit(methods.exact())(probe.minimum_steps)
+    seen = MethodRun(subject, settled, methods.proximal_strength, seed)
     found = _run(seen, torch.float64, probe.tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = found.notes["slope"] / np.linalg.norm(found.grads, axis=1)
     return found.grads, slope, compare.curves_down(found.notes)
 
 
-def _run(seen: Look, dtype: torch.dtype, T: int) -> Run:
+def _run(seen: MethodRun, dtype: torch.dtype, T: int) -> Run:
     parts = [
         seen(Address.fresh(start, min(TOGETHER, T - start)), dtype)
         for start in range(0, T, TOGETHER)
@@ -128,7 +131,7 @@ def _run(seen: Look, dtype: torch.dtype, T: int) -> Run:
     return Run(_numpy(torch.cat([part.grad for part in parts])), notes)
 
 
-def _half(looks: dict[str, Look], T: int) -> dict[str, Vector]:
+def _half(looks: dict[str, MethodRun], T: int) -> dict[str, Vector]:
     """Run what runs in bfloat16."""
     found = {}
     for name, seen in looks.items():
@@ -145,19 +148,20 @@ def _pulls(
     algorithm: Algorithm,
     K: int,
     seed: int,
-    run: Callable[[Look, torch.dtype], Run],
+    run: Callable[[MethodRun, torch.dtype], Run],
 ) -> list[Row]:
     """Compare again under other pulls, each with its own minimum and its own unroll."""
     rows = []
-    for by in probe.pulls:
-        strength = by * strength_of(probe, algorithm)
-        methods = Methods(algorithm, strength, subject.problem.layouts.phi.size)
+    for by in probe.proximal_strengths:
+        proximal_strength = by * strength_of(probe, algorithm)
+        methods = Methods(algorithm, proximal_strength, subject.problem.layouts.phi.size)
         best, *_ = minimum(probe, subject, methods, seed)
         dtype = subject.theta.dtype
         for name, make in methods.listed(probe.solvers, probe.budgets, probe.truncate).items():
-            grads = run(Look(subject, make(K), strength, seed), dtype).grads
-            rows.append(compare.median("error", compare.relative(grads, best), strength, name)
-                        ._replace(of=f"pull: {name}"))  # fmt: skip
+            grads = run(MethodRun(subject, make(K), proximal_strength, seed), dtype).grads
+            error = compare.relative(grads, best)
+            rows.append(compare.median("error", error, proximal_strength, name)
+                        ._replace(of=f"proximal strength: {name}"))  # fmt: skip
     return rows
 
 

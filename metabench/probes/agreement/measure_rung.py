@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from metabench.probes.agreement import compare
-from metabench.probes.agreement.method_runs import Look
+from metabench.probes.agreement.method_runs import MethodRun
 from metabench.probes.agreement.methods import UNROLLED
 from metabench.records.rows import Row
 from metabench.stats.intervals import Vector
@@ -32,7 +32,11 @@ class Rung(NamedTuple):
 
     @classmethod
     def of(
-        cls, K: int, looks: dict[str, Look], dense: Look, run: Callable[[Look, torch.dtype], Run]
+        cls,
+        K: int,
+        looks: dict[str, MethodRun],
+        dense: MethodRun,
+        run: Callable[[MethodRun, torch.dtype], Run],
     ) -> Rung:
         """Run every method."""
         double = {name: run(look, torch.float64) for name, look in looks.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.autodiff.operation_counts import Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift, first_task
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.agreement.methods import pulls_in_problem
 from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Look:
+class MethodRun:
     """The tasks through one method, on the inner loss with its pull."""
 
     def __init__(self, subject: Subject, algorithm: Algorithm, pull: float, seed: int) -> None:
@@ -26,20 +26,20 @@ class Look:
         problem = subject.problem
         if pulls_in_problem(algorithm):
             problem = proximal(problem, pull)
-        lift = replace(subject.lift, engine="eager")
-        self.subject = replace(subject, problem=problem, algorithm=algorithm, lift=lift)
+        compute = replace(subject.compute, engine="eager")
+        self.subject = replace(subject, problem=problem, algorithm=algorithm, compute=compute)
         self.algorithm, self.pull, self._seed = algorithm, pull, seed
 
     @cached_property
-    def settled(self) -> tuple[Estimator, Lift]:
+    def settled(self) -> tuple[Estimator, Vectorization]:
         """What is left to `auto`, chosen once: counting a method's work takes as long as a run."""
         return self.subject.settled(self.subject.draw(Address.fresh(0, 1), self._seed))
 
     def __call__(self, address: Address, dtype: torch.dtype | None = None) -> MetaGrad:
         """Give the addressed tasks' meta-gradients, in another precision if one is named."""
         at = self.subject if dtype is None else self.subject.at(self.subject.theta.to(dtype))
-        algorithm, lift = self.settled
-        apply = lift.per_task(lambda theta, task: algorithm(at.problem, theta, task))
+        algorithm, compute = self.settled
+        apply = compute.per_task(lambda theta, task: algorithm(at.problem, theta, task))
         result: MetaGrad = apply(at.theta, at.draw(address, self._seed))
         return result
 

@@ -23,8 +23,8 @@ UNROLLED, FIRST, HESSIAN_FREE = "maml", "fomaml", "hf_maml"
 class Methods:
     """What is common to all methods: one inner loop, one pull, one batch."""
 
-    like: Algorithm  # whose inner optimiser and mini-batches they share
-    strength: float  # lambda
+    like: Algorithm  # whose inner optimizer and mini-batches they share
+    proximal_strength: float  # lambda
     size: int  # P
 
     def listed(
@@ -57,7 +57,12 @@ class Methods:
 
     def implicit(self, solver: Solver) -> Make:
         """Give implicit MAML by this solver."""
-        return partial(counterparts.implicit_by, self.like, strength=self.strength, solver=solver)
+        return partial(
+            counterparts.implicit_by,
+            self.like,
+            proximal_strength=self.proximal_strength,
+            solver=solver,
+        )
 
     def exact(self) -> Solver:
         """Give the solver that counts as exact, in float64."""

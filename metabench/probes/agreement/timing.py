@@ -14,10 +14,10 @@ from metabench.records.rows import Row
 
 if TYPE_CHECKING:
     from metabench.probes.agreement import Agreement
-    from metabench.probes.agreement.method_runs import Look
+    from metabench.probes.agreement.method_runs import MethodRun
 
 
-def prices(probe: Agreement, looks: Mapping[tuple[str, int], Look]) -> list[Row]:
+def prices(probe: Agreement, looks: Mapping[tuple[str, int], MethodRun]) -> list[Row]:
     """Give `seconds` of the meta-gradients of all tasks, and `bytes` that live at once for one.
 
     `looks` are by method and K. Methods take turns, so that a busy moment of the machine meets

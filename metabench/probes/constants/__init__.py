@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Constants(Probe):
     """
 
     tasks: int = 256  # fresh tasks that moments and variances are estimated from [tasks]
-    redrawn: int = 8  # support and query sets of each, 4 or more and even [sets]
+    redrawn_tasks: int = 8  # support and query sets of each, 4 or more and even [sets]
     hessians: int = 32  # most tasks whose Hessians are looked at [tasks]
     batch: int = 25  # the B you train with, for the predicted floor [tasks]
     precision: float = 0.5  # epsilon of the iteration bound, as a share of |grad F| here [1]
@@ -57,16 +57,16 @@ class Constants(Probe):
     version: ClassVar[int] = 3
     axis: ClassVar[str] = "inner rate"
     shown: ClassVar[tuple[str, ...]] = ("slack",)
-    across: ClassVar[bool] = True
-    own_tasks: ClassVar[bool] = True
+    table_by_quantity: ClassVar[bool] = True
+    has_default_tasks: ClassVar[bool] = True
     intervals: ClassVar[str] = (
         "L and rho are the largest found over tasks and points, which the theory's suprema exceed: "
         "`at least`, without an interval. Variances, means and their ratios over tasks have 95 % "
         "jackknife intervals, squared norms of means score intervals, ratios to them Fieller's."
     )
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"tasks": 48, "redrawn": 4, "hessians": 8, "run": 0},
-        {"tasks": 128, "redrawn": 4, "hessians": 16, "run": 20},
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 48, "redrawn_tasks": 4, "hessians": 8, "run": 0},
+        {"tasks": 128, "redrawn_tasks": 4, "hessians": 16, "run": 20},
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
@@ -78,7 +78,7 @@ class Constants(Probe):
     question: ClassVar[str] = "Does the convergence theory cover this setting, and how closely?"
     caption: ClassVar[str] = (
         "Each bound of the theory over what is measured, with its 95 % interval: 1 is a tight "
-        "bound, the right of 1 is slack. Grey: at the largest inner rate that the theory covers, "
+        "bound, the right of 1 is slack. Gray: at the largest inner rate that the theory covers, "
         "where yours is larger."
     )
 
@@ -86,10 +86,12 @@ class Constants(Probe):
         """Refuse samples from which nothing follows."""
         for name, least in (("tasks", 1), ("hessians", 1), ("batch", 1), ("run", 0)):
             if getattr(self, name) < least:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        if self.redrawn < 4 or self.redrawn % 2:
-            raise Misuse(f"redrawn is {self.redrawn}; give an even number of sets, 4 or more.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.redrawn_tasks < 4 or self.redrawn_tasks % 2:
+            raise InvalidInput(
+                f"redrawn_tasks is {self.redrawn_tasks}; give an even number of sets, 4 or more."
+            )
         if not 0 < self.precision < 1:
-            raise Misuse(f"precision is {self.precision}; it must lie between 0 and 1.")
+            raise InvalidInput(f"precision is {self.precision}; it must lie between 0 and 1.")
         if not -math.inf < self.floor < math.inf:
-            raise Misuse(f"floor is {self.floor}; it must be finite.")
+            raise InvalidInput(f"floor is {self.floor}; it must be finite.")

@@ -15,7 +15,7 @@ from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
-    from metabench.linalg.expected_spectrum import Expected
+    from metabench.linalg.expected_spectrum import ExpectedSpectrum
     from metabench.probes.constants.measure_hessians import Curved
     from metabench.probes.constants.setting import Setting
 
@@ -54,12 +54,12 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
         return [*rows, Row("gradient_lipschitz", status="diverged")]
     rows.append(_bound("gradient_lipschitz", L, LEAST))
     kinks = share_interval(int((found.settled < 1).sum()), len(found.settled))
-    rows.append(row("kinks", kinks))
+    rows.append(row("kink", kinks))
     if not _lost(found.along):
         rows.append(_bound("hessian_lipschitz", float(np.nanmax(found.along)), LEAST, "one step"))
     rho = hessian_lipschitz(found)
     if rho is None:
-        return [*rows, Row("hessian_lipschitz", status="kinks"), *_sets(found, examples)]
+        return [*rows, Row("hessian_lipschitz", status="kink"), *_sets(found, examples)]
     rows.append(_bound("hessian_lipschitz", float(found.local.max()), LEAST, of="start"))
     rows.append(_bound("hessian_lipschitz", rho, LEAST))
     return [*rows, *_sets(found, examples)]
@@ -68,7 +68,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
 def _sets(found: Curved, examples: int) -> list[Row]:
     """Give the variance of a set's Hessian, of one example's, and how far two sets are apart."""
     if not len(found.frobenius):
-        return [Row("hessian_variance", of="one support set", status="fixed")]
+        return [Row("hessian_variance", of="one support set", status="not_redrawable")]
     if not found.frobenius.any():
         return [Row("hessian_variance", of="one support set", value=0.0, status="zero")]
     one, apart = _mean(found.frobenius), _mean(found.operator)
@@ -105,7 +105,7 @@ def assumed(rate: float | None, found: Curved, rows: list[Row]) -> list[Row]:
     held = {(r.quantity, r.of): r for r in rows}
     one = held.get(("hessian_variance", "one support set"))
     apart = held.get(("hessian_difference", "two support sets"))
-    if rate is None or one is None or one.status == "fixed":
+    if rate is None or one is None or one.status == "not_redrawable":
         return made
     name = "D_h >= 2 alpha^2 sigma_H^2"
     least_known = min(_or(one.value, 0.0), _or(apart.value, 0.0) if apart else math.inf)
@@ -155,7 +155,7 @@ def many_steps(found: Curved, setting: Setting) -> list[Row]:
 
 
 def smoothness(
-    rate: float, L: float, rho: float | None, size: float | None, measured: Expected
+    rate: float, L: float, rho: float | None, size: float | None, measured: ExpectedSpectrum
 ) -> list[Row]:
     r"""Give the bound :math:`4 L + 2 \rho \alpha E|\nabla f_i|`, and the meta-Hessian's norm."""
     ends = [measured.largest, Interval(*(-x for x in _turned(measured.smallest)))]

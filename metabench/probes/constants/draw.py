@@ -76,8 +76,8 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _point(axes: Axes, row: Row, place: int, colour: object) -> None:
+def _point(axes: Axes, row: Row, place: int, color: object) -> None:
     value = row.value or 0.0
     low, high = row.low or value, row.high or value
-    axes.plot([low, high], [place, place], color=colour)
-    axes.plot(value, place, marker="o", color=colour)
+    axes.plot([low, high], [place, place], color=color)
+    axes.plot(value, place, marker="o", color=color)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench.probes.constants.moments import Numbers
-from metabench.probes.constants.multi_set_estimates import draw, look, single
+from metabench.probes.constants.multi_set_estimates import draw, estimate_sets, estimate_single_sets
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
@@ -29,7 +29,7 @@ CONSTANT = 1600.0  # of the iteration bound
 
 def numbers(setting: Setting, rate: float, theta: Tensor, tasks: Task) -> Numbers:
     """Look at all tasks at one inner rate, from theta."""
-    run = setting.lift.per_task(partial(look, setting.problem, rate))
+    run = setting.compute.per_task(partial(estimate_sets, setting.problem, rate))
     found = run(theta, tasks)
     return Numbers(*(part.detach().double().cpu().numpy() for part in found))
 
@@ -59,7 +59,7 @@ def walk(
     to the first at which it was below; `unreached` if it never was.
     """
     theta, beta = setting.theta, 1 / (OUTER * smooth)
-    one = subject.lift.per_task(partial(single, setting.problem, rate))
+    one = subject.compute.per_task(partial(estimate_single_sets, setting.problem, rate))
     looked = [t for t in LOOKED if t < probe.run] + [probe.run]
     low, value = 0.0, math.inf
     for t in range(1, probe.run + 1):

@@ -15,7 +15,7 @@ from metabench.probes.constants import bounds, moments
 from metabench.probes.constants.iteration_bound import bound, numbers, walk
 from metabench.probes.constants.measure_hessians import curved, meta_curvature
 from metabench.probes.constants.moments import FEWEST, Numbers
-from metabench.probes.constants.multi_set_estimates import draw, leaf_of, look
+from metabench.probes.constants.multi_set_estimates import draw, estimate_sets, leaf_of
 from metabench.probes.constants.setting import Setting, assumptions, setting_of
 from metabench.problems.tasks import Address, Task, tree_map
 from metabench.records.rows import Row, row
@@ -36,9 +36,9 @@ def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -
     """Measure in float64: curvature first, for it says which inner rates the theory covers."""
     subject = subject.at(subject.theta.to(torch.float64))
     first = Address.fresh(0, 1)
-    setting = setting_of(subject, probe.redrawn, seed, subject.draw(first, seed))
+    setting = setting_of(subject, probe.redrawn_tasks, seed, subject.draw(first, seed))
     one = first_task(draw(subject, first, seed, setting.sets))
-    flops = max(work_of(look, setting.problem, 0.0, setting.theta, one).flops, 1)
+    flops = max(work_of(estimate_sets, setting.problem, 0.0, setting.theta, one).flops, 1)
     if SAMPLE * flops > probe.budget and setting.sets > SETS:
         flops = flops * SETS // setting.sets
         setting = setting._replace(sets=SETS)
@@ -53,9 +53,9 @@ def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -
     progress(1, STAGES)
     rows = [Row("tasks", value=float(count)), Row("tasks", of="Hessians", value=float(curves))]
     if (count, curves) != (probe.tasks, min(probe.hessians, probe.tasks)):
-        rows.append(Row("reduced", of="sets", value=float(setting.sets), status="noted"))
+        rows.append(Row("reduced", of="sets", value=float(setting.sets), status="info"))
     if setting.effort == COARSE:
-        rows.append(Row("reduced", of="tolerance", value=COARSE.tolerance, status="noted"))
+        rows.append(Row("reduced", of="tolerance", value=COARSE.tolerance, status="info"))
     rows += [*assumptions(setting), *bounds.curvature_rows(found, examples)]
     L, rho = bounds.lipschitz(found), bounds.hessian_lipschitz(found)
     if L is None:

@@ -15,7 +15,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import count_tasks
 from metabench.linalg import hessian_lipschitz
-from metabench.linalg.expected_spectrum import Expected, Fleet, expected
+from metabench.linalg.expected_spectrum import ExpectedSpectrum, Fleet, spectrum_ends_of_mean
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Ends, ends
 from metabench.probes.constants.multi_set_estimates import pooled
@@ -55,7 +55,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
 
     def hessian(points: Tensor, data: Data, of: Problem = problem) -> Operator:
         safe = torch.where(torch.isfinite(points).all(1)[:, None], points, 0)
-        return derivatives.fleet_hessian(of.inner_loss, safe, theta, data, setting.lift.how)
+        return derivatives.per_task_hvp(of.inner_loss, safe, theta, data, setting.compute.batching)
 
     def size(operator: Operator, known: Ends | None = None) -> Vector:
         found = known or ends(operator, signs[:2], setting.effort)
@@ -104,7 +104,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
     )
 
 
-def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Expected:
+def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> ExpectedSpectrum:
     """Bracket the ends of the spectrum of the Hessian of F, one inner step of this rate."""
     problem, theta, count = setting.sums, setting.theta, count_tasks(tasks)
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
@@ -117,12 +117,12 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
     def fleet(start: int, stop: int) -> Fleet:
         part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
         points = theta.expand(stop - start, -1)
-        operator = derivatives.fleet_of_hessians(objective, points, part, setting.lift.how)
+        operator = derivatives.per_task_hvp_of(objective, points, part, setting.compute.batching)
         return lambda vector: operator(vector.expand(stop - start, -1))
 
     signs = random_signs(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
     sizes = [stop - start for start, stop in halves]
-    return expected([fleet(*half) for half in halves], sizes, signs, setting.effort)
+    return spectrum_ends_of_mean([fleet(*half) for half in halves], sizes, signs, setting.effort)
 
 
 def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
@@ -133,7 +133,7 @@ def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
         phi, data = task.support
         return derivatives.gradient(problem.inner_loss, phi, theta, data)
 
-    run: Callable[[Tensor, Task], Tensor] = setting.lift.per_task(slope)
+    run: Callable[[Tensor, Task], Tensor] = setting.compute.per_task(slope)
     return lambda points: run(setting.theta, Task((points, tasks.support), tasks.query))
 
 
@@ -143,9 +143,11 @@ def _adapted(setting: Setting, tasks: Task) -> Tensor:
     problem = pooled(loop.problem)
 
     def end(theta: Tensor, task: Task) -> Tensor:
-        return adapt(loop.step, setting.steps, problem, theta, task, FORGET, loop.rates).last
+        return adapt(
+            loop.inner_optimizer, setting.steps, problem, theta, task, FORGET, loop.rates
+        ).last
 
-    found: Tensor = setting.lift.per_task(end)(setting.theta, tasks)
+    found: Tensor = setting.compute.per_task(end)(setting.theta, tasks)
     return found
 
 

@@ -63,7 +63,7 @@ def variances(found: Numbers, sets: int, examples: int) -> list[Row]:
     size = Estimate.mean(sizes(found, sets)).interval()
     rows = [row("gradient_size", size._replace(low=max(size.low, 0.0)), of="one task")]
     if sets == 1:
-        return [*rows, *(Row("gradient_variance", of=of, status="fixed") for of in names)]
+        return [*rows, *(Row("gradient_variance", of=of, status="not_redrawable") for of in names)]
     within = Estimate.mean(found.within)
     each = (spread(found, sets), within, within.scaled(examples))
     return rows + [
@@ -76,7 +76,7 @@ def held(rate: float, found: Numbers, sets: int, covered: bool) -> list[Row]:
     """Give both moments at an inner rate, and their bounds where the lemma covers it."""
     names = ("first_moment", "second_moment")
     if sets == 1 or len(found.loss) < FEWEST or not found.finite:
-        status = "diverged" if not found.finite else "fixed" if sets == 1 else "unresolved"
+        status = "diverged" if not found.finite else "not_redrawable" if sets == 1 else "unresolved"
         return [Row(name, at=rate, of="measured", status=status) for name in names]
     true, drawn = Moments.of(found.whole), Moments.of(found.single)
     second = Estimate.mean((found.single**2).sum(1))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TINY = 1e-300  # a gradient of zero has no direction
 
 
-class Looked(NamedTuple):
+class SetEstimates(NamedTuple):
     """What the sets of one task give at theta, for one inner step; with a leading T for many."""
 
     gradient: Tensor  # of the inner loss, mean over support sets, (P,)
@@ -27,7 +27,7 @@ class Looked(NamedTuple):
     of_query: Tensor  # variance of the outer gradient after the step over query sets, ()
     loss: Tensor  # outer loss after the step, ()
     whole: Tensor  # meta-gradient of the expected losses, to second order in 1 / examples, (P,)
-    single: Tensor  # with one set each, independent ones, for step, Hessian and query, (P,)
+    estimate_single_sets: Tensor  # with one independent set each for step, Hessian, query, (P,)
 
 
 def draw(subject: Subject, address: Address, seed: int, sets: int) -> Task:
@@ -53,7 +53,7 @@ def pooled(problem: Problem) -> Problem:
     )
 
 
-def look(problem: Problem, rate: float, theta: Tensor, task: Task) -> Looked:
+def estimate_sets(problem: Problem, rate: float, theta: Tensor, task: Task) -> SetEstimates:
     r"""Take one step of plain descent from theta on each choice of a task's sets.
 
     A smooth loss makes :math:`E g(m) = \nabla F_i + c / m + O(m^{-2})` with m sets, so that
@@ -70,14 +70,14 @@ def look(problem: Problem, rate: float, theta: Tensor, task: Task) -> Looked:
         whole = 2 * whole - _mean(halves)
     loss = _mean([problem.outer_loss(phi, theta, q) for q in task.query])
     of_query = _variance(_gradients(problem.outer_loss, phi, theta, task.query))
-    drawn = single(problem, rate, theta, task)
+    drawn = estimate_single_sets(problem, rate, theta, task)
     mean = _mean(grads)
     unit = mean / mean.norm().clamp(min=TINY)
     along = _variance([(grad @ unit)[None] for grad in grads])
-    return Looked(mean, _variance(grads), along, of_query, loss, whole, drawn)
+    return SetEstimates(mean, _variance(grads), along, of_query, loss, whole, drawn)
 
 
-def single(problem: Problem, rate: float, theta: Tensor, task: Task) -> Tensor:
+def estimate_single_sets(problem: Problem, rate: float, theta: Tensor, task: Task) -> Tensor:
     """Give the theory's estimator `(P,)`: a set for the step, another for the Hessian, a query."""
     first, second = task.support[:1], task.support[1:2] or task.support[:1]
     grads = _gradients(problem.inner_loss, problem.init(theta), theta, first)

@@ -11,7 +11,7 @@ from metabench.algorithms.base import Algorithm, Loop
 from metabench.autodiff import derivatives
 from metabench.estimation.redraws import redraws
 from metabench.estimation.unfused_problem import unfused_problem
-from metabench.estimation.vectorization import Lift, first_task
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.linalg.spectra import Effort
 from metabench.probes.constants.multi_set_estimates import pooled
 from metabench.problems.problem import Problem
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
 
     problem: Problem  # what the inner loop descends, its fused norms written out if possible
     theta: Tensor  # (Q,), float64
-    lift: Lift
+    compute: Vectorization
     loop: Loop | None  # the whole inner loop, None for a black box
     steps: int  # K
     rate: float | None  # alpha of plain descent; None where the step is another
@@ -61,7 +61,7 @@ def _of_the_problem(subject: Subject, sets: int) -> Setting:
     return Setting(
         problem=subject.problem,
         theta=subject.theta,
-        lift=replace(subject.lift, engine="eager"),
+        compute=replace(subject.compute, engine="eager"),
         loop=None,
         steps=0,
         rate=None,
@@ -88,7 +88,7 @@ def _of_the_loop(setting: Setting, subject: Subject, algorithm: Algorithm) -> Se
 
 def _plain_rate(subject: Subject, algorithm: Algorithm) -> float | None:
     """Give the rate of plain descent, if that is the step: one for all, and nothing clipped."""
-    step = algorithm.step
+    step = algorithm.inner_optimizer
     if algorithm.rates(subject.problem, subject.theta) is not None:  # learned
         return None
     unclipped = step.clip_norm == step.clip_value == math.inf

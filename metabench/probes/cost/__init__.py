@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 EXACT, UNROLL = "maml", "autograd"  # whose rows are the truth, and the way others go to it
 
@@ -30,13 +30,13 @@ class Cost(Probe):
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "B"
-    compared: ClassVar[Mapping[str, str]] = {
+    table_quantities: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",
         "bias, fomaml": "low",
         "break_even, fomaml": "",
     }
-    own_tasks: ClassVar[bool] = True
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+    has_default_tasks: ClassVar[bool] = True
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"tasks": 64, "steps": (5,), "sizes": (1, 25), "rounds": 2},
         {"tasks": 128, "rounds": 3},
     )
@@ -51,8 +51,8 @@ class Cost(Probe):
         """Refuse to time nothing, and too few tasks for a variance."""
         for name, least in (("tasks", 16), ("batch", 1), ("rounds", 1)):
             if getattr(self, name) < least:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         for name, least in (("steps", 0), ("sizes", 1)):
             if min(getattr(self, name), default=-1) < least:
                 given = list(getattr(self, name))
-                raise Misuse(f"{name} is {given}; give values of at least {least}.")
+                raise InvalidInput(f"{name} is {given}; give values of at least {least}.")

@@ -15,7 +15,7 @@ from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,15 +37,15 @@ class Autograd(Algorithm):
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
 
         def outer(at: Tensor) -> tuple[Tensor, Tensor]:
-            phi = adapt(self.step, self.steps, problem, at, task, FORGET).last
+            phi = adapt(self.inner_optimizer, self.steps, problem, at, task, FORGET).last
             return problem.outer_loss(phi, at, task.query), phi
 
         (loss, phi), pull = derivatives.pullback_of(outer, theta)
         return MetaGrad(pull((loss.new_ones(()), phi.new_zeros(phi.shape)))[0], loss, phi, {})
 
 
-def rivals(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
-    """Give every algorithm that can be run here on the subject's inner optimiser, by name.
+def comparison_algorithms(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
+    """Give every algorithm that can be run here on the subject's inner optimizer, by name.
 
     Rivals see theta as it is without what the subject's own algorithm learns besides; others that
     learn more than theta have another meta-gradient, and are left out. One that refuses the
@@ -67,7 +67,7 @@ def rivals(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
             rows.append(Row("unavailable", of=of, status="withheld"))
 
     def unroll(K: int) -> Autograd:
-        return Autograd(K, own.step, own.batch)
+        return Autograd(K, own.inner_optimizer, own.batch)
 
     why = _against(subject, unroll, task, seed)
     if why is None:
@@ -81,13 +81,13 @@ def rivals(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
 def _maker(cls: type[Algorithm], own: Algorithm) -> Make:
     if type(own) is cls:
         return lambda K: replace(own, steps=K)
-    return lambda K: cls(K, own.step, own.batch)
+    return lambda K: cls(K, own.inner_optimizer, own.batch)
 
 
 def _against(subject: Subject, make: Make, task: Task, seed: int) -> str | None:
     """Say why an algorithm isn't run here: None if it is, "" if it learns more and isn't one's own.
 
-    Only a refusal (Misuse) and what torch can't compute (RuntimeError) speak against it, and
+    Only a refusal (InvalidInput) and what torch can't compute (RuntimeError) speak against it, and
     neither where the algorithm is the subject's own.
     """
     algorithm = None
@@ -99,7 +99,7 @@ def _against(subject: Subject, make: Make, task: Task, seed: int) -> str | None:
             return ""
         algorithm.check(looked.problem, looked.theta, task)
         looked.meta_gradients(Address.fresh(0, 2), seed)
-    except (Misuse, RuntimeError) as error:
+    except (InvalidInput, RuntimeError) as error:
         if type(algorithm) is type(subject.algorithm):
             raise
         return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,11 +14,11 @@ from metabench.autodiff.stopwatch import seconds_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
-from metabench.probes.cost.comparison_algorithms import Make, rivals
+from metabench.probes.cost.comparison_algorithms import Make, comparison_algorithms
 from metabench.probes.cost.error import errors
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.stats.intervals import Interval
 from metabench.stats.quantile_intervals import quantile_interval
 
@@ -34,7 +34,7 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
     own = subject.algorithm
     if not isinstance(own, Algorithm):
         return [Row("seconds", status="withheld")]
-    made, refused = rivals(subject, seed)
+    made, refused = comparison_algorithms(subject, seed)
     cells = _cells(probe, subject, made, own.steps)
     count = _Count((probe.rounds + 1) * len(cells) + len(made) * 4, progress)
     taken = _taken(probe, cells, seed, count)
@@ -106,7 +106,7 @@ def _looked(subject: Subject, make: Make, K: int) -> Subject | None:
     """Look through an algorithm with K steps; None where it takes none, as reptile does 0."""
     try:
         return replace(subject, algorithm=make(K))
-    except Misuse:
+    except InvalidInput:
         return None
 
 

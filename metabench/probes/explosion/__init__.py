@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -31,14 +31,19 @@ class Explosion(Probe):
 
     version: ClassVar[int] = 4
     axis: ClassVar[str] = "K"
-    compared: ClassVar[Mapping[str, str]] = {
+    table_quantities: ClassVar[Mapping[str, str]] = {
         "growth": "",
         "stable_rate, 50 % of tasks": "high",
         "stable_rate, 95 % of tasks": "high",
     }
-    curves: ClassVar[tuple[str, ...]] = ("norm", "passed_back", "query_loss", "float32_error")
-    own_tasks: ClassVar[bool] = True
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+    x_axis_quantities: ClassVar[tuple[str, ...]] = (
+        "norm",
+        "amplification_by_step",
+        "query_loss",
+        "float32_error",
+    )
+    has_default_tasks: ClassVar[bool] = True
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"steps": 20, "tasks": 48, "directions": 0, "mitigated": 0},
         {"steps": 50, "tasks": 100, "directions": 1, "mitigated": 20},
     )
@@ -63,9 +68,9 @@ class Explosion(Probe):
         for name, least in (("steps", 0), ("tasks", 1), ("directions", 0), ("rounds", 1),
                             ("mitigated", 0)):  # fmt: skip
             if getattr(self, name) < least:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.at and not (min(self.at) >= 0 and max(self.at) <= self.steps):
-            raise Misuse(f"at holds K from 0 to steps = {self.steps}; given {list(self.at)}.")
+            raise InvalidInput(f"at holds K from 0 to steps = {self.steps}; given {list(self.at)}.")
 
     @property
     def plan(self) -> tuple[int, ...]:

@@ -115,8 +115,8 @@ def _drift(table: pd.DataFrame, axes: Axes) -> None:
         layers.setdefault(line.layer, []).append(line)
     most = sorted(layers, key=lambda name: -max(r.value or 0 for r in layers[name]))[:DRAWN]
     names = [name for name in layers if name in most]
-    for name, colour in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
-        _line(axes, layers[name], colour, name)
+    for name, color in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
+        _line(axes, layers[name], color, name)
     axes.set_yscale("log")
     axes.set_xscale("log")
     axes.set(xlabel="inner steps, K", ylabel="shift of the mean, standard deviations")
@@ -124,10 +124,10 @@ def _drift(table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def _line(axes: Axes, rows: list[Row], colour: object, label: str) -> None:
+def _line(axes: Axes, rows: list[Row], color: object, label: str) -> None:
     x, value, low, high = band(rows)
-    axes.fill_between(x, low, high, color=colour, alpha=0.3, lw=0)
-    axes.plot(x, value, color=colour, marker="o", ms=3, label=label)
+    axes.fill_between(x, low, high, color=color, alpha=0.3, lw=0)
+    axes.plot(x, value, color=color, marker="o", ms=3, label=label)
 
 
 def _drawable(rows: list[Row]) -> list[Row]:

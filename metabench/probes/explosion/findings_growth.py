@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTABLE = 10.0  # times over all K looked at, below which growth or fading is told, not warned of
-LOWER = "Lower the inner rate (--set algo.step.rate=...)"
+LOWER = "Lower the inner rate (--set algo.inner_optimizer.rate=...)"
 STEADY = 1.1  # times over all K looked at, up to which a change is none to speak of
 FEWER = (
     "A smaller rate slows this growth but doesn't stop it: take fewer inner steps, pull phi "
@@ -103,8 +103,8 @@ def _grown(table: pd.DataFrame, norms: list[Row]) -> Grown | None:
     if not slopes or slopes[0].low is None or slopes[0].high is None or len(held) < 2:
         return None
     first, last = held[0], held[-1]
-    growing = from_table(table, "growing")
-    back = [r for r in from_table(table, "passed_back") if r.at == last.at]
+    growing = from_table(table, "growing_share")
+    back = [r for r in from_table(table, "amplification_by_step") if r.at == last.at]
     exponents = from_table(table, "exponent", of=None)
     evidence = (slopes[0], first, last, *growing, *back, *exponents)
     return Grown(slopes[0], first, last, tuple(back), tuple(growing), evidence, own_steps(table))
@@ -134,7 +134,7 @@ def _vanishes(found: Grown, table: pd.DataFrame) -> Finding:
         said += "The way back is not the cause: the query gradient itself gets small."
         repair = "Nothing to change: adaptation reaches small query gradients."
         return Finding("vanishes", "info", "", said, repair, found.evidence)
-    here = [r for r in from_table(table, "passed_back") if (r.at or 0) <= found.own]
+    here = [r for r in from_table(table, "amplification_by_step") if (r.at or 0) <= found.own]
     level = "warning" if _fades(here[-1:]) else "info"
     said += f"After so many steps so theta hardly matters.{_so_far(found, level)}"
     repair = "Take fewer inner steps, or weigh earlier ones as well (a multi-step loss)."
@@ -169,7 +169,7 @@ def cause(table: pd.DataFrame, norms: list[Row]) -> list[Finding]:
         f"{percents(down)}."
     )
     evidence = (worst, over, down)
-    least = "--set algo.step.rate=..."
+    least = "--set algo.inner_optimizer.rate=..."
     if _more(over, down):
         repair = f"Lower the inner rate below the stable one ({least}): overshoot then stops."
     elif not _more(down, over):

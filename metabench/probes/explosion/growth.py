@@ -18,7 +18,7 @@ THINNED = 40  # places of the way back that are told
 SHARES = {"norm_low": 0.05, "norm": 0.5, "norm_high": 0.95}
 
 
-class Walk(NamedTuple):
+class InnerWalk(NamedTuple):
     """What the paths of T tasks gave, in float64."""
 
     at: tuple[int, ...]  # the n values of K
@@ -34,7 +34,7 @@ class Walk(NamedTuple):
     backward: NDArray[np.bool_]  # of v_k
 
 
-def rows_of(walk: Walk, names: tuple[str, ...]) -> list[Row]:
+def rows_of(walk: InnerWalk, names: tuple[str, ...]) -> list[Row]:
     """Give quantiles at each K, growth, the way back, and who was first to diverge."""
     rows = []
     for i, K in enumerate(walk.at):
@@ -45,7 +45,7 @@ def rows_of(walk: Walk, names: tuple[str, ...]) -> list[Row]:
         if K:
             with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0: nothing to pass on
                 ratio = walk.starts[:, i] / walk.ends[:, i]
-            rows.append(quantile("passed_back", ratio, at=float(K)))
+            rows.append(quantile("amplification_by_step", ratio, at=float(K)))
         rows.append(quantile("support_loss", walk.inner[:, i], at=float(K)))
         rows.append(quantile("query_loss", walk.outer[:, i], at=float(K)))
     rows += _growth(walk)
@@ -74,19 +74,19 @@ def slopes(norms: Vector, at: tuple[int, ...]) -> Vector:
     return found
 
 
-def _growth(walk: Walk) -> list[Row]:
+def _growth(walk: InnerWalk) -> list[Row]:
     if sum(K >= 1 for K in walk.at) < FEWEST:
         return [Row("growth", status="withheld")]
     each = slopes(walk.norms, walk.at)
     rows = [quantile("growth", each, least=-math.inf)]
     hits = int((each > 0).sum())
-    rows.append(row("growing", share_interval(hits, len(each))))
+    rows.append(row("growing_share", share_interval(hits, len(each))))
     for name, norms in walk.layers.items():
         rows.append(quantile("growth", slopes(norms, walk.at), least=-math.inf, layer=name))
     return rows
 
 
-def _way_back(walk: Walk) -> list[Row]:
+def _way_back(walk: InnerWalk) -> list[Row]:
     """Give |v_k| / |v_K| along the longest path, at some forty k."""
     K = walk.at[-1]
     if K == 0:
@@ -103,7 +103,7 @@ def _diverged(norms: Vector, K: int) -> Row:
     return row("diverged", interval, "diverged" if hits else "ok", at=float(K))
 
 
-def _first(walk: Walk, names: tuple[str, ...]) -> list[Row]:
+def _first(walk: InnerWalk, names: tuple[str, ...]) -> list[Row]:
     """Name the task, inner step and layer that was first to have a number that isn't finite."""
     for of, flags in (("phi", walk.forward), ("v", walk.backward)):
         broken = np.asarray(~flags.all(2))  # (T, K + 1)

@@ -13,7 +13,7 @@ from metabench.algorithms.base import Algorithm
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.base import Progress
 from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
-from metabench.probes.explosion.growth import Walk
+from metabench.probes.explosion.growth import InnerWalk
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.probes.explosion.mitigations import mitigations
 from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
@@ -81,11 +81,11 @@ def _cost(probe: Explosion) -> int:
     )
 
 
-def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:
+def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> InnerWalk:
     layout = problem.layouts.theta
     norms = measure_multi_horizon_adjoint.layer_norms(layout, found.grads)
     layers = {name: numpy(norms[..., i]) for i, name in enumerate(layout.names)}
-    return Walk(
+    return InnerWalk(
         at=at,
         norms=numpy(measure_multi_horizon_adjoint.size(found.grads)),
         layers=layers if len(layers) > 1 else {},
@@ -100,11 +100,11 @@ def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> Walk:
     )
 
 
-def _joined(parts: list[Walk]) -> Walk:
+def _joined(parts: list[InnerWalk]) -> InnerWalk:
     layers = {name: np.concatenate([p.layers[name] for p in parts]) for name in parts[0].layers}
     drift = {name: np.concatenate([p.drift[name] for p in parts]) for name in parts[0].drift}
     rest = [np.concatenate(each) for each in zip(*(p[4:] for p in parts), strict=True)]
-    return Walk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest)
+    return InnerWalk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest)
 
 
 def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Vector:
@@ -124,8 +124,8 @@ def _departures(errors: Vector, at: tuple[int, ...]) -> list[Row]:
     for limit in DEPARTED:
         beyond = ~(errors <= limit)
         first = np.where(beyond.any(1), np.array(at, float)[beyond.argmax(1)], math.inf)
-        found = quantile("departs", first, of=f"float32 by {100 * limit:.0f} %")
-        rows.append(found if found.value is not None else found._replace(status="never"))
+        found = quantile("float32_departure", first, of=f"float32 by {100 * limit:.0f} %")
+        rows.append(found if found.value is not None else found._replace(status="never_reached"))
     return rows
 
 
@@ -159,5 +159,7 @@ def _exponents(
         line = quantile("exponent", values[:, i], least=-math.inf, of=f"{i + 1}")
         allowed = np.maximum(SETTLED[0] * np.abs(values[:, i]), SETTLED[1] / probe.steps)
         loose = not np.mean(moved[:, i] <= allowed) > 0.5
-        rows.append(line._replace(status="unsettled") if loose and line.value is not None else line)
+        rows.append(
+            line._replace(status="not_converged") if loose and line.value is not None else line
+        )
     return rows

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import Path, adapt, inner_batch, move
+from metabench.algorithms.adapt import InnerIterates, adapt, inner_batch, move
 from metabench.algorithms.base import Loop, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.parameter_layout import Layout
@@ -39,7 +39,7 @@ class Sweep(NamedTuple):
 def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
     """Give the exact meta-gradient at every K of the ascending `at`, `(n, Q)`."""
     problem = loop.problem
-    path = adapt(loop.step, at[-1], problem, theta, task, rates=loop.rates)
+    path = adapt(loop.inner_optimizer, at[-1], problem, theta, task, rates=loop.rates)
     layout = problem.layouts.phi
     V = path.last.new_zeros(0, len(path.last))
     slots = tree_map(lambda leaf: leaf.new_zeros(0, len(leaf)), path.slots)
@@ -47,7 +47,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
     adjoint, backward, outer, ends = [], [], [], []
     for k in range(at[-1], -1, -1):
         if k < at[-1]:
-            V, slots, more = derivatives.side_by_side(path.trail[k])((V, slots))
+            V, slots, more = derivatives.side_by_side(path.vjps[k])((V, slots))
             through = through + more
         if k in at:
             phi = path.states[k][0]
@@ -125,9 +125,9 @@ def exponents(
 ) -> tuple[Tensor, Tensor]:
     r"""Give the leading finite-time Lyapunov exponents of the path from phi_0 to phi_K.
 
-    They are :math:`\log \sigma_i(d\phi_K / d\phi_0) / K`, the optimiser starting at rest. A block
-    of d vectors goes back along the path, in phi and the optimiser's slots, and forward again,
-    orthonormalised by QR at each step, `rounds` times: block power iteration for the singular
+    They are :math:`\log \sigma_i(d\phi_K / d\phi_0) / K`, the optimizer starting at rest. A block
+    of d vectors goes back along the path, in phi and the optimizer's slots, and forward again,
+    orthonormalized by QR at each step, `rounds` times: block power iteration for the singular
     values of a product that may overflow
     (Benettin, Galgani, Giorgilli & Strelcyn, 1980, https://doi.org/10.1007/BF02128236).
 
@@ -142,7 +142,7 @@ def exponents(
     Returns:
         The d exponents after the last way, descending, and after the one before, each `(d,)`.
     """
-    path = adapt(loop.step, steps, loop.problem, theta, task, rates=loop.rates)
+    path = adapt(loop.inner_optimizer, steps, loop.problem, theta, task, rates=loop.rates)
     forth = [_jacobian(loop, path, k, theta, task) for k in range(steps)]
     back = [_transposed(path, k) for k in reversed(range(steps))]
     block, rest = _orthonormal(start)[0], start.new_zeros(len(start), 0)
@@ -160,24 +160,24 @@ def exponents(
 
 
 def _orthonormal(block: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormalise the rows, and give the logarithm of what each had grown by."""
+    """Orthonormalize the rows, and give the logarithm of what each had grown by."""
     Q, R = torch.linalg.qr(block.mT)
     return Q.mT, R.diagonal(dim1=-2, dim2=-1).double().abs().log()
 
 
-def _transposed(path: Path, k: int) -> Callable[[Tensor], Tensor]:
+def _transposed(path: InnerIterates, k: int) -> Callable[[Tensor], Tensor]:
     """Apply the transposed Jacobian of step k, in phi and slots, to each row."""
 
     def product(w: Tensor) -> Tensor:
         v, *slots = torch.split(w, len(path.last))
-        v, slots_bar, _ = path.trail[k]((v, tuple(slots)))
+        v, slots_bar, _ = path.vjps[k]((v, tuple(slots)))
         return torch.cat([v, *slots_bar])
 
     return derivatives.side_by_side(product)
 
 
 def _jacobian(
-    loop: Loop, path: Path, k: int, theta: Tensor, task: Task
+    loop: Loop, path: InnerIterates, k: int, theta: Tensor, task: Task
 ) -> Callable[[Tensor], Tensor]:
     """Apply the Jacobian of step k to each row: the Hessian is symmetric, the step's own isn't."""
     phi, slots = path.states[k]
@@ -185,7 +185,7 @@ def _jacobian(
     def product(w: Tensor, times: Callable[[Tensor], Tensor], slope: Tensor) -> Tensor:
         v, *moved = torch.split(w, len(phi))
         change, slots_change = derivatives.pushforward_of(
-            lambda g, p, s: move(loop.step, g, p, s, k, theta, loop.rates),
+            lambda g, p, s: move(loop.inner_optimizer, g, p, s, k, theta, loop.rates),
             (slope, phi, slots),
             (times(v), v, tuple(moved)),
         )

@@ -49,7 +49,7 @@ def mitigations(
     plain, _ = _gradients(probe, subject, exact, seed)
     advance(probe.tasks)
     if not np.isfinite(plain).all():
-        return [Row("norm_left", at=float(K), status="diverged")]
+        return [Row("norm_kept", at=float(K), status="diverged")]
     rows = []
     for name, grads, clipped in _clips(plain):
         share = share_interval(int(clipped.sum()), len(clipped))
@@ -69,7 +69,7 @@ def _gradients(
 
     Second, where it inverts Hessians, which tasks' were seen to curve down, `(T,)`.
     """
-    looked = replace(subject, algorithm=algorithm, lift=replace(eagerly(subject), chunk=64))
+    looked = replace(subject, algorithm=algorithm, compute=replace(eagerly(subject), chunk=64))
     found = looked.meta_gradients(Address.fresh(0, probe.tasks), seed)
     grads = numpy(found.grad)
     curvature = found.notes.get("curvature")
@@ -91,10 +91,10 @@ def _clips(plain: Vector) -> Iterator[tuple[str, Vector, Vector]]:
 
 def _others(exact: Algorithm) -> Iterator[tuple[str, Algorithm]]:
     """Give what else is tried, at the same K."""
-    K, step = exact.steps, exact.step
+    K, step = exact.steps, exact.inner_optimizer
     for by in SLOWER:
-        yield f"rate x {by:g}", replace(exact, step=replace(step, rate=by * step.rate))
-    yield "inner clip 1", replace(exact, step=replace(step, clip_norm=1.0))
+        yield f"rate x {by:g}", replace(exact, inner_optimizer=replace(step, rate=by * step.rate))
+    yield "inner clip 1", replace(exact, inner_optimizer=replace(step, clip_norm=1.0))
     if K > BACK:
         yield f"truncate {BACK}", counterparts.truncated(exact, K, BACK)
     yield "first order", counterparts.first_order(exact, K)
@@ -107,10 +107,10 @@ def _held(plain: Vector, grads: Vector, K: int, name: str, poles: bool = False) 
     With `poles`, as an inverse has between Hessians that curve up and down, there are no means.
     """
     if not np.isfinite(grads).all():
-        return [Row("norm_left", at=float(K), of=name, status="diverged")]
+        return [Row("norm_kept", at=float(K), of=name, status="diverged")]
     with np.errstate(divide="ignore", invalid="ignore"):
         left = np.linalg.norm(grads, axis=1) / np.linalg.norm(plain, axis=1)
-    rows = [quantile("norm_left", left, at=float(K), of=name)]
+    rows = [quantile("norm_kept", left, at=float(K), of=name)]
     if len(plain) < 4:
         return rows
     a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))

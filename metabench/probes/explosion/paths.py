@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from metabench.algorithms.base import Algorithm, Loop
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.probes.explosion import measure_multi_horizon_adjoint
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.problems.tasks import Address, Task
@@ -38,9 +38,9 @@ def walker(probe: Explosion, subject: Subject, algorithm: Algorithm) -> tuple[Ex
 def chunks(probe: Explosion, subject: Subject, address: Address, seed: int) -> Iterator[Task]:
     """Draw as many tasks at a time as their paths and meta-gradients leave room for."""
     loop, theta = loop_of(subject), subject.theta
-    P, slots = loop.problem.layouts.phi.size, len(loop.step.start(theta))
+    P, slots = loop.problem.layouts.phi.size, len(loop.inner_optimizer.start(theta))
     numbers = P * (1 + slots) * (probe.steps + 1) + (P + theta.numel()) * 3 * len(probe.plan)
-    size = max(min(subject.lift.chunk, HELD // (numbers * theta.element_size())), 1)
+    size = max(min(subject.compute.chunk, HELD // (numbers * theta.element_size())), 1)
     for start in range(0, len(address.task), size):
         yield subject.draw(address.part(start, start + size), seed)
 
@@ -55,10 +55,10 @@ def swept(subject: Subject, at: tuple[int, ...], tasks: Task) -> Sweep:
     return result
 
 
-def eagerly(subject: Subject) -> Lift:
-    """Lift without tracing: a path of hundreds of steps is one long graph, used a few times."""
-    how = "loop" if subject.lift.how == "loop" else "vmap"
-    return replace(subject.lift, how=how, engine="eager")
+def eagerly(subject: Subject) -> Vectorization:
+    """Vectorize without tracing: a path of hundreds of steps is one long graph, used few times."""
+    how = "loop" if subject.compute.batching == "loop" else "vmap"
+    return replace(subject.compute, batching=how, engine="eager")
 
 
 def loop_of(subject: Subject) -> Loop:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.algorithms import stability
-from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.algorithms.stability import Descent
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
@@ -33,7 +33,7 @@ def rates(
     advance: Callable[[int], None],
 ) -> list[Row]:
     """Give the stable rates by curvature, count them on held-out tasks, and tell the cause."""
-    step = loop_of(subject).step
+    step = loop_of(subject).inner_optimizer
     edge = step.edge()
     learned = loop_of(subject).rates is not None
     # the edge of a step that scales the gradient is one of the Hessian so scaled, not of the loss's
@@ -63,10 +63,12 @@ def rates(
     return rows
 
 
-def _descend(subject: Subject, step: Step, steps: int) -> Callable[[Tensor, Task], Descent]:
+def _descend(
+    subject: Subject, step: InnerOptimizer, steps: int
+) -> Callable[[Tensor, Task], Descent]:
     problem = loop_of(subject).problem
     return eagerly(subject).per_task(
-        lambda theta, task: stability.descent(step, steps, problem, theta, task)
+        lambda theta, task: stability.loss_decrease(step, steps, problem, theta, task)
     )
 
 
@@ -82,7 +84,9 @@ def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[
             stop = start + size if i == 0 else min(start + size, some(probe))
             part = phis[start:stop, i]
             if len(part):
-                both = stability.ends(problem, subject.theta, part, _first(tasks, len(part)))
+                both = stability.extreme_eigenvalues(
+                    problem, subject.theta, part, _first(tasks, len(part))
+                )
                 found[:, start : start + len(part), i] = [numpy(each) for each in both]
     return found[0], found[1]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Spectrum(Probe):
         "past_edge",
         "negative_curvature",
     )
-    across: ClassVar[bool] = True
-    unlisted: ClassVar[frozenset[str]] = frozenset(
+    table_by_quantity: ClassVar[bool] = True
+    figure_only: ClassVar[frozenset[str]] = frozenset(
         {"largest_over_tasks", "smallest_over_tasks", "cumulative_density", "cg_residual"}
     )
-    compared: ClassVar[Mapping[str, str]] = {
+    table_quantities: ClassVar[Mapping[str, str]] = {
         "past_edge, start": "low",
         "past_edge, adapted": "low",
         "negative_mass, start": "",
@@ -57,8 +57,8 @@ class Spectrum(Probe):
         "bound. Densities have a band of the interval over tasks and start vectors and of what the "
         "quadrature leaves open."
     )
-    own_tasks: ClassVar[bool] = True
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
+    has_default_tasks: ClassVar[bool] = True
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"tasks": 32, "tolerance": 3e-2, "nodes": 12, "vectors": 2, "meta": 16, "layers": 0},
         {"tasks": 64, "nodes": 24, "vectors": 4, "meta": 48, "layers": 6},
     )
@@ -69,7 +69,7 @@ class Spectrum(Probe):
         "indefinite": "curvature",
         "negative_curvature": "curvature",
         "unsolved": "solver",
-        "unsettled": "settings",
+        "not_converged": "settings",
         "past_outer_edge": "outer",
     }
     question: ClassVar[str] = "How curved are the inner losses, and is the inner rate too large?"
@@ -83,12 +83,12 @@ class Spectrum(Probe):
     def __post_init__(self) -> None:
         """Refuse samples and budgets from which nothing follows."""
         if self.tasks < 1:
-            raise Misuse(f"tasks is {self.tasks}; a spectrum takes at least 1 task.")
+            raise InvalidInput(f"tasks is {self.tasks}; a spectrum takes at least 1 task.")
         if not 0 < self.tolerance < 1:
-            raise Misuse(f"tolerance is {self.tolerance}; it must lie between 0 and 1.")
+            raise InvalidInput(f"tolerance is {self.tolerance}; it must lie between 0 and 1.")
         for name in ("steps", "nodes", "vectors"):
             if getattr(self, name) < 2:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 2.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least 2.")
         for name in ("exact", "layers", "meta", "outer_rate"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be 0 or more.")

@@ -44,11 +44,11 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="share of tasks below", ylabel="extreme eigenvalues of the inner Hessian")
     drawn = []
-    for end, colour in (("largest", orange), ("smallest", blue)):
+    for end, color in (("largest", orange), ("smallest", blue)):
         for place, style in STYLES.items():
             rows = _rows(table, f"{end}_over_tasks", place)
             label = f"{end} {WORDS[place]}"
-            drawn += _band(axes, rows, colour, style, label)
+            drawn += _band(axes, rows, color, style, label)
     if not drawn:
         _nothing(axes)
         return
@@ -78,9 +78,9 @@ def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="eigenvalue of the inner Hessian", ylabel="share of eigenvalues below")
     drawn = []
-    for place, colour in (("start", blue), ("adapted", orange)):
+    for place, color in (("start", blue), ("adapted", orange)):
         rows = _rows(table, "cumulative_density", place)
-        drawn += _band(axes, rows, colour, STYLES[place], WORDS[place])
+        drawn += _band(axes, rows, color, STYLES[place], WORDS[place])
     if not drawn:
         _nothing(axes)
         return
@@ -97,21 +97,21 @@ def _draw_solve(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the residual of conjugate gradients against steps, measured and bounded."""
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="steps of conjugate gradients", ylabel="relative residual, median task")
-    for of, colour, style in (("measured", blue, "-"), ("bound", orange, "--")):
+    for of, color, style in (("measured", blue, "-"), ("bound", orange, "--")):
         rows = [row for row in from_table(table, "cg_residual", of=of) if row.value]
-        _band(axes, rows, colour, style, of)
+        _band(axes, rows, color, style, of)
     axes.set_yscale("log")
     axes.legend(frameon=False)
     sns.despine(ax=axes)
 
 
-def _band(axes: Axes, rows: list[Row], colour: object, style: str, label: str) -> list[Row]:
+def _band(axes: Axes, rows: list[Row], color: object, style: str, label: str) -> list[Row]:
     rows = [row for row in rows if row.value is not None]
     if not rows:
         return []
     at, value, low, high = band(rows)
-    axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(at, value, color=colour, linestyle=style, label=label)
+    axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(at, value, color=color, linestyle=style, label=label)
     return rows
 
 

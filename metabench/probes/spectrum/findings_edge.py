@@ -71,7 +71,8 @@ def _past(seen: _Seen, steps: Row) -> Finding:
     target = seen.half if seen.most.value is None else seen.most
     repair = (
         f"Lower the inner rate to about {0.9 * (target.low or target.value or 0):.2g} "
-        f"(--set algo.step.rate=...), or clip the inner gradient, which bounds the growth."
+        "(--set algo.inner_optimizer.rate=...), or clip the inner gradient, which bounds the "
+        "growth."
     )
     grown = (seen.past.low or 0) > 0.5 and (steps.value or 0) >= MANY
     claim = seen.claim + _growth(seen.growth, steps)

@@ -61,7 +61,9 @@ def _map(table: pd.DataFrame) -> list[Finding]:
         "its meta-gradient can be that much larger than its query gradient."
     )
     if (half.low or 0.0) > STRETCHED:
-        repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+        repair = (
+            "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
+        )
         return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
     state = "fine" if half.high is not None and half.high <= STRETCHED else "undecided"
     return [Finding("stretch", "info", state, claim, "Nothing to change.", tuple(found.values()))]
@@ -80,7 +82,7 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
         )
         repair = (
             f"Raise the pull by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
-            "algo.strength=...), or take more inner steps."
+            "algo.proximal_strength=...), or take more inner steps."
         )
         return [Finding("indefinite", "warning", "fault", claim, repair, (down[0], lowest))]
     measured, bound = last["measured"], last["bound"]

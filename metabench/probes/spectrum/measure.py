@@ -19,7 +19,7 @@ from metabench.probes.base import Progress
 from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.probes.spectrum import measure_implicit_system as implicit
 from metabench.probes.spectrum.summary import summary
-from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, joined
+from metabench.probes.spectrum.task_spectra import Inside, MetaSpectra, TaskSpectra, joined
 from metabench.problems.problem import Problem
 from metabench.problems.random_signs import random_signs
 from metabench.problems.tasks import Address, Task
@@ -45,9 +45,9 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
     looped = algorithm if isinstance(algorithm, Algorithm) else None
     problem = looped.inner(subject.problem) if looped else subject.problem
     effort = Effort(probe.tolerance, probe.steps, probe.nodes, probe.exact)
-    parts: dict[str, list[Found]] = {}
+    parts: dict[str, list[TaskSpectra]] = {}
     address, chunk = Address.fresh(0, probe.tasks), together(probe, subject)
-    subject = replace(subject, lift=replace(subject.lift, chunk=chunk))
+    subject = replace(subject, compute=replace(subject.compute, chunk=chunk))
     for start in range(0, probe.tasks, chunk):
         part = address.part(start, start + chunk)
         tasks = subject.draw(part, seed)
@@ -95,22 +95,22 @@ def together(probe: Spectrum, subject: Subject) -> int:
     P = subject.problem.layouts.phi.size
     vectors = max(probe.steps, probe.nodes, 4 * probe.vectors, min(P, probe.exact))
     held = vectors * P * subject.theta.element_size()
-    return max(1, min(probe.tasks, subject.lift.chunk, ROOM // 2 // held))
+    return max(1, min(probe.tasks, subject.compute.chunk, ROOM // 2 // held))
 
 
 def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
     """Give the products with the Hessians of all tasks' inner losses at phi `(T, P)`."""
-    how = subject.lift.how
-    return derivatives.fleet_hessian(problem.inner_loss, phi, subject.theta, tasks.support, how)
+    how = subject.compute.batching
+    return derivatives.per_task_hvp(problem.inner_loss, phi, subject.theta, tasks.support, how)
 
 
 def _scale(algorithm: Algorithm, subject: Subject, end: Loop) -> Tensor | None:
     """Give what multiplies the rate of each parameter `(T, P)`, if anything does."""
-    scale = algorithm.step.preconditioner(end.slots, algorithm.steps)
+    scale = algorithm.inner_optimizer.preconditioner(end.slots, algorithm.steps)
     rates = algorithm.rates(subject.problem, subject.theta)
     if rates is None:
         return scale
-    rates = (rates.clamp_min(0) / algorithm.step.rate).expand_as(end.phi)
+    rates = (rates.clamp_min(0) / algorithm.inner_optimizer.rate).expand_as(end.phi)
     return rates if scale is None else rates * scale
 
 
@@ -123,22 +123,22 @@ def _ended(subject: Subject, algorithm: Algorithm, part: Address, seed: int, tas
         def end(theta: Tensor, task: Task) -> Tensor:
             return algorithm.adapted(subject.problem, theta, task)
 
-        phi = subject.lift.per_task(end)(subject.theta, tasks)
-    slots = algorithm.step.start(phi)
-    if algorithm.step.preconditioner(slots, 1) is None:
+        phi = subject.compute.per_task(end)(subject.theta, tasks)
+    slots = algorithm.inner_optimizer.start(phi)
+    if algorithm.inner_optimizer.preconditioner(slots, 1) is None:
         return Loop(phi, slots)
 
     def loop(theta: Tensor, task: Task) -> Loop:
-        path = adapt(algorithm.step, algorithm.steps, problem, theta, task)
+        path = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task)
         return Loop(path.last, path.slots)
 
-    last: Loop = subject.lift.per_task(loop)(subject.theta, tasks)
+    last: Loop = subject.compute.per_task(loop)(subject.theta, tasks)
     return last
 
 
 def _found(
     probe: Spectrum, effort: Effort, hessian: Operator, signs: Tensor, layout: Layout
-) -> Found:
+) -> TaskSpectra:
     """Take the spectra of a chunk, and those of the blocks of its largest layers."""
     whole = spectra(hessian, signs, effort)
     layers = {}
@@ -154,17 +154,17 @@ def _found(
             layers[name] = _outer(found), _numbers(trace)
     parts = whole.trace, whole.trace_error, whole.values, whole.weights
     inside = Inside(*map(_numbers, parts))
-    return Found(_outer(whole.ends), inside, whole.exact, layout.size, layers)
+    return TaskSpectra(_outer(whole.ends), inside, whole.exact, layout.size, layers)
 
 
-def _scaled(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> Found:
+def _scaled(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> TaskSpectra:
     """Find the ends of the Hessian scaled from both sides by the root of a diagonal `(T, P)`."""
     root = scale.sqrt()
-    return Found(_outer(ends(lambda v: root * hessian(root * v), signs, effort)))
+    return TaskSpectra(_outer(ends(lambda v: root * hessian(root * v), signs, effort)))
 
 
-def _outer(found: Ends) -> Outer:
-    return Outer(*map(_numbers, found))
+def _outer(found: Ends) -> MetaSpectra:
+    return MetaSpectra(*map(_numbers, found))
 
 
 def _numbers(values: Tensor) -> Vector:

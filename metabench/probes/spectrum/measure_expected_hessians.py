@@ -16,7 +16,7 @@ from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import first_task
-from metabench.linalg.expected_spectrum import Expected, Fleet, expected
+from metabench.linalg.expected_spectrum import ExpectedSpectrum, Fleet, spectrum_ends_of_mean
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Effort, ends
 from metabench.linalg.trace import xtrace
@@ -62,7 +62,7 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
     count = min(probe.meta, probe.tasks, max(FEWEST, afford))
     tasks = subject.draw(Address.fresh(0, count), seed)
     effort = Effort(probe.tolerance, probe.steps, 0, probe.exact)
-    how = subject.lift.how
+    how = subject.compute.batching
     inner = algorithm.inner(subject.problem)
 
     def steep(phi: Tensor, task: Task) -> Tensor:
@@ -98,7 +98,7 @@ def _expected(
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
     halves = list(itertools.pairwise(cuts))
     operators = [
-        derivatives.fleet_of_hessians(
+        derivatives.per_task_hvp_of(
             value,
             point.expand(stop - start, -1),
             tree_map(lambda leaf, a=start, b=stop: leaf[a:b], tasks),
@@ -111,7 +111,7 @@ def _expected(
         names = ("largest_eigenvalue", "smallest_eigenvalue", "trace")
         return [Row(name, of=of, status="diverged") for name in names]
     fleets = [_together(op, n) for op, n in zip(operators, sizes, strict=True)]
-    found: Expected = expected(fleets, sizes, starts, effort)
+    found: ExpectedSpectrum = spectrum_ends_of_mean(fleets, sizes, starts, effort)
     rows = [
         row("largest_eigenvalue", found.largest, of=of),
         row("smallest_eigenvalue", found.smallest, of=of),
@@ -123,7 +123,7 @@ def _expected(
     each = torch.cat(traces).double().cpu().numpy()
     rows.append(row("trace", skewed_mean_interval(each), of=of))
     if not found.settled:
-        rows.append(Row("unsettled", of=of, value=1.0))
+        rows.append(Row("not_converged", of=of, value=1.0))
     return rows
 
 
@@ -165,7 +165,7 @@ def _map(
         return algorithm.adapted(problem, at, task)
 
     points = theta.expand(signs.shape[1], -1)
-    forth, back = derivatives.fleet_jacobian(adapted, points, tasks, how)
+    forth, back = derivatives.per_task_jacobian_products(adapted, points, tasks, how)
     found = ends(lambda v: back(forth(v)), signs, effort)
     if not bool(found.finite.all()):
         return [Row("largest_singular_value", of="map", status="diverged")]

@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
-from metabench.probes.spectrum.task_spectra import Found
+from metabench.probes.spectrum.task_spectra import TaskSpectra
 from metabench.problems.tasks import Address, Task
 from metabench.records.rows import Row, row
 from metabench.stats.quantile_intervals import quantile_interval
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metabench.probes.spectrum import Spectrum
 
 
-def measure(probe: Spectrum, subject: Subject, seed: int, found: Found) -> list[Row]:
+def measure(probe: Spectrum, subject: Subject, seed: int, found: TaskSpectra) -> list[Row]:
     r"""Give the median relative residual at each step, measured and as the spectrum bounds it.
 
     The bound is :math:`2 \sqrt\kappa ((\sqrt\kappa - 1) / (\sqrt\kappa + 1))^s` after s steps,
@@ -44,7 +44,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, found: Found) -> list[
         return solver(lambda v: products(v)[0], in_phi).history
 
     tasks = subject.draw(Address.fresh(0, probe.tasks), seed)
-    history: Tensor = subject.lift.per_task(solve)(subject.theta, tasks)
+    history: Tensor = subject.compute.per_task(solve)(subject.theta, tasks)
     steps = torch.arange(history.shape[1]).double().numpy()
     measured = history.double().cpu().numpy()
     lowest = found.ends.smallest - found.ends.slack

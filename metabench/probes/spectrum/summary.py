@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.probes.spectrum.density import density
-from metabench.probes.spectrum.task_spectra import Found, Inside, Outer, size
+from metabench.probes.spectrum.task_spectra import Inside, MetaSpectra, TaskSpectra, size
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval, Vector
 from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
@@ -18,7 +18,7 @@ from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
     from metabench.algorithms.base import Algorithm
-    from metabench.algorithms.inner_optimizers.inner_optimizer import Step
+    from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
     from metabench.probes.spectrum import Spectrum
 
 LEVELS = (0.05, 0.5, 0.95)  # quantiles over tasks that are printed
@@ -27,7 +27,9 @@ SCALED = "preconditioned"
 CAUTION = 3.5  # Student's t of a trace's few vectors, times their error's known shortfall
 
 
-def summary(probe: Spectrum, algorithm: Algorithm | None, places: dict[str, Found]) -> list[Row]:
+def summary(
+    probe: Spectrum, algorithm: Algorithm | None, places: dict[str, TaskSpectra]
+) -> list[Row]:
     """Give the rows of every place, and what the step makes of them."""
     rows = _settings(algorithm) if algorithm else []
     scaled = [SCALED] if SCALED in places else list(places)  # where the step is judged
@@ -40,7 +42,7 @@ def summary(probe: Spectrum, algorithm: Algorithm | None, places: dict[str, Foun
         ends = _without(found.ends, lost)
         rows += _ends(ends, place, probe.tolerance)
         if algorithm and algorithm.steps and place in scaled:
-            rows += _step(ends, place, algorithm.step)
+            rows += _step(ends, place, algorithm.inner_optimizer)
         if not lost.any():  # the tasks that are left would not stand for all
             rows += _whole(found, place, probe.tolerance)
     return rows
@@ -48,15 +50,15 @@ def summary(probe: Spectrum, algorithm: Algorithm | None, places: dict[str, Foun
 
 def _settings(algorithm: Algorithm) -> list[Row]:
     """Give what the inner loop is set to, and the edge of its step."""
-    edge = algorithm.step.edge()
+    edge = algorithm.inner_optimizer.edge()
     return [
-        Row("rate", value=algorithm.step.rate),
+        Row("rate", value=algorithm.inner_optimizer.rate),
         Row("inner_steps", value=float(algorithm.steps)),
         Row("edge", value=edge, status="ok" if edge is not None else "withheld"),
     ]
 
 
-def _without(ends: Outer, lost: NDArray[np.bool_]) -> Outer:
+def _without(ends: MetaSpectra, lost: NDArray[np.bool_]) -> MetaSpectra:
     """Put the ends of lost tasks beyond any eigenvalue that could be measured."""
     return ends._replace(
         largest=np.where(lost, np.inf, ends.largest),
@@ -65,7 +67,7 @@ def _without(ends: Outer, lost: NDArray[np.bool_]) -> Outer:
     )
 
 
-def _whole(found: Found, place: str, tolerance: float) -> list[Row]:
+def _whole(found: TaskSpectra, place: str, tolerance: float) -> list[Row]:
     """Give what takes the whole spectrum, and the layers' own."""
     rows = []
     if found.inside:
@@ -76,11 +78,11 @@ def _whole(found: Found, place: str, tolerance: float) -> list[Row]:
     return rows
 
 
-def _ends(ends: Outer, place: str, tolerance: float) -> list[Row]:
+def _ends(ends: MetaSpectra, place: str, tolerance: float) -> list[Row]:
     """Give both ends over tasks, and how many tasks curve down."""
     rows = []
     if (ends.settled < 1).any():
-        rows.append(share("unsettled", ends.settled < 1, place))
+        rows.append(share("not_converged", ends.settled < 1, place))
     seen = ends.smallest[ends.finite == 1], size(ends)[ends.finite == 1]
     rows.append(share("negative_curvature", seen[0] < -tolerance * seen[1], place))
     for levels, suffix in ((LEVELS, "eigenvalue"), (FINE, "over_tasks")):
@@ -91,17 +93,17 @@ def _ends(ends: Outer, place: str, tolerance: float) -> list[Row]:
     return rows
 
 
-def _largest(ends: Outer, level: float) -> Interval:
+def _largest(ends: MetaSpectra, level: float) -> Interval:
     high = quantile_interval(ends.largest + ends.slack, level).high
     return quantile_interval(ends.largest, level)._replace(high=high)
 
 
-def _smallest(ends: Outer, level: float) -> Interval:
+def _smallest(ends: MetaSpectra, level: float) -> Interval:
     low = quantile_interval(ends.smallest - ends.slack, level).low
     return quantile_interval(ends.smallest, level)._replace(low=low)
 
 
-def _step(ends: Outer, place: str, step: Step) -> list[Row]:
+def _step(ends: MetaSpectra, place: str, step: InnerOptimizer) -> list[Row]:
     """Give the share of tasks past the edge, the rates that aren't, and the growth of a step."""
     edge = step.edge()
     if edge is None:
@@ -119,7 +121,7 @@ def _step(ends: Outer, place: str, step: Step) -> list[Row]:
     return rows
 
 
-def _sums(found: Found, inside: Inside, place: str, tolerance: float) -> list[Row]:
+def _sums(found: TaskSpectra, inside: Inside, place: str, tolerance: float) -> list[Row]:
     """Give the trace, and what its parts say of the whole spectrum."""
     weights = inside.weights
     values = np.where(weights > 0, inside.values, 0.0)
@@ -151,7 +153,7 @@ def _trace(inside: Inside) -> Interval:
     return Interval(value, value - reach, value + reach)
 
 
-def _layer(ends: Outer, trace: Vector, place: str, name: str) -> list[Row]:
+def _layer(ends: MetaSpectra, trace: Vector, place: str, name: str) -> list[Row]:
     return [
         row("largest_eigenvalue", _largest(ends, 0.5), of=place, layer=name, at=0.5),
         row("smallest_eigenvalue", _smallest(ends, 0.5), of=place, layer=name, at=0.5),

@@ -10,7 +10,7 @@ import numpy as np
 from metabench.stats.intervals import Vector
 
 
-class Outer(NamedTuple):
+class MetaSpectra(NamedTuple):
     """The outer ends of T spectra."""
 
     smallest: Vector  # (T,)
@@ -29,27 +29,27 @@ class Inside(NamedTuple):
     weights: Vector  # (T, s, m)
 
 
-class Found(NamedTuple):
+class TaskSpectra(NamedTuple):
     """All that is known of T operators at one place."""
 
-    ends: Outer
+    ends: MetaSpectra
     inside: Inside | None = None
     exact: bool = False  # the nodes are all the eigenvalues
     parameters: int = 0  # P
-    layers: Mapping[str, tuple[Outer, Vector]] = {}  # ends and unbiased trace (T,) of each block
+    layers: Mapping[str, tuple[MetaSpectra, Vector]] = {}  # of each block: ends, trace (T,)
 
-    def only(self, finite: Vector) -> Found:
+    def only(self, finite: Vector) -> TaskSpectra:
         """Mark tasks whose place itself isn't finite."""
         return self._replace(ends=self.ends._replace(finite=self.ends.finite * finite))
 
 
-def size(ends: Outer) -> Vector:
+def size(ends: MetaSpectra) -> Vector:
     """Give the largest eigenvalue in size, `(T,)`."""
     found: Vector = np.maximum(np.abs(ends.largest), np.abs(ends.smallest))
     return found
 
 
-def joined(parts: list[Found]) -> Found:
+def joined(parts: list[TaskSpectra]) -> TaskSpectra:
     """Put the tasks of several chunks together."""
     first = parts[0]
     inside = [part.inside for part in parts if part.inside is not None]
@@ -66,8 +66,8 @@ def joined(parts: list[Found]) -> Found:
     )
 
 
-def _ends(parts: list[Outer]) -> Outer:
-    return Outer(*map(np.concatenate, zip(*parts, strict=True)))
+def _ends(parts: list[MetaSpectra]) -> MetaSpectra:
+    return MetaSpectra(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _inside(parts: list[Inside]) -> Inside:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench.probes.base import Probe, Progress, Share, silent
+from metabench.probes.base import Part, Probe, Progress, silent
 from metabench.records.rows import Row
 from metabench.settings import amounts, registry
-from metabench.settings.errors import Misuse, check_limits, unknown
+from metabench.settings.errors import InvalidInput, check_limits, unknown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,26 +34,26 @@ class Variance(Probe):
     batches: int = 128  # most batches at each B above 1 [batches]
     sizes: tuple[int, ...] = ()  # values of B; empty: 1, 2, 4, .. tasks / 16, at most 64 [tasks]
     batch: int = 25  # the B you train with, which the first finding speaks of [tasks]
-    redrawn: int = 512  # most tasks drawn again for components and biases, 0: none [tasks]
-    ladder: int = 16  # most shots, times the task's own, for the many-shot limit; 0: none [1]
+    redrawn_tasks: int = 512  # most tasks redrawn for components and biases, 0: none [tasks]
+    shot_multiples: int = 16  # most shots, times the task's, for the many-shot limit; 0: none [1]
     memory: str = "half"  # what may be held: 4GiB, or half of what is free [bytes]
     budget: str = ""  # what one meta-gradient may take, for advice: 30s or 200tasks; empty: none
     clip_norm: float = math.inf  # largest norm of a batch's mean, in the outer loop [gradient norm]
     clip_value: float = math.inf  # largest entry of that mean [gradient entry]
-    optimizer: str = ""  # of theta, whose updates are measured too: adam, ..; empty: none
-    against: tuple[str, ...] = ()  # compared besides, with the same inner loop [algorithms]
+    outer_optimizer: str = ""  # measure its updates too: sgd, adam, ..; empty: none
+    compare_with: tuple[str, ...] = ()  # compare these too, with the same inner loop [algorithms]
 
     options: ClassVar[tuple[str, ...]] = ("budget", "memory")
     version: ClassVar[int] = 3
     axis: ClassVar[str] = "B"
-    compared: ClassVar[dict[str, str]] = {
+    table_quantities: ClassVar[dict[str, str]] = {
         "noise_scale": "low",
         "task_variance": "",
         "mean_norm_squared": "",
         "bias, estimator": "low",
         "amplification": "low",
     }
-    curves: ClassVar[tuple[str, ...]] = ("variance", "snr")
+    x_axis_quantities: ClassVar[tuple[str, ...]] = ("variance", "snr")
     shown: ClassVar[tuple[str, ...]] = (
         "variance",
         "slope",
@@ -68,10 +68,10 @@ class Variance(Probe):
         "for skewness; biases: score intervals; "
         "share that diverged: exact binomial. Coverage: reports/variance_calibration."
     )
-    cuts: ClassVar[bool] = True
-    rungs: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"tasks": 512, "batches": 64, "redrawn": 128},
-        {"tasks": 2048, "redrawn": 256},
+    splittable: ClassVar[bool] = True
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tasks": 512, "batches": 64, "redrawn_tasks": 128},
+        {"tasks": 2048, "redrawn_tasks": 256},
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
@@ -112,19 +112,25 @@ class Variance(Probe):
     def _check_samples(self) -> None:
         given = min((self.batch, *self.sizes))
         if given < 1:
-            raise Misuse(f"B is {given}; a task batch holds at least 1 task.")
+            raise InvalidInput(f"B is {given}; a task batch holds at least 1 task.")
         if self.batches < FEWEST:
-            raise Misuse(f"batches is {self.batches}; intervals need at least {FEWEST}.")
-        if self.redrawn and not self.redrawn >= FEWEST:
-            raise Misuse(f"redrawn is {self.redrawn}; give at least {FEWEST} tasks, or 0 for none.")
-        if self.ladder and self.ladder < 4:
-            raise Misuse(f"ladder is {self.ladder}; the limit takes at least 4, or 0 for none.")
+            raise InvalidInput(f"batches is {self.batches}; intervals need at least {FEWEST}.")
+        if self.redrawn_tasks and not self.redrawn_tasks >= FEWEST:
+            raise InvalidInput(
+                f"redrawn_tasks is {self.redrawn_tasks}; "
+                f"give at least {FEWEST} tasks, or 0 for none."
+            )
+        if self.shot_multiples and self.shot_multiples < 4:
+            raise InvalidInput(
+                f"shot_multiples is {self.shot_multiples}; "
+                "the limit takes at least 4, or 0 for none."
+            )
 
     def _check_names(self) -> None:
-        if self.optimizer and self.optimizer not in OPTIMIZERS:
-            raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
+        if self.outer_optimizer and self.outer_optimizer not in OPTIMIZERS:
+            raise unknown("outer optimizer", self.outer_optimizer, OPTIMIZERS)
         members = registry.members("algorithms")
-        for name in self.against:
+        for name in self.compare_with:
             if name not in members and ":" not in name:
                 raise unknown("algorithm", name, members)
 
@@ -132,13 +138,15 @@ class Variance(Probe):
         if not self.budget:
             return
         amounts.budget(self.budget)
-        if not self.redrawn:
-            raise Misuse("Advice on a budget takes redraws; leave probe.redrawn above 0.")
+        if not self.redrawn_tasks:
+            raise InvalidInput(
+                "Advice on a budget takes redraws; leave probe.redrawn_tasks above 0."
+            )
 
     def _check_tasks(self) -> None:
         largest = max(self.sizes, default=2)
         if self.tasks < FEWEST * largest:
-            raise Misuse(
+            raise InvalidInput(
                 f"tasks is {self.tasks}, too few for an interval at B = {largest}: that takes "
                 f"{FEWEST} disjoint batches, so give --tasks {FEWEST * largest} or more"
                 + (", or smaller probe.sizes." if self.sizes else ".")
@@ -157,24 +165,24 @@ class Variance(Probe):
         return {B: self.tasks if B == 1 else min(self.tasks // B, self.batches) for B in sizes}
 
     @property
-    def again(self) -> int:
+    def n_redraws(self) -> int:
         """Tasks that are drawn again: at most half of all, since each is drawn many times."""
-        return min(self.redrawn, self.tasks // 2) if self.redrawn else 0
+        return min(self.redrawn_tasks, self.tasks // 2) if self.redrawn_tasks else 0
 
-    def shard(self, subject: Subject, seed: int, share: Share) -> dict[str, NDArray[Any]]:
+    def measure_part(self, subject: Subject, seed: int, share: Part) -> dict[str, NDArray[Any]]:
         """Compute a share of the meta-gradients at each B, `(batches, Q)` under the name of B."""
-        from metabench.probes.variance.shards import shard
+        from metabench.probes.variance.measure_part import measure_part
 
-        return shard(self, subject, seed, share)
+        return measure_part(self, subject, seed, share)
 
     def merge(
         self,
         subject: Subject,
         seed: int,
-        shards: Sequence[Mapping[str, NDArray[Any]]],
+        parts: Sequence[Mapping[str, NDArray[Any]]],
         progress: Progress = silent,
     ) -> list[Row]:
         """Sum up all shares as `measure` does; redraws, which are few, are measured here."""
         from metabench.probes.variance.measure import measure
 
-        return measure(self, subject, seed, progress, shards)
+        return measure(self, subject, seed, progress, parts)

@@ -116,10 +116,10 @@ def within(subject: Subject, memory: int) -> Subject:
     P, Q = subject.problem.layouts.phi.size, theta.numel()
     path = 0  # a black box keeps its own
     if isinstance(algorithm, Algorithm):
-        path = (1 + len(algorithm.step.start(theta))) * (algorithm.steps + 1)
+        path = (1 + len(algorithm.inner_optimizer.start(theta))) * (algorithm.steps + 1)
     each = (4 * Q + P * (8 + path)) * theta.element_size()
-    chunk = max(min(subject.lift.chunk, memory // HELD // each), 1)
-    return replace(subject, lift=replace(subject.lift, chunk=chunk))
+    chunk = max(min(subject.compute.chunk, memory // HELD // each), 1)
+    return replace(subject, compute=replace(subject.compute, chunk=chunk))
 
 
 def by_layer(

@@ -11,7 +11,7 @@ from metabench.estimation.vectorization import first_task
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.stats import paired_estimators
 from metabench.stats.moments import Moments
 
@@ -36,20 +36,29 @@ def made(names: tuple[str, ...], subject: Subject, seed: int) -> list[Subject]:
     """Look at the same tasks through further algorithms, with the same inner loop.
 
     Raises:
-        Misuse: if one has no inner loop to share, learns more than theta, or can't be applied.
+        InvalidInput: if one has no inner loop to share, learns more than theta, or can't be
+            applied.
     """
     algorithm, found = subject.algorithm, []
     if names and not isinstance(algorithm, Algorithm):
-        raise Misuse("probe.against compares inner loops, and a black box shows none; leave it.")
+        raise InvalidInput(
+            "probe.compare_with compares inner loops, and a black box shows none; leave it."
+        )
     for name in names:
         cls = registry.load("algorithms", name)
         if not (isinstance(cls, type) and issubclass(cls, Algorithm)):
-            raise Misuse(f"{name} has no inner loop to share; probe.against can't hold it.")
+            raise InvalidInput(
+                f"{name} has no inner loop to share; probe.compare_with can't hold it."
+            )
         assert isinstance(algorithm, Algorithm)
-        other = cls(steps=algorithm.steps, step=algorithm.step, batch=algorithm.batch)
+        other = cls(
+            steps=algorithm.steps, inner_optimizer=algorithm.inner_optimizer, batch=algorithm.batch
+        )
         rival = subject.with_algorithm(other)
         if rival.theta.numel() != subject.theta.numel():
-            raise Misuse(f"{name} learns more than theta, so its gradient has another length.")
+            raise InvalidInput(
+                f"{name} learns more than theta, so its gradient has another length."
+            )
         task = first_task(rival.draw(Address.fresh(0, 1), seed))
         other.check(rival.problem, rival.theta, task)
         found.append(rival)

@@ -31,7 +31,7 @@ def measure(
     """
     states = redraws(subject, seed)
     design = plan(tasks, states)
-    split = design.draws > design.tasks and "coupled" not in states.values()
+    split = design.draws > design.tasks and "redraw_not_independent" not in states.values()
     if not split:
         withheld = (_because(source, states) or "withheld" for source in SOURCES)
         return [
@@ -71,7 +71,7 @@ def crossed(design: Design) -> Address:
 def rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
     """Give components and shares of one layer, or why there is none."""
     total = found["total"]
-    fixed = [source for source in AXES if states[source] == "fixed"]
+    fixed = [source for source in AXES if states[source] == "not_redrawable"]
     lines = []
     for source in SOURCES:
         name = " + ".join([source, *fixed]) if source == "task" else source
@@ -88,6 +88,12 @@ def rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list
 
 
 def _because(source: str, states: dict[str, str]) -> str:
-    """Say why a source has no component of its own, if it hasn't: `zero`, `fixed` or `coupled`."""
+    """Say why a source has no component of its own, if it hasn't.
+
+    `zero`, `redraw_not_independent` or `not_redrawable`; "" where it has one.
+    """
     found = {states[part] for part in source.split(" x ") if part in states}
-    return next((state for state in ("zero", "coupled", "fixed") if state in found), "")
+    return next(
+        (state for state in ("zero", "redraw_not_independent", "not_redrawable") if state in found),
+        "",
+    )

@@ -45,13 +45,13 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def _signal(table: pd.DataFrame, axes: Axes, colour: object) -> None:
+def _signal(table: pd.DataFrame, axes: Axes, color: object) -> None:
     """Draw |E g|^2 with its interval, where it can be told from zero."""
     (mean,) = from_table(table, "mean_norm_squared")
     if mean.value is not None and mean.value > 0 and mean.status == "ok":
         ends = mean.low or mean.value, mean.high or mean.value
-        axes.axhspan(*ends, color=colour, alpha=0.2, lw=0)
-        axes.axhline(mean.value, color=colour, linestyle=":", label="signal |E g|²")
+        axes.axhspan(*ends, color=color, alpha=0.2, lw=0)
+        axes.axhline(mean.value, color=color, linestyle=":", label="signal |E g|²")
 
 
 def _measured_first(named: tuple[object, str]) -> bool:

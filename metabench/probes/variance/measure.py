@@ -50,15 +50,15 @@ def measure(
     subject: Subject,
     seed: int,
     progress: Progress,
-    shards: Sequence[Mapping[str, Array]] = (),
+    parts: Sequence[Mapping[str, Array]] = (),
 ) -> list[Row]:
     """Measure the variance at each B and, from the tasks of B = 1, what follows from it.
 
-    What `shards` hold, all batches at each B in order, isn't computed again.
+    What `parts` hold, all batches at each B in order, isn't computed again.
     """
     held = amounts.memory(probe.memory)
     small = within(subject, held)
-    others = comparison_algorithms.made(probe.against, small, seed)
+    others = comparison_algorithms.made(probe.compare_with, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:
@@ -72,8 +72,8 @@ def measure(
     start = 0
     for B, batches in plan.items():
         address = Address.fresh(start, B * batches)
-        if shards:
-            sample = keep((each[str(B)] for each in shards), subject, batches, held)
+        if parts:
+            sample = keep((each[str(B)] for each in parts), subject, batches, held)
             advance(B * batches)
         else:
             sample = gather(small, address, seed, B, held, advance)
@@ -102,9 +102,9 @@ def measure(
     rows += [*_layers(samples, states[1], refuted, eps), *heavy]
     rows += measure_outer_optimizer.rows(probe, handed, states[1] == "ok")
     rows += measure_tails.repeated(subject, seed, probe.tasks)
-    if small.lift.chunk < subject.lift.chunk:
-        rows.append(Row("chunk", value=float(small.lift.chunk), status="reduced"))
-    if probe.again:
+    if small.compute.chunk < subject.compute.chunk:
+        rows.append(Row("chunk", value=float(small.compute.chunk), status="reduced"))
+    if probe.n_redraws:
         rows += _again(probe, small, seed, held, advance, states[1], start, others)
     progress(total, total)
     return rows
@@ -113,10 +113,10 @@ def measure(
 def cost(probe: Variance, subject: Subject) -> int:
     """Count the tasks of a whole measurement, a redraw as one."""
     total = sum(B * batches for B, batches in probe.plan.items())
-    again = probe.again * (
-        16 + measure_bias.cost(subject.algorithm, probe.ladder, len(probe.against))
+    again = probe.n_redraws * (
+        16 + measure_bias.cost(subject.algorithm, probe.shot_multiples, len(probe.compare_with))
     )
-    return total + again + (probe.tasks if probe.budget and probe.again else 0)
+    return total + again + (probe.tasks if probe.budget and probe.n_redraws else 0)
 
 
 def _again(
@@ -141,7 +141,7 @@ def _again(
     def seconds(which: Subject) -> float:
         return (_seconds(which, seed, probe.batch, start).value or math.nan) / probe.batch
 
-    rows, found = components.measure(subject, seed, probe.again, held, advance)
+    rows, found = components.measure(subject, seed, probe.n_redraws, held, advance)
     if probe.budget:
         rows += measure_advice.measure(
             subject, seed, amounts.budget(probe.budget), found, start, probe.tasks, held, advance,
@@ -149,7 +149,7 @@ def _again(
         )  # fmt: skip
     sizes = tuple(sorted({*probe.plan, probe.batch}))
     return rows + measure_bias.measure(
-        subject, seed, probe.again, probe.ladder, held, advance, sizes, seconds, others
+        subject, seed, probe.n_redraws, probe.shot_multiples, held, advance, sizes, seconds, others
     )
 
 

@@ -53,7 +53,7 @@ def measure(
     """
     if not found or not found["total"].value > 0:
         return [Row("advised", of="tasks", status="withheld")]
-    room = max(min(subject.lift.chunk, tasks // 32), REUSED)
+    room = max(min(subject.compute.chunk, tasks // 32), REUSED)
     cost, sure = _costs(subject, start, room, budget, clock)
     rows = [
         Row("seconds_each", of="task", value=cost.task, status="ok" if sure else "unresolved"),
@@ -63,9 +63,9 @@ def measure(
         cost = Cost(0.0, cost.draw + cost.task)
     between, within = found["task"], found["total"] + found["task"].scaled(-1)
     afford = budget.seconds(cost.task + cost.draw)
-    most = subject.lift.chunk
-    plan = two_stage_sampling.best(
-        two_stage_sampling.prudent(between), within.value, cost, afford, most
+    most = subject.compute.chunk
+    plan = two_stage_sampling.optimal_plan(
+        two_stage_sampling.conservative(between), within.value, cost, afford, most
     )
     rows += [Row("budget", value=afford), *_named(plan)]
     if not plan.tasks:
@@ -81,7 +81,7 @@ def measure(
         )
     rows += _checked(subject, seed, plan, start, tasks, memory, advance)
     rows.append(Row("advised_seconds", of="foretold", value=cost.of(plan)))
-    if plan.tasks * plan.draws <= subject.lift.chunk:
+    if plan.tasks * plan.draws <= subject.compute.chunk:
         address = design(plan, start)
         taken = np.median([clock(subject, address, len(address.task)) for _ in range(3)])
         rows.append(Row("advised_seconds", of="measured", value=float(taken)))
@@ -132,7 +132,7 @@ def _checked(
 
     Where 64 batches would take too long, with fewer tasks each, and scaled to the plan's.
     """
-    room = min(tasks // FEWEST, subject.lift.chunk)
+    room = min(tasks // FEWEST, subject.compute.chunk)
     held = Plan(min(plan.tasks, max(room // plan.draws, 1)), plan.draws)
     size = held.tasks * held.draws
     batches = min(max(tasks // size, FEWEST), MOST)

@@ -53,21 +53,23 @@ def pair(algorithm: Estimator) -> Pair | None:
     return Pair(algorithm, other, reference, True)
 
 
-def cost(algorithm: Estimator, ladder: int, others: int = 0) -> int:
+def cost(algorithm: Estimator, shot_multiples: int, others: int = 0) -> int:
     """Count the meta-gradients of one task that the biases take."""
     if algorithm.implicit():
-        return 1 + len(_rungs(ladder))
+        return 1 + len(_rungs(shot_multiples))
     held = pair(algorithm)
     if held is None:
         return 0
-    return 1 + (held.other is not None) + (held.own.steps > 0) + len(_rungs(ladder)) + others
+    return (
+        1 + (held.other is not None) + (held.own.steps > 0) + len(_rungs(shot_multiples)) + others
+    )
 
 
 def measure(
     subject: Subject,
     seed: int,
     tasks: int,
-    ladder: int,
+    shot_multiples: int,
     memory: int,
     advance: Callable[[int], None],
     sizes: tuple[int, ...],
@@ -81,7 +83,7 @@ def measure(
         return gather(other, address, seed, 1, memory, advance)
 
     if subject.algorithm.implicit():
-        return _implicit(subject, ladder, collect)
+        return _implicit(subject, shot_multiples, collect)
     held = pair(subject.algorithm)
     rival = subject.with_algorithm(held.other) if held and held.other else None
     if held is None or (rival and not _one_objective(subject, rival, seed)):
@@ -99,7 +101,9 @@ def measure(
     found = [Rival(exactly, _moments(subject, exact)[""], None), *shorts]
     rows += _others(others, exact, found, collect)
     rows += weigh(found, sizes, seconds)
-    rows += _objective(exactly, replace(held.reference, batch=0), exact, _rungs(ladder), collect)
+    rows += _objective(
+        exactly, replace(held.reference, batch=0), exact, _rungs(shot_multiples), collect
+    )
     return rows + _amplification(subject, held.own, own, collect)
 
 
@@ -123,7 +127,7 @@ def _both(status: str) -> list[Row]:
     return [Row("bias", of=of, status=status) for of in ("estimator", "objective")]
 
 
-def _implicit(subject: Subject, ladder: int, collect: Collect) -> list[Row]:
+def _implicit(subject: Subject, shot_multiples: int, collect: Collect) -> list[Row]:
     """Tell what many shots make of an implicit estimator's objective, which is its own."""
     rows = [Row("bias", of="estimator", status="withheld")]
     own = collect(subject)
@@ -131,7 +135,7 @@ def _implicit(subject: Subject, ladder: int, collect: Collect) -> list[Row]:
         return [*rows, Row("bias", of="objective", status="diverged")]
     assert isinstance(subject.algorithm, Algorithm)
     alone = replace(subject.algorithm, batch=0)
-    return [*rows, *_objective(subject, alone, own, _rungs(ladder), collect)]
+    return [*rows, *_objective(subject, alone, own, _rungs(shot_multiples), collect)]
 
 
 def _one_objective(subject: Subject, rival: Subject, seed: int) -> bool:
@@ -172,19 +176,19 @@ def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> Ri
 
 
 def _objective(
-    subject: Subject, whole: Algorithm, exact: Sample, rungs: list[int], collect: Collect
+    subject: Subject, whole: Algorithm, exact: Sample, multiples: list[int], collect: Collect
 ) -> list[Row]:  # fmt: skip
     r"""Hold the objective's gradient against the many-shot one, extrapolated in 1/shots.
 
     A smooth loss makes :math:`E g(m) = G + c / m + O(m^{-2})` at m times the shots, so that
     :math:`2 E g(2m) - E g(m)` is G to second order.
     """
-    if not rungs:
+    if not multiples:
         return []
     if whole.steps == 0:
         return [Row("bias", of="objective", value=0.0, status="zero")]
     fuller = subject.with_algorithm(whole)
-    ladder = {1: exact, **{m: collect(fuller.with_shots(m)) for m in rungs}}
+    ladder = {1: exact, **{m: collect(fuller.with_shots(m)) for m in multiples}}
     if not all(sample.finite.all() for sample in ladder.values()):
         return [Row("bias", of="objective", status="diverged")]
     *_, half, top = ladder.values()
@@ -231,6 +235,6 @@ def _bias(moments: Moments, **where: object) -> Row:
     return row("bias", interval, "ok" if interval.low > 0 else "unresolved", **where)
 
 
-def _rungs(ladder: int) -> list[int]:
-    """Double the shots up to `ladder` times; an extrapolation takes two rungs."""
-    return [2**i for i in range(1, ladder.bit_length())] if ladder >= 4 else []
+def _rungs(shot_multiples: int) -> list[int]:
+    """Double the shots up to `shot_multiples` times; an extrapolation takes two of these."""
+    return [2**i for i in range(1, shot_multiples.bit_length())] if shot_multiples >= 4 else []

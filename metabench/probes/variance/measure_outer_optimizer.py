@@ -31,7 +31,7 @@ class Passed(NamedTuple):
     hits: int  # batches that clipping changes
     clipped: Layers  # of the gradient as clipped; empty without limits
     apart: Layers  # of what clipping takes away
-    update: Layers  # of the optimiser's update over its rate; empty without an optimiser
+    update: Layers  # of the optimizer's update over its rate; empty without an optimizer
 
 
 class Clipped:
@@ -60,7 +60,7 @@ class Clipped:
 
 
 class Updates:
-    """The updates that an optimiser makes of a sample, from the state its first vectors leave."""
+    """The updates that an optimizer makes of a sample, from the state its first vectors leave."""
 
     def __init__(self, sample: Sample, name: str, warm: int) -> None:
         """Take the first `warm` vectors for the state."""
@@ -73,7 +73,7 @@ class Updates:
 
 
 def warm_steps(probe: Variance) -> int:
-    """Give the steps that make the optimiser's state, alike at each B: half of the fewest."""
+    """Give the steps that make the optimizer's state, alike at each B: half of the fewest."""
     return min(probe.plan.values()) // 2
 
 
@@ -86,8 +86,8 @@ def passed(probe: Variance, sample: Sample, layout: Layout) -> Passed:
         kept, hits = cut, int(cut.moved.sum())
         clipped = by_layer(layout, [cut], Moments.of, Moments.joined)
         apart = by_layer(layout, [cut, sample], _apart, Moments.joined)
-    if probe.optimizer:
-        moved = Updates(kept, probe.optimizer, warm_steps(probe))
+    if probe.outer_optimizer:
+        moved = Updates(kept, probe.outer_optimizer, warm_steps(probe))
         update = by_layer(layout, [moved], Moments.of, Moments.joined)
     return Passed(len(sample.finite), hits, clipped, apart, update)
 
@@ -101,7 +101,7 @@ def rows(probe: Variance, found: dict[int, Passed], exists: bool) -> list[Row]:
     for B, each in found.items():
         lines += _clipped(each, float(B), exists) if each.clipped else []
         lines += [_variance("update_variance", each.update[""], at=float(B))] if each.update else []
-    kinds = {"clipped": probe.clips, "update": bool(probe.optimizer)}
+    kinds = {"clipped": probe.clips, "update": bool(probe.outer_optimizer)}
     trained = max((B for B in found if probe.batch >= B), default=min(found))
     for kind in (name for name, wanted in kinds.items() if wanted):
         layers = {B: getattr(each, kind) for B, each in found.items()}
@@ -111,8 +111,8 @@ def rows(probe: Variance, found: dict[int, Passed], exists: bool) -> list[Row]:
             for layer, moments in layers[trained].items()
             if layer
         ]
-    if probe.optimizer:
-        lines.append(Row("warm_steps", of=probe.optimizer, value=float(warm_steps(probe))))
+    if probe.outer_optimizer:
+        lines.append(Row("warm_steps", of=probe.outer_optimizer, value=float(warm_steps(probe))))
     return lines
 
 

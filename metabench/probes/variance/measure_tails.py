@@ -48,8 +48,8 @@ def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
     if isinstance(subject.sample, Stream):  # what was taken from it doesn't come again
         return []
     seen: tuple[set[bytes], set[bytes]] = (set(), set())
-    for start in range(0, tasks, subject.lift.chunk):
-        count = min(subject.lift.chunk, tasks - start)
+    for start in range(0, tasks, subject.compute.chunk):
+        count = min(subject.compute.chunk, tasks - start)
         drawn = as_task(subject.sample(Address.fresh(start, count), seed))
         for found, data in zip(seen, (drawn.support, drawn.query), strict=True):
             found.update(_digests(data, count))

@@ -37,9 +37,9 @@ def _draw(table: pd.DataFrame, axes: Axes) -> None:
     layers = list(dict.fromkeys(r.layer for r in shares))[: MOST + 1]
     found = {(r.of, r.layer): r for r in shares}
     left = dict.fromkeys(layers, 0.0)
-    for source, colour in zip(sources, sns.color_palette("colorblind"), strict=False):
+    for source, color in zip(sources, sns.color_palette("colorblind"), strict=False):
         widths = [_width(found.get((source, layer))) for layer in layers]
-        axes.barh(range(len(layers)), widths, left=list(left.values()), color=colour, label=source)
+        axes.barh(range(len(layers)), widths, left=list(left.values()), color=color, label=source)
         left = {layer: left[layer] + width for layer, width in zip(layers, widths, strict=True)}
     axes.set_yticks(range(len(layers)), [layer or "all" for layer in layers])
     axes.invert_yaxis()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metabench.probes.base import Probe
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Verify(Probe):
 
     version: ClassVar[int] = 3
     axis: ClassVar[str] = ""
-    compared: ClassVar[Mapping[str, str]] = {
+    table_quantities: ClassVar[Mapping[str, str]] = {
         "check, finite differences": "low",
         "check, precision": "low",
     }
-    own_tasks: ClassVar[bool] = True
+    has_default_tasks: ClassVar[bool] = True
     causes: ClassVar[Mapping[str, str]] = {
         "check_resolution": "precision",
         "check_precision": "precision",
@@ -59,4 +59,4 @@ class Verify(Probe):
         """Refuse to check nothing."""
         for name in ("tasks", "directions"):
             if getattr(self, name) < 1:
-                raise Misuse(f"{name} is {getattr(self, name)}; it must be at least 1.")
+                raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least 1.")

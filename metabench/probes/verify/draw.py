@@ -27,8 +27,8 @@ def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
         if row.value is None:
             axes.text(1e-8, place, row.status, va="center", ha="center")
             continue
-        colour = blue if row.status == "ok" else orange
-        axes.plot(max(row.value, FLOOR), place, marker="o", color=colour)
+        color = blue if row.status == "ok" else orange
+        axes.plot(max(row.value, FLOOR), place, marker="o", color=color)
         axes.plot([LIMITS[row.of]] * 2, [place - 0.3, place + 0.3], "--", color="0.5")
     axes.set_xlim(FLOOR / 3, 10)
     axes.set_yticks(range(len(rows)), [row.of for row in rows])

@@ -34,7 +34,7 @@ FAILURES = {
         "Fix what draws random numbers: dropout (net.eval()), a generator, the data's order.",
         "critical",
     ),
-    "coarse": Failure(
+    "reduced_precision": Failure(
         "The loss doesn't notice a change of theta that moves it by {off} of itself, so some "
         "of it is computed in float16 or bfloat16, and small meta-gradients are lost.",
         "Look for .half(), .bfloat16() and autocast; keep the inner loop in float32.",
@@ -67,7 +67,7 @@ FAILURES = {
         "Divide by the number of tasks.",
         "critical",
     ),
-    "coupled": Failure(
+    "tasks_interact": Failure(
         "The batched estimator is not the mean over its tasks: off by {off}.",
         "Nothing, if it shares statistics between tasks on purpose; otherwise a task leaks.",
         "warning",

@@ -8,9 +8,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
-LOOP = "Take tasks one after another: --set lift.how=loop, or Lift('loop') from Python"
+LOOP = (
+    "Take tasks one after another: --set compute.batching=loop, or Vectorization('loop') from "
+    "Python"
+)
 INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<frozen")
 
 
@@ -19,10 +22,10 @@ def explained(doing: str) -> Generator[None]:
     """Turn what a user's code raises into a sentence with the repair, and the line it came from."""
     try:
         yield
-    except Misuse:
+    except InvalidInput:
         raise
     except Exception as error:
-        raise Misuse(f"{_sentence(error, doing)}{_place(error)}") from error
+        raise InvalidInput(f"{_sentence(error, doing)}{_place(error)}") from error
 
 
 def _sentence(error: Exception, doing: str) -> str:

@@ -14,7 +14,7 @@ from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff import derivatives
 from metabench.autodiff.finite_differences import settled_slopes
-from metabench.estimation.vectorization import Lift, first_task
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
@@ -55,13 +55,13 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
 
 def _how(subject: Subject) -> str:
     """Check by vmap what may be run by it: `auto` chooses vmap for all but large tasks."""
-    return "loop" if subject.lift.how == "loop" else "vmap"
+    return "loop" if subject.compute.batching == "loop" else "vmap"
 
 
 def _estimates(subject: Subject, tasks: Task, how: str) -> MetaGrad:
     how = "loop" if subject.algorithm.loops else how
-    lift = Lift(how, subject.lift.chunk)
-    result: MetaGrad = lift.per_task(
+    compute = Vectorization(how, subject.compute.chunk)
+    result: MetaGrad = compute.per_task(
         lambda theta, task: subject.algorithm(subject.problem, theta, task)
     )(subject.theta, tasks)
     return result
@@ -70,8 +70,8 @@ def _estimates(subject: Subject, tasks: Task, how: str) -> MetaGrad:
 def _facts(subject: Subject) -> list[Row]:
     """Say what the problem and the sampler tell of themselves."""
     return [
-        *(Row("fused_norm", of=name, status="warned") for name in subject.problem.fused),
-        *(Row("changed", of=note, status="noted") for note in subject.problem.notes),
+        *(Row("fused_norm", of=name, status="warning") for name in subject.problem.fused),
+        *(Row("changed", of=note, status="info") for note in subject.problem.notes),
         *(Row("unavailable", of=why, status="withheld") for why in subject.withheld),
     ]
 
@@ -125,7 +125,7 @@ def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -
     error = _worst(whole[None], alone.grad.mean(0, keepdim=True))
     of_sum = _worst(whole[None], alone.grad.sum(0, keepdim=True))
     summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS["batch is the mean"])
-    return _check("batch is the mean", error, "sum" if summed else "coupled")
+    return _check("batch is the mean", error, "sum" if summed else "tasks_interact")
 
 
 def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
@@ -135,7 +135,7 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     status = _without_slope(found, black_box)
     if status:
         return Row("check", of=name, status=status)
-    loss = Lift("loop").per_task(
+    loss = Vectorization("loop").per_task(
         lambda theta, task: algorithm.differentiated(subject.problem, theta, task)
     )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
@@ -201,7 +201,7 @@ def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
         return None
     if of(at + move) != of(at):
         return None
-    return Row("check", of="resolution", value=RESOLVED, status="coarse")
+    return Row("check", of="resolution", value=RESOLVED, status="reduced_precision")
 
 
 def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
@@ -217,7 +217,7 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
         return u @ times(v)[0], v @ times(u)[0]
 
     try:
-        one, other = replace(subject.lift, how=how).per_task(products)(subject.theta, tasks)
+        one, other = replace(subject.compute, batching=how).per_task(products)(subject.theta, tasks)
     except RuntimeError:  # no second derivative; an estimator that needs one was refused before
         return _withheld("Hessian symmetry")
     size = float(one.abs().sum())

@@ -10,7 +10,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.autodiff.finite_differences import settled_slopes
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.probes.verify.limits import LIMITS
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
@@ -55,7 +55,7 @@ def _unrolled(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         return value, pull(torch.ones_like(value))[0]
 
     try:
-        values, grads = Lift("loop").per_task(slope)(subject.theta, tasks)
+        values, grads = Vectorization("loop").per_task(slope)(subject.theta, tasks)
     except RuntimeError:  # an operation without a second derivative
         return [Row("check", of=name, status="withheld")]
     if values.isnan().all() or not torch.isfinite(grads).all():
@@ -101,7 +101,7 @@ def _solve(subject: Subject, algorithm: Algorithm, given: Implicit, tasks: Task)
         left = (products(solved.x)[0] - b).norm() / torch.where(size > 0, size, 1)
         return left, solved.residual, solved.curvature
 
-    left, claimed, least = Lift("loop").per_task(residuals)(subject.theta, tasks)
+    left, claimed, least = Vectorization("loop").per_task(residuals)(subject.theta, tasks)
     if not torch.isfinite(left).all() or bool((least <= 0).any()):  # at a saddle, told elsewhere
         return []
     value = float(left.max())
@@ -117,7 +117,9 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
     layers = _largest(problem.layouts.theta)
     if len(layers) < 2 or not _claims(subject) or not found.grad.any():
         return []
-    loss = Lift("loop").per_task(lambda theta, task: algorithm.differentiated(problem, theta, task))
+    loss = Vectorization("loop").per_task(
+        lambda theta, task: algorithm.differentiated(problem, theta, task)
+    )
     if loss(subject.theta, tasks).isnan().any():
         return []
     generator = torch.Generator().manual_seed(2)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from metabench.problems.images.download import Resuming
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 LARGEST = 64 * 2**30  # bytes an archive may unpack to
 
@@ -37,20 +37,25 @@ def fetch(url: str, digest: str) -> Path:
         Its path.
 
     Raises:
-        Misuse: if it can't be downloaded, with the place to put it, or isn't what it should be.
+        InvalidInput: if it can't be downloaded, with the place to put it, or isn't what it should
+            be.
     """
     place = cache() / url.rpartition("/")[2]
     algorithm, _, expected = digest.partition(":")
     pooch = _pooch()
     if place.is_file() and pooch.file_hash(str(place), alg=algorithm) != expected:
-        raise Misuse(f"{place} is not the file of {url} ({digest}): cut off or changed; remove it.")
+        raise InvalidInput(
+            f"{place} is not the file of {url} ({digest}): cut off or changed; remove it."
+        )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         downloader = Resuming(place.with_name(f".{place.name}.part"))
         pooch.retrieve(url, digest, fname=place.name, path=place.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is not
         cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
-        raise Misuse(f"{url} can't be had ({cause}); download it elsewhere, to {place}.") from error
+        raise InvalidInput(
+            f"{url} can't be had ({cause}); download it elsewhere, to {place}."
+        ) from error
     return place
 
 
@@ -58,7 +63,8 @@ def unpacked(archive: Path, to: Path) -> Path:
     """Unpack a .zip or .tar into a folder that is there whole or not at all; give the folder.
 
     Raises:
-        Misuse: if the archive is damaged, or holds a link, a device, or a name that leads outside.
+        InvalidInput: if the archive is damaged, or holds a link, a device, or a name that leads
+            outside.
     """
     if to.is_dir():
         return to
@@ -71,7 +77,7 @@ def unpacked(archive: Path, to: Path) -> Path:
             _untar(archive, inside)
         inside.rename(to)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise Misuse(f"{archive} can't be unpacked ({error}); fetch it again.") from error
+        raise InvalidInput(f"{archive} can't be unpacked ({error}); fetch it again.") from error
     finally:
         shutil.rmtree(inside, ignore_errors=True)
     return to
@@ -81,7 +87,9 @@ def _unzip(archive: Path, inside: Path) -> None:
     with zipfile.ZipFile(archive) as held:
         for member in held.infolist():
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise Misuse(f"{archive} holds a link, {member.filename!r}; it isn't unpacked.")
+                raise InvalidInput(
+                    f"{archive} holds a link, {member.filename!r}; it isn't unpacked."
+                )
             _check_name(archive, member.filename)
         _check_size(archive, sum(member.file_size for member in held.infolist()))
         held.extractall(inside)
@@ -92,7 +100,7 @@ def _untar(archive: Path, inside: Path) -> None:
         members = held.getmembers()
         for member in members:
             if not (member.isfile() or member.isdir()):
-                raise Misuse(
+                raise InvalidInput(
                     f"{archive} holds a link or a device, {member.name!r}; it isn't unpacked."
                 )
             _check_name(archive, member.name)
@@ -104,21 +112,21 @@ def _check_name(archive: Path, name: str) -> None:
     """Refuse a name that would be written outside the folder, on any platform."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise Misuse(
+        raise InvalidInput(
             f"{archive} holds {name!r}, which leads outside its folder; it isn't unpacked."
         )
 
 
 def _check_size(archive: Path, size: int) -> None:
     if size > LARGEST:
-        raise Misuse(f"{archive} would unpack to {size / 2**30:.0f} GiB; it isn't unpacked.")
+        raise InvalidInput(f"{archive} would unpack to {size / 2**30:.0f} GiB; it isn't unpacked.")
 
 
 def _pooch() -> Any:
     try:
         import pooch
     except ImportError as error:
-        raise Misuse(
+        raise InvalidInput(
             "Downloads need the package pooch: pip install 'metabench[data]'; or set "
             "METABENCH_CACHE to a folder that holds the files."
         ) from error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metabench.problems import random_numbers
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 SPLITS = ("train", "val", "test")
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
     """Refuse a split that there isn't, naming those that there are."""
     if split not in known:
-        raise Misuse(f"split is {split!r}; it must be one of {', '.join(known)}.")
+        raise InvalidInput(f"split is {split!r}; it must be one of {', '.join(known)}.")
 
 
 def drawn(split: str, count: int, ends: Sequence[int], source: str) -> NDArray[np.int64]:
@@ -33,11 +33,11 @@ def drawn(split: str, count: int, ends: Sequence[int], source: str) -> NDArray[n
         Their numbers, as drawn.
 
     Raises:
-        Misuse: if there are none.
+        InvalidInput: if there are none.
     """
     chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), count)[0]
     parts = np.split(random_numbers.order(chance), ends)
     chosen: NDArray[np.int64] = parts[SPLITS.index(split)]
     if not len(chosen):
-        raise Misuse(f"{source}, too few for a {split} split.")
+        raise InvalidInput(f"{source}, too few for a {split} split.")
     return chosen

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.problems.images.n_way_k_shot import Pool
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -19,17 +19,19 @@ def classes_below(folder: Path) -> dict[str, list[Path]]:
     """Map each folder that holds images, by its path below `folder`, to its images in order.
 
     Raises:
-        Misuse: if there is no such folder, or no image in it.
+        InvalidInput: if there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise Misuse(f"There is no folder {str(folder)!r}; give one of class directories.")
+        raise InvalidInput(f"There is no folder {str(folder)!r}; give one of class directories.")
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
         if path.suffix.lower() in ENDINGS and path.is_file() and not hidden:
             found.setdefault(str(path.parent.relative_to(folder)), []).append(path)
     if not found or set(found) == {"."}:
-        raise Misuse(f"{folder} holds no class directories: a folder of images for each class.")
+        raise InvalidInput(
+            f"{folder} holds no class directories: a folder of images for each class."
+        )
     return found
 
 
@@ -39,19 +41,19 @@ def classes_listed(listing: Path, images: Path) -> dict[str, list[Path]]:
     (Ravi & Larochelle, 2017, https://openreview.net/forum?id=rJY0-Kcll).
 
     Raises:
-        Misuse: if a column or a file is missing.
+        InvalidInput: if a column or a file is missing.
     """
     found: dict[str, list[Path]] = {}
     with listing.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             if not line.get("filename") or not line.get("label"):
-                raise Misuse(f"{listing} needs the columns filename and label.")
+                raise InvalidInput(f"{listing} needs the columns filename and label.")
             path = images / line["filename"]
             if not path.is_file():
-                raise Misuse(f"{listing} names {line['filename']}, which isn't in {images}.")
+                raise InvalidInput(f"{listing} names {line['filename']}, which isn't in {images}.")
             found.setdefault(line["label"], []).append(path)
     if not found:
-        raise Misuse(f"{listing} lists no images.")
+        raise InvalidInput(f"{listing} lists no images.")
     return found
 
 
@@ -59,7 +61,7 @@ def read(classes: Mapping[str, Sequence[Path]], side: int, channels: int) -> Poo
     """Read the images of each class, scaled to `side` x `side` pixels.
 
     Raises:
-        Misuse: if a file can't be read as an image.
+        InvalidInput: if a file can't be read as an image.
     """
     images = [picture(path, side, channels) for paths in classes.values() for path in paths]
     counts = np.array([len(paths) for paths in classes.values()])
@@ -70,7 +72,7 @@ def picture(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
     """Read one image `(channels, side, side)`.
 
     Raises:
-        Misuse: if the file isn't an image, or was cut off.
+        InvalidInput: if the file isn't an image, or was cut off.
     """
     from PIL import Image
 
@@ -81,7 +83,7 @@ def picture(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
                 made = made.resize((side, side), Image.Resampling.LANCZOS)
             pixels = np.asarray(made, np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Misuse(
+        raise InvalidInput(
             f"{path} can't be read as an image ({error}); replace or remove it."
         ) from error
     return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]

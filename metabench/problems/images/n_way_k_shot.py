@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metabench.problems import random_numbers
 from metabench.problems.tasks import Address, Task
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class Pool(NamedTuple):
@@ -25,15 +25,17 @@ class Pool(NamedTuple):
         """Refuse more ways than there are classes, and classes with too few images.
 
         Raises:
-            Misuse: with what there is.
+            InvalidInput: with what there is.
         """
         classes = len(self.counts) * turns
         if ways > classes:
-            raise Misuse(f"ways is {ways}, but the split has {classes} classes; ask for fewer.")
+            raise InvalidInput(
+                f"ways is {ways}, but the split has {classes} classes; ask for fewer."
+            )
         short = int(np.argmin(self.counts))
         half = int(self.counts[short]) // 2
         if max(shots, queries) > half:
-            raise Misuse(
+            raise InvalidInput(
                 f"Class {self.names[short]} has {self.counts[short]} images, {half} for the "
                 f"support set and as many for the query set; shots is {shots} and queries is "
                 f"{queries}: ask for at most {half}, or leave the class out."

@@ -26,8 +26,8 @@ def convolution(x: Tensor, w: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
 
 
 def batch_norm(x: Tensor, w: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Normalise images by the statistics of their batch, scale by w and shift by bias, `(c,)`."""
-    found: Tensor = _Normalisation.apply(x, w, bias, eps)  # type: ignore[no-untyped-call]
+    """Normalize images by the statistics of their batch, scale by w and shift by bias, `(c,)`."""
+    found: Tensor = _Normalization.apply(x, w, bias, eps)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -76,7 +76,7 @@ class _ConvolutionBack(Function):
         return in_g, in_x, in_w, None, None
 
 
-class _Normalisation(Function):
+class _Normalization(Function):
     """Batch norm by the statistics of the batch, scaled by w and shifted."""
 
     @staticmethod
@@ -89,10 +89,10 @@ class _Normalisation(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return *_NormalisationBack.apply(g, *ctx.saved_tensors, ctx.eps), None  # type: ignore[no-untyped-call]
+        return *_NormalizationBack.apply(g, *ctx.saved_tensors, ctx.eps), None  # type: ignore[no-untyped-call]
 
 
-class _NormalisationBack(Function):
+class _NormalizationBack(Function):
     """The gradients of x, w and bias from that of the result."""
 
     @staticmethod

@@ -2,8 +2,9 @@
 
 A meta-gradient takes the second derivative of every layer at every inner step. torch's own costs
 more than it must: batch norm's is some twenty passes over the images, a convolution's four calls
-where three do, and pooling and norms are vectorised only where channels are the last axis in
-memory. `quick` gives the same function with the same parameters, equal to round-off.
+where three do, and pooling and norms are vectorized only where channels are the last axis in
+memory. `with_fast_convolutions` gives the same function with the same parameters, equal to
+round-off.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from metabench.problems.networks.double_backward import batch_norm, convolution
-from metabench.problems.networks.func_transforms import transformed
+from metabench.problems.networks.func_transforms import inside_func_transform
 
 
-def quick(net: nn.Module) -> nn.Module:
+def with_fast_convolutions(net: nn.Module) -> nn.Module:
     """Copy a module, its convolutions and their batch norms replaced by quicker equals.
 
     A `nn.Sequential` of torch's own layers with a convolution among them keeps channels last in
@@ -48,7 +49,7 @@ def _of_images(chain: nn.Sequential) -> bool:
 
 def _applies(x: Tensor) -> bool:
     here = x.device.type == "cpu" and x.dtype == torch.float32 and x.dim() == 4
-    return here and not transformed()
+    return here and not inside_func_transform()
 
 
 class _Images(nn.Sequential):

@@ -15,7 +15,7 @@ class _Plain(Function):
         """Do nothing."""
 
 
-def transformed() -> bool:
+def inside_func_transform() -> bool:
     """Say whether this is called inside a vmap, a grad or another transform of torch.func.
 
     torch has no public name for the question, but a documented answer: a custom function without

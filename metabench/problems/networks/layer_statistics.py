@@ -24,20 +24,20 @@ class Channels(NamedTuple):
     variance: Tensor  # of each channel, (C,)
 
 
-Seen = dict[str, Channels]
+LayerStatistics = dict[str, Channels]
 
 
-def watched(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], Seen]:
+def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], LayerStatistics]:
     """Give what every layer with parameters gives at parameters and inputs `(values, x)`, by name.
 
     Of a layer that is called more than once it is the last call's.
     """
-    net, seen = copy.deepcopy(net), Seen()
+    net, seen = copy.deepcopy(net), LayerStatistics()
     for name, module in net.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(partial(_look, seen, name or "the module itself"))
 
-    def of(values: Mapping[str, Tensor], x: Any) -> Seen:
+    def of(values: Mapping[str, Tensor], x: Any) -> LayerStatistics:
         seen.clear()
         forward(net, dict(values), x)
         found = dict(seen)
@@ -47,7 +47,7 @@ def watched(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], Seen]:
     return of
 
 
-def _look(seen: Seen, name: str, module: nn.Module, args: Any, given: Any) -> None:
+def _look(seen: LayerStatistics, name: str, module: nn.Module, args: Any, given: Any) -> None:
     given = given[0] if isinstance(given, tuple) else given  # a recurrent layer's outputs
     if not isinstance(given, Tensor) or given.dim() < 2 or not given.is_floating_point():
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def check_loss(loss: Callable[..., Any]) -> None:
@@ -20,7 +20,7 @@ def check_loss(loss: Callable[..., Any]) -> None:
     try:
         signature.bind(None, None)
     except TypeError as error:
-        raise Misuse(
+        raise InvalidInput(
             f"The loss must take two arguments, (prediction, y); yours takes {signature}."
         ) from error
 
@@ -34,7 +34,7 @@ def pair(data: Any) -> tuple[Any, Any]:
     """Take a support or query set apart into x and y."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         kind = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
-        raise Misuse(f"A support or query set must be a pair (x, y); given {kind}.")
+        raise InvalidInput(f"A support or query set must be a pair (x, y); given {kind}.")
     x, y = data
     return x, y
 
@@ -42,9 +42,9 @@ def pair(data: Any) -> tuple[Any, Any]:
 def scalar(value: Any) -> Tensor:
     """Refuse a loss that isn't one number."""
     if not isinstance(value, Tensor):
-        raise Misuse(f"The loss gave a {type(value).__name__}; it must give a scalar tensor.")
+        raise InvalidInput(f"The loss gave a {type(value).__name__}; it must give a scalar tensor.")
     if value.shape != ():
-        raise Misuse(
+        raise InvalidInput(
             f"The loss has shape {tuple(value.shape)}; it must be a scalar: end it with .mean()."
         )
     return value

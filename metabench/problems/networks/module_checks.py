@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from metabench.problems.networks.norm_layers import PlainNorm
-from metabench.settings.errors import Misuse, unknown
+from metabench.settings.errors import InvalidInput, unknown
 
 # Their fused kernels have wrong third derivatives, and wrong second ones of a vmapped function
 # (https://github.com/pytorch/pytorch/issues/196699, https://github.com/pytorch/functorch/issues/534).
@@ -27,7 +27,7 @@ def snapshot(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     their running statistics are neither used nor updated.
 
     Raises:
-        Misuse: if dropout is active, whose masks a recomputed step would draw anew.
+        InvalidInput: if dropout is active, whose masks a recomputed step would draw anew.
     """
     _refuse_dropout(net)
     net = copy.deepcopy(net)
@@ -66,7 +66,7 @@ def choose(parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str)
     """Name the parameters that match shell patterns such as `head.*` or `*.lora_?`, in order.
 
     Raises:
-        Misuse: if a pattern matches none.
+        InvalidInput: if a pattern matches none.
     """
     patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     for pattern in patterns:
@@ -80,7 +80,7 @@ def choose(parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str)
 def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
     """Refuse parameters that can't share one vector: of two devices, of two dtypes, or of none."""
     if not parameters:
-        raise Misuse(
+        raise InvalidInput(
             "No parameter adapts: every one has requires_grad=False. Name those that should, "
             'adapt=["head.*"].'
         )
@@ -88,7 +88,7 @@ def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
     for name, value in rest:
         for word in ("device", "dtype"):
             if getattr(value, word) != getattr(first[1], word):
-                raise Misuse(
+                raise InvalidInput(
                     f"Parameters are of two {word}s: {first[0]} is {getattr(first[1], word)}, "
                     f"{name} is {getattr(value, word)}. Move the module to one with net.to(...)."
                 )
@@ -101,7 +101,7 @@ def _refuse_dropout(net: nn.Module) -> None:
         if module.training and _dropout_share(module) > 0
     ]
     if active:
-        raise Misuse(
+        raise InvalidInput(
             f"{_listed(net, active)} would draw masks in the inner loop, other ones each time a "
             "step is recomputed, and the meta-gradient would be silently wrong. Call net.eval(), "
             "or set p = 0."

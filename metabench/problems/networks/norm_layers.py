@@ -1,4 +1,4 @@
-"""Normalisation written out of plain operations, which torch differentiates as often as asked."""
+"""Normalization written out of plain operations, which torch differentiates as often as asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 class PlainNorm(nn.Module):
@@ -30,7 +30,7 @@ class PlainNorm(nn.Module):
         self.over_batch = is_batch_norm(norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x; channels are axis 1, but for layer norm."""
+        """Normalize x; channels are axis 1, but for layer norm."""
         if self.last:
             axes = tuple(range(x.dim() - self.last, x.dim()))
         else:
@@ -38,9 +38,9 @@ class PlainNorm(nn.Module):
         mean = x.mean(axes, keepdim=True)
         return self.scaled(x - mean, ((x - mean) ** 2).mean(axes, keepdim=True))
 
-    def scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
-        """Divide what is centred by its standard deviation, scale and shift it."""
-        x = centred * (variance + self.eps).rsqrt()
+    def scaled(self, centered: Tensor, variance: Tensor) -> Tensor:
+        """Divide what is centered by its standard deviation, scale and shift it."""
+        x = centered * (variance + self.eps).rsqrt()
 
         def along(parameter: Tensor) -> Tensor:  # channels, or the last axes
             return parameter if self.last else parameter.view(1, -1, *(1,) * (x.dim() - 2))
@@ -49,8 +49,8 @@ class PlainNorm(nn.Module):
         return x if self.bias is None else x + along(self.bias)
 
 
-class TellingNorm(PlainNorm):
-    """Batch norm that holds on to the statistics it saw, and can normalise by given ones instead.
+class RecordingBatchNorm(PlainNorm):
+    """Batch norm that holds on to the statistics it saw, and can normalize by given ones instead.
 
     `seen` is the mean and the unbiased variance of each channel at the last call, as torch's own
     running statistics average them; the buffers `mean` and `variance` are used where `given` says.
@@ -68,7 +68,7 @@ class TellingNorm(PlainNorm):
         self.register_buffer("variance", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x, channels along axis 1."""
+        """Normalize x, channels along axis 1."""
         axes, shape = (0, *range(2, x.dim())), (1, -1, *(1,) * (x.dim() - 2))
         mean = x.mean(axes, keepdim=True)
         variance = ((x - mean) ** 2).mean(axes, keepdim=True)
@@ -82,17 +82,19 @@ class TellingNorm(PlainNorm):
         """Give what was seen, once: nothing of a call is left behind.
 
         Raises:
-            Misuse: if the module was not reached.
+            InvalidInput: if the module was not reached.
         """
         seen, self.seen = self.seen, None
         if seen is None:
-            raise Misuse(
+            raise InvalidInput(
                 "A batch norm isn't reached by the module's forward; it has no statistics."
             )
         return seen
 
 
-def telling(net: nn.Module, given: bool) -> tuple[nn.Module, dict[str, TellingNorm]]:
+def record_batch_statistics(
+    net: nn.Module, given: bool
+) -> tuple[nn.Module, dict[str, RecordingBatchNorm]]:
     """Copy a module with batch norms that tell their statistics; give those by name, too."""
     net = copy.deepcopy(net)
     replaced = {}
@@ -100,7 +102,7 @@ def telling(net: nn.Module, given: bool) -> tuple[nn.Module, dict[str, TellingNo
         weight = getattr(module, "weight", None)
         plain = isinstance(module, PlainNorm) and module.over_batch
         if weight is not None and (plain or (is_batch_norm(module) and _uses_its_batch(module))):
-            replaced[name] = TellingNorm(module, len(weight), given)
+            replaced[name] = RecordingBatchNorm(module, len(weight), given)
             home, _, own = name.rpartition(".")
             if not name:
                 return replaced[name], replaced

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from metabench.records import ordinary_files, run_folders
 from metabench.records.record import SCHEMA
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
     """Write both tables beside the last snapshot, point to them, and remove the last one.
 
     Raises:
-        Misuse: if pyarrow is not installed.
+        InvalidInput: if pyarrow is not installed.
     """
     require_pyarrow()
     place = Path(tempfile.mkdtemp(prefix="snapshot-", dir=folder))
@@ -51,7 +51,7 @@ def read_snapshot(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         place = folder / told["folder"]
         if told["schema"] != SCHEMA or told["sha256"] != _digests(place):
             return None
-    except (OSError, Misuse, ValueError, KeyError, TypeError):
+    except (OSError, InvalidInput, ValueError, KeyError, TypeError):
         return None
     require_pyarrow()
     import pandas as pd
@@ -69,7 +69,7 @@ def require_pyarrow() -> None:
     """Ask for the extra that reads and writes Parquet.
 
     Raises:
-        Misuse: if it isn't installed.
+        InvalidInput: if it isn't installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise Misuse("Parquet files need pyarrow: pip install 'metabench[parquet]'.")
+        raise InvalidInput("Parquet files need pyarrow: pip install 'metabench[parquet]'.")

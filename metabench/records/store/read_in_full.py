@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from metabench.records import ordinary_files, run_folders
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 NAME = "read_in_full.txt"
 
@@ -27,7 +27,7 @@ def load(folder: Path) -> set[str]:
     """Give the lines of a store's list; none if there is no list."""
     try:
         return set(ordinary_files.read(folder / NAME).decode().splitlines())
-    except (OSError, Misuse, UnicodeDecodeError):
+    except (OSError, InvalidInput, UnicodeDecodeError):
         return set()
 
 

@@ -4,7 +4,7 @@
     cells/ab/abcdef012345.json        a result (ok or diverged): never replaced
     cells/ab/abcdef012345.failed.json a failure, until a later attempt replaces it or succeeds
     environments/<hash>.json          versions and machine, once for all cells measured on it
-    shards/<digest>/3-of-8.npz        shares of a cell that is cut, until they are merged
+    parts/<digest>/3-of-8.npz        shares of a cell that is cut, until they are merged
     read_in_full.txt                  which records were read in full, as they are
     set_aside/                        what was found in a record's place and is no record of it
 
@@ -32,7 +32,7 @@ from typing import Any
 from metabench.records import ordinary_files, run_folders
 from metabench.records.record import SCHEMA, parse
 from metabench.records.store import read_in_full
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FAILED = ".failed"
 STALE = 3600.0  # seconds after which a file that a killed writer left behind is removed
@@ -57,7 +57,7 @@ class Store:
         """Make the folder ready to be written to, or say why it can't be.
 
         Raises:
-            Misuse: if it can't be written to, or a newer metabench wrote it.
+            InvalidInput: if it can't be written to, or a newer metabench wrote it.
         """
         self.require_readable()
         mark = self.folder / "store.json"
@@ -68,7 +68,7 @@ class Store:
             if self._schema() != SCHEMA:
                 run_folders.write(mark, json.dumps({"schema": SCHEMA}) + "\n")
         except OSError as error:
-            raise Misuse(
+            raise InvalidInput(
                 f"Results go to {self.folder}, which can't be made here ({error.strerror}); give "
                 "--store FOLDER."
             ) from error
@@ -79,11 +79,11 @@ class Store:
         """Refuse a store of a newer schema; what it holds is left alone.
 
         Raises:
-            Misuse: if a newer metabench wrote it.
+            InvalidInput: if a newer metabench wrote it.
         """
         found = self._schema()
         if found > SCHEMA:
-            raise Misuse(
+            raise InvalidInput(
                 f"{self.folder} was written by a newer metabench (schema {found}; this one reads "
                 f"{SCHEMA}). Nothing was changed; update metabench."
             )
@@ -97,7 +97,7 @@ class Store:
         """Tell whether a cell has a whole result; it is read for that."""
         try:
             self._read(self.path(digest))
-        except (OSError, Misuse):
+        except (OSError, InvalidInput):
             return False
         return True
 
@@ -131,7 +131,7 @@ class Store:
         for digest in digests:
             try:
                 self.read(digest)
-            except Misuse as error:
+            except InvalidInput as error:
                 said.append(str(error))
         return said
 
@@ -145,7 +145,7 @@ class Store:
                     self._read(path)
                 except FileNotFoundError:
                     continue
-                except Misuse as error:
+                except InvalidInput as error:
                     if place := ordinary_files.set_aside(path, self.aside):
                         said.append(f"{error} It is kept as {place}.")
         return said
@@ -168,7 +168,7 @@ class Store:
         """Read a cell's result, or else its failure, or nothing.
 
         Raises:
-            Misuse: if the file is no record of that cell, or not what was written.
+            InvalidInput: if the file is no record of that cell, or not what was written.
         """
         for failed in (False, True):
             with contextlib.suppress(FileNotFoundError):
@@ -180,7 +180,7 @@ class Store:
         paths = [path for failed in (False, True) if (path := self.path(digest, failed)).is_file()]
         for path in paths:
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "shards" / digest, ignore_errors=True)
+        shutil.rmtree(self.folder / "parts" / digest, ignore_errors=True)
         return bool(paths)
 
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
@@ -214,7 +214,7 @@ class Store:
             line = read_in_full.line(entry)
             if line not in known:
                 self._read(Path(entry.path))
-        except (OSError, Misuse):
+        except (OSError, InvalidInput):
             return ""
         return line
 
@@ -223,17 +223,17 @@ class Store:
 
         Raises:
             FileNotFoundError: if there is none.
-            Misuse: if it isn't.
+            InvalidInput: if it isn't.
         """
         try:
             content = ordinary_files.read(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(path) from error
         except OSError as error:
-            raise Misuse(f"{path} can't be read ({error.strerror}).") from error
+            raise InvalidInput(f"{path} can't be read ({error.strerror}).") from error
         found = parse(content, str(path))
         if found.digest != path.name.partition(".")[0]:
-            raise Misuse(f"{path} is the record of another cell, {found.digest}.")
+            raise InvalidInput(f"{path} is the record of another cell, {found.digest}.")
         return found.whole
 
     def _schema(self) -> int:
@@ -246,7 +246,7 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed writers left beside the records."""
-        left = (self.folder.glob(f"{room}/*/.*-*") for room in ("cells", "shards"))
+        left = (self.folder.glob(f"{room}/*/.*-*") for room in ("cells", "parts"))
         for path in itertools.chain(*left):
             with contextlib.suppress(OSError):  # another process removed it
                 at = path.lstat()
@@ -266,5 +266,5 @@ def _content(path: Path) -> str:
     """Read a small file; "" if it can't be read."""
     try:
         return ordinary_files.read(path).decode(errors="replace")
-    except (OSError, Misuse):
+    except (OSError, InvalidInput):
         return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from metabench.records import run_folders
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def store_of(study: Path, given: Path | None) -> Store:
@@ -19,7 +19,7 @@ def found(digest: str, folder: Path | None) -> dict[str, Any]:
     """Read the one record whose digest begins like this, in a store or in all of the runs.
 
     Raises:
-        Misuse: if there is none, or more than one.
+        InvalidInput: if there is none, or more than one.
     """
     folders = (
         [folder]
@@ -29,9 +29,11 @@ def found(digest: str, folder: Path | None) -> dict[str, Any]:
     hits = [(Store(place), hit) for place in folders for hit in Store(place).find(digest)]
     if not hits:
         places = ", ".join(map(str, folders)) or run_folders.RUNS
-        raise Misuse(f"No cell on record begins with {digest!r} in {places}; give --store FOLDER.")
+        raise InvalidInput(
+            f"No cell on record begins with {digest!r} in {places}; give --store FOLDER."
+        )
     if len({hit for _, hit in hits}) > 1:
-        raise Misuse(f"{len(hits)} cells begin with {digest!r}; give more digits.")
+        raise InvalidInput(f"{len(hits)} cells begin with {digest!r}; give more digits.")
     (kept, whole), *_ = hits
     record = kept.require_readable().read(whole)
     assert record is not None

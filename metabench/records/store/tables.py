@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metabench.records.rows import Row, flatten
 from metabench.records.store.parquet_snapshot import read_snapshot
 from metabench.records.store.store import Store
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def _from_records(store: Store, digests: Iterable[str]) -> Tables:
     for digest in sorted(digests):
         try:
             record = store.read(digest)
-        except Misuse as error:
+        except InvalidInput as error:
             broken.append(str(error))
         else:
             records += [record] if record else []

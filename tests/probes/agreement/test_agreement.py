@@ -31,7 +31,7 @@ def one(table, quantity, at=None, of="", layer=""):
 
 @pytest.fixture(scope="module")
 def bowl():
-    return measured(mb.MAML(5, mb.SGD(0.3)), pulls=())
+    return measured(mb.MAML(5, mb.SGD(0.3)), proximal_strengths=())
 
 
 def closed(K, rate, strength, count, first_order=False):
@@ -77,7 +77,7 @@ def test_the_parts_of_an_error_are_its_causes(bowl):
     _, table = bowl
 
     def part(name, K):
-        return one(table, "part", K, name).value
+        return one(table, "error_part", K, name).value
 
     assert part("cg 4: inner convergence", 60) < 1e-10
     assert part("cg 1: solver", 60) > 1e-3
@@ -104,7 +104,7 @@ def test_parts_sum_to_the_error():
 
 def test_findings_name_the_cheapest_and_the_cause(bowl):
     probe, table = bowl
-    findings = {f.name: f for f in probe.diagnose(table)}
+    findings = {f.name: f for f in probe.find(table)}
 
     assert "Within 1% of the gradient at the inner minimum, cheapest is" in (
         findings["cheapest_0.01"].claim
@@ -115,10 +115,12 @@ def test_findings_name_the_cheapest_and_the_cause(bowl):
 
 
 def test_an_unconverged_inner_loop_is_the_cause():
-    probe, table = measured(mb.IMAML(2, mb.SGD(0.05), strength=1.0), at=(2,), pulls=())
-    findings = {f.name: f for f in probe.diagnose(table)}
+    probe, table = measured(
+        mb.IMAML(2, mb.SGD(0.05), proximal_strength=1.0), at=(2,), proximal_strengths=()
+    )
+    findings = {f.name: f for f in probe.find(table)}
 
-    assert one(table, "pull").value == pytest.approx(1.0)
+    assert one(table, "proximal_strength").value == pytest.approx(1.0)
     assert findings["cause"].level == "warning"
     assert "a better solver would buy nothing" in findings["cause"].repair
 
@@ -135,12 +137,12 @@ def test_a_pull_that_is_too_weak_is_a_saddle_in_words():
 
     family = mb.Quadratic(dim=2)
     problem = mb.Problem(lambda t: t, loss, loss, Layouts(layout, layout))
-    probe = Agreement(**{**QUICK, "at": (1,), "pulls": ()})
+    probe = Agreement(**{**QUICK, "at": (1,), "proximal_strengths": ()})
     found = {}
     for algorithm in (mb.IMAML(1, mb.SGD(0.01)), mb.MAML(1, mb.SGD(0.01))):
         subject = mb.Subject(problem, family.sample, algorithm, torch.ones(2).double() / 9)
         table = to_table(probe.measure(subject, 0))
-        (found[type(algorithm)],) = [f for f in probe.diagnose(table) if f.name == "saddles"]
+        (found[type(algorithm)],) = [f for f in probe.find(table) if f.name == "saddles"]
         # an inverse with poles among the tasks has no mean to compare
         assert one(table, "cosine_unrolled", 1, "dense").status == "withheld"
         assert one(table, "cosine_unrolled", 1, "fomaml").status == "unresolved"
@@ -166,7 +168,9 @@ def test_memory_grows_with_k_for_the_unroll_and_not_for_implicit(bowl):
 
 def test_layers_are_told_apart():
     family = mb.Sinusoid(hidden=(4,))
-    _, table = measured(mb.MAML(2), family, at=(2,), tasks=8, settle=20, pulls=())
+    _, table = measured(
+        mb.MAML(2), family, at=(2,), tasks=8, minimum_steps=20, proximal_strengths=()
+    )
 
     layers = {r.layer for r in from_table(table, "error_unrolled", of="fomaml", layer=None)}
     assert layers == {"", *family.problem().layouts.theta.names}
@@ -180,20 +184,22 @@ def test_layers_are_told_apart():
 def test_hard_cases_give_numbers_or_a_sentence(settings, family):
     from matplotlib.figure import Figure
 
-    settings = {"at": (3,), "pulls": (), "settle": 50, **settings}
+    settings = {"at": (3,), "proximal_strengths": (), "minimum_steps": 50, **settings}
     probe, table = measured(mb.MAML(0, mb.SGD(0.1)), family, **settings)
 
-    probe.diagnose(table)
+    probe.find(table)
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
 
 
 def test_a_diverged_inner_loop_is_said_and_not_averaged():
-    probe, table = measured(mb.MAML(1, mb.SGD(1e30)), at=(40,), pulls=(), settle=20)
+    probe, table = measured(
+        mb.MAML(1, mb.SGD(1e30)), at=(40,), proximal_strengths=(), minimum_steps=20
+    )
 
     assert one(table, "error", 40, "maml").status == "diverged"
     assert one(table, "cosine", 40, "maml").status == "diverged"
-    probe.diagnose(table)
+    probe.find(table)
 
 
 def test_a_black_box_is_withheld_in_words():
@@ -202,7 +208,7 @@ def test_a_black_box_is_withheld_in_words():
     subject = mb.Subject(family.problem(), family.sample, box, family.theta(0))
     probe = Agreement(**QUICK)
 
-    (finding,) = probe.diagnose(to_table(probe.measure(subject, 0)))
+    (finding,) = probe.find(to_table(probe.measure(subject, 0)))
 
     assert finding.name == "withheld"
 
@@ -219,11 +225,11 @@ def test_forgetting_the_path_changes_no_bits():
     )
 
     assert torch.equal(kept.last, gone.last)
-    assert gone.trail == ()
+    assert gone.vjps == ()
 
 
 def test_what_an_algorithm_learns_besides_takes_no_part():
-    small = {"tasks": 4, "at": (1,), "budgets": (1,), "settle": 20}
+    small = {"tasks": 4, "at": (1,), "budgets": (1,), "minimum_steps": 20}
     _, plain = measured(mb.MAML(1, mb.SGD(0.3)), **small)
     expected = [row.value for row in from_table(plain, "error", "cg 1")]
 

@@ -13,14 +13,16 @@ import metabench as mb
 from metabench.linalg import hessian_lipschitz
 from metabench.records.rows import from_table, to_table
 
-QUICK = {"tasks": 64, "hessians": 8, "redrawn": 4, "run": 0}
-MANY = {"tasks": 1024, "hessians": 16, "redrawn": 4, "run": 0}
+QUICK = {"tasks": 64, "hessians": 8, "redrawn_tasks": 4, "run": 0}
+MANY = {"tasks": 1024, "hessians": 16, "redrawn_tasks": 4, "run": 0}
 BOWL = mb.Quadratic(dim=4, condition=4.0, jitter=0.5, shots=5, queries=3)
 
 
 def measured(family, algorithm, theta=None, **settings):
     theta = family.theta(0) if theta is None else theta
-    subject = mb.Subject(family.problem(), family.sample, algorithm, theta, mb.Lift("vmap"))
+    subject = mb.Subject(
+        family.problem(), family.sample, algorithm, theta, mb.Vectorization("vmap")
+    )
     probe = mb.Constants(**{**QUICK, **settings})
     return probe, to_table(probe.measure(subject, 0))
 
@@ -34,7 +36,7 @@ def findings(probe, table):
     probe.draw(table, Figure().subplots())
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
-    return {f.name: f for f in probe.diagnose(table)}
+    return {f.name: f for f in probe.find(table)}
 
 
 def status(table, of):
@@ -118,9 +120,9 @@ def test_log_cosh_bowls_have_the_curvature_of_each_task(dim):
 
     _, table = measured(family, mb.MAML(1, mb.SGD(0.1)), theta)
 
-    centres = family.sample(mb.Address.fresh(0, 8), 0).support[0][:, 0].numpy()
+    centers = family.sample(mb.Address.fresh(0, 8), 0).support[0][:, 0].numpy()
     h = np.geomspace(1.0, 1.0 / family.condition, dim)
-    u = (theta.numpy() - centres) / family.scale
+    u = (theta.numpy() - centers) / family.scale
     sech2 = 1 / np.cosh(u) ** 2
     L = (h * sech2).max()
     rho = (h * np.abs(2 * sech2 * np.tanh(u)) / family.scale).max()
@@ -182,7 +184,7 @@ def test_a_planted_network_past_the_theory_is_told_so_and_by_what():
     assert status(table, "a Lipschitz Hessian") == "violated"
     assert status(table, "alpha L <= 1/6") == "violated"
     assert status(table, "K = 1") == "violated"
-    assert "kinks" in found["not_covered"].claim
+    assert "kink" in found["not_covered"].claim
     assert "K = 1 (here 3)" in found["not_covered"].claim
     assert found["many_steps"].level == "warning"
     assert one(table, "first_moment", "bound", at=5.0).status == "withheld"
@@ -196,7 +198,7 @@ def test_smooth_networks_are_not_taken_for_kinked_ones():
 
     _, table = measured(Net(net), mb.MAML(1, mb.SGD(0.001)))
 
-    assert one(table, "kinks").value == 0
+    assert one(table, "kink").value == 0
     assert one(table, "hessian_lipschitz").value > 0
     assert one(table, "slack", "smoothness").low > 1
 
@@ -231,7 +233,7 @@ def test_dead_units_leave_no_curvature_and_no_gradient():
 
     assert one(table, "gradient_lipschitz").value == pytest.approx(2.0, rel=1e-6)
     assert not one(table, "hessian_lipschitz").value
-    assert one(table, "kinks").value == 0
+    assert one(table, "kink").value == 0
     findings(probe, table)
 
 
@@ -254,7 +256,7 @@ def test_a_loss_without_gradient_has_constants_of_zero():
 
 
 def test_an_indefinite_hessian_counts_by_its_size():
-    """A saddle f = (x^2 - 3 y^2) / 2 around each centre: L = 3, stable rates by the 1 alone."""
+    """A saddle f = (x^2 - 3 y^2) / 2 around each center: L = 3, stable rates by the 1 alone."""
     base = mb.Quadratic(dim=2, condition=1.0, jitter=0.0, noise=0.1)
     signs = torch.tensor([1.0, -3.0], dtype=torch.float64)
 
@@ -308,7 +310,7 @@ def test_a_black_box_and_a_plain_sampler_get_what_there_is():
     plain = mb.Indexed(lambda indices, seed: BOWL.sample(fresh(indices), seed)[:2])
     subject = mb.Subject(BOWL.problem(), plain, mb.MAML(1, mb.SGD(0.1)), BOWL.theta(0))
     table = to_table(probe.measure(subject, 0))
-    assert one(table, "gradient_variance", "tasks").status == "fixed"
+    assert one(table, "gradient_variance", "tasks").status == "not_redrawable"
     assert one(table, "smoothness", "measured").value > 0
     assert "no_redraws" in findings(probe, table)
 
@@ -356,10 +358,10 @@ def test_the_search_for_the_fastest_change_finds_a_tensors_norm():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"tasks": 0}, {"redrawn": 3}, {"precision": 1.0}, {"floor": math.inf}]
+    "settings", [{"tasks": 0}, {"redrawn_tasks": 3}, {"precision": 1.0}, {"floor": math.inf}]
 )
 def test_settings_from_which_nothing_follows_are_refused(settings):
-    with pytest.raises(mb.Misuse):
+    with pytest.raises(mb.InvalidInput):
         mb.Constants(**settings)
 
 

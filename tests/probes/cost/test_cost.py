@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import metabench as mb
 import metabench.probes.cost.measure as measure_module
 from metabench.probes.cost import Cost
-from metabench.probes.cost.comparison_algorithms import Autograd, rivals
+from metabench.probes.cost.comparison_algorithms import Autograd, comparison_algorithms
 from metabench.records.rows import from_table, to_table
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.5, shots=3, queries=3, offset=2.0)
@@ -86,7 +86,7 @@ def test_memory_is_flat_for_what_keeps_no_path(bowl):
 
 def test_findings_speak_of_the_budget(bowl):
     probe, table = bowl
-    findings = {f.name: f for f in probe.diagnose(table)}
+    findings = {f.name: f for f in probe.find(table)}
 
     assert findings["best_mse"].claim.startswith("At B = 4 the mean squared error is smallest for")
     assert "keeps only phi" in findings["memory"].repair
@@ -99,8 +99,8 @@ def test_a_better_algorithm_is_only_named_where_intervals_part():
     rows = [mb.Row("mse", at=4.0, of=name, value=v, low=v - 1, high=v + 1)
             for name, v in (("maml", 5.0), ("fomaml", 6.0))]  # fmt: skip
 
-    (near,) = Cost(**QUICK).diagnose(to_table(rows))
-    (far,) = Cost(**QUICK).diagnose(to_table([rows[0], rows[1]._replace(value=9.0, low=8.0)]))
+    (near,) = Cost(**QUICK).find(to_table(rows))
+    (far,) = Cost(**QUICK).find(to_table([rows[0], rows[1]._replace(value=9.0, low=8.0)]))
 
     assert "neither is shown to be better" in near.claim
     assert far.repair == "Use --algo maml at this budget."
@@ -109,7 +109,7 @@ def test_a_better_algorithm_is_only_named_where_intervals_part():
 def test_what_learns_more_than_theta_is_left_out():
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), BOWL.theta(0))
 
-    names, rows = rivals(subject, 0)
+    names, rows = comparison_algorithms(subject, 0)
 
     assert not rows
     assert {"maml", "fomaml", "imaml", "reptile", "autograd"} <= set(names)
@@ -144,10 +144,10 @@ def test_one_that_learns_more_than_theta_is_priced_beside_the_others_and_its_err
 def test_hard_cases_give_numbers_or_a_sentence(algorithm, family):
     probe, table = measured(algorithm, family, tasks=16, steps=(1,), sizes=(1,))
 
-    findings = [finding.name for finding in probe.diagnose(table)]
+    findings = [finding.name for finding in probe.find(table)]
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
-    assert ("diverged" in findings) == (algorithm.step.rate > 1)
+    assert ("diverged" in findings) == (algorithm.inner_optimizer.rate > 1)
 
 
 def test_a_black_box_is_withheld_in_words():
@@ -156,7 +156,7 @@ def test_a_black_box_is_withheld_in_words():
     )
     probe = Cost(**QUICK)
 
-    (finding,) = probe.diagnose(to_table(probe.measure(subject, 0)))
+    (finding,) = probe.find(to_table(probe.measure(subject, 0)))
 
     assert finding.name == "withheld"
 
@@ -206,8 +206,8 @@ def test_an_operation_that_a_rival_cant_differentiate_is_a_row_and_said():
             return BOWL.problem()._replace(inner_loss=inner)
 
     family = Hard(dim=4)
-    lift = mb.Lift("loop", engine="eager")
-    subject = mb.Subject(family.problem(), family.sample, mb.FOMAML(1), family.theta(0), lift)
+    compute = mb.Vectorization("loop", engine="eager")
+    subject = mb.Subject(family.problem(), family.sample, mb.FOMAML(1), family.theta(0), compute)
 
     table = to_table(Cost(**{**QUICK, "tasks": 16}).measure(subject, 0))
 

@@ -60,11 +60,11 @@ def test_norms_are_the_closed_form_of_a_quadratic(rate):
 def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
     """At rate 2.6 of curvature 1 the path and its adjoint grow by 1.6 a step, the norm by 1.6^2."""
     probe, table = table_of(mb.MAML(100, mb.SGD(2.6)), steps=100)
-    findings = {f.name: f for f in probe.diagnose(table)}
+    findings = {f.name: f for f in probe.find(table)}
 
     assert one(table, "growth").value == pytest.approx(2 * math.log(1.6), rel=0.01)
     assert one(table, "exponent", of="1").value == pytest.approx(math.log(1.6), rel=1e-6)
-    assert one(table, "passed_back", 100).value == pytest.approx(1.6**100, rel=0.05)
+    assert one(table, "amplification_by_step", 100).value == pytest.approx(1.6**100, rel=0.05)
     assert findings["explodes"].level == "warning"
     assert "overshoot (rate times curvature beyond 2) in 100 %" in findings["stretching"].claim
     assert findings["past_edge"].level == "warning"
@@ -74,7 +74,7 @@ def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
 def test_fading_is_told_from_good_adaptation():
     """A bowl whose optimum the way back forgets fades; a way back of 1 would not."""
     probe, table = table_of(mb.MAML(50, mb.SGD(0.9)), steps=50)
-    findings = {f.name: f for f in probe.diagnose(table)}
+    findings = {f.name: f for f in probe.find(table)}
 
     assert findings["vanishes"].level == "warning"
     assert "multi-step" in findings["vanishes"].repair
@@ -86,7 +86,7 @@ def test_what_only_longer_loops_do_is_told_and_not_warned_of():
     for rate, name in ((2.6, "explodes"), (0.9, "vanishes")):
         probe, table = table_of(mb.MAML(1, mb.SGD(rate)), steps=100)
 
-        (finding,) = [f for f in probe.diagnose(table) if f.name == name]
+        (finding,) = [f for f in probe.find(table) if f.name == name]
         assert finding.level == "info"
         assert "At your K = 1" in finding.claim
 
@@ -112,7 +112,7 @@ def test_negative_curvature_is_no_overshoot():
 
     assert one(table, "negative_curvature", 20, of="curvature").low > 0.79
     assert one(table, "stretching", 20, of="curvature").value == pytest.approx(math.log(1.2))
-    (cause,) = [f for f in probe.diagnose(table) if f.name == "stretching"]
+    (cause,) = [f for f in probe.find(table) if f.name == "stretching"]
     assert "doesn't stop it" in cause.repair
 
 
@@ -146,15 +146,15 @@ def test_mitigations_leave_and_cost_what_the_closed_forms_say():
     probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), far, mitigated=10, tasks=128)
     plain, slow = (closed_form(far, rate, 10, 128) for rate in (2.6, 1.3))
 
-    assert one(table, "norm_left", 10, "rate x 0.5").value == pytest.approx(np.median(slow / plain))
-    first = one(table, "norm_left", 10, "first order").value
+    assert one(table, "norm_kept", 10, "rate x 0.5").value == pytest.approx(np.median(slow / plain))
+    first = one(table, "norm_kept", 10, "first order").value
     assert first == pytest.approx(1.6**-10, rel=0.3)
     clips = [r for r in from_table(table, "share_clipped", of=None) if "norm" in r.of]
     assert [r.value for r in clips] == pytest.approx([0.5, 0.25, 0.1], abs=0.02)
     largest = float(clips[0].of.rpartition(" ")[2])
     expected = np.median(np.minimum(1, largest / plain))
-    assert one(table, "norm_left", 10, clips[0].of).value == pytest.approx(expected, rel=0.01)
-    (tried,) = [f for f in probe.diagnose(table) if f.name == "mitigation"]
+    assert one(table, "norm_kept", 10, clips[0].of).value == pytest.approx(expected, rel=0.01)
+    (tried,) = [f for f in probe.find(table) if f.name == "mitigation"]
     assert "to the exact mean meta-gradient" in tried.claim
 
 
@@ -183,7 +183,7 @@ def test_who_diverged_first_is_named():
     made = subject(mb.MAML(60, mb.SGD(40.0)), family, family.theta(0).float())
     probe = Explosion(**{**QUICK, "steps": 60})
     table = to_table(probe.measure(made, 0))
-    findings = {f.name: f for f in probe.diagnose(table)}
+    findings = {f.name: f for f in probe.find(table)}
 
     assert findings["diverged"].level == "critical"
     task = int(one(table, "first_diverged", of="task").value)
@@ -222,7 +222,7 @@ def test_hard_cases_give_numbers_or_a_sentence(settings, family):
     probe, table = table_of(mb.MAML(1, mb.SGD(0.1)), family, **{**settings, "precision": True})
 
     assert all(math.isfinite(r.value) for r in from_table(table, "norm"))
-    probe.diagnose(table)
+    probe.find(table)
     for drawing in probe.drawings(table):
         drawing.draw(_axes())
 
@@ -231,7 +231,7 @@ def test_a_black_box_is_withheld_in_words():
     box = mb.BlackBox(lambda theta, task: theta)
     probe = Explosion(**QUICK)
 
-    (finding,) = probe.diagnose(to_table(probe.measure(subject(box), 0)))
+    (finding,) = probe.find(to_table(probe.measure(subject(box), 0)))
 
     assert "no path can be walked" in finding.claim
 

@@ -15,7 +15,7 @@ from metabench.algorithms.base import Loop
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.probes.explosion import measure_multi_horizon_adjoint
@@ -26,8 +26,8 @@ AT = (0, 1, 2, 5, 7)
 
 
 def swept(step, problem, theta, tasks, at=AT, how="vmap"):
-    lift, loop = Lift(how, engine="eager"), Loop(problem, step)
-    return lift.per_task(lambda t, task: measure_multi_horizon_adjoint.sweep(loop, at, t, task))(
+    compute, loop = Vectorization(how, engine="eager"), Loop(problem, step)
+    return compute.per_task(lambda t, task: measure_multi_horizon_adjoint.sweep(loop, at, t, task))(
         theta, tasks
     )
 
@@ -89,7 +89,7 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
     P = len(theta)
     start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one way
 
-    found, _ = Lift("vmap", engine="eager").per_task(
+    found, _ = Vectorization("vmap", engine="eager").per_task(
         lambda t, task: measure_multi_horizon_adjoint.exponents(
             Loop(problem, step), K, t, task, start, 60
         )
@@ -119,7 +119,7 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
     step, K = SGD(rate=20.0), 250  # grows by up to 19 a step: 19^250 = 1e319
 
     start = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, before = Lift("vmap", engine="eager").per_task(
+    found, before = Vectorization("vmap", engine="eager").per_task(
         lambda t, task: measure_multi_horizon_adjoint.exponents(
             Loop(problem, step), K, t, task, start, 1
         )
@@ -141,7 +141,7 @@ def test_what_an_algorithm_learns_besides_is_swept_as_well(algorithm):
     tasks = cases.tasks(2)
     loop = algorithm.loop(problem)
 
-    found = Lift("vmap", engine="eager").per_task(
+    found = Vectorization("vmap", engine="eager").per_task(
         lambda t, task: measure_multi_horizon_adjoint.sweep(loop, (2, 5), t, task)
     )(theta, tasks)
 

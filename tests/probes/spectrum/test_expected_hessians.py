@@ -20,7 +20,7 @@ from metabench.autodiff import derivatives
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.linalg.expected_spectrum import expected
+from metabench.linalg.expected_spectrum import spectrum_ends_of_mean
 from metabench.linalg.solvers.cg import CG
 from metabench.linalg.spectra import Effort
 from metabench.probes.spectrum import Spectrum
@@ -45,7 +45,7 @@ def test_the_ends_of_a_mean_are_those_of_the_dense_mean():
     noise = torch.randn(20, 12, 12, generator=generator, dtype=torch.float64)
     matrices = torch.diag(torch.linspace(-3, 5, 12).double()) + (noise + noise.mT) / 2
 
-    found = expected(fleet(matrices, [10, 10]), [10, 10], signs(12), EFFORT)
+    found = spectrum_ends_of_mean(fleet(matrices, [10, 10]), [10, 10], signs(12), EFFORT)
 
     values = torch.linalg.eigvalsh(matrices.mean(0))
     assert found.settled
@@ -63,7 +63,9 @@ def test_the_interval_holds_the_expected_end_though_the_mean_is_biased():
     for _ in range(150):
         noise = torch.randn(24, 10, 10, generator=generator, dtype=torch.float64)
         matrices = truth + (noise + noise.mT) / 2
-        found = expected(fleet(matrices, [12, 12]), [12, 12], signs(10), EFFORT).largest
+        found = spectrum_ends_of_mean(
+            fleet(matrices, [12, 12]), [12, 12], signs(10), EFFORT
+        ).largest
         above += found.value > 1
         inside += found.low <= 1 <= found.high
 
@@ -72,7 +74,9 @@ def test_the_interval_holds_the_expected_end_though_the_mean_is_biased():
 
 
 def test_few_tasks_have_no_interval():
-    found = expected(fleet(torch.eye(3).double().expand(4, 3, 3), [2, 2]), [2, 2], signs(3), EFFORT)
+    found = spectrum_ends_of_mean(
+        fleet(torch.eye(3).double().expand(4, 3, 3), [2, 2]), [2, 2], signs(3), EFFORT
+    )
 
     assert found.largest.value == pytest.approx(1.0)
     assert found.largest.high == float("inf")
@@ -148,7 +152,7 @@ def test_the_fused_kernels_would_have_been_wrong_there():
     def value(at, task):
         return algorithm.objective(problem, at, task)
 
-    product = derivatives.fleet_of_hessians(value, points, tasks)
+    product = derivatives.per_task_hvp_of(value, points, tasks)
     v = torch.randn(len(subject.theta), generator=torch.Generator().manual_seed(0)).double()
 
     assert (
@@ -172,7 +176,7 @@ def test_a_problem_whose_norms_cannot_be_written_out_is_refused_in_words():
 
 @pytest.mark.parametrize("how", ["vmap", "loop"])
 def test_the_maps_singular_values_are_those_of_its_dense_jacobian(how):
-    subject = of(SMALL, MAML(3, SGD(0.05)), how=how)
+    subject = of(SMALL, MAML(3, SGD(0.05)), batching=how)
     table, _ = looked(subject, tasks=5, meta=5, exact=0, tolerance=1e-10, nodes=2)
 
     tasks = subject.draw(Address.fresh(0, 5), 0)
@@ -195,7 +199,9 @@ def test_the_maps_singular_values_are_those_of_its_dense_jacobian(how):
 
 def test_a_loop_over_tasks_gives_what_vmap_gives():
     tiny = Sinusoid(hidden=(4,))
-    tables = [looked(of(tiny, MAML(1), how=how), tasks=9, meta=9)[0] for how in ("vmap", "loop")]
+    tables = [
+        looked(of(tiny, MAML(1), batching=how), tasks=9, meta=9)[0] for how in ("vmap", "loop")
+    ]
 
     for (_, one_), (_, other) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=True):
         if one_.quantity != "cumulative_density":  # its grid lies on the eigenvalues themselves
@@ -233,7 +239,7 @@ def test_the_mean_of_hessians_has_the_trace_of_the_mean_task():
 
 def test_conjugate_gradients_converge_no_slower_than_the_spectrum_says():
     family = Quadratic(dim=12, condition=30.0)
-    algorithm = IMAML(20, SGD(0.5), strength=0.3, solver=CG(steps=6))
+    algorithm = IMAML(20, SGD(0.5), proximal_strength=0.3, solver=CG(steps=6))
     table, said = looked(of(family, algorithm))
 
     for step in range(7):
@@ -246,12 +252,12 @@ def test_conjugate_gradients_converge_no_slower_than_the_spectrum_says():
 
 
 def test_an_indefinite_system_is_warned_of_with_the_pull_that_repairs_it():
-    _, said = looked(of(SMALL, IMAML(1, SGD(0.01), strength=0.1)), tasks=60)
+    _, said = looked(of(SMALL, IMAML(1, SGD(0.01), proximal_strength=0.1)), tasks=60)
 
     finding = said["indefinite"]
     assert finding.level == "warning"
     more = float(finding.repair.partition("by ")[2].split()[0])
-    again, after = looked(of(SMALL, IMAML(1, SGD(0.01), strength=0.1 + more)), tasks=60)
+    again, after = looked(of(SMALL, IMAML(1, SGD(0.01), proximal_strength=0.1 + more)), tasks=60)
     assert "indefinite" not in after
     assert one(again, "negative_curvature", "adapted").value == 0
 
@@ -262,7 +268,7 @@ def test_a_diverged_outer_loss_is_said():
 
     assert one(table, "largest_eigenvalue", "meta").status == "diverged"
     assert one(table, "largest_singular_value", "map").status == "diverged"
-    assert Spectrum().diagnose(table)[0].level == "critical"
+    assert Spectrum().find(table)[0].level == "critical"
 
 
 def test_learned_rates_are_judged_by_the_hessian_they_scale():

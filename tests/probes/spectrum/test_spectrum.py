@@ -150,7 +150,7 @@ def test_half_the_tasks_past_the_edge_are_named_with_the_rate_that_is_not():
     assert f"{100 * shares.value:.3g} %" in finding.claim
     assert f"{stable.value:.3g} [" in finding.claim
     assert "unstable over K = 12" in finding.claim
-    assert "--set algo.step.rate" in finding.repair
+    assert "--set algo.inner_optimizer.rate" in finding.repair
     # and it is right: at the advised rate hardly a task is past it
     advised = float(finding.repair.partition("about ")[2].split()[0])
     again, _ = looked(of(family, MAML(12, SGD(advised))), tasks=100)
@@ -174,7 +174,7 @@ def test_curvature_that_is_nowhere_negative_is_told_without_an_interval():
 
 def test_the_pull_of_an_implicit_algorithm_shifts_the_spectrum():
     plain, _ = looked(of(SMALL, MAML(1)))
-    pulled, _ = looked(of(SMALL, IMAML(1, strength=3.0)))
+    pulled, _ = looked(of(SMALL, IMAML(1, proximal_strength=3.0)))
 
     for name in ("largest_eigenvalue", "smallest_eigenvalue"):
         shift = one(pulled, name, "start", 0.5).value - one(plain, name, "start", 0.5).value
@@ -223,7 +223,7 @@ def test_no_curvature_gives_a_sentence():
 def test_a_loss_that_does_not_depend_on_phi_has_no_curvature_either():
     subject = own(lambda phi, theta, data: (data[0] ** 2).sum() + 0 * phi.detach().sum())
 
-    product = derivatives.fleet_hessian(
+    product = derivatives.per_task_hvp(
         subject.problem.inner_loss,
         subject.theta.expand(2, -1),
         subject.theta,
@@ -345,7 +345,7 @@ def test_figures_are_drawn_from_the_table_alone(algorithm):
 
 
 def test_settings_that_measure_nothing_are_refused():
-    from metabench.settings.errors import Misuse
+    from metabench.settings.errors import InvalidInput
 
     for settings, words in (
         ({"tasks": 0}, "tasks is 0"),
@@ -353,5 +353,5 @@ def test_settings_that_measure_nothing_are_refused():
         ({"nodes": 1}, "nodes is 1"),
         ({"exact": -1}, "exact is -1"),
     ):
-        with pytest.raises(Misuse, match=words):
+        with pytest.raises(InvalidInput, match=words):
             Spectrum(**settings)

@@ -12,13 +12,13 @@ import pytest
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.probes.variance import Variance
 from metabench.probes.variance.measure_advice import design
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
-from metabench.stats.two_stage_sampling import Cost, Plan, best
+from metabench.settings.errors import InvalidInput
+from metabench.stats.two_stage_sampling import Cost, Plan, optimal_plan
 
 PLAIN = Quadratic(dim=8, shots=3, queries=3)
 TASK, DRAW = 0.03, 0.001  # seconds that the clock of these tests counts
@@ -37,11 +37,11 @@ def counted(monkeypatch):
 
 def measured(family, amount, tasks=4096, seed=1, **settings):
     theta = family.theta(0).double()
-    algorithm = MAML(steps=1, step=SGD(rate=0.1))
-    subject = Subject(family.problem(), family.sample, algorithm, theta, Lift(chunk=4096))
-    probe = Variance(tasks, sizes=(1, 4), ladder=0, budget=amount, **settings)
+    algorithm = MAML(steps=1, inner_optimizer=SGD(rate=0.1))
+    subject = Subject(family.problem(), family.sample, algorithm, theta, Vectorization(chunk=4096))
+    probe = Variance(tasks, sizes=(1, 4), shot_multiples=0, budget=amount, **settings)
     table = to_table(probe.measure(subject, seed))
-    (finding,) = [each for each in probe.diagnose(table) if each.name == "advice"]
+    (finding,) = [each for each in probe.find(table) if each.name == "advice"]
     return table, finding
 
 
@@ -63,7 +63,7 @@ def planned(table) -> Plan:
 def test_the_best_plan_approaches_the_closed_form_as_the_budget_grows():
     cost = Cost(0.5, 0.02)
 
-    plan = best(2.0, 9.0, cost, 1e6, 1000)
+    plan = optimal_plan(2.0, 9.0, cost, 1e6, 1000)
 
     assert plan.draws == pytest.approx(math.sqrt(0.5 * 9.0 / (0.02 * 2.0)), abs=1)
     assert cost.of(plan) == pytest.approx(1e6, rel=1e-3)
@@ -73,7 +73,7 @@ def test_the_best_plan_approaches_the_closed_form_as_the_budget_grows():
 def test_no_affordable_plan_is_better(between, within):
     cost, money = Cost(0.1, 0.04), 3.0
 
-    plan = best(between, within, cost, money, 60)
+    plan = optimal_plan(between, within, cost, money, 60)
 
     def variance(p):
         return (between + within / p.draws) / p.tasks
@@ -85,7 +85,7 @@ def test_no_affordable_plan_is_better(between, within):
 
 
 def test_a_budget_below_one_task_buys_none():
-    assert best(1.0, 1.0, Cost(0.1, 0.04), 0.13, 60) == Plan(0, 0)
+    assert optimal_plan(1.0, 1.0, Cost(0.1, 0.04), 0.13, 60) == Plan(0, 0)
 
 
 def test_the_design_redraws_every_set_of_a_task_and_shares_none():
@@ -132,7 +132,7 @@ def test_a_plan_too_large_to_be_measured_is_measured_with_fewer_tasks_and_said_s
 
 @dataclass(frozen=True)
 class OneQuery(Quadratic):
-    """All tasks share their centre and one query set: only support draws differ."""
+    """All tasks share their center and one query set: only support draws differ."""
 
     def sample(self, address, seed):
         zero = 0 * address.task
@@ -186,10 +186,10 @@ def test_without_redraws_there_is_no_advice_but_a_reason():
 
 @pytest.mark.parametrize("text", ["fast", "-3s", "0s", "3 apples"])
 def test_a_budget_that_is_none_is_refused_at_the_door(text):
-    with pytest.raises(Misuse, match="30s, 20ms or 200tasks"):
+    with pytest.raises(InvalidInput, match="30s, 20ms or 200tasks"):
         Variance(budget=text)
 
 
 def test_a_budget_needs_redraws():
-    with pytest.raises(Misuse, match=r"probe\.redrawn"):
-        Variance(budget="3s", redrawn=0)
+    with pytest.raises(InvalidInput, match=r"probe\.redrawn_tasks"):
+        Variance(budget="3s", redrawn_tasks=0)

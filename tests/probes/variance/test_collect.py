@@ -7,19 +7,21 @@ import pytest
 
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.probes.base import Share
+from metabench.probes.base import Part
 from metabench.probes.variance import Variance, collect
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.stats.moments import Moments
 
 
 def subject(family, chunk=16, engine="auto") -> Subject:
     theta = family.theta(0).float()
-    return Subject(family.problem(), family.sample, MAML(), theta, Lift("auto", chunk, engine))
+    return Subject(
+        family.problem(), family.sample, MAML(), theta, Vectorization("auto", chunk, engine)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -54,16 +56,16 @@ def test_layers_and_blocks_add_up_to_the_whole():
 def test_fewer_tasks_are_computed_together_where_memory_is_short():
     of = subject(Quadratic(dim=1000), chunk=256)
 
-    assert collect.within(of, 2**30).lift.chunk == 256
-    assert 1 <= collect.within(of, 2**20).lift.chunk < 16
-    assert collect.within(of, 1).lift.chunk == 1
+    assert collect.within(of, 2**30).compute.chunk == 256
+    assert 1 <= collect.within(of, 2**20).compute.chunk < 16
+    assert collect.within(of, 1).compute.chunk == 1
 
 
 def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
     of = subject(Quadratic(dim=50, shots=2, queries=2))
 
     def values(memory):
-        rows = Variance(tasks=32, redrawn=0, memory=memory).measure(of, 0)
+        rows = Variance(tasks=32, redrawn_tasks=0, memory=memory).measure(of, 0)
         chunk = [r for r in rows if r.quantity == "chunk"]
         return chunk, {(r.quantity, r.at): r.value for r in rows if r.quantity == "variance"}
 
@@ -77,16 +79,16 @@ def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
 
 @pytest.mark.parametrize("text", ["4GB", "", "0", "-1GiB", "much"])
 def test_amounts_that_are_none_are_refused(text):
-    with pytest.raises(Misuse, match="4GiB"):
+    with pytest.raises(InvalidInput, match="4GiB"):
         Variance(memory=text)
 
 
 @pytest.mark.parametrize("memory", ["1GiB", "40KiB"])
 def test_shares_that_hold_whole_chunks_merge_to_the_same_bits(memory):
     of = subject(Quadratic(dim=20), chunk=4, engine="eager")
-    probe = Variance(tasks=64, redrawn=16, ladder=0, memory=memory)
+    probe = Variance(tasks=64, redrawn_tasks=16, shot_multiples=0, memory=memory)
 
-    merged = probe.merge(of, 0, [probe.shard(of, 0, Share(i, 3)) for i in range(3)])
+    merged = probe.merge(of, 0, [probe.measure_part(of, 0, Part(i, 3)) for i in range(3)])
 
     whole = probe.measure(of, 0)
     one, other = ([r for r in rows if "seconds" not in r.quantity] for rows in (whole, merged))
@@ -95,12 +97,12 @@ def test_shares_that_hold_whole_chunks_merge_to_the_same_bits(memory):
 
 def test_more_shares_than_batches_leave_some_empty_and_nothing_out():
     of = subject(Quadratic(dim=3))
-    probe = Variance(tasks=32, redrawn=0)
-    shards = [probe.shard(of, 0, Share(i, 40)) for i in range(40)]
+    probe = Variance(tasks=32, redrawn_tasks=0)
+    parts = [probe.measure_part(of, 0, Part(i, 40)) for i in range(40)]
 
-    assert sum(len(shard["1"]) for shard in shards) == 32
+    assert sum(len(shard["1"]) for shard in parts) == 32
     values = [
         [r.value or 0.0 for r in rows if "seconds" not in r.quantity]
-        for rows in (probe.measure(of, 0), probe.merge(of, 0, shards))
+        for rows in (probe.measure(of, 0), probe.merge(of, 0, parts))
     ]
     assert values[1] == pytest.approx(values[0], rel=1e-3, abs=1e-6)

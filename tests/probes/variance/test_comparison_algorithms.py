@@ -10,11 +10,11 @@ from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.probes.variance import Variance
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FAMILY = Quadratic(dim=6, shots=2, queries=4, jitter=0.9, offset=2.0, spread=0.5, noise=0.5)
 STEP = SGD(rate=0.7)
@@ -34,11 +34,11 @@ def counted(monkeypatch):
 
 def measured(against, algorithm=MAML, tasks=4096, **settings):
     subject = Subject(FAMILY.problem(), FAMILY.sample, algorithm(2, STEP), FAMILY.theta(0),
-                      Lift(chunk=4096))  # fmt: skip
-    settings = {"redrawn": 2048, "ladder": 0, "sizes": (1, 4), **settings}
-    probe = Variance(tasks, batch=4, against=against, **settings)
+                      Vectorization(chunk=4096))  # fmt: skip
+    settings = {"redrawn_tasks": 2048, "shot_multiples": 0, "sizes": (1, 4), **settings}
+    probe = Variance(tasks, batch=4, compare_with=against, **settings)
     table = to_table(probe.measure(subject, 1))
-    return table, probe.diagnose(table)
+    return table, probe.find(table)
 
 
 def rows(table, quantity, at=None):
@@ -71,7 +71,7 @@ def test_further_algorithms_are_held_against_the_exact_one():
     bias, even = rows(table, "bias"), rows(table, "break_even")
     assert bias["reptile"].low > 0
     assert {"", "reptile"} <= set(even)
-    (finding,) = [f for f in findings if f.name == "rivals"]
+    (finding,) = [f for f in findings if f.name == "comparison"]
     assert "In the seconds of 4 tasks of maml" in finding.claim
     assert all(name in finding.claim for name in errors)
 
@@ -95,5 +95,5 @@ def test_the_budget_from_which_exactness_pays_is_that_of_the_closed_form():
     ("name", "words"), [("meta_sgd", "learns more than theta"), ("mamel", "did you mean")]
 )
 def test_what_cannot_be_compared_is_refused(name, words):
-    with pytest.raises(Misuse, match=words):
-        measured((name,), tasks=64, redrawn=16)
+    with pytest.raises(InvalidInput, match=words):
+        measured((name,), tasks=64, redrawn_tasks=16)

@@ -1,4 +1,4 @@
-"""Is the gradient as clipped, and the update as the optimiser makes it, what torch makes of it?"""
+"""Is the gradient as clipped, and the update as the optimizer makes it, what torch makes of it?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.autodiff.clipping import clipped
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.outer_loop import optimizer_settings
 from metabench.outer_loop.optimizer_updates import updates
@@ -21,21 +21,21 @@ from metabench.probes.variance.collect import InMemory
 from metabench.probes.variance.measure_outer_optimizer import Clipped
 from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
 
 
 def subject(family=FAMILY):
-    algorithm = MAML(steps=1, step=SGD(rate=0.1))
+    algorithm = MAML(steps=1, inner_optimizer=SGD(rate=0.1))
     theta = family.theta(0).double()
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(chunk=4096))
+    return Subject(family.problem(), family.sample, algorithm, theta, Vectorization(chunk=4096))
 
 
 def measured(family=FAMILY, tasks=2048, seed=1, batch=25, **settings):
-    probe = Variance(tasks, sizes=(1, 4, 16), redrawn=0, batch=batch, **settings)
+    probe = Variance(tasks, sizes=(1, 4, 16), redrawn_tasks=0, batch=batch, **settings)
     table = to_table(probe.measure(subject(family), seed))
-    return table, probe.diagnose(table)
+    return table, probe.find(table)
 
 
 def by_size(table, quantity):
@@ -59,13 +59,13 @@ def test_a_clipped_sample_is_each_vector_clipped_read_in_any_columns(norm, value
     assert found.moved.tolist() == (np.abs(expected - many) > 1e-12).any(1).tolist()
 
 
-def test_the_optimisers_are_those_of_training():
+def test_the_optimizers_are_those_of_training():
     assert set(OPTIMIZERS) == set(optimizer_settings.OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_update_is_torchs_from_the_state_that_the_first_gradients_leave(name):
-    """Against a run of torch's own optimiser a gradient, at a rate of 0.1 and away from zero."""
+    """Against a run of torch's own optimizer a gradient, at a rate of 0.1 and away from zero."""
     made = {
         "sgd": lambda p: torch.optim.SGD(p, 0.1),
         "momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
@@ -80,11 +80,11 @@ def test_an_update_is_torchs_from_the_state_that_the_first_gradients_leave(name)
     assert found.shape == (30, 6)
     for i in (0, 17, 29):
         at = torch.nn.Parameter(torch.full((6,), 3.0, dtype=torch.float64))
-        optimiser = made([at])
+        optimizer = made([at])
         for line in [*many[:warm], many[warm + i]]:
             before = at.detach().clone()
             at.grad = torch.from_numpy(line.copy())
-            optimiser.step()
+            optimizer.step()
         np.testing.assert_allclose(found[i], ((before - at.detach()) / 0.1).numpy(), rtol=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_columns_of_an_update_can_be_computed_apart():
 def test_an_update_that_is_linear_in_the_batch_varies_as_the_closed_form_says(optimizer):
     truth = FAMILY.truth(FAMILY.theta(0), 1, 0.1)
 
-    table, _ = measured(tasks=8192, optimizer=optimizer)
+    table, _ = measured(tasks=8192, outer_optimizer=optimizer)
 
     for at, row in by_size(table, "update_variance").items():
         assert row.value == pytest.approx(truth.variance / at, rel=0.5)
@@ -165,7 +165,7 @@ def test_clipping_gives_a_heavy_tail_a_variance():
 
 
 def test_adams_update_of_a_noisy_gradient_falls_slower_than_its_batch_grows():
-    table, findings = measured(Quadratic(dim=8, offset=0.05), optimizer="adam")
+    table, findings = measured(Quadratic(dim=8, offset=0.05), outer_optimizer="adam")
 
     (slope,) = from_table(table, "update_slope")
     assert slope.low > -0.5
@@ -175,7 +175,7 @@ def test_adams_update_of_a_noisy_gradient_falls_slower_than_its_batch_grows():
 
 
 def test_what_the_outer_loop_cannot_be_is_refused():
-    with pytest.raises(Misuse, match="clip_norm is 0"):
+    with pytest.raises(InvalidInput, match="clip_norm is 0"):
         Variance(clip_norm=0)
-    with pytest.raises(Misuse, match="did you mean 'adam'"):
-        Variance(optimizer="adm")
+    with pytest.raises(InvalidInput, match="did you mean 'adam'"):
+        Variance(outer_optimizer="adm")

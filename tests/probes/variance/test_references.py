@@ -18,11 +18,11 @@ from metabench.probes.variance import Variance
 from metabench.records.rows import from_table, to_table
 
 FAST = SGD(0.3)
-QUICK = Variance(tasks=64, batches=16, sizes=(1, 2), redrawn=32, ladder=0)
+QUICK = Variance(tasks=64, batches=16, sizes=(1, 2), redrawn_tasks=32, shot_multiples=0)
 
 
 def first_order(algorithm, problem, theta, task):
-    path = adapt(algorithm.step, algorithm.steps, problem, theta, task, FORGET)
+    path = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task, FORGET)
     loss, v, direct = derivatives.value_and_gradients(
         problem.outer_loss, path.last, theta, task.query
     )
@@ -37,7 +37,7 @@ class Stranger(Algorithm):
         return first_order(self, problem, theta, task)
 
     def reference(self):
-        return MAML(self.steps, self.step, self.batch)
+        return MAML(self.steps, self.inner_optimizer, self.batch)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def test_a_strangers_first_order_has_the_bias_of_ours(algorithm, first):
 
     assert first.status == "ok"
     assert bias == first
-    claims = [finding.claim for finding in QUICK.diagnose(to_table(rows))]
+    claims = [finding.claim for finding in QUICK.find(to_table(rows))]
     assert any(claim.startswith(f"{__name__}:{type(algorithm).__name__} is biased: the squared")
                for claim in claims)  # fmt: skip
     assert not any("is unbiased" in claim for claim in claims)
@@ -115,7 +115,7 @@ def test_a_subclass_that_changes_nothing_is_found_to_be_unbiased():
 def test_who_claims_to_be_exact_and_is_not_is_contradicted(algorithm, refuted):
     _, rows = measured(algorithm)
 
-    said = {finding.name: finding for finding in QUICK.diagnose(to_table(rows))}
+    said = {finding.name: finding for finding in QUICK.find(to_table(rows))}
 
     assert ("claim_refuted" in said) == refuted
     assert not refuted or said["claim_refuted"].level == "warning"
@@ -126,5 +126,5 @@ def test_without_a_reference_that_holds_no_bias_is_told(algorithm):
     bias, rows = measured(algorithm)
 
     assert bias.status == "withheld"
-    claims = [finding.claim for finding in QUICK.diagnose(to_table(rows))]
+    claims = [finding.claim for finding in QUICK.find(to_table(rows))]
     assert any("names no such reference" in claim for claim in claims)

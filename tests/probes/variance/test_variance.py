@@ -12,21 +12,21 @@ from matplotlib.figure import Figure
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.probes.variance import Variance
 from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 FAMILY = Quadratic(dim=8, shots=3, queries=3)
-ALGORITHM = MAML(steps=2, step=SGD(rate=0.3))
+ALGORITHM = MAML(steps=2, inner_optimizer=SGD(rate=0.3))
 
 
 def subject(family=FAMILY, algorithm=ALGORITHM, dtype=torch.float64, chunk=4096) -> Subject:
     theta = family.theta(0).to(dtype)
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(chunk=chunk))
+    return Subject(family.problem(), family.sample, algorithm, theta, Vectorization(chunk=chunk))
 
 
 def measured(family=FAMILY, tasks=512, seed=1, algorithm=ALGORITHM, **settings):
@@ -69,7 +69,7 @@ def test_large_samples_come_close_to_the_closed_forms():
 @pytest.fixture(scope="module")
 def repeated():
     """A hundred small runs at as many seeds; nothing is redrawn, which no interval here needs."""
-    return [measured(tasks=256, seed=seed + 10, redrawn=0)[1] for seed in range(100)]
+    return [measured(tasks=256, seed=seed + 10, redrawn_tasks=0)[1] for seed in range(100)]
 
 
 def test_intervals_cover_the_closed_forms(repeated):
@@ -128,8 +128,8 @@ def test_batches_of_each_size_are_disjoint_and_fresh():
 
 
 @dataclass(frozen=True)
-class Neighbours(Quadratic):
-    """Planted: four consecutive tasks share their centre, as when a loader sorts by class."""
+class Neighbors(Quadratic):
+    """Planted: four consecutive tasks share their center, as when a loader sorts by class."""
 
     def sample(self, address, seed):
         near = super().sample(address._replace(task=address.task // 4), seed)
@@ -140,7 +140,7 @@ class Neighbours(Quadratic):
 
 @dataclass(frozen=True)
 class Balanced(Quadratic):
-    """Planted: consecutive tasks come in pairs with opposite centres."""
+    """Planted: consecutive tasks come in pairs with opposite centers."""
 
     def sample(self, address, seed):
         tasks = super().sample(address._replace(task=address.task // 2), seed)
@@ -149,10 +149,10 @@ class Balanced(Quadratic):
         return tasks._replace(support=flip[0], query=flip[1])
 
 
-def test_correlated_neighbours_are_the_first_finding_and_the_noise_scale_is_withheld():
-    probe, table = measured(Neighbours(dim=8, shots=3, queries=3), tasks=2048)
+def test_correlated_neighbors_are_the_first_finding_and_the_noise_scale_is_withheld():
+    probe, table = measured(Neighbors(dim=8, shots=3, queries=3), tasks=2048)
 
-    first = probe.diagnose(table)[0]
+    first = probe.find(table)[0]
 
     assert first.name == "dependent_tasks"
     assert first.level == "critical"
@@ -165,7 +165,7 @@ def test_correlated_neighbours_are_the_first_finding_and_the_noise_scale_is_with
 def test_stratified_pairs_are_told_from_independent_tasks():
     probe, table = measured(Balanced(dim=8, shots=3, queries=3), tasks=2048)
 
-    finding = next(f for f in probe.diagnose(table) if f.name == "dependent_tasks")
+    finding = next(f for f in probe.find(table) if f.name == "dependent_tasks")
 
     assert only(table, "slope").value < -1.1
     assert "balance" in finding.claim
@@ -180,8 +180,8 @@ def test_healthy_tasks_are_not_accused(repeated):
 
 def test_a_batch_below_the_noise_scale_is_warned_about_and_one_above_is_not():
     def finding(batch):
-        probe, table = measured(tasks=4096, batch=batch, redrawn=0)
-        return next(f for f in probe.diagnose(table) if f.name == "noise_scale")
+        probe, table = measured(tasks=4096, batch=batch, redrawn_tasks=0)
+        return next(f for f in probe.find(table) if f.name == "noise_scale")
 
     assert finding(2).level == "warning"
     assert "Raise the task batch" in finding(2).repair
@@ -197,7 +197,7 @@ def test_no_signal_is_said_so_with_the_tasks_that_would_do():
     assert only(table, "mean_norm_squared").status == "unresolved"
     scale = only(table, "noise_scale")
     assert (scale.status, scale.high) == ("unbounded", None)
-    first = probe.diagnose(table)[0]
+    first = probe.find(table)[0]
     assert first.name == "no_signal"
     assert "can't be told from zero" in first.claim
     assert "--tasks" in first.repair
@@ -224,7 +224,7 @@ def test_meta_gradients_that_are_not_finite_are_counted_and_said():
     for quantity in ("task_variance", "noise_scale", "slope", "mean_norm_squared"):
         row = only(table, quantity)
         assert (row.value, row.status) == (None, "diverged")
-    first = probe.diagnose(table)[0]
+    first = probe.find(table)[0]
     assert (first.name, first.level) == ("diverged", "critical")
     assert "task 17" in first.claim
 
@@ -239,7 +239,7 @@ def test_identical_tasks_have_no_variance_and_no_interval():
     assert row.value < 1e-25
     assert (row.status, row.low, row.high) == ("degenerate", None, None)
     assert only(table, "slope").status == "degenerate"
-    assert probe.diagnose(table)[0].name == "no_variation"
+    assert probe.find(table)[0].name == "no_variation"
 
 
 @pytest.mark.parametrize("family", [FAMILY, Exploding(dim=3), Quadratic(offset=0.0, dim=3)])
@@ -260,7 +260,7 @@ def test_the_network_and_float32_path_runs_on_sinusoids():
     )
 
     assert only(table, "task_variance").value > 0
-    assert probe.diagnose(table)
+    assert probe.find(table)
 
 
 def test_progress_reaches_its_end_and_never_goes_back():
@@ -285,25 +285,25 @@ def test_progress_reaches_its_end_and_never_goes_back():
     ],
 )
 def test_settings_that_measure_nothing_are_refused(settings, words):
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         Variance(**settings)
 
 
 def test_finite_meta_gradients_whose_squares_overflow_are_said_so():
     for rate, steps in ((1e40, 2), (1e20, 2), (1e20, 5)):
-        huge = MAML(steps=steps, step=SGD(rate=rate))
+        huge = MAML(steps=steps, inner_optimizer=SGD(rate=rate))
 
-        probe, table = measured(tasks=64, algorithm=huge, redrawn=0)
+        probe, table = measured(tasks=64, algorithm=huge, redrawn_tasks=0)
 
         assert only(table, "task_variance").status in ("overflow", "diverged", "withheld")
-        assert probe.diagnose(table)[0].level == "critical"
+        assert probe.find(table)[0].level == "critical"
 
 
 def test_a_noise_scale_that_could_be_zero_is_not_acted_on():
-    probe, table = measured(tasks=64, redrawn=0)
+    probe, table = measured(tasks=64, redrawn_tasks=0)
     table.loc[table["quantity"] == "noise_scale", "low"] = 0.0
 
-    names = [finding.name for finding in probe.diagnose(table)]
+    names = [finding.name for finding in probe.find(table)]
 
     assert "noise_unclear" in names
     assert "noise_scale" not in names
@@ -318,8 +318,8 @@ def test_a_noise_scale_that_could_be_zero_is_not_acted_on():
     ],
 )
 def test_independence_is_claimed_only_where_the_interval_supports_it(low, value, high, name):
-    probe, table = measured(tasks=64, redrawn=0)
+    probe, table = measured(tasks=64, redrawn_tasks=0)
     slope = table["quantity"] == "slope"
     table.loc[slope, ["low", "value", "high", "status"]] = [low, value, high, "ok"]
 
-    assert name in [finding.name for finding in probe.diagnose(table)]
+    assert name in [finding.name for finding in probe.find(table)]

@@ -91,7 +91,7 @@ def looked(solver, condition: float, solved: bool = False):
     subject = Subject(problem, Indexed(sample), BlackBox(estimator), theta)
     probe = Verify()
     table = to_table(probe.measure(subject, seed=0))
-    return {row.of: row for row in from_table(table, "check", of=None)}, probe.diagnose(table)
+    return {row.of: row for row in from_table(table, "check", of=None)}, probe.find(table)
 
 
 RIGHT = [("exact", 1), ("exact", 50), ("right", 1), ("right", 2), ("right", 50)]
@@ -163,14 +163,14 @@ def of_dtype(dtype: torch.dtype):
     subject = Subject(problem, Indexed(sample), MAML(1, SGD(0.1)), problem.theta)
     probe = Verify()
     table = to_table(probe.measure(subject, seed=0))
-    return {row.of: row for row in from_table(table, "check", of=None)}, probe.diagnose(table)
+    return {row.of: row for row in from_table(table, "check", of=None)}, probe.find(table)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_inside_the_model_is_found(dtype):
     checks, findings = of_dtype(dtype)
 
-    assert checks["resolution"].status == "coarse"
+    assert checks["resolution"].status == "reduced_precision"
     assert [(each.name, each.level) for each in findings if each.level != "info"] == [
         ("check_resolution", "critical"),
         ("check_vmap_against_a_loop", "warning"),
@@ -192,7 +192,7 @@ def test_half_precision_is_found_where_the_meta_gradient_is_zero_and_not_invente
         assert from_table(table, "zero", of=None)
         return {row.of: row.status for row in from_table(table, "check", of=None)}
 
-    assert statuses(half=True)["resolution"] == "coarse"
+    assert statuses(half=True)["resolution"] == "reduced_precision"
     assert "resolution" not in statuses(half=False)
 
 
@@ -245,7 +245,7 @@ def test_a_detached_inner_gradient_and_dropout_left_on_are_found():
         subject = Subject(problem, Indexed(sample), box, problem.theta)
         table = to_table(Verify().measure(subject, seed=0))
         rows = {row.of: row for row in from_table(table, "check", of=None)}
-        return rows, Verify().diagnose(table)
+        return rows, Verify().find(table)
 
     right, _ = look(detached=False, dropped=0.0)
     detached, said = look(detached=True, dropped=0.0)

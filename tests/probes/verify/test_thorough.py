@@ -32,7 +32,7 @@ def verified(family, algorithm, problem=None):
     probe.draw(table, Figure().subplots())
     rows = from_table(table, "check", of=None, layer=None)
     checks = {(row.of, row.layer): row for row in rows}
-    return checks, {finding.name: finding for finding in probe.diagnose(table)}
+    return checks, {finding.name: finding for finding in probe.find(table)}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def test_first_order_is_told_by_how_far_it_is_and_not_judged():
     assert {finding.level for finding in findings.values()} == {"info"}
 
 
-CONVERGED = {"steps": 60, "step": mb.SGD(0.35), "strength": 2.0}
+CONVERGED = {"steps": 60, "inner_optimizer": mb.SGD(0.35), "proximal_strength": 2.0}
 
 
 def test_an_implicit_gradient_is_the_unrolled_one_where_its_loop_has_converged():
@@ -160,7 +160,7 @@ def test_the_gate_ahead_of_every_measurement_leaves_them_out():
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), theta)
     probe = mb.Explosion(tasks=8, steps=2, rounds=1, mitigated=0)
 
-    rows = measure_with_checks.measure(probe, subject)
+    rows = measure_with_checks.measure_checked(probe, subject)
 
     asked = {row.of for row in rows if row.quantity == "check"}
     assert "finite differences" in asked

@@ -22,13 +22,13 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import Lift
+from metabench.estimation.vectorization import Vectorization
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
 from metabench.families.sinusoid import Sinusoid
 from metabench.linalg.solvers.dense import Dense
-from metabench.measurement import diagnose_with_checks, measure_with_checks
+from metabench.measurement import find_with_checks, measure_with_checks
 from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.probes.verify.failures import explained
@@ -37,27 +37,27 @@ from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
 from metabench.settings import registry
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 
 def verified(subject: Subject):
     probe = Verify()
     table = to_table(probe.measure(subject, seed=0))
-    return {row.of: row for row in from_table(table, "check", of=None)}, probe.diagnose(table)
+    return {row.of: row for row in from_table(table, "check", of=None)}, probe.find(table)
 
 
-def of(family, algorithm, dtype=torch.float32, **lift) -> Subject:
+def of(family, algorithm, dtype=torch.float32, **compute) -> Subject:
     theta = family.theta(0).to(dtype)
-    return Subject(family.problem(), family.sample, algorithm, theta, Lift(**lift))
+    return Subject(family.problem(), family.sample, algorithm, theta, Vectorization(**compute))
 
 
 HEALTHY = {
     "quadratic": (Quadratic(), MAML(steps=3)),
     "ReLU network": (Sinusoid(), MAML(steps=2)),
-    "ReLU network, adam": (Sinusoid(), MAML(steps=2, step=Adam(rate=1e-3))),
+    "ReLU network, adam": (Sinusoid(), MAML(steps=2, inner_optimizer=Adam(rate=1e-3))),
     "convolutions with batch norm and pooling": (Digits(filters=8), MAML(steps=2)),
     "theta in the inner loss": (Ridge(), MAML(steps=3)),
-    "implicit": (Ridge(), IMAML(steps=3, strength=0.0)),
+    "implicit": (Ridge(), IMAML(steps=3, proximal_strength=0.0)),
 }
 
 
@@ -108,30 +108,28 @@ class Planted(MAML):
 
 
 def test_python_has_the_same_gate_as_the_shell():
-    probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), Planted(steps=2))
+    probe, subject = Variance(tasks=32, redrawn_tasks=0), of(Quadratic(), Planted(steps=2))
 
-    rows = measure_with_checks.measure(probe, subject, seed=0)
+    rows = measure_with_checks.measure_checked(probe, subject, seed=0)
 
     checks = Verify(thorough=False).measure(subject, 0)
     assert rows[-len(checks) :] == checks  # once, at the end
     assert not [row for row in rows[: -len(checks)] if row.quantity == "check"]
-    first = diagnose_with_checks.diagnose(probe, to_table(rows))[0]
+    first = find_with_checks.find(probe, to_table(rows))[0]
     assert (first.name, first.level) == ("check_finite_differences", "critical")
     checks = Verify().measure(subject, 0)
-    assert measure_with_checks.measure(Verify(), subject, seed=0) == checks
-    assert diagnose_with_checks.diagnose(Verify(), to_table(checks)) == Verify().diagnose(
-        to_table(checks)
-    )
+    assert measure_with_checks.measure_checked(Verify(), subject, seed=0) == checks
+    assert find_with_checks.find(Verify(), to_table(checks)) == Verify().find(to_table(checks))
 
 
 def test_numbers_that_came_without_a_check_are_told():
-    probe, subject = Variance(tasks=32, redrawn=0), of(Quadratic(), MAML(steps=2))
+    probe, subject = Variance(tasks=32, redrawn_tasks=0), of(Quadratic(), MAML(steps=2))
 
-    findings = diagnose_with_checks.diagnose(probe, to_table(probe.measure(subject, seed=0)))
+    findings = find_with_checks.find(probe, to_table(probe.measure(subject, seed=0)))
 
     (unchecked,) = [finding for finding in findings if finding.name == "unchecked"]
     assert (unchecked.level, unchecked.evidence) == ("warning", ())
-    assert "metabench.measure(probe, subject, seed)" in unchecked.repair
+    assert "metabench.measure_checked(probe, subject, seed)" in unchecked.repair
 
 
 def test_an_error_of_one_in_two_thousand_is_found():
@@ -268,11 +266,11 @@ def test_an_implicit_gradient_at_a_saddle_is_warned_of():
     problem = Problem.from_module(black_boxes.NET, mse)
 
     def look(strength):
-        imaml = IMAML(steps=1, strength=strength, solver=Dense())
+        imaml = IMAML(steps=1, proximal_strength=strength, solver=Dense())
         return verified(Subject(problem, black_boxes.draw, imaml, problem.theta))[1]
 
     assert look(1e-3)[0].name == "saddle"
-    assert "--set algo.strength" in look(1e-3)[0].repair
+    assert "--set algo.proximal_strength" in look(1e-3)[0].repair
     assert {finding.level for finding in look(50.0)} == {"info"}
 
 
@@ -366,15 +364,15 @@ def test_a_meta_gradient_of_zero_is_said():
 
 
 def test_an_algorithm_refuses_what_it_says_nothing_about():
-    for algorithm in (IMAML(strength=0.0),):
-        with pytest.raises(Misuse, match="doesn't depend on theta"):
+    for algorithm in (IMAML(proximal_strength=0.0),):
+        with pytest.raises(InvalidInput, match="doesn't depend on theta"):
             verified(of(Sinusoid(), algorithm))
-    with pytest.raises(Misuse, match="Reptile moves an initialisation"):
+    with pytest.raises(InvalidInput, match="Reptile moves an initialization"):
         verified(of(Ridge(), cases.algorithm("reptile")))
 
 
 def test_divergence_is_left_to_the_probes():
-    checks, findings = verified(of(Sinusoid(), MAML(steps=5, step=SGD(rate=1e30))))
+    checks, findings = verified(of(Sinusoid(), MAML(steps=5, inner_optimizer=SGD(rate=1e30))))
 
     assert checks["finite differences"].status == "diverged"
     assert {finding.level for finding in findings} <= {"info"}
@@ -407,12 +405,13 @@ REFUSED = {
     "an item": (
         lambda x, w: x @ w * (x @ w).mean().item(),
         mse,
-        r"An `if` on a tensor or \.item\(\) can't be computed for many.*how=loop.*test_verify\.py",
+        r"An `if` on a tensor or \.item\(\) can't .*batching=loop.*test_verify\.py",
     ),
     "an if": (
         lambda x, w: x @ w if (x @ w).sum() > 0 else -(x @ w),
         mse,
-        r"An `if` on a tensor or \.item\(\) can't .*lift\.how=loop.*if \(x @ w\)\.sum\(\) > 0",
+        r"An `if` on a tensor or \.item\(\) can't .*compute\.batching=loop.*"
+        r"if \(x @ w\)\.sum\(\) > 0",
     ),
     "attention without a second derivative": (
         attention,
@@ -463,15 +462,15 @@ REFUSED = {
 def test_what_cannot_be_computed_is_refused_with_the_repair(forward, loss, words):
     problem = Problem.from_module(model(forward), loss)
 
-    with pytest.raises(Misuse, match=words):
+    with pytest.raises(InvalidInput, match=words):
         verified(Subject(problem, black_boxes.draw, MAML(steps=1), problem.theta))
 
 
 def test_an_operation_without_a_batching_rule_is_named():
     said = "Batching rule not implemented for aten::lstm.input. We could not generate a fallback."
 
-    words = r"^lstm can't be computed for many .*lift\.how=loop"
-    with pytest.raises(Misuse, match=words), explained("vmap"):
+    words = r"^lstm can't be computed for many .*compute\.batching=loop"
+    with pytest.raises(InvalidInput, match=words), explained("vmap"):
         raise RuntimeError(said)
 
 
@@ -489,7 +488,7 @@ def test_an_operation_without_a_batching_rule_is_named():
 )
 def test_what_torch_says_of_devices_and_dtypes_elsewhere_is_understood(said, words):
     """Sentences of torch 2.13 on CUDA, and of kernels that say it otherwise."""
-    with pytest.raises(Misuse, match=words), explained("one task"):
+    with pytest.raises(InvalidInput, match=words), explained("one task"):
         raise RuntimeError(said)
 
 
@@ -498,7 +497,13 @@ def test_a_loop_takes_what_vmap_does_not():
     problem = Problem.from_module(model(forward), mse)
 
     checks, _ = verified(
-        Subject(problem, black_boxes.draw, cases.algorithm("fomaml"), problem.theta, Lift("loop"))
+        Subject(
+            problem,
+            black_boxes.draw,
+            cases.algorithm("fomaml"),
+            problem.theta,
+            Vectorization("loop"),
+        )
     )
 
     assert "vmap against a loop" not in checks
@@ -508,12 +513,14 @@ def test_a_loop_takes_what_vmap_does_not():
 def test_a_sampler_of_another_kind_is_told_from_one_that_breaks():
     problem = Problem.from_module(cases.net("plain"), mse)
 
-    with pytest.raises(Misuse, match=r"The sampler raised TypeError.*metabench\.Indexed\(sample\)"):
+    with pytest.raises(
+        InvalidInput, match=r"The sampler raised TypeError.*metabench\.Indexed\(sample\)"
+    ):
         verified(Subject(problem, lambda indices, seed: indices + 1, MAML(), problem.theta))
 
 
 def test_settings_that_check_nothing_are_refused():
-    with pytest.raises(Misuse, match="tasks is 0"):
+    with pytest.raises(InvalidInput, match="tasks is 0"):
         Verify(tasks=0)
 
 

@@ -18,18 +18,18 @@ from metabench.families.folder import Folder
 from metabench.families.omniglot import Omniglot
 from metabench.problems.images import archives
 from metabench.problems.tasks import Address
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 from metabench.testing import check_family
 
 CLASSES, EACH, SIDE = 25, 8, 16
 
 
-def grey(class_, image):
+def gray(class_, image):
     """An image whose every pixel names its class and number."""
     return np.full((SIDE, SIDE, 3), (10 * class_ % 250, image * 20, class_), np.uint8)
 
 
-def write(folder, classes=range(CLASSES), each=EACH, made=grey):
+def write(folder, classes=range(CLASSES), each=EACH, made=gray):
     for c in classes:
         place = folder / f"class{c:02d}"
         place.mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_splits_share_no_class_and_follow_folders_or_lists_where_there_are_any(t
     (listed / "train.csv").write_text("\n".join(["filename,label", *lines]))
     assert small(listed)._pool().names == ("n00", "n01", "n02")
     (listed / "val.csv").write_text("filename,label\ngone.png,n00")
-    with pytest.raises(Misuse, match=r"names gone\.png, which isn't in"):
+    with pytest.raises(InvalidInput, match=r"names gone\.png, which isn't in"):
         small(listed, split="val")
 
 
@@ -118,21 +118,21 @@ def test_an_archive_is_a_folder_too(tmp_path):
         ({"ways": 17}, "ways is 17, but the split has 16 classes"),
         ({"shots": 5}, "has 8 images, 4 for the support set"),
         ({"split": "dev"}, "it must be one of train, val, test"),
-        ({"channels": 2}, "it must be 3 for colour or 1 for grey"),
+        ({"channels": 2}, "it must be 3 for color or 1 for gray"),
     ],
 )
 def test_more_than_there_is_is_refused(tmp_path, settings, said):
-    with pytest.raises(Misuse, match=said):
+    with pytest.raises(InvalidInput, match=said):
         small(write(tmp_path / "all"), **settings)
 
 
 def test_what_cannot_be_read_is_refused_by_name(tmp_path):
-    with pytest.raises(Misuse, match="There is no folder"):
+    with pytest.raises(InvalidInput, match="There is no folder"):
         small(tmp_path / "gone")
-    with pytest.raises(Misuse, match="needs a path"):
+    with pytest.raises(InvalidInput, match="needs a path"):
         Folder()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Misuse, match="holds no class directories"):
+    with pytest.raises(InvalidInput, match="holds no class directories"):
         small(tmp_path / "empty")
     path = write(tmp_path / "all")
     image = path / "class03" / "2.png"
@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path):
     def every_split():
         return [small(path, split=split) for split in ("train", "val", "test")]
 
-    with pytest.raises(Misuse, match=r"2\.png can't be read as an image"):
+    with pytest.raises(InvalidInput, match=r"2\.png can't be read as an image"):
         every_split()
 
 
@@ -182,7 +182,7 @@ def test_archives_that_reach_outside_are_not_unpacked(tmp_path, make, name, more
     home.mkdir()
     archive = make(home / "a", name, **more)
 
-    with pytest.raises(Misuse, match="isn't unpacked"):
+    with pytest.raises(InvalidInput, match="isn't unpacked"):
         archives.unpacked(archive, home / "to")
 
     assert [path.name for path in tmp_path.rglob("*")] == ["home", "a"]
@@ -191,10 +191,10 @@ def test_archives_that_reach_outside_are_not_unpacked(tmp_path, make, name, more
 def test_bombs_and_damaged_archives_are_refused(tmp_path, monkeypatch):
     archive = zipped(tmp_path / "a.zip", "fine")
     monkeypatch.setattr(archives, "LARGEST", 5)
-    with pytest.raises(Misuse, match="would unpack to"):
+    with pytest.raises(InvalidInput, match="would unpack to"):
         archives.unpacked(archive, tmp_path / "to")
     (tmp_path / "b.zip").write_bytes(archive.read_bytes()[:30])
-    with pytest.raises(Misuse, match="can't be unpacked"):
+    with pytest.raises(InvalidInput, match="can't be unpacked"):
         archives.unpacked(tmp_path / "b.zip", tmp_path / "to")
 
 
@@ -239,9 +239,9 @@ def test_omniglot_splits_characters_before_it_turns_them(characters):
     assert (edges[..., :5].sum(-1) > 2 * edges[..., -5:].sum(-1)).any()
     assert (edges[..., -5:].sum(-1) > 2 * edges[..., :5].sum(-1)).any()
     check_family(Omniglot(ways=2, queries=1, filters=4))
-    with pytest.raises(Misuse, match="the split has 6 classes"):
+    with pytest.raises(InvalidInput, match="the split has 6 classes"):
         Omniglot(ways=7, rotations=False)
-    with pytest.raises(Misuse, match="shots is 11"):
+    with pytest.raises(InvalidInput, match="shots is 11"):
         Omniglot(shots=11)
 
 
@@ -249,17 +249,17 @@ def test_a_download_that_is_cut_off_or_cannot_be_had_is_said(characters, monkeyp
     pytest.importorskip("pooch")
     archive = characters / "images_background.zip"
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(Misuse, match="cut off or changed; remove it"):
+    with pytest.raises(InvalidInput, match="cut off or changed; remove it"):
         Omniglot()
 
     archive.unlink()
     monkeypatch.setattr(omniglot, "HOME", "http://localhost:9")  # nobody listens there
-    with pytest.raises(Misuse, match=f"can't be had .* download it elsewhere, to {archive}"):
+    with pytest.raises(InvalidInput, match=f"can't be had .* download it elsewhere, to {archive}"):
         Omniglot()
 
 
 def test_without_the_fetcher_a_sentence_says_what_to_install(characters, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
 
-    with pytest.raises(Misuse, match=r"pip install 'metabench\[data\]'"):
+    with pytest.raises(InvalidInput, match=r"pip install 'metabench\[data\]'"):
         Omniglot()

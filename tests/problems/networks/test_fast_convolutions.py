@@ -14,7 +14,7 @@ import metabench as mb
 from metabench.autodiff import derivatives as curvature
 from metabench.problems import architectures
 from metabench.problems.networks import double_backward, fast_convolutions
-from metabench.problems.networks.fast_convolutions import quick
+from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 
 CHAINS = {
     "conv-4's block, twice": architectures.conv(2, 4, 3, 8),
@@ -80,7 +80,7 @@ def test_three_derivatives_are_those_of_plain_operations(name):
     x, y = data()
     vectors = [(torch.randn_like(theta), torch.randn_like(x)) for _ in range(3)]
 
-    found = derivatives(quick(net), theta, x, y, vectors, 3)
+    found = derivatives(with_fast_convolutions(net), theta, x, y, vectors, 3)
 
     # torch's own third derivatives are wrong through its fused batch norm
     expected = derivatives(mb.safe_norms(net), theta, x, y, vectors, 3)
@@ -101,7 +101,7 @@ def test_what_is_not_asked_for_changes_nothing(frozen):
         slopes = torch.autograd.grad(loss, values, create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in slopes), values)
 
-    found, expected = product(quick(net)), product(net)
+    found, expected = product(with_fast_convolutions(net)), product(net)
     assert len(found) == len(parameters)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
@@ -110,7 +110,7 @@ def test_what_is_not_asked_for_changes_nothing(frozen):
 def test_names_values_and_the_given_module_stay():
     net = CHAINS["conv-4's block, twice"]
 
-    made = quick(net)
+    made = with_fast_convolutions(net)
 
     assert type(net[0]) is nn.Conv2d
     assert [*made.state_dict()] == [*net.state_dict()]
@@ -121,7 +121,7 @@ def test_a_hook_sees_what_it_would_have_seen():
     net, seen = copy.deepcopy(CHAINS["without norms"]).double(), []
     net[1].register_forward_hook(lambda module, given, found: seen.append(found.shape))
 
-    quick(net)(data()[0])
+    with_fast_convolutions(net)(data()[0])
 
     assert seen == [(6, 4, 8, 8)]
 
@@ -134,8 +134,8 @@ def test_other_layers_are_left_alone():
         Own(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3, padding_mode="circular")
     )
 
-    assert [type(part) for part in quick(net)] == [type(part) for part in net]
-    assert type(quick(net)) is nn.Sequential
+    assert [type(part) for part in with_fast_convolutions(net)] == [type(part) for part in net]
+    assert type(with_fast_convolutions(net)) is nn.Sequential
 
 
 def test_a_meta_gradient_by_a_loop_is_that_by_vmap(monkeypatch):
@@ -146,10 +146,12 @@ def test_a_meta_gradient_by_a_loop_is_that_by_vmap(monkeypatch):
     theta = architectures.initial(net, 0).float()
 
     by = {
-        how: mb.Lift(how, engine="eager").per_task(lambda at, task: maml(problem, at, task).grad)
+        how: mb.Vectorization(how, engine="eager").per_task(
+            lambda at, task: maml(problem, at, task).grad
+        )
         for how in ("loop", "vmap")
     }
-    with patch.object(double_backward._NormalisationBack, "apply", side_effect=AssertionError):
+    with patch.object(double_backward._NormalizationBack, "apply", side_effect=AssertionError):
         expected = by["vmap"](theta, tasks)
 
     torch.testing.assert_close(by["loop"](theta, tasks), expected, rtol=1e-4, atol=1e-6)
@@ -165,7 +167,7 @@ def test_a_fleet_of_hessians_by_a_loop_is_symmetric():
     problem = mb.Problem.from_module(net, nn.functional.cross_entropy)
     phis = problem.theta.expand(2, -1)
     x, y = data()
-    times = curvature.fleet_hessian(
+    times = curvature.per_task_hvp(
         problem.inner_loss,
         phis,
         problem.theta,

@@ -10,7 +10,7 @@ from torch import nn
 
 import metabench as mb
 from metabench.probes.explosion import Explosion
-from metabench.problems.networks.layer_statistics import watched
+from metabench.problems.networks.layer_statistics import layer_statistics
 from metabench.records.rows import from_table, to_table
 
 START = 0.1
@@ -64,12 +64,12 @@ def test_drift_is_the_closed_form_of_a_linear_layer():
 
 def test_features_that_leave_their_own_spread_are_named():
     probe, table, _ = drift(10, 0.05)
-    found = {f.name: f for f in probe.diagnose(table)}
+    found = {f.name: f for f in probe.find(table)}
     assert "feature_drift" in found
     assert "of the standard deviations that they began with" in found["feature_drift"].claim
 
     probe, table, _ = drift(10, 1e-5)
-    assert "feature_drift" not in {f.name for f in probe.diagnose(table)}
+    assert "feature_drift" not in {f.name for f in probe.find(table)}
 
 
 def test_one_example_has_no_spread_to_measure_by():
@@ -88,7 +88,7 @@ def test_statistics_are_those_of_every_channel(norm):
     x = torch.randn(5, 7, 1, 6, 6)
     values = dict(net.named_parameters())
 
-    seen = torch.func.vmap(lambda part: watched(net)(values, part))(x)
+    seen = torch.func.vmap(lambda part: layer_statistics(net)(values, part))(x)
 
     after = net[0](x[2])
     outputs = {"0": after, "1": norm(after), "4": net(x[2])}

@@ -1,1 +1,1 @@
-"""The engines: what starts the processes that cells are measured in; the store does the rest."""
+"""The executors: what starts the processes that cells are measured in; the store does the rest."""

@@ -1,4 +1,4 @@
-"""What an engine is: from jobs to outcomes, in whatever processes; nothing it knows is lost."""
+"""What an executor is: from jobs to outcomes, in whatever processes; nothing it knows is lost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Broken(OSError):
     """No worker can be started: the environment, not a cell, has to be mended."""
 
 
-class Engine(ABC):
+class Executor(ABC):
     """Settings are dataclass fields; jobs are taken when there is room for them, never ahead.
 
-    An engine takes the next job from the iterable only when a worker is free. When the iterable
+    An executor takes the next job from the iterable only when a worker is free. When the iterable
     ends, early too, it finishes what is in hand; that is all an interrupt needs.
     """
 
@@ -29,8 +29,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def alone(self) -> Engine:
-        """Give the engine that measures one job at a time, with the machine to itself."""
+    def alone(self) -> Executor:
+        """Give the executor that measures one job at a time, with the machine to itself."""
 
     @property
     @abstractmethod

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from metabench.grid.execution.executors.executor import Engine
+from metabench.grid.execution.executors.executor import Executor
 from metabench.grid.execution.run_cell import Job, Outcome, work
 
 
 @dataclass(frozen=True)
-class Inline(Engine):
+class Inline(Executor):
     """The foreground: a debugger works, a timeout doesn't, and a kill is the end."""
 
     threads: int = 1  # torch threads [threads]

@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from metabench.grid.execution.executors.executor import Broken, Engine
+from metabench.grid.execution.executors.executor import Broken, Executor
 from metabench.grid.execution.executors.queue import Queue
 from metabench.grid.execution.executors.slots import Slot
 from metabench.grid.execution.run_cell import Job, Outcome, fail, work
@@ -31,7 +31,7 @@ STARTS = 3  # times that a slot's worker may die before it begins, until nothing
 
 
 @dataclass(frozen=True)
-class Pool(Engine):
+class Pool(Executor):
     """A worker for each slot; a job waits for one of its kind whose device has memory for it."""
 
     slots: tuple[Slot, ...]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from metabench.grid.execution.executors.executor import Broken, Engine
+from metabench.grid.execution.executors.executor import Broken, Executor
 from metabench.grid.execution.run_cell import Job, Outcome, fail, work
-from metabench.settings.errors import Misuse
+from metabench.settings.errors import InvalidInput
 
 LOOK_EVERY = 1.0  # seconds between looks for cells that take too long
 
@@ -27,7 +27,7 @@ class Running(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ray(Engine):
+class Ray(Executor):
     """Every machine of a Ray cluster, its workers reused from cell to cell."""
 
     devices: frozenset[str]  # what the cells ask for: cpu, cuda
@@ -71,7 +71,7 @@ class Ray(Engine):
         """Refuse what the cluster could never place, which Ray would wait for without end."""
         for device, resource, need in (("cpu", "CPU", self.threads), ("cuda", "GPU", 1)):
             if device in self.devices and held.get(resource, 0) < need:
-                raise Misuse(
+                raise InvalidInput(
                     f"Cells ask for {need} {resource}, and the Ray cluster holds "
                     f"{held.get(resource, 0):g} in all; start Ray where there are more."
                 )
@@ -89,7 +89,7 @@ def _connected() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise Misuse("The ray engine needs Ray: pip install 'metabench[ray]'.") from error
+        raise InvalidInput("The ray executor needs Ray: pip install 'metabench[ray]'.") from error
     if not ray.is_initialized():
         local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         try:

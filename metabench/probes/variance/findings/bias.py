@@ -110,7 +110,9 @@ def _rivals(table: Rows, batch: int) -> list[Finding]:
         if not level
         else f"{best.of} can't be told from {' and '.join(level)} at this budget: take either."
     )
-    return [Finding("rivals", "info", "undecided" if level else "", claim, repair, (best, *rest))]
+    return [
+        Finding("comparison", "info", "undecided" if level else "", claim, repair, (best, *rest))
+    ]
 
 
 def _even(table: Rows) -> list[Row]:
@@ -166,5 +168,5 @@ def _amplification(table: Rows) -> list[Finding]:
         f"The inner loop multiplies the variance by {number(found[0].value)} {interval(found[0])} "
         "over the plain query gradient at theta."
     )
-    repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+    repair = "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
     return [Finding("amplification", "warning", "fault", claim, repair, (found[0],))]

@@ -1,4 +1,4 @@
-"""Findings about what the outer loop makes of the noise: clipping, and the optimiser's update."""
+"""Findings about what the outer loop makes of the noise: clipping, and the optimizer's update."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ WORDS = {
 def sources(table: Rows) -> list[Finding]:
     """Name the sources of the variance, largest first, or why they can't be told apart."""
     components = from_table(table, "component", of=None)
-    because = [r for r in components if r.status in ("fixed", "coupled")]
+    because = [r for r in components if r.status in ("not_redrawable", "redraw_not_independent")]
     shares = [r for r in from_table(table, "share", of=None) if r.value is not None]
     if not shares:
         return [_withheld(because)] if because else []
     shares.sort(key=lambda r: -(r.value or 0))
     if shares[0].low is None:
         claim = "Which source makes most of the variance can't be told from so few redraws."
-        repair = "Redraw more tasks (--set probe.redrawn=...)."
+        repair = "Redraw more tasks (--set probe.redrawn_tasks=...)."
         return [Finding("sources", "info", "undecided", claim, repair, tuple(shares))]
     return [_ranked(shares, because)]
 
@@ -61,7 +61,7 @@ def _ranked(shares: list[Row], because: list[Row]) -> Finding:
 
 
 def _withheld(because: list[Row]) -> Finding:
-    coupled = [r.of for r in because if r.status == "coupled" and " " not in r.of]
+    coupled = [r.of for r in because if r.status == "redraw_not_independent" and " " not in r.of]
     if coupled:
         claim = (
             f"The sources of the variance are withheld, because a redraw of the {coupled[0]} set "

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from metabench.probes.base import Probe
 
 
-def diagnose(probe: Probe, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
     """Say what the table holds, checks included, the weightiest first."""
-    findings = [*probe.diagnose(table), *foreign_theta.findings(table)]
+    findings = [*probe.find(table), *foreign_theta.findings(table)]
     if not isinstance(probe, Verify):
-        findings = [*findings, *Verify().diagnose(table), *_unchecked(table)]
+        findings = [*findings, *Verify().find(table), *_unchecked(table)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -27,5 +27,5 @@ def _unchecked(table: pd.DataFrame) -> list[Finding]:
     if (table["quantity"] == "check").any():
         return []
     claim = "Whether the meta-gradient is right was not checked."
-    repair = "Measure with metabench.measure(probe, subject, seed), which checks first."
+    repair = "Measure with metabench.measure_checked(probe, subject, seed), which checks first."
     return [Finding("unchecked", "warning", "not_looked_at", claim, repair, ())]

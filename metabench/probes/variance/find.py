@@ -24,7 +24,7 @@ MARGIN = 0.05  # of the slope about -1: tasks whose interval lies within it coun
 ENOUGH = 2.0  # noise scales that B must hold, at the interval's upper end, to be enough
 
 
-def diagnose(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
+def find(probe: Variance, whole: pd.DataFrame) -> list[Finding]:
     """Say whether tasks are independent, the signal is heard, and which B balances noise."""
     table, batch = by_quantity(whole), probe.batch
     largest = max((int(r.at or 0) for r in from_table(table, "snr")), default=1)
@@ -69,8 +69,8 @@ def _divergence(table: Rows, batch: int) -> list[Finding]:
         meets = 1 - (1 - alone.value) ** batch
         claim += f" A batch of {batch} meets at least one with probability {meets:.0%}."
     repair = (
-        "Lower the inner rate (--set algo.step.rate=...), take fewer inner steps, or clip the "
-        "inner gradient (--set algo.step.clip_norm=10)."
+        "Lower the inner rate (--set algo.inner_optimizer.rate=...), take fewer inner steps, or "
+        "clip the inner gradient (--set algo.inner_optimizer.clip_norm=10)."
     )
     return [Finding("diverged", "critical", "fault", claim, repair, tuple(hit))]
 
@@ -83,7 +83,7 @@ def _overflow(table: Rows) -> list[Finding]:
         "Meta-gradients are finite, but so large that their squares overflow: no variance, and "
         "nothing that follows from it, can be computed."
     )
-    repair = "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+    repair = "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
     return [Finding("overflow", "critical", "fault", claim, repair, tuple(hit))]
 
 

@@ -26,7 +26,7 @@ LESSENED = {  # the parts of an implicit method's error, and what makes each sma
 }
 
 
-def diagnose(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one agreement table, the weightiest first."""
     errors = from_table(table, "error", of=None)
     if [r.status for r in errors] == ["withheld"]:
@@ -56,8 +56,11 @@ def _untold(table: pd.DataFrame) -> list[Finding]:
         "exist: there are fewer than four tasks, a tail without second moments, or an inverse of "
         "Hessians that curve down in some tasks."
     )
-    repair = "Raise lambda (--set probe.strength=...), or read each task's error, which is told."
-    return [Finding("untold", "info", "not_looked_at", claim, repair, tuple(rows))]
+    repair = (
+        "Raise lambda (--set probe.proximal_strength=...), or read each task's error, which is "
+        "told."
+    )
+    return [Finding("not_computed", "info", "not_looked_at", claim, repair, tuple(rows))]
 
 
 def _heeded(table: pd.DataFrame, finding: Finding) -> Finding:
@@ -75,26 +78,27 @@ def _saddles(table: pd.DataFrame) -> list[Finding]:
         return []
     last = hits[-1]
     least = min(r.value or 0 for r in from_table(table, "least_curvature"))
-    (pull,) = from_table(table, "pull")
+    (pull,) = from_table(table, "proximal_strength")
     claim = (
         f"At lambda = {number(pull.value)} the inner objective curves down at phi_{last.at:.0f} in "
         f"{percents(last)} of tasks (least curvature met {number(least)}): no minimum is there, "
         "and an implicit gradient is that of no argmin."
     )
-    repair = f"Raise lambda above {number((pull.value or 0) - least)} (--set probe.strength=...)."
+    above = number((pull.value or 0) - least)
+    repair = f"Raise lambda above {above} (--set probe.proximal_strength=...)."
     return [Finding("saddles", "warning", "fault", claim, repair, (*hits, pull))]
 
 
 def _minimum(table: pd.DataFrame) -> list[Finding]:
     (found,) = from_table(table, "minimum_found")
-    (slope,) = from_table(table, "slope_at_minimum")
+    (slope,) = from_table(table, "gradient_norm_at_minimum")
     if found.high is None or found.high >= 1.0:
         return []
     claim = (
         f"The inner minimum was found in {percents(found)} of tasks only (median |grad G| / |g| "
         f"{number(slope.value)}): errors against it are lower bounds of what they say."
     )
-    repair = "Raise --set probe.settle=... or lambda (--set probe.strength=...)."
+    repair = "Raise --set probe.minimum_steps=... or lambda (--set probe.proximal_strength=...)."
     return [Finding("minimum_not_found", "warning", "fault", claim, repair, (found, slope))]
 
 
@@ -138,7 +142,7 @@ def _closest(target: float, errors: list[Row]) -> list[Finding]:
 
 def _causes(table: pd.DataFrame) -> list[Finding]:
     """Name what makes most of the error of the best implicit method at the largest K."""
-    parts = {(r.of, r.at): r for r in from_table(table, "part", of=None)}
+    parts = {(r.of, r.at): r for r in from_table(table, "error_part", of=None)}
     last = [lines[max(lines)] for lines in by_method(table, "error").values()]
     implicit = [r for r in last if (f"{r.of}: solver", r.at) in parts and r.value is not None]
     if not implicit:

@@ -17,7 +17,7 @@ ROSE = 2.0  # a training loss that is this many times its least has diverged
 FEWEST = 3  # windows of the log without which nothing is said of it
 
 
-def diagnose(table: pd.DataFrame) -> list[Finding]:
+def find(table: pd.DataFrame) -> list[Finding]:
     """Say where training diverged, or how far it came."""
     return _stopped(table) or [*_diverging(table), *_came(table)]
 

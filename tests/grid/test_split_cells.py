@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from metabench.cli.main import main
-from metabench.grid.execution import shard_arrays
-from metabench.probes.base import Share
+from metabench.grid.execution import part_arrays
+from metabench.probes.base import Part
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables
 
@@ -21,11 +21,11 @@ STUDY = """
 name = "variance"
 tasks = 64
 sizes = [1, 2]
-redrawn = 16
-ladder = 0
+redrawn_tasks = 16
+shot_multiples = 0
 [algo]
 name = "maml"
-[lift]
+[compute]
 chunk = 8
 engine = "eager"
 [family]
@@ -37,7 +37,7 @@ dim = 3
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("cut.toml").write_text(STUDY.format(top="shards = 3"))
+    Path("cut.toml").write_text(STUDY.format(top="split = 3"))
     Path("whole.toml").write_text(STUDY.format(top=""))
 
 
@@ -60,23 +60,23 @@ def measured(name):
 
 @pytest.mark.parametrize("engine", ["inline", "pool"])
 def test_a_cell_in_shards_is_the_cell_with_the_same_address(engine):
-    metabench("grid", "whole.toml", "--engine", "inline")
+    metabench("grid", "whole.toml", "--executor", "inline")
 
-    said = metabench("grid", "cut.toml", "--engine", engine, "--workers", "2")
+    said = metabench("grid", "cut.toml", "--executor", engine, "--workers", "2")
 
     assert "cells  1 done, 0 to go" in said
     assert measured("cut") == measured("whole")
     digest, _ = measured("cut")
     record = store("cut").read(digest)
-    assert record["shards"] == 3
+    assert record["split"] == 3
     assert record["peak_bytes"] > 0
-    assert not (store("cut").folder / "shards" / digest).exists()
+    assert not (store("cut").folder / "parts" / digest).exists()
 
 
 def test_workers_on_several_machines_share_one_cell():
-    metabench("grid", "whole.toml", "--engine", "inline")
+    metabench("grid", "whole.toml", "--executor", "inline")
 
-    said = [metabench("worker", "cut.toml", "--shard", f"{i}/2", "--engine", "inline", "--json")
+    said = [metabench("worker", "cut.toml", "--part", f"{i}/2", "--executor", "inline", "--json")
             for i in range(2)]  # fmt: skip
 
     assert [json.loads(each)["done"] for each in said] == [0, 1]
@@ -84,7 +84,7 @@ def test_workers_on_several_machines_share_one_cell():
 
 
 def test_what_was_measured_of_a_cell_is_kept_and_the_rest_is_measured():
-    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
+    metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
     before = {path: path.stat().st_mtime_ns for path in store("cut").folder.rglob("*.npz")}
     assert sorted(path.name for path in before) == ["0-of-3.npz", "2-of-3.npz"]
     assert "shares 2 of 3 measured" in metabench("status", "cut.toml")
@@ -92,31 +92,31 @@ def test_what_was_measured_of_a_cell_is_kept_and_the_rest_is_measured():
     spoilt.write_bytes(spoilt.read_bytes()[:-40])  # half a file is none
 
     taken = []
-    keep = shard_arrays.keep
+    keep = part_arrays.keep
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_arrays, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
-        metabench("grid", "cut.toml", "--engine", "inline")
+        patch.setattr(part_arrays, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
+        metabench("grid", "cut.toml", "--executor", "inline")
 
     assert len(taken) == 2
     assert "1 done, 0 to go" in metabench("status", "cut.toml").replace("cells  1: ", "")
 
 
 def test_a_share_that_fails_fails_its_cell_which_says_which(monkeypatch):
-    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
+    metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
 
     def broken(*_):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("metabench.probes.variance.Variance.shard", broken)
-        said = metabench("grid", "cut.toml", "--engine", "inline", code=3)
+        patch.setattr("metabench.probes.variance.Variance.measure_part", broken)
+        said = metabench("grid", "cut.toml", "--executor", "inline", code=3)
 
     assert "share 1/3: MemoryError" in said
     ((digest, state),) = store("cut").standing().items()
     assert state == "failed"
     tries = [attempt["outcome"] for attempt in store("cut").read(digest)["attempts"]]
     assert tries == ["oom", "oom"]
-    metabench("grid", "cut.toml", "--engine", "inline", "--retry")
+    metabench("grid", "cut.toml", "--executor", "inline", "--retry")
     assert store("cut").standing() == {digest: "done"}
 
 
@@ -129,16 +129,16 @@ from metabench import Variance
 
 @dataclass(frozen=True)
 class Fatal(Variance):
-    def shard(self, subject, seed, share):
+    def measure_part(self, subject, seed, share):
         if share.number == 1 and not (mark := Path("died")).exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().shard(subject, seed, share)
+        return super().measure_part(subject, seed, share)
 """)
     for name in ("whole", "cut"):
         text = Path(f"{name}.toml").read_text()
         Path(f"{name}.toml").write_text(text.replace('"variance"', '"fatal.py:Fatal"'))
-    metabench("grid", "whole.toml", "--engine", "inline")
+    metabench("grid", "whole.toml", "--executor", "inline")
 
     metabench("grid", "cut.toml", "--workers", "1")
 
@@ -149,35 +149,35 @@ class Fatal(Variance):
 
 
 def test_forgetting_a_cell_forgets_its_shares():
-    metabench("worker", "cut.toml", "--shard", "0/2", "--engine", "inline")
-    (digest,) = [path.name for path in (store("cut").folder / "shards").iterdir()]
+    metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
+    (digest,) = [path.name for path in (store("cut").folder / "parts").iterdir()]
 
     store("cut").remove(digest)
 
-    assert not list((store("cut").folder / "shards").iterdir())
+    assert not list((store("cut").folder / "parts").iterdir())
 
 
 def test_a_study_that_nothing_can_cut_says_so():
-    text = STUDY.format(top="shards = 2").replace('"variance"\ntasks = 64', '"verify"')
-    text = text.replace("sizes = [1, 2]\nredrawn = 16\nladder = 0\n", "")
+    text = STUDY.format(top="split = 2").replace('"variance"\ntasks = 64', '"verify"')
+    text = text.replace("sizes = [1, 2]\nredrawn_tasks = 16\nshot_multiples = 0\n", "")
     Path("cut.toml").write_text(text)
 
     result = CliRunner().invoke(main, ["plan", "cut.toml"])
 
     assert result.exit_code == 2
-    assert "line 2, shards: No probe of this study can be cut" in result.stderr
+    assert "line 2, split: No probe of this study can be split" in result.stderr
 
 
 def test_arrays_are_kept_whole_with_what_they_took(tmp_path):
     kept = Store(tmp_path / "store").open()
     for i in range(2):
         arrays = {"1": np.full((2, 3), i)}
-        shard_arrays.keep(kept, "abc", Share(i, 2), arrays, shard_arrays.Took(1.5, 10.0 * i))
+        part_arrays.keep(kept, "abc", Part(i, 2), arrays, part_arrays.PartCost(1.5, 10.0 * i))
 
-    found, took = shard_arrays.read(kept, "abc", 2)
+    found, took = part_arrays.read(kept, "abc", 2)
 
     assert [int(each["1"].sum()) for each in found] == [0, 6]
     assert took == (3.0, 10.0)
-    assert shard_arrays.missing(kept, "abc", 2) == []
-    assert len(shard_arrays.missing(kept, "abc", 4)) == 4
+    assert part_arrays.missing(kept, "abc", 2) == []
+    assert len(part_arrays.missing(kept, "abc", 4)) == 4
     assert len(tables(kept).cells) == 0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from metabench.probes.verify import Verify
 
 BAD = (
-    "wrong", "mismatch", "random", "imprecise", "sum", "coupled", "coarse", "not finite",
-    "unsolved", "misreported",
+    "wrong", "mismatch", "random", "imprecise", "sum", "tasks_interact", "reduced_precision",
+    "not finite", "unsolved", "misreported",
 )  # fmt: skip
 MOST = 3  # layers that a sentence names
 SINGLE = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of torch's
@@ -29,7 +29,7 @@ SAFE = (
 )
 
 
-def diagnose(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
+def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
     """Say what is wrong, what to change, and what couldn't be checked, the weightiest first."""
     table = by_quantity(whole)
     checks = from_table(table, "check", of=None)
@@ -48,7 +48,7 @@ def diagnose(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
 def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
     """Say of each check that fails what that means, where rounding can't be all of it."""
     bad = [row for row in checks if row.status in BAD]
-    half = any(row.status == "coarse" for row in bad) and not fused
+    half = any(row.status == "reduced_precision" for row in bad) and not fused
     doubted = (*ROUNDED, DIFFERENCES) if half else ()
     single = [] if half or fused else [row for row in bad if row.of in ROUNDED and _faint(row)]
     layers = _by_layer(table, doubted)
@@ -164,8 +164,8 @@ def _saddle(row: Row, zero: list[Row]) -> Finding:
     if zero:
         claim += " The meta-gradient is exactly zero on every task that was checked."
     repair = (
-        f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.strength=...), or take "
-        "more inner steps."
+        f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.proximal_strength=...), "
+        "or take more inner steps."
     )
     return Finding(
         "saddle", "critical" if zero else "warning", "fault", claim, repair, (row, *zero)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metabench.probes.spectrum import Spectrum
 
 
-def diagnose(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one spectrum table, the weightiest first."""
     findings = [finding for place in PLACES for finding in _diverged(table, place)]
     edges = [finding for place in PLACES for finding in edge(table, place)]
@@ -26,7 +26,7 @@ def diagnose(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     # where no place is past its edge, the one that allows the least says enough
     findings += past or sorted(edges, key=_room)[:1]
     findings += [finding for place in PLACES for finding in _negative(table, place)][:1]
-    findings += [*_unsettled(table), *_no_steps(table), *beyond(table), *shape(table)]
+    findings += [*_not_converged(table), *_no_steps(table), *beyond(table), *shape(table)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -48,7 +48,7 @@ def _diverged(table: pd.DataFrame, place: str) -> list[Finding]:
     repair = (
         "Check theta and the tasks for NaN and infinity."
         if place == "start"
-        else "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+        else "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
     )
     return [Finding("diverged", "critical", "fault", claim, repair, tuple(hit))]
 
@@ -64,8 +64,8 @@ def _negative(table: pd.DataFrame, place: str) -> list[Finding]:
         "every inner step."
     )
     repair = (
-        "Usual before training. An implicit meta-gradient needs a pull (--set algo.strength=...) "
-        "above its size: conjugate gradients are invalid without."
+        "Usual before training. An implicit meta-gradient needs a pull (--set "
+        "algo.proximal_strength=...) above its size: conjugate gradients are invalid without."
     )
     return [Finding("negative_curvature", "info", "", claim, repair, (shares[0], smallest))]
 
@@ -79,8 +79,8 @@ def _no_steps(table: pd.DataFrame) -> list[Finding]:
     return [Finding("no_steps", "info", "", claim, repair, tuple(steps))]
 
 
-def _unsettled(table: pd.DataFrame) -> list[Finding]:
-    hit = from_table(table, "unsettled", of=None)
+def _not_converged(table: pd.DataFrame) -> list[Finding]:
+    hit = from_table(table, "not_converged", of=None)
     if not hit:
         return []
     worst = max(hit, key=lambda row: row.value or 0.0)
@@ -90,4 +90,4 @@ def _unsettled(table: pd.DataFrame) -> list[Finding]:
         else f"The ends of the {worst.of} Hessian's spectrum did not settle."
     )
     repair = "Allow more products (--set probe.steps=...) or a larger --set probe.tolerance."
-    return [Finding("unsettled", "warning", "not_looked_at", claim, repair, tuple(hit))]
+    return [Finding("not_converged", "warning", "not_looked_at", claim, repair, tuple(hit))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.probes.base import Share
+from metabench.probes.base import Part
 from metabench.probes.variance.collect import Array, within
 from metabench.problems.tasks import Address
 from metabench.settings import amounts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from metabench.probes.variance import Variance
 
 
-def shard(probe: Variance, subject: Subject, seed: int, share: Share) -> dict[str, Array]:
+def measure_part(probe: Variance, subject: Subject, seed: int, share: Part) -> dict[str, Array]:
     """Compute one share of the batches at each B: `(batches, Q)`, under the name of B.
 
     Shares begin where a chunk does, so that the same tasks are computed together as without them.
@@ -30,7 +30,7 @@ def shard(probe: Variance, subject: Subject, seed: int, share: Share) -> dict[st
     arrays: dict[str, Array] = {}
     start = 0
     for B, batches in probe.plan.items():
-        first, last = share.of(batches, max(small.lift.chunk // B, 1))
+        first, last = share.of(batches, max(small.compute.chunk // B, 1))
         address = Address.fresh(start + B * first, B * (last - first))
         start += B * batches
         parts = (means.detach().cpu().numpy() for means in small.estimates(address, seed, B))

@@ -17,17 +17,17 @@ BLACK_BOX = "an inner loop that can be seen"
 START = "theta is where adaptation starts"
 REPAIRS = {
     "K = 1": "--set algo.steps=1",
-    "plain inner descent": "--set algo.step=sgd, unclipped and with no learned rates",
-    START: "a problem whose theta is the initialisation, of the same size as phi",
+    "plain inner descent": "--set algo.inner_optimizer=sgd, unclipped and with no learned rates",
+    START: "a problem whose theta is the initialization, of the same size as phi",
     "MAML's own gradient": "--algo maml, with whole support sets",
-    "alpha L <= 1/6": "a smaller --set algo.step.rate=...",
+    "alpha L <= 1/6": "a smaller --set algo.inner_optimizer.rate=...",
     "a Lipschitz Hessian": "smooth activations (tanh, softplus) in the place of ReLU and pooling",
     "D_h >= 2 alpha^2 sigma_H^2": "more support examples or a smaller inner rate",
 }
 NOTHING = "Nothing to change."
 
 
-def diagnose(probe: Constants, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Constants, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one table of constants, the weightiest first."""
     findings = [
         *_diverged(table),
@@ -78,7 +78,7 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     repair = (
         "Check theta and the tasks for NaN and infinity."
         if worst.of == "start"
-        else "Lower the inner rate (--set algo.step.rate=...) or take fewer inner steps."
+        else "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
     )
     return [Finding("diverged", "critical", "fault", claim, repair, tuple(hits))]
 
@@ -100,7 +100,7 @@ def _withheld(table: pd.DataFrame) -> list[Finding]:
                 tuple(rows),
             )
         )
-    if "fixed" in states:
+    if "not_redrawable" in states:
         claim = (
             "The sampler can't redraw a task's sets apart, so that what one set varies by is "
             "withheld, and with it both moment bounds; L and rho are those of the sets as they are."
@@ -111,7 +111,9 @@ def _withheld(table: pd.DataFrame) -> list[Finding]:
     if lost:
         claim = "Withheld: the meta-Hessian, a third derivative, which fused norms have wrong."
         repair = "Write them out: net = metabench.safe_norms(net)."
-        made.append(Finding("no_third", "info", "not_looked_at", claim, repair, tuple(lost)))
+        made.append(
+            Finding("no_third_derivative", "info", "not_looked_at", claim, repair, tuple(lost))
+        )
     flat = [r for r in from_table(table, "slack", of=None) if r.status == "degenerate"]
     if flat:
         claim = "Every meta-gradient is exactly zero, so that any bound holds and none has a slack."

@@ -17,7 +17,7 @@ HELPS, HURTS, OPEN, FAILED = "helps", "hurts", "can't be told", "diverged"
 EFFECTS = ("effect", "effect_at_once")
 
 
-def diagnose(probe: Trial, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
     """Say what of all that was tried is shown to help."""
     effects = from_table(table, "effect", of=None)
     steps = {r.of: r for r in from_table(table, "outer_steps", of=None)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metabench.probes.cost import Cost
 
 
-def diagnose(probe: Cost, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Cost, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one cost table, the weightiest first."""
     seconds = from_table(table, "seconds", of=None)
     if [r.status for r in seconds] == ["withheld"]:
@@ -112,8 +112,8 @@ def _growth(table: pd.DataFrame) -> list[Finding]:
         f"{EXACT}" + (f" and not for {', '.join(flat)}." if flat else ".")
     )
     repair = (
-        "If memory is short: --set algo.trail=recompute keeps only phi and the optimiser's slots a "
-        "step."
+        "If memory is short: --set algo.rematerialize=sqrt keeps only phi and the optimizer's "
+        "slots a step."
     )
     rows = tuple(held[name][k] for name in (EXACT, *flat) for k in (few, many))
     return [Finding("memory", "info", "", claim, repair, rows)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
 
 
-def diagnose(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
+def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
     """Make findings of one explosion table, the weightiest first."""
     norms = from_table(table, "norm")
     if [r.status for r in norms] == ["withheld"]:
@@ -58,7 +58,9 @@ def _untold(table: pd.DataFrame) -> list[Finding]:
     if not lost:
         return []
     claim = f"Withheld: {'; '.join(reasons[row.quantity] for row in lost)}."
-    return [Finding("untold", "info", "not_looked_at", claim, "Nothing to change.", tuple(lost))]
+    return [
+        Finding("not_computed", "info", "not_looked_at", claim, "Nothing to change.", tuple(lost))
+    ]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:
@@ -78,7 +80,9 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         + (f", and for {percents(hits[-1])} at K = {hits[-1].at:.0f}" if len(hits) > 1 else "")
         + f".{where}"
     )
-    repair = f"{LOWER}, take fewer inner steps, or clip them (--set algo.step.clip_norm=10)."
+    repair = (
+        f"{LOWER}, take fewer inner steps, or clip them (--set algo.inner_optimizer.clip_norm=10)."
+    )
     level = "critical"
     if (hits[0].at or 0) > own_steps(table):
         claim += f" At your K = {own_steps(table):.0f} it is finite."
@@ -98,7 +102,7 @@ def _tried(table: pd.DataFrame) -> list[Finding]:
     if not cutting:
         return []
     best = max(cutting, key=lambda of: angles[of].low or -1.0)
-    norm = next(r for r in from_table(table, "norm_left", of=best))
+    norm = next(r for r in from_table(table, "norm_kept", of=best))
     bias = next(r for r in from_table(table, "bias", of=best))
     claim = (
         f"Of what was tried at K = {norm.at:.0f} on the same tasks, {best} halves the variance or "
@@ -113,7 +117,7 @@ def _tried(table: pd.DataFrame) -> list[Finding]:
 
 
 def _precision(table: pd.DataFrame) -> list[Finding]:
-    rows = [r for r in from_table(table, "departs", of=None) if r.value is not None]
+    rows = [r for r in from_table(table, "float32_departure", of=None) if r.value is not None]
     if not rows:
         return []
     said = ", ".join(
