@@ -380,7 +380,7 @@ BAD = {
     ),
     "a family that is a number": (
         ("--problem", "mine.py:number"),
-        "mine.py:number is a int; it must be a metabench.Problem with tasks=, or a metabench.Family",
+        "mine.py:number is a int; it must be a metabench.Problem with tasks=, or a",
     ),
     "a file that breaks": (
         ("--problem", "broken.py:Mine"),
