@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cell = build("variance", tasks=options.tasks, assignments=options.assignments, **CHOICES)
     if hasattr(cell, "settled"):  # commits before the engine have no choice to make
-        cell = cell.settled()
+        cell = cell.resolved()
     cell.measure()  # what is imported and allocated once
     print(f"tasks {options.tasks}, threads {options.threads}, load {os.getloadavg()[0]:.1f}")
     if options.kernels or not shutil.which("perf"):

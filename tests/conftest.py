@@ -17,15 +17,15 @@ torch.set_num_threads(1)  # tests are small, and several processes share the cor
 
 @pytest.fixture(autouse=True)
 def _every_record_keeps_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever command makes one in this process, it passes through `sealed`."""
-    sealed = record.sealed
+    """Whichever command makes one in this process, it passes through `with_checksum`."""
+    with_checksum = record.with_checksum
 
-    def held(made: Mapping[str, Any]) -> dict[str, Any]:
-        whole = sealed(made)
+    def checked(made: Mapping[str, Any]) -> dict[str, Any]:
+        whole = with_checksum(made)
         require_valid(whole)
         return whole
 
-    monkeypatch.setattr(record, "sealed", held)
+    monkeypatch.setattr(record, "with_checksum", checked)
 
 
 @pytest.fixture(autouse=True)

@@ -52,12 +52,12 @@ class Fault(NamedTuple):
     """What is wrong: a cause, and all that speaks for it, the most telling first."""
 
     cause: str
-    heard: tuple[ConfirmedFinding, ...]
+    findings: tuple[ConfirmedFinding, ...]
 
     @property
     def level(self) -> str:
         """The weightiest level among what speaks for it."""
-        return min((each.finding.level for each in self.heard), key=LEVELS.index)
+        return min((each.finding.level for each in self.findings), key=LEVELS.index)
 
 
 def cause_of(finding: Finding, causes: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
 
 def changes(
-    cell: Measurement,
+    measurement: Measurement,
     outer: OuterOptimizer,
     tables: Mapping[str, pd.DataFrame],
     faults: Sequence[Fault],
@@ -38,7 +38,7 @@ def changes(
     """Give changes and the faults they answer, in words; what answers the first fault comes first.
 
     Args:
-        cell: what is diagnosed.
+        measurement: what is diagnosed.
         outer: its outer loop.
         tables: what was measured, by probe: where it says which value would do, that one is taken.
         faults: what was found.
@@ -48,12 +48,12 @@ def changes(
         stability")`; the second is "" where nothing that was found asks for it.
     """
     found = [fault.cause for fault in faults]
-    made = [*_batch(outer, tables), *_clip(cell, outer, tables, found)]
-    if isinstance(cell.algorithm, Algorithm):
-        algorithm = cell.algorithm
+    made = [*_batch(outer, tables), *_clip(measurement, outer, tables, found)]
+    if isinstance(measurement.algorithm, Algorithm):
+        algorithm = measurement.algorithm
         inner = [*_rate(algorithm, tables), *_length(algorithm), *_other(algorithm)]
         made = [*inner, *_implicit(algorithm, tables), *made]
-    if not withheld(cell.subject().sample):
+    if not withheld(measurement.subject().sample):
         made.append(Change("shots=x2", frozenset({"shots", "source"})))
 
     def place(change: Change) -> int:
@@ -130,7 +130,7 @@ def _batch(outer: OuterOptimizer, tables: Mapping[str, pd.DataFrame]) -> list[Ch
 
 
 def _clip(
-    cell: Measurement,
+    measurement: Measurement,
     outer: OuterOptimizer,
     tables: Mapping[str, pd.DataFrame],
     found: Sequence[str],
@@ -144,7 +144,7 @@ def _clip(
         if usual > 0 and usual < outer.clip_norm:
             text = f"outer.clip_norm={usual:.2g}"
             made.append(Change(text, frozenset({"tails", "growth", "outer"})))
-    step = getattr(cell.algorithm, "inner_optimizer", None)
+    step = getattr(measurement.algorithm, "inner_optimizer", None)
     fast = {"rate", "growth"} & set(found)
     if fast and getattr(step, "clip_norm", 0.0) == math.inf:
         made.append(

@@ -1,4 +1,4 @@
-"""From one cell and a time budget to what is wrong with it and what helps."""
+"""From one measurement and a time budget to what is wrong with it and what helps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from metabench.diagnosis.causes import ConfirmedFinding, Fault, faults, remarks
 from metabench.diagnosis.changes import changes
-from metabench.diagnosis.clock import Clock, Late
+from metabench.diagnosis.clock import Clock, TimeUp
 from metabench.diagnosis.confirm import confirm
 from metabench.diagnosis.examine import examine
-from metabench.diagnosis.ladders import asked, fidelities_of
-from metabench.diagnosis.parts import Keeper, Part, measured
+from metabench.diagnosis.ladders import fidelities_of, selected
+from metabench.diagnosis.parts import Keeper, Part, measure_within
 from metabench.diagnosis.trial import Trial
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
@@ -27,7 +27,7 @@ TRIAL = "repairs"  # the name that trials are kept under
 FEWEST = 4  # streams that tell how long one takes
 
 
-class Forget:
+class NoKeeper:
     """Keeps nothing."""
 
     def find(self, name: str) -> None:
@@ -41,7 +41,7 @@ class Checkup(NamedTuple):
     """What was measured, what is wrong, and what was tried."""
 
     parts: tuple[Part, ...]
-    heard: tuple[ConfirmedFinding, ...]
+    findings: tuple[ConfirmedFinding, ...]
     trial: Part | None
     because: dict[str, str]  # change -> the fault that it answers, "" for none
     notes: tuple[str, ...]
@@ -54,14 +54,14 @@ class Checkup(NamedTuple):
     @property
     def faults(self) -> list[Fault]:
         """What is wrong, the weightiest first."""
-        return faults(self.heard)
+        return faults(self.findings)
 
     @property
-    def told(self) -> list[ConfirmedFinding]:
+    def ordered_findings(self) -> list[ConfirmedFinding]:
         """Every finding in order: faults, what was tried, remarks."""
         tried = [ConfirmedFinding(TRIAL, finding, "") for finding in self.tried]
-        alarms = [each for fault in self.faults for each in fault.heard]
-        return [*alarms, *tried, *remarks(self.heard)]
+        alarms = [each for fault in self.faults for each in fault.findings]
+        return [*alarms, *tried, *remarks(self.findings)]
 
     @property
     def tried(self) -> list[Finding]:
@@ -70,7 +70,7 @@ class Checkup(NamedTuple):
 
 
 def checkup(
-    cell: Measurement,
+    measurement: Measurement,
     outer: OuterOptimizer,
     clock: Clock,
     keeper: Keeper | None = None,
@@ -84,7 +84,7 @@ def checkup(
     """Ask every probe, confirm what warns on fresh tasks, and try what could help.
 
     Args:
-        cell: problem, algorithm, theta and seed; its own probe doesn't matter.
+        measurement: problem, algorithm, theta and seed; its own probe doesn't matter.
         outer: the outer loop that is trained with; probes are told its B, limits and rate.
         clock: the time budget.
         keeper: where parts are kept and found again.
@@ -97,18 +97,18 @@ def checkup(
     Returns:
         Parts, findings and trials.
     """
-    keeper = keeper or Forget()
-    probes = asked(
-        fidelities_of(_told(outer), chosen or {}, tasks or cell.family.tasks), only, highest
+    keeper = keeper or NoKeeper()
+    probes = selected(
+        fidelities_of(_told(outer), chosen or {}, tasks or measurement.family.tasks), only, highest
     )
-    parts = examine(cell, probes, clock, keeper)
+    parts = examine(measurement, probes, clock, keeper)
     heard = confirm(parts, clock, keeper)
     notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
     if trial is None:
         return Checkup(tuple(parts), tuple(heard), None, {}, tuple(notes))
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}
-    ideas = dict(changes(cell, outer, tables, faults(heard)))
-    tried = _tried(cell, outer, list(ideas), trial, clock, keeper) if ideas else None
+    ideas = dict(changes(measurement, outer, tables, faults(heard)))
+    tried = _tried(measurement, outer, list(ideas), trial, clock, keeper) if ideas else None
     notes += _untried(list(ideas), tried)
     return Checkup(tuple(parts), tuple(heard), tried, ideas, tuple(notes))
 
@@ -118,8 +118,8 @@ def _untried(ideas: list[str], tried: Part | None) -> list[str]:
     if tried is None:
         return ["No time was left to try changes: give a larger --budget."] if ideas else []
     made = [tried.note] if tried.note else []
-    if isinstance(tried.cell.probe, Trial) and tried.rows:
-        left = ideas[len(tried.cell.probe.changes) :]
+    if isinstance(tried.measurement.probe, Trial) and tried.rows:
+        left = ideas[len(tried.measurement.probe.changes) :]
         made += [f"Not tried for want of time: {', '.join(left)}."] if left else []
     return made
 
@@ -150,7 +150,7 @@ def _multiplicity(parts: list[Part], heard: list[ConfirmedFinding]) -> str:
 
 
 def _tried(
-    cell: Measurement,
+    measurement: Measurement,
     outer: OuterOptimizer,
     ideas: list[str],
     trial: Trial,
@@ -167,28 +167,30 @@ def _tried(
     held = keeper.find(TRIAL)
     if held:
         count = len(held[0].get("probe", {}).get("changes", ()))
-        at = replace(cell, probe=replace(whole, changes=whole.changes[:count]))
+        at = replace(measurement, probe=replace(whole, changes=whole.changes[:count]))
         if held[0] == at.spec():
-            return Part(TRIAL, at, *held[1:], cell.seed)
-    each = _seconds(whole, cell, clock)
+            return Part(TRIAL, at, *held[1:], measurement.seed)
+    each = _seconds(whole, measurement, clock)
     count = int(0.9 * clock.left / each) - 1
     if count < 1:
         return None
-    at = replace(cell, probe=replace(whole, changes=whole.changes[:count]))
-    return measured(TRIAL, at, clock, max(clock.left, each), keeper, TRIAL)
+    at = replace(measurement, probe=replace(whole, changes=whole.changes[:count]))
+    return measure_within(TRIAL, at, clock, max(clock.left, each), keeper, TRIAL)
 
 
-def _seconds(whole: Trial, cell: Measurement, clock: Clock) -> float:
+def _seconds(whole: Trial, measurement: Measurement, clock: Clock) -> float:
     """Foretell what a change takes on all streams, from a few of the unchanged training."""
-    marks = [clock.gone]
-    with suppress(Late):
+    marks = [clock.elapsed]
+    with suppress(TimeUp):
         tick = clock.within(clock.left)
 
         def mark(done: int, total: int) -> None:
-            marks.append(clock.gone)
+            marks.append(clock.elapsed)
             tick(done, total)
 
-        replace(whole, changes=(), repeats=FEWEST).measure(cell.subject(), cell.seed, mark)
+        replace(whole, changes=(), repeats=FEWEST).measure(
+            measurement.subject(), measurement.seed, mark
+        )
     steps = [later - sooner for sooner, later in pairwise(marks)]
     if len(steps) < FEWEST:  # it was cut short
         return math.inf

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from metabench.probes.base import Progress
 
 
-class Late(Exception):
+class TimeUp(Exception):
     """Raised out of a measurement whose time is up."""
 
 
@@ -21,23 +21,23 @@ class Clock:
         self._begun = time.monotonic()
 
     @property
-    def gone(self) -> float:
+    def elapsed(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self._begun
 
     @property
     def left(self) -> float:
         """Seconds to the end, 0 or more."""
-        return max(self.seconds - self.gone, 0.0)
+        return max(self.seconds - self.elapsed, 0.0)
 
     def within(self, seconds: float) -> Progress:
         """Give the progress of a measurement that may take so long; it raises Late after that."""
-        end = self.gone + seconds
+        end = self.elapsed + seconds
 
         def tick(done: int, total: int) -> None:
             if self._say:
-                self._say(min(self.gone, self.seconds), self.seconds)
-            if self.gone > end and done < total:
-                raise Late
+                self._say(min(self.elapsed, self.seconds), self.seconds)
+            if self.elapsed > end and done < total:
+                raise TimeUp
 
         return tick

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from metabench.diagnosis.causes import ConfirmedFinding, cause_of
 from metabench.diagnosis.clock import Clock
-from metabench.diagnosis.parts import Keeper, Part, measured
+from metabench.diagnosis.parts import Keeper, Part, measure_within
 from metabench.measurement.measurement import Measurement
 from metabench.problems.random_numbers import LARGEST_SEED
 from metabench.problems.tasks import Address
@@ -54,22 +54,22 @@ def _confirmed(once: ConfirmedFinding, repeated: list[Finding]) -> ConfirmedFind
 
 def _again(part: Part, clock: Clock, keeper: Keeper) -> Part | None:
     """Measure the same at the same theta on tasks of another seed."""
-    seed = (part.cell.seed + FRESH) % LARGEST_SEED
+    seed = (part.measurement.seed + FRESH) % LARGEST_SEED
     name = f"{part.name}-again"
     held = keeper.find(name)
     if held and held[0] == part._replace(seed=seed).settings:
-        return Part(part.name, part.cell, *held[1:], seed)
-    if _alike(part.cell, seed):
+        return Part(part.name, part.measurement, *held[1:], seed)
+    if _alike(part.measurement, seed):
         return None
-    room = CONFIRMING * clock.seconds - clock.gone
+    room = CONFIRMING * clock.seconds - clock.elapsed
     if part.seconds > max(room, clock.seconds / 20):
         return None
     room = max(room, 2 * part.seconds)
-    return measured(part.name, part.cell, clock, room, keeper, name, seed)
+    return measure_within(part.name, part.measurement, clock, room, keeper, name, seed)
 
 
-def _alike(cell: Measurement, seed: int) -> bool:
+def _alike(measurement: Measurement, seed: int) -> bool:
     """Tell whether another seed gives the same tasks, as it does of a stream."""
-    subject, address = cell.subject(), Address.fresh(0, 2)
-    one, other = (tree_leaves(subject.draw(address, each)) for each in (cell.seed, seed))
+    subject, address = measurement.subject(), Address.fresh(0, 2)
+    one, other = (tree_leaves(subject.draw(address, each)) for each in (measurement.seed, seed))
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

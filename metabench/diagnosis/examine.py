@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metabench.diagnosis.clock import Clock
-from metabench.diagnosis.parts import FIRST, Keeper, Part, measured
+from metabench.diagnosis.parts import FIRST, Keeper, Part, measure_within
 from metabench.measurement.measurement import Measurement
 from metabench.probes.base import Probe
 
@@ -16,7 +16,7 @@ DEARER = 4.0  # times a fidelity is taken to cost what the one below it did
 
 
 def examine(
-    cell: Measurement, probes: Mapping[str, Sequence[Probe]], clock: Clock, keeper: Keeper
+    measurement: Measurement, probes: Mapping[str, Sequence[Probe]], clock: Clock, keeper: Keeper
 ) -> list[Part]:
     """Measure every probe at its first fidelity, then higher while there is time.
 
@@ -27,21 +27,21 @@ def examine(
     reached: dict[str, int] = {}
     parts: dict[str, Part] = {}
     for i, (name, fidelities) in enumerate(probes.items()):
-        found = _kept(name, cell, fidelities, keeper)
+        found = _kept(name, measurement, fidelities, keeper)
         if found is None:
             room = _room(name, until, clock, len(probes) - i)
-            at = replace(cell, probe=fidelities[0])
-            found = 0, measured(name, at, clock, room, keeper, name)
+            at = replace(measurement, probe=fidelities[0])
+            found = 0, measure_within(name, at, clock, room, keeper, name)
         reached[name], parts[name] = found
     while True:
-        left = until - clock.gone
+        left = until - clock.elapsed
         open_ = {n: p for n, p in parts.items() if p.rows and reached[n] + 1 < len(probes[n])}
         name = min(open_, key=lambda n: open_[n].seconds, default="")
         if not name or DEARER * open_[name].seconds > left:
             return list(parts.values())
         reached[name] += 1
-        at = replace(cell, probe=probes[name][reached[name]])
-        higher = measured(name, at, clock, left, keeper, name)
+        at = replace(measurement, probe=probes[name][reached[name]])
+        higher = measure_within(name, at, clock, left, keeper, name)
         if higher.rows:
             parts[name] = higher
         else:
@@ -49,14 +49,14 @@ def examine(
 
 
 def _kept(
-    name: str, cell: Measurement, fidelities: Sequence[Probe], keeper: Keeper
+    name: str, measurement: Measurement, fidelities: Sequence[Probe], keeper: Keeper
 ) -> tuple[int, Part] | None:
     """Find a part that was measured before, and at which fidelity."""
     held = keeper.find(name)
     for rung, probe in enumerate(fidelities if held else ()):
-        at = replace(cell, probe=probe)
+        at = replace(measurement, probe=probe)
         if held and held[0] == at.spec():
-            return rung, Part(name, at, *held[1:], cell.seed)
+            return rung, Part(name, at, *held[1:], measurement.seed)
     return None
 
 
@@ -64,5 +64,5 @@ def _room(name: str, until: float, clock: Clock, waiting: int) -> float:
     """Give the seconds that a probe's first fidelity may take, of so many that wait."""
     if name == FIRST:
         return math.inf
-    left = max(until - clock.gone, 0.0)
+    left = max(until - clock.elapsed, 0.0)
     return max(left * min(2 / waiting, 1), clock.seconds / 20)

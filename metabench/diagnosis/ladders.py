@@ -42,7 +42,7 @@ def fidelities_of(
     return made
 
 
-def asked(
+def selected(
     probes: Mapping[str, list[Probe]], only: Collection[str], highest: int | None
 ) -> dict[str, list[Probe]]:
     """Leave out probes that aren't asked, and fidelities that are too high."""

@@ -24,7 +24,7 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
     gallery = Gallery(MOST, notes)
     parts = [part for part in found.everything if part.rows]
     hung = {part.name: _hung(i, part, notes) for i, part in enumerate(parts)}
-    said = [_said(each, gallery, hung) for each in found.told]
+    said = [_said(each, gallery, hung) for each in found.ordered_findings]
     tried = trials(found)
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     seconds = sum(part.seconds for part in parts)
@@ -40,7 +40,9 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
             numbers=[numbers for part in parts for numbers in _numbers(part)],
             spec=list(flatten(settings)),
             provenance=list(flatten(made)),
-            intervals=intervals([(part.name, part.cell.probe) for part in parts], seeds=False),
+            intervals=intervals(
+                [(part.name, part.measurement.probe) for part in parts], seeds=False
+            ),
         )
     )
 
@@ -48,7 +50,7 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
 def _hung(number: int, part: Part, notes: list[str]) -> list[Hook]:
     """Make a part's figures ready for the findings that they show."""
     table = to_table(part.rows)
-    return hooks(number, drawings(part.cell.probe, table, notes), table, "")
+    return hooks(number, drawings(part.measurement.probe, table, notes), table, "")
 
 
 def _said(heard: ConfirmedFinding, gallery: Gallery, hung: Mapping[str, list[Hook]]) -> PageSection:
@@ -62,6 +64,6 @@ def _numbers(part: Part) -> list[Table]:
     """Give a probe's tables; the trials have theirs above."""
     if part.name == TRIAL:
         return []
-    table, probe = to_table(part.rows), part.cell.probe
+    table, probe = to_table(part.rows), part.measurement.probe
     texts = [*tables(table, probe), *details(table, probe)]
     return [numbered(part.name, i, text) for i, text in enumerate(texts, 1)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from metabench.diagnosis.clock import Clock, Late
+from metabench.diagnosis.clock import Clock, TimeUp
 from metabench.measurement.measurement import Measurement
 from metabench.records.rows import Finding, Row, to_table
 from metabench.settings.errors import InvalidInput
@@ -18,27 +18,27 @@ class Part(NamedTuple):
     """What one probe measured at the highest fidelity that was reached."""
 
     name: str  # of the probe
-    cell: Measurement
+    measurement: Measurement
     rows: tuple[Row, ...]
     seconds: float
-    seed: int  # of the tasks; theta is of the cell's own
+    seed: int  # of the tasks; theta is of the measurement's own
     note: str = ""  # why there are no rows
 
     @property
     def settings(self) -> dict[str, Any]:
         """What determines the rows, as plain JSON values."""
-        made = self.cell.spec()
-        return made if self.seed == self.cell.seed else {**made, "tasks_seed": self.seed}
+        made = self.measurement.spec()
+        return made if self.seed == self.measurement.seed else {**made, "tasks_seed": self.seed}
 
     @property
     def findings(self) -> list[Finding]:
         """What the probe says of its table."""
-        return self.cell.probe.find(to_table(self.rows)) if self.rows else []
+        return self.measurement.probe.find(to_table(self.rows)) if self.rows else []
 
     @property
     def causes(self) -> Mapping[str, str]:
         """What its warnings would mean."""
-        return type(self.cell.probe).causes
+        return type(self.measurement.probe).causes
 
 
 class Keeper(Protocol):
@@ -51,9 +51,9 @@ class Keeper(Protocol):
         """Keep a part; a higher fidelity replaces the one below."""
 
 
-def measured(
+def measure_within(
     name: str,
-    cell: Measurement,
+    measurement: Measurement,
     clock: Clock,
     room: float,
     keeper: Keeper,
@@ -65,22 +65,22 @@ def measured(
     Raises:
         InvalidInput: if the meta-gradient can't be computed at all.
     """
-    seed = cell.seed if seed is None else seed
+    seed = measurement.seed if seed is None else seed
     begun = time.monotonic()
     tick = clock.within(room)
     tick(0, 1)
     try:
-        rows = cell.probe.measure(cell.subject(), seed, tick)
-    except Late:
+        rows = measurement.probe.measure(measurement.subject(), seed, tick)
+    except TimeUp:
         note = f"{name} was stopped after {room:.0f} s: a larger --budget lets it finish."
-        return Part(name, cell, (), room, seed, note)
+        return Part(name, measurement, (), room, seed, note)
     except InvalidInput as error:
         if name == FIRST:
             raise
-        return Part(name, cell, (), 0.0, seed, f"{name} could not measure: {error}")
+        return Part(name, measurement, (), 0.0, seed, f"{name} could not measure: {error}")
     except (RuntimeError, ArithmeticError, MemoryError) as error:
         said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Part(name, cell, (), 0.0, seed, f"{name} could not measure: {said}")
-    part = Part(name, cell, tuple(rows), time.monotonic() - begun, seed)
+        return Part(name, measurement, (), 0.0, seed, f"{name} could not measure: {said}")
+    part = Part(name, measurement, tuple(rows), time.monotonic() - begun, seed)
     keeper.keep(kept, part)
     return part

@@ -10,7 +10,7 @@ from metabench.diagnosis.checkup import Checkup, checkup
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import Keeper
 from metabench.diagnosis.trial import Trial
-from metabench.measurement.from_words import build, sorted_out
+from metabench.measurement.from_words import build, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.settings import fields, registry
@@ -22,7 +22,7 @@ Chosen = Mapping[str, Mapping[str, Any]]
 class Plan:
     """A checkup as it is asked for; how long it may take, and where it is kept, is said later."""
 
-    cell: Measurement  # problem, algorithm, theta and seed; its own probe doesn't matter
+    measurement: Measurement  # problem, algorithm, theta and seed; its own probe doesn't matter
     outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # the outer loop trained with
     steps: int = 8  # outer steps that each change is tried over, 0: try none [steps]
     only: tuple[str, ...] = ()  # the probes to ask; empty: all
@@ -38,14 +38,14 @@ class Plan:
     @property
     def spec(self) -> dict[str, Any]:
         """What is asked, as plain JSON values."""
-        settings = {key: value for key, value in self.cell.spec().items() if key != "probe"}
+        settings = {key: value for key, value in self.measurement.spec().items() if key != "probe"}
         settings |= {"outer": fields.settings(self.outer), "try": self.steps}
         return settings | {name: dict(told) for name, told in self.chosen.items() if told}
 
     def check(self, clock: Clock, keeper: Keeper | None = None) -> Checkup:
         """Do it within the clock's time, going on from what is kept."""
         return checkup(
-            self.cell,
+            self.measurement,
             self.outer,
             clock,
             keeper,
@@ -81,8 +81,8 @@ def plan_of(
     Raises:
         InvalidInput: if there is no such member, field, file or device.
     """
-    own, rest = sorted_out(assignments, ("outer", "trial", *registry.members("probes")))
+    own, rest = split_assignments(assignments, ("outer", "trial", *registry.members("probes")))
     only = tuple(name for name in probe.split(",") if name)
     outer: OuterOptimizer = fields.make(OuterOptimizer, own.pop("outer"), "outer")
-    cell = build("verify", assignments=rest, **choices).settled()
-    return Plan(cell, outer, steps, only, tasks, own)
+    measurement = build("verify", assignments=rest, **choices).resolved()
+    return Plan(measurement, outer, steps, only, tasks, own)

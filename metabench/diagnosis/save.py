@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.parts import Part
-from metabench.diagnosis.trial.find import shown
+from metabench.diagnosis.trial.find import change_table
 from metabench.records import record as records
 from metabench.records import run_folders
 from metabench.records.rows import Row, to_table
@@ -54,7 +54,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
             "cause": each.cause,
             "confirmed": each.confirmed,
         }
-        for each in found.told
+        for each in found.ordered_findings
     ]
     parts = [
         {"probe": part.name, "seconds": round(part.seconds, 3), "note": part.note,
@@ -78,4 +78,4 @@ def trials(found: Checkup) -> TextTable | None:
     """Lay out what was tried."""
     if found.trial is None or not found.trial.rows:
         return None
-    return shown(to_table(found.trial.rows), found.because)
+    return change_table(to_table(found.trial.rows), found.because)

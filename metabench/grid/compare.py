@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metabench.grid.execution.run_cell import FINAL
-from metabench.records.store.tables import OWN, Tables, said
+from metabench.records.store.tables import OWN, Tables, setting_text
 from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _keys(cells: pd.DataFrame, names: list[str]) -> pd.Series[Any]:
     for name in names:
         column = cells[name]
         plain = column.astype(float if is_numeric_dtype(column) else object)  # no categories
-        keys = keys + f"{name}=" + plain.map(said) + " "
+        keys = keys + f"{name}=" + plain.map(setting_text) + " "
     return keys
 
 

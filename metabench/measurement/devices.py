@@ -7,7 +7,7 @@ import torch
 from metabench.settings.errors import InvalidInput
 
 
-def type_of(device: str) -> str:
+def device_type(device: str) -> str:
     """Give `cpu` or `cuda`, whether or not it is on this machine.
 
     Raises:
@@ -22,13 +22,13 @@ def type_of(device: str) -> str:
     return kind
 
 
-def require(device: str) -> None:
+def require_device(device: str) -> None:
     """Refuse a device that isn't on this machine.
 
     Raises:
         InvalidInput: with what is there.
     """
-    found = torch.cuda.device_count() if type_of(device) == "cuda" else 1
+    found = torch.cuda.device_count() if device_type(device) == "cuda" else 1
     if (torch.device(device).index or 0) >= found:
         raise _absent(device)
 

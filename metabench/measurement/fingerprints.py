@@ -11,13 +11,13 @@ from metabench.problems.custom import ProblemFamily
 from metabench.problems.family import Family
 
 
-def of_file(path: str) -> str:
+def fingerprint_of_file(path: str) -> str:
     """Name a file by its contents, so that another file of the same name is another cell."""
     changed = Path(path).stat().st_mtime_ns
     return f"{Path(path).name}@{_digest_of(path, changed)}"
 
 
-def of_initial_theta(family: Family) -> str:
+def fingerprint_of_initial_theta(family: Family) -> str:
     """Name the values of a module, which may change though its file doesn't."""
     if not isinstance(family, ProblemFamily) or family.given.theta is None:
         return "initial"
@@ -27,7 +27,7 @@ def of_initial_theta(family: Family) -> str:
     return f"module@{held.hexdigest()[:12]}"
 
 
-def removed(name: str) -> str:
+def without_digest(name: str) -> str:
     """Give a name without the digest of its contents.
 
     >>> removed("mine.py@0123456789ab:Algorithm")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 UNTOLD = ("version", "rematerialize")  # settings of a member that don't change what is computed
 
 
-def differing(file: str, here: Mapping[str, Any]) -> list[Row]:
+def theta_differences(file: str, here: Mapping[str, Any]) -> list[Row]:
     """Say, a row each, in which fields a file's theta was trained otherwise than the spec `here`.
 
     Other fields of another algorithm or family aren't compared, nor how the same is computed.
@@ -28,7 +28,7 @@ def differing(file: str, here: Mapping[str, Any]) -> list[Row]:
                       for of in (told, here))  # fmt: skip
         if not one:
             continue
-        names = [fingerprints.removed(str(of.get("name"))) for of in (one, other)]
+        names = [fingerprints.without_digest(str(of.get("name"))) for of in (one, other)]
         if names[0] != names[1]:
             one, other = {"name": names[0]}, {"name": names[1]}
         else:

@@ -117,7 +117,7 @@ def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
     return dataclasses.replace(found, name=_address(name))
 
 
-def sorted_out(
+def split_assignments(
     assignments: Sequence[str], roots: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Tell settings of these parts, parsed, from assignments to others.

@@ -63,13 +63,13 @@ class Measurement:
             if self.dtype not in DTYPES:
                 raise unknown("dtype", self.dtype, DTYPES)
         with inside("device"):
-            devices.type_of(self.device)
+            devices.device_type(self.device)
         with inside("theta"):
             if self.theta and not Path(self.theta).is_file():
                 raise InvalidInput(f"There is no file {self.theta!r} to read theta from.")
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Measurement:
+    def from_settings(cls, settings: Mapping[str, Any]) -> Measurement:
         """Make a cell of plain settings: a table each of probe, algo, family, compute; the rest.
 
         Raises:
@@ -89,7 +89,7 @@ class Measurement:
 
     def require_device(self) -> None:
         """Refuse a device that isn't on this machine; planning for another one needs none."""
-        devices.require(self.device)
+        devices.require_device(self.device)
 
     def spec(self) -> dict[str, Any]:
         """Give the settings as plain JSON values."""
@@ -106,8 +106,8 @@ class Measurement:
 
     def _named_theta(self) -> str:
         if self.theta:
-            return fingerprints.of_file(self.theta)
-        return fingerprints.of_initial_theta(self.family)
+            return fingerprints.fingerprint_of_file(self.theta)
+        return fingerprints.fingerprint_of_initial_theta(self.family)
 
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""
@@ -126,12 +126,12 @@ class Measurement:
         try:
             return load_theta(file, layout, problem.fixed)
         except InvalidInput as error:
-            if not (rows := self.foreign()):
+            if not (rows := self.theta_differences()):
                 raise
             fields = "; ".join(row.of for row in rows)
             raise InvalidInput(f"{error} It was trained with other settings: {fields}.") from error
 
-    def settled(self) -> Measurement:
+    def resolved(self) -> Measurement:
         """Choose what is left to `auto`, so that the spec says what was done."""
         subject = self.subject()
         algorithm, compute = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
@@ -148,14 +148,14 @@ class Measurement:
         measured = measure_with_checks.measure_checked(
             self.probe, self.subject(), self.seed, progress, parts
         )
-        return [*measured, *self.foreign()]
+        return [*measured, *self.theta_differences()]
 
-    def foreign(self) -> list[Row]:
+    def theta_differences(self) -> list[Row]:
         """Say, a row each, in which fields theta was trained otherwise than it is looked at here.
 
         Other fields of another algorithm or family aren't compared, nor how the same is computed.
         """
-        return foreign_theta.differing(self.theta, self.spec()) if self.theta else []
+        return foreign_theta.theta_differences(self.theta, self.spec()) if self.theta else []
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
         """Say what the table holds, checks included, the weightiest first."""

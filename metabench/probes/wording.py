@@ -20,7 +20,7 @@ def percent(share: Row) -> str:
 
 def interval(line: Row) -> str:
     """Write the two ends."""
-    return number_format.ends(line.low, line.high, UNKNOWN)
+    return number_format.interval_text(line.low, line.high, UNKNOWN)
 
 
 def percents(share: Row) -> str:
@@ -33,4 +33,4 @@ def percents(share: Row) -> str:
     if share.value == 0 and ends == (None, None) and share.status != "unbounded":
         return percent(share)
     low, high = (None if end is None else 100 * end for end in (share.low, share.high))
-    return f"{percent(share)} {number_format.ends(low, high, UNKNOWN)}"
+    return f"{percent(share)} {number_format.interval_text(low, high, UNKNOWN)}"

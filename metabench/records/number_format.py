@@ -38,7 +38,7 @@ def percent(share: float) -> str:
     return f"{number(100 * share)} %"
 
 
-def ends(low: float | None, high: float | None, missing: str = "unbounded") -> str:
+def interval_text(low: float | None, high: float | None, missing: str = "unbounded") -> str:
     """Write the two ends of an interval; `missing` stands for one that there isn't.
 
     >>> ends(21.0, None), ends(0.5, 1.25)

@@ -56,7 +56,7 @@ def compose(
     Raises:
         InvalidInput: if a row's status is none.
     """
-    statuses.require(row.status for row in rows)
+    statuses.check_statuses(row.status for row in rows)
     made: dict[str, Any] = {
         "schema": SCHEMA,
         "digest": fields.digest(spec),
@@ -70,10 +70,10 @@ def compose(
         "attempts": [],
         **(more or {}),
     }
-    return sealed(made)
+    return with_checksum(made)
 
 
-def sealed(made: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksum(made: Mapping[str, Any]) -> dict[str, Any]:
     """Give a record as plain JSON values, with the checksum of what it holds."""
     whole: dict[str, Any] = json.loads(json.dumps(made, allow_nan=False))  # tuples become lists
     return {**whole, "checksum": checksum(whole)}

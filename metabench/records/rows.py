@@ -117,7 +117,7 @@ def from_table(
     else:
         (places,) = (table["quantity"].to_numpy() == quantity).nonzero()
         columns = [table[name].to_numpy()[places].tolist() for name in Row._fields if len(places)]
-        rows = rows_of(zip(*columns, strict=True))
+        rows = rows_from_tuples(zip(*columns, strict=True))
     return [row for row in rows if of in (None, row.of) and layer in (None, row.layer)]
 
 
@@ -125,12 +125,12 @@ def by_quantity(table: pd.DataFrame) -> Rows:
     """Read all rows at once, for who asks for many quantities: a report does of every cell."""
     found: dict[str, list[Row]] = {}
     columns = [table[name].tolist() for name in Row._fields]
-    for row in rows_of(zip(*columns, strict=True)):
+    for row in rows_from_tuples(zip(*columns, strict=True)):
         found.setdefault(row.quantity, []).append(row)
     return found
 
 
-def rows_of(lines: Iterable[Sequence[Any]]) -> list[Row]:
+def rows_from_tuples(lines: Iterable[Sequence[Any]]) -> list[Row]:
     """Make rows of tuples in a Row's order, as a table holds them: a blank is None again."""
     return [Row(*map(_or_none, line)) for line in lines]
 

@@ -53,7 +53,7 @@ STATUSES = {
 }
 
 
-def require(statuses: Iterable[str]) -> None:
+def check_statuses(statuses: Iterable[str]) -> None:
     """Refuse words that are no status.
 
     Raises:

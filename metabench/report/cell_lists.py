@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.records.rows import Row, rows_of
+from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import FINE, Evidence
 from metabench.report.findings import Diagnosis
 from metabench.report.labels import said
@@ -55,7 +55,7 @@ def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> 
     rows = rows[rows["cell"].isin(chosen) & rows["value"].notna()]
     names = list(dict.fromkeys(rows["quantity"]))[:10]
     rows = rows[rows["quantity"].isin(names)]
-    lines = rows_of(rows[list(Row._fields)].itertuples(index=False))
+    lines = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
     there = {
         (number, row.quantity): cell(row) for number, row in zip(rows["cell"], lines, strict=True)
     }

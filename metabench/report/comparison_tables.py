@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from metabench.probes.base import Probe
-from metabench.records.rows import Row, rows_of
+from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import Evidence
 from metabench.report.seed_estimates import Estimate, best, combined
 from metabench.report.text_tables import Table, TextTable, words
@@ -64,7 +64,7 @@ def _estimates(
     rows = _whole(evidence, cells)
     named = _named(rows)
     rows, named = rows[named.isin(list(names))], named[named.isin(list(names))]
-    made = rows_of(rows[list(Row._fields)].itertuples(index=False))
+    made = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
     there = {(cell, name): row for cell, name, row in zip(rows["cell"], named, made, strict=True)}
     groups: dict[tuple[str, str], list[int]] = {}
     for cell in cells.index:

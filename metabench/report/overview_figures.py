@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from metabench.probes.base import Drawing, Probe
-from metabench.records.rows import Row, rows_of
+from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.comparison_drawings import lines, points
 from metabench.report.comparison_tables import compared
 from metabench.report.divergence_maps import maps
@@ -91,7 +91,7 @@ def _gathered(rows: pd.DataFrame, who: pd.Series[str], x: pd.Series[float]) -> p
     import pandas as pd
 
     groups: dict[tuple[str, float], list[Row]] = {}
-    made = rows_of(rows[list(Row._fields)].itertuples(index=False))
+    made = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
     for name, place, row in zip(who, x, made, strict=True):
         groups.setdefault((name, place), []).append(row)
     found = [(*key, *combined(part)[:3]) for key, part in groups.items()]

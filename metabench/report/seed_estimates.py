@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
-from metabench.records.number_format import ends, number
+from metabench.records.number_format import interval_text, number
 from metabench.records.rows import Row
 from metabench.report.text_tables import REASONS
 
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
             return why
         text = number(self.value)
         if self.low is not None or self.high is not None:
-            text += f" {ends(self.low, self.high)}"
+            text += f" {interval_text(self.low, self.high)}"
         return text + (f" ({left} of {left + self.seeds} seeds {why})" if left else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from metabench.records.number_format import ends, number
+from metabench.records.number_format import interval_text, number
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def cell(row: Row | None) -> str:
         return row.status
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
-        text += f" {ends(row.low, row.high)}"
+        text += f" {interval_text(row.low, row.high)}"
     said = row.status in ("ok", "unbounded", row.quantity)
     return text if said else f"{text} ({row.status})"
 

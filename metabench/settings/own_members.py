@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def own_members(study: Path) -> tuple[str, ...]:
+def custom_members(study: Path) -> tuple[str, ...]:
     """Give every `my.py:Hello` or `my_pkg:Hello` of a study; none if it can't be read."""
     try:
         data = tomllib.loads(study.read_text(encoding="utf-8"))

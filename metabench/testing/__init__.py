@@ -6,7 +6,7 @@ Each raises AssertionError with a sentence that says what was found and what was
 from metabench.testing.algorithm_contract import check_algorithm
 from metabench.testing.black_box_contract import check_black_box
 from metabench.testing.family_contract import check_family, check_problem
-from metabench.testing.inner_optimizer_contract import check_step
+from metabench.testing.inner_optimizer_contract import check_inner_optimizer
 from metabench.testing.probe_contract import check_probe
 from metabench.testing.solver_contract import check_solver
 
@@ -14,8 +14,8 @@ __all__ = [
     "check_algorithm",
     "check_black_box",
     "check_family",
+    "check_inner_optimizer",
     "check_probe",
     "check_problem",
     "check_solver",
-    "check_step",
 ]

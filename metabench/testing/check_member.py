@@ -19,12 +19,12 @@ from metabench.settings.errors import InvalidInput, unknown
 from metabench.testing.algorithm_contract import check_algorithm
 from metabench.testing.black_box_contract import check_black_box
 from metabench.testing.family_contract import check_family, check_problem
-from metabench.testing.inner_optimizer_contract import check_step
+from metabench.testing.inner_optimizer_contract import check_inner_optimizer
 from metabench.testing.probe_contract import check_probe
 from metabench.testing.solver_contract import check_solver
 
 
-def hold(target: str, problem: str | None = None) -> str:
+def check_member(target: str, problem: str | None = None) -> str:
     """Hold a member to the contract of its kind, and say what was held.
 
     Args:
@@ -52,7 +52,7 @@ def hold(target: str, problem: str | None = None) -> str:
             check(made)
     except AssertionError as error:
         raise InvalidInput(f"{target} breaks the contract of {kind}: {error}.") from error
-    return f"{target} keeps the contract of {kind}: {HELD[kind]}."
+    return f"{target} keeps the contract of {kind}: {CHECKED[kind]}."
 
 
 def _made(target: str) -> tuple[str, Any]:
@@ -125,10 +125,10 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "families": (check_family,),
     "problems": (check_problem,),
     "probes": (check_probe,),
-    "inner_optimizers": (check_step,),
+    "inner_optimizers": (check_inner_optimizer,),
     "solvers": (check_solver,),
 }
-HELD = {
+CHECKED = {
     "algorithms": (
         "shapes, dtype, vmap against a loop, same bits twice, the reported loss, its slope where "
         "it is exact, settings below zero refused"

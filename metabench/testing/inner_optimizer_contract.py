@@ -10,7 +10,7 @@ from metabench.autodiff import derivatives
 from metabench.testing.expectations import SIZE, expect, expect_refused
 
 
-def check_step(step: InnerOptimizer, seed: int = 0) -> None:
+def check_inner_optimizer(step: InnerOptimizer, seed: int = 0) -> None:
     """Hold an inner optimizer to its contract: shapes, and a derivative that is its own.
 
     A rate below zero is refused.

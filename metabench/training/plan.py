@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.measurement.from_words import build, probe_of, sorted_out
+from metabench.measurement.from_words import build, probe_of, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.mean_gradient import pinned, stretch
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
@@ -77,9 +77,9 @@ def plan_of(
         InvalidInput: if there is no such member, field, file or device.
     """
     names = [name for name in probe.split(",") if name]
-    own, rest = sorted_out(assignments, ("outer", *names))
+    own, rest = split_assignments(assignments, ("outer", *names))
     outer: OuterOptimizer = fields.make(OuterOptimizer, own["outer"], "outer")
-    cell = build("verify", assignments=rest, **choices).settled()
+    cell = build("verify", assignments=rest, **choices).resolved()
     probes = {name: probe_of(name, own[name], cell.family) for name in names}
     return Plan(cell, outer, steps, every or max(steps // 10, 1), probes)
 

@@ -55,7 +55,7 @@ class Session:
             self._keep()
             raise
         progress(trainer.steps, trainer.steps)
-        self.rows += [*self.plan.cell.foreign(), *trainer.examine()]
+        self.rows += [*self.plan.cell.theta_differences(), *trainer.examine()]
         self._keep_failure()
         return trained(self.plan, self.spec, trainer, self.logged)
 

@@ -40,7 +40,7 @@ def asked(case: ills.Case, seed: int) -> tuple[list[str], list[str]]:
         only=ills.asking(case.algorithm),
         highest=0,
     )
-    once = [h.finding.name for h in found.heard if h.confirmed is False]
+    once = [h.finding.name for h in found.findings if h.confirmed is False]
     return [fault.cause for fault in found.faults], once
 
 

@@ -8,7 +8,7 @@ import pytest
 import metabench as mb
 from metabench.diagnosis.causes import CAUSES, ConfirmedFinding, faults, remarks
 from metabench.diagnosis.checkup import checkup
-from metabench.diagnosis.clock import Clock, Late
+from metabench.diagnosis.clock import Clock, TimeUp
 from metabench.records.rows import LEVELS, Finding
 from metabench.settings import registry
 from metabench.stats.proportions import share_interval
@@ -30,7 +30,7 @@ def test_what_was_planted_is_named_first(plant):
 
     first = found.faults[0]
     assert first.cause == plant
-    assert first.heard[0].confirmed
+    assert first.findings[0].confirmed
 
 
 # Half of the time goes into the many-shot limit, which only `shots` is named by.
@@ -85,7 +85,7 @@ def test_symptoms_speak_for_what_explains_them():
     first, second = faults(heard)
 
     assert (first.cause, first.level) == ("rate", "critical")
-    assert [each.finding.name for each in first.heard] == ["past_edge", "heavy_tail", "diverged"]
+    assert [each.finding.name for each in first.findings] == ["past_edge", "heavy_tail", "diverged"]
     assert second.cause == "batch"
     assert [each.finding.name for each in remarks(heard)] == ["shape", "not_converged"]
     assert list(LEVELS) == ["critical", "warning", "info"]
@@ -106,7 +106,7 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
 
     found = asked(case, only=("spectrum",), chosen={})
 
-    (heard,) = found.heard
+    (heard,) = found.findings
     assert (heard.confirmed, heard.finding.level) == (False, "info")
     assert "Not repeated by fresh tasks" in heard.finding.claim
     assert found.faults == []
@@ -115,6 +115,6 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
 def test_a_measurement_whose_time_is_up_is_stopped():
     tick = Clock(60).within(-1.0)
 
-    with pytest.raises(Late):
+    with pytest.raises(TimeUp):
         tick(1, 2)
     tick(2, 2)

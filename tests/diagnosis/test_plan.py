@@ -41,7 +41,7 @@ def test_words_make_the_plan_that_their_values_make():
     made = plan_of(steps=3, probe="verify,spectrum", family="quadratic", assignments=words)
 
     assert made.outer == mb.OuterOptimizer(batch=4)
-    assert (made.cell.family, made.only) == (mb.Quadratic(dim=4), ("verify", "spectrum"))
+    assert (made.measurement.family, made.only) == (mb.Quadratic(dim=4), ("verify", "spectrum"))
     told = {name: made.spec[name] for name in ("try", "trial", "spectrum")}
     assert told == {"try": 3, "trial": {"repeats": "5"}, "spectrum": {"tasks": "24"}}
 

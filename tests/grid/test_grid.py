@@ -21,7 +21,7 @@ from pandas.testing import assert_frame_equal
 from metabench.cli.main import main
 from metabench.grid.execution.executors import slots
 from metabench.records import run_folders
-from metabench.records.record import sealed
+from metabench.records.record import with_checksum
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables, tidy
 
@@ -395,7 +395,7 @@ def twice():
     for path in Path("b").glob("cells/*/*.json"):
         record = json.loads(path.read_text())
         clock = json.loads((Path("a") / path.relative_to("b")).read_text())["seconds"]
-        path.write_text(json.dumps(sealed({**record, "seconds": clock})) + "\n")
+        path.write_text(json.dumps(with_checksum({**record, "seconds": clock})) + "\n")
 
 
 def test_equal_stores_compare_as_equal():
@@ -414,7 +414,7 @@ def test_a_cell_that_fails_now_is_a_regression():
     (digest,) = Store(Path("b")).standing()
     fine = Store(Path("b")).read(digest)
     Store(Path("b")).remove(digest)
-    Store(Path("b")).save(sealed({**fine, "outcome": "oom", "rows": []}), failed=True)
+    Store(Path("b")).save(with_checksum({**fine, "outcome": "oom", "rows": []}), failed=True)
 
     assert asked("compare", "a", "b", code=1)["worse"] == [digest]
     assert asked("compare", "b", "a")["worse"] == []
@@ -434,7 +434,7 @@ def test_cells_whose_members_have_different_settings_compare_too():
             continue
         for row in record["rows"]:
             row["value"] = row["value"] and 1.01 * row["value"]
-        path.write_text(json.dumps(sealed(record)) + "\n")
+        path.write_text(json.dumps(with_checksum(record)) + "\n")
 
     found = asked("compare", "a", "b", code=1)
 
@@ -458,7 +458,7 @@ def test_numbers_that_moved_are_a_regression_with_paired_intervals():
         record = json.loads(path.read_text())
         for row in record["rows"]:
             row["value"] = row["value"] and 1.01 * row["value"]
-        path.write_text(json.dumps(sealed(record)) + "\n")
+        path.write_text(json.dumps(with_checksum(record)) + "\n")
 
     moved = asked("compare", "a", "b", code=1)
 

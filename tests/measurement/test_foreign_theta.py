@@ -41,7 +41,7 @@ def theta(tmp_path_factory):
 
 def look(theta, **changes):
     """Measure and diagnose; give what differs and the finding about it."""
-    cell = Measurement.of({**CELL, **changes, "theta": theta})
+    cell = Measurement.from_settings({**CELL, **changes, "theta": theta})
     rows = cell.measure()
     findings = [f for f in cell.find(to_table(rows, cell.spec())) if f.name == "foreign_theta"]
     return [row.of for row in rows if row.quantity == "theta"], findings

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from metabench.records.number_format import ends, number, percent
+from metabench.records.number_format import interval_text, number, percent
 
 
 def values():
@@ -51,4 +51,4 @@ def test_a_share_is_a_number_of_percent():
 
 
 def test_an_end_that_is_missing_has_its_own_word():
-    assert ends(None, 4096.0, "unknown") == "[unknown, 4096]"
+    assert interval_text(None, 4096.0, "unknown") == "[unknown, 4096]"

@@ -311,11 +311,11 @@ FEW = {
 
 @pytest.mark.parametrize(("kind", "name"), WHOLE)  # the rest: test_image_families.py
 def test_our_members_keep_the_contract_they_ask_of_strangers(kind, name, monkeypatch):
-    from metabench.testing.check_member import hold
+    from metabench.testing.check_member import check_member
 
     if name in FEW:
         cls = registry.load(kind, name)
         made = cls(**FEW[name])
         monkeypatch.setattr("metabench.testing.check_member._made", lambda target: (kind, made))
 
-    assert hold(name).startswith(f"{name} keeps the contract of {kind}")
+    assert check_member(name).startswith(f"{name} keeps the contract of {kind}")

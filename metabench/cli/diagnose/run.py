@@ -36,7 +36,7 @@ def run(
     require_writable(html, csv)
     settings = plan.spec
     folder = run_folders.run_folder("diagnose", fields.digest(settings))
-    made = provenance(plan.cell.device)
+    made = provenance(plan.measurement.device)
     found = _checked(plan, seconds, save.Folder(folder, made), quiet)
     settings["budget"] = budget
     text, files = save.record(found, settings, made), files_in(folder, html, csv)
@@ -51,9 +51,9 @@ def run(
 
 def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Checkup:
     """Do it, and show how much of the time is used up."""
-    settings = plan.cell.spec()
+    settings = plan.measurement.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
-    with progress(f"diagnose: {names}, seed {plan.cell.seed}", quiet) as report:
+    with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet) as report:
         clock = Clock(seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)))
         found = plan.check(clock, keeper)
         report(int(1000 * seconds), int(1000 * seconds))
@@ -74,13 +74,13 @@ def _print(found: Checkup) -> None:
         click.echo()
     for note in found.notes:
         click.echo(f"Note: {note}")
-    count = sum(not each.alarms for each in found.heard)
+    count = sum(not each.alarms for each in found.findings)
     click.echo(f"{count} more findings, none of them a warning, are on the page.")
 
 
 def _print_fault(number: int, fault: Fault) -> None:
     """Print what speaks for a fault, the most telling in full."""
-    first, *others = fault.heard
+    first, *others = fault.findings
     sure = "confirmed on fresh tasks" if first.confirmed else "heard once"
     color = COLORS[fault.level].split()[-1]
     cause = CAUSES.get(fault.cause, fault.cause)
@@ -95,7 +95,7 @@ def _next(found: Checkup, choices: dict[str, Any]) -> str:
     """Name the probe that says more of the first fault, or training where nothing is wrong."""
     given = {**choices, "tasks": None, "assignments": ()}
     if found.faults:
-        probe = found.faults[0].heard[0].probe
+        probe = found.faults[0].findings[0].probe
         return f"metabench {probe} --algo {choices['algo']}" + same(given)
     where = (
         f"--problem {choices['problem']}" if choices["problem"] else f"--family {choices['family']}"

@@ -14,7 +14,7 @@ from metabench.grid.compare import Comparison, compare
 from metabench.records.number_format import number
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import store_of
-from metabench.records.store.tables import said, tables
+from metabench.records.store.tables import setting_text, tables
 from metabench.settings.errors import InvalidInput
 
 SHOWN = 40  # numbers printed; --json gives all
@@ -61,8 +61,5 @@ def _print_comparison(result: Comparison) -> None:
     click.echo(f"moved  {len(result.moved)} numbers beyond round-off")
     if len(result.moved):
         lines = result.moved[:SHOWN].itertuples(index=False)
-        print_table(
-            TextTable(
-                tuple(map(str, result.moved)), tuple(tuple(map(said, line)) for line in lines)
-            )
-        )
+        texts = tuple(tuple(map(setting_text, line)) for line in lines)
+        print_table(TextTable(tuple(map(str, result.moved)), texts))

@@ -79,13 +79,13 @@ def _print_cells(study: Study, states: Mapping[str, str]) -> None:
 
     from metabench.cli.terminal import print_table
     from metabench.records.rows import flatten
-    from metabench.records.store.tables import said, varying
+    from metabench.records.store.tables import setting_text, varying
     from metabench.report.text_tables import TextTable
 
     cells = pd.DataFrame([dict(flatten(cell.spec)) for cell in study.cells.values()])
     names = varying(cells)
     lines = zip(cells[names].itertuples(index=False), states.items(), strict=True)
-    table = [(digest, state, *map(said, settings)) for settings, (digest, state) in lines]
+    table = [(digest, state, *map(setting_text, settings)) for settings, (digest, state) in lines]
     print_table(TextTable(("cell", "state", *names), tuple(table[:LISTED])))
     if len(table) > LISTED:
         click.echo(f"... and {len(table) - LISTED:,} more: --json lists all")

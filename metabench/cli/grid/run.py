@@ -21,8 +21,8 @@ from metabench.grid.scheduling.work_units import part_of, todo, units
 from metabench.grid.study import study as studies
 from metabench.records.record import compose
 from metabench.records.store.store import Store
-from metabench.records.store.store_paths import found, store_of
-from metabench.settings.own_members import own_members
+from metabench.records.store.store_paths import find_record, store_of
+from metabench.settings.own_members import custom_members
 from metabench.settings.trust import trusted_settings
 
 
@@ -63,8 +63,8 @@ def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...
     from metabench.cli.grid.show import show_cell
     from metabench.measurement.measurement import Measurement
 
-    record = found(digest, store)
-    made = Measurement.of(_trusted(record["settings"], trusted))
+    record = find_record(digest, store)
+    made = Measurement.from_settings(_trusted(record["settings"], trusted))
     made.require_device()
     try:
         rows = made.measure()
@@ -88,7 +88,7 @@ def _say(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) 
     if failed:
         click.echo(f"failed {len(failed):,}")
         print_failures(failed)
-        own = "".join(f" --trust {name}" for name in own_members(study))
+        own = "".join(f" --trust {name}" for name in custom_members(study))
         click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
         click.echo(f"       metabench grid {study} --retry   (all that failed)")
     click.echo(f"store  {store.folder}")

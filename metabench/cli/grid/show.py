@@ -14,10 +14,10 @@ from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
 from metabench.records import run_folders
 from metabench.records.rows import Row, from_table
-from metabench.records.store.store_paths import found, store_of
-from metabench.records.store.tables import Tables, said, tables, tidy, varying
+from metabench.records.store.store_paths import find_record, store_of
+from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
 from metabench.settings.errors import InvalidInput
-from metabench.settings.own_members import own_members
+from metabench.settings.own_members import custom_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def show(
     """
     kept = store_of(study, store).require_readable()
     if digest is not None:
-        show_cell(found(digest, kept.folder), as_json, (*trusted, *own_members(study)))
+        show_cell(find_record(digest, kept.folder), as_json, (*trusted, *custom_members(study)))
         return
     if csv is not None:
         run_folders.check_writable(csv)
@@ -101,7 +101,7 @@ def _print_cells(result: Tables) -> None:
         (
             str(shown["digest"][i]),
             str(shown["outcome"][i]),
-            *(said(shown[name][i]) for name in settings),
+            *(setting_text(shown[name][i]) for name in settings),
             *(cell(numbers.get((i, name))) for name in names),
         )
         for i in shown.index

@@ -13,7 +13,7 @@ from metabench.grid.execution import part_arrays
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
-from metabench.records.store.store_paths import found, store_of
+from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import tables
 from metabench.settings.errors import InvalidInput
 
@@ -75,7 +75,7 @@ def rm(
     if not digests and not failed:
         raise InvalidInput("Say which: give digests, or --failed for all that failed.")
     kept = store_of(study, store).open()
-    chosen = {found(digest, kept.folder)["digest"] for digest in digests}
+    chosen = {find_record(digest, kept.folder)["digest"] for digest in digests}
     if failed:
         chosen |= {line["digest"] for line in failures(studies.read(study), kept)}
     removed = sorted(digest for digest in chosen if kept.remove(digest))

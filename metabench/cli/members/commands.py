@@ -23,9 +23,9 @@ def list_members(name: str | None) -> None:
 @options.problem("Hold an algorithm or BlackBox on this.")
 def contract(member: str, problem: str | None) -> None:
     """Hold a member to its kind's contract: a listed name, my_pkg:MyThing or my.py:mine."""
-    from metabench.testing.check_member import hold
+    from metabench.testing.check_member import check_member
 
-    click.echo(hold(member, problem))
+    click.echo(check_member(member, problem))
 
 
 def _list_all() -> None:

@@ -40,7 +40,7 @@ def run(
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
     folder = run_folders.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
     files = files_in(folder, html, csv)
-    asked, cell = cell.spec(), cell.settled()
+    asked, cell = cell.spec(), cell.resolved()
     settings = cell.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:

@@ -12,7 +12,7 @@ from metabench.settings import fields, registry
 from metabench.settings.errors import InvalidInput
 
 
-def applied(probe: Trial, subject: Subject, change: str) -> tuple[Subject, OuterOptimizer]:
+def apply_change(probe: Trial, subject: Subject, change: str) -> tuple[Subject, OuterOptimizer]:
     """Give the changed subject and outer loop.
 
     Raises:

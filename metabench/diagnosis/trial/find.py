@@ -69,7 +69,7 @@ def verdict(effect: Row) -> str:
     return HELPS if effect.high < 0 else HURTS if effect.low > 0 else OPEN
 
 
-def shown(table: pd.DataFrame, because: dict[str, str]) -> TextTable:
+def change_table(table: pd.DataFrame, because: dict[str, str]) -> TextTable:
     """Lay the trials out, a change a line, with why each was tried."""
     steps = {r.of: r for r in from_table(table, "outer_steps", of=None)}
     at_once = {r.of: r for r in from_table(table, "effect_at_once", of=None)}

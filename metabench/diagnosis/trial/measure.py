@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metabench.algorithms.base import Algorithm
 from metabench.autodiff.operation_counts import work_of
-from metabench.diagnosis.trial.apply import applied
+from metabench.diagnosis.trial.apply import apply_change
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import first_task
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
@@ -59,7 +59,7 @@ def measure(probe: Trial, subject: Subject, seed: int, progress: Progress) -> li
     ]
     rows += _stopped(same, "unchanged", probe.repeats)
     cost = _cost(subject, probe.outer_loop(), seed)
-    made = [(change, *applied(probe, subject, change)) for change in probe.changes]
+    made = [(change, *apply_change(probe, subject, change)) for change in probe.changes]
     level = 1 - (1 - LEVEL) / max(sum(1 + _at_once(subject, each[1]) for each in made), 1)
     for change, changed, outer in made:
         steps = max(round(probe.steps * cost / _cost(changed, outer, seed)), 1)

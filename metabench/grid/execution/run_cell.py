@@ -114,7 +114,7 @@ def _measured(job: Job) -> dict[str, Any]:
         )
         cell = _cell(job)
         rows = cell.measure(parts=held)
-        statuses.require(row.status for row in rows)
+        statuses.check_statuses(row.status for row in rows)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
     outcome = statuses.outcome_of(row.status for row in rows)
@@ -152,14 +152,14 @@ def _cell(job: Job) -> Measurement:
     from metabench.measurement.measurement import Measurement
     from metabench.settings import fields
 
-    cell = Measurement.of(job.settings)
+    cell = Measurement.from_settings(job.settings)
     if (found := fields.digest(cell.spec())) != job.digest:
         raise RuntimeError(
             f"This process gives the cell the address {found}: its metabench, or a file that the "
             "study names, is not the one that the study was read with."
         )
     cell.require_device()
-    return cell.settled()
+    return cell.resolved()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

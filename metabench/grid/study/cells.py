@@ -128,7 +128,7 @@ class _Known(dict[str, tuple[Measurement, dict[str, Any]]]):
         """Make the cell of these settings, checked, and give its spec."""
         kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
         if kind not in self:
-            cell = Measurement.of(settings)
+            cell = Measurement.from_settings(settings)
             self[kind] = cell, cell.spec()
             return self[kind]
         cell, spec = self[kind]

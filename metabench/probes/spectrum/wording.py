@@ -23,7 +23,7 @@ def number(row: Row) -> str:
         return "unbounded"
     if row.low is None and row.high is None:
         return number_format.number(row.value)
-    return f"{number_format.number(row.value)} {number_format.ends(row.low, row.high)}"
+    return f"{number_format.number(row.value)} {number_format.interval_text(row.low, row.high)}"
 
 
 def rows_at(table: pd.DataFrame, quantity: str, place: str) -> dict[float, Row]:

@@ -15,7 +15,7 @@ def store_of(study: Path, given: Path | None) -> Store:
     return Store(given or run_folders.RUNS / study.stem)
 
 
-def found(digest: str, folder: Path | None) -> dict[str, Any]:
+def find_record(digest: str, folder: Path | None) -> dict[str, Any]:
     """Read the one record whose digest begins like this, in a store or in all of the runs.
 
     Raises:

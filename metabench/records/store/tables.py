@@ -67,7 +67,7 @@ def varying(cells: pd.DataFrame) -> list[str]:
     return [name for name in settings if cells[name].nunique() > 1]
 
 
-def said(setting: object) -> str:
+def setting_text(setting: object) -> str:
     """Write a setting as text; one that a cell's members don't have is blank."""
     return "" if isinstance(setting, float) and setting != setting else str(setting)
 
