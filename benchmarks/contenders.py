@@ -34,7 +34,7 @@ def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
         subject = mb.Subject(
             case.problem, lambda address, seed: case.tasks, mb.MAML(steps), case.theta
         )
-        algorithm, compute = subject.settled(case.tasks)
+        algorithm, compute = subject.resolved(case.tasks)
         name = f"metabench {engine} ({compute.batching}, {algorithm.rematerialize})"
         made[name] = metabench(
             case, algorithm, mb.Vectorization(compute.batching, compute.chunk, engine)

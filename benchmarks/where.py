@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cell = build("variance", tasks=options.tasks, assignments=options.assignments, **CHOICES)
-    if hasattr(cell, "settled"):  # commits before the engine have no choice to make
+    if hasattr(cell, "resolved"):  # commits before the engine have no choice to make
         cell = cell.resolved()
     cell.measure()  # what is imported and allocated once
     print(f"tasks {options.tasks}, threads {options.threads}, load {os.getloadavg()[0]:.1f}")

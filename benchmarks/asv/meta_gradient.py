@@ -70,10 +70,10 @@ def meta_gradient(algorithm: str, steps: int):
 def derivatives(run, theta: torch.Tensor, tasks: mb.Task) -> tuple[int, int]:
     """Count the inner gradients that a call takes, and the products with their derivatives."""
     counts = {"gradients": 0, "products": 0}
-    pullback_of = curvature.pullback_of
+    vjp_of = curvature.vjp_of
 
     def counting(function, *primals):
-        value, pull = pullback_of(function, *primals)
+        value, pull = vjp_of(function, *primals)
 
         def pulled(cotangent):
             # An inner step has arguments phi, slots and theta; `init` has theta alone.
@@ -88,7 +88,7 @@ def derivatives(run, theta: torch.Tensor, tasks: mb.Task) -> tuple[int, int]:
 
     curvature_gradient = curvature.gradient
     with (
-        patch.object(curvature, "pullback_of", counting),
+        patch.object(curvature, "vjp_of", counting),
         patch.object(curvature, "gradient", gradient),
     ):
         run(theta, tasks)

@@ -77,15 +77,15 @@ def derivatives(run) -> tuple[int, int]:
         return counting
 
     def pulling(function):
-        def pullback_of(*args):
+        def vjp_of(*args):
             value, pull = function(*args)
             return value, counted(pull, "products")
 
-        return pullback_of
+        return vjp_of
 
     instead = {name: counted(getattr(curvature, name), "gradients") for name in GRADIENTS}
-    instead["_slope"] = counted(curvature._slope, "products")
-    instead["pullback_of"] = pulling(curvature.pullback_of)
+    instead["_backward"] = counted(curvature._backward, "products")
+    instead["vjp_of"] = pulling(curvature.vjp_of)
     with patch.multiple(curvature, **instead):
         run()
     return counts["gradients"], counts["products"]

@@ -2,7 +2,7 @@ r"""The inner loop and its exact adjoint, for one task.
 
 `adapt` walks phi_0 .. phi_K and either keeps the graph of each step, or only where it began,
 (1 + slots) P numbers, to recompute the graph when it is needed, or where every so many began.
-`pullback` walks back; for plain gradient descent that is
+`backpropagate` walks back; for plain gradient descent that is
 :math:`v_k = v_{k+1} - H_k (\alpha v_{k+1})` with H_k the Hessian of the support loss at phi_k.
 """
 
@@ -23,7 +23,7 @@ from metabench.problems.tasks import Task, tree_map
 
 # What is kept of each inner step: its graph, where it began, that of a few steps, or nothing, for
 # no way back.
-KEEP, RECOMPUTE, SPARSE, FORGET = "none", "every_step", "sqrt", "forget"
+KEEP_GRAPHS, RECOMPUTE_EACH, RECOMPUTE_SQRT, NO_BACKWARD = "none", "every_step", "sqrt", "forget"
 
 StepFunction = Callable[[Tensor, Slots, Tensor], tuple[Tensor, Slots]]  # phi, slots, theta -> next
 VJP = Callable[[tuple[Tensor, Slots]], tuple[Tensor, Slots, Tensor]]  # cotangents, backwards
@@ -58,34 +58,34 @@ def adapt(
     problem: Problem,
     theta: Tensor,
     task: Task,
-    rematerialize: str = RECOMPUTE,
+    rematerialize: str = RECOMPUTE_EACH,
     rates: Rates | None = None,
 ) -> InnerIterates:
     """Take K = `steps` inner steps on the support set from phi_0 = init(theta)."""
-    stages = [stage(step, problem, task, k, rates) for k in range(steps)]
-    return unroll(stages, step, problem.init(theta), theta, rematerialize)
+    step_functions = [step_function(step, problem, task, k, rates) for k in range(steps)]
+    return unroll(step_functions, step, problem.init(theta), theta, rematerialize)
 
 
 def unroll(
-    stages: Sequence[StepFunction],
+    step_functions: Sequence[StepFunction],
     step: InnerOptimizer,
     phi: Tensor,
     theta: Tensor,
-    rematerialize: str = RECOMPUTE,
+    rematerialize: str = RECOMPUTE_EACH,
 ) -> InnerIterates:
     """Go through inner steps from phi_0 `(P,)`, and keep the way back over each."""
     slots = step.start(phi)
-    if rematerialize == SPARSE:
-        return _sparse(stages, phi, slots, theta)
+    if rematerialize == RECOMPUTE_SQRT:
+        return _sparse(step_functions, phi, slots, theta)
     backs: list[VJP] = []
     states = [(phi, slots)]
-    for forward in stages:
-        if rematerialize == FORGET:
+    for forward in step_functions:
+        if rematerialize == NO_BACKWARD:
             phi, slots = forward(phi, slots, theta)
             states = [(phi, slots)]
             continue
-        if rematerialize == KEEP:
-            (phi, slots), back = derivatives.pullback_of(forward, phi, slots, theta)
+        if rematerialize == KEEP_GRAPHS:
+            (phi, slots), back = derivatives.vjp_of(forward, phi, slots, theta)
         else:
             back = _recomputed(forward, phi, slots, theta)
             phi, slots = forward(phi, slots, theta)
@@ -94,7 +94,7 @@ def unroll(
     return InnerIterates(phi, slots, tuple(backs), tuple(states))
 
 
-def pullback(
+def backpropagate(
     path: InnerIterates, theta: Tensor, cotangent: Tensor, along: Mapping[int, Tensor] | None = None
 ) -> Adjoint:
     """Carry v_K = `cotangent` `(P,)` back along the path, exactly.
@@ -120,7 +120,7 @@ def pullback(
     return Adjoint(v, theta_bar, torch.stack(norms[::-1]))
 
 
-def stage(
+def step_function(
     step: InnerOptimizer,
     problem: Problem,
     task: Task,
@@ -136,12 +136,12 @@ def stage(
     def forward(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
         slope = derivatives.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
         slope = slope if second else slope.detach()
-        return move(step, slope, phi, slots, k, theta, rates)
+        return inner_update(step, slope, phi, slots, k, theta, rates)
 
     return forward
 
 
-def move(
+def inner_update(
     step: InnerOptimizer,
     slope: Tensor,
     phi: Tensor,
@@ -155,24 +155,24 @@ def move(
     return moved if rates is None else phi + rates(theta, k) * (moved - phi), slots
 
 
-def _recomputed(stage: StepFunction, phi: Tensor, slots: Slots, theta: Tensor) -> VJP:
+def _recomputed(step_function: StepFunction, phi: Tensor, slots: Slots, theta: Tensor) -> VJP:
     """Hold where the step began, and take it again when its cotangent arrives."""
-    return lambda cotangent: derivatives.pullback_of(stage, phi, slots, theta)[1](cotangent)
+    return lambda cotangent: derivatives.vjp_of(step_function, phi, slots, theta)[1](cotangent)
 
 
 def _sparse(
-    stages: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
+    step_functions: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
 ) -> InnerIterates:
     """Hold where every so many steps began, sqrt(K) / 2, and walk again from there on the way back.
 
     From 16 steps on: at fewer, every step's beginning is held
     (Griewank & Walther, 2000, https://doi.org/10.1145/347837.347846, do with fewer yet).
     """
-    stride, backs = max(math.isqrt(len(stages)) // 2, 1), []
-    for start in range(0, len(stages), stride):
-        stretch = _Stretch(stages[start : start + stride], phi, slots, theta)
-        backs += [functools.partial(stretch.back, i) for i in range(len(stretch.stages))]
-        for forward in stretch.stages:
+    stride, backs = max(math.isqrt(len(step_functions)) // 2, 1), []
+    for start in range(0, len(step_functions), stride):
+        stretch = _Stretch(step_functions[start : start + stride], phi, slots, theta)
+        backs += [functools.partial(stretch.back, i) for i in range(len(stretch.step_functions))]
+        for forward in stretch.step_functions:
             phi, slots = forward(phi, slots, theta)
     return InnerIterates(phi, slots, tuple(backs), ((phi, slots),))
 
@@ -181,18 +181,18 @@ class _Stretch:
     """A few inner steps of which only the first's beginning is held until they are walked back."""
 
     def __init__(
-        self, stages: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
+        self, step_functions: Sequence[StepFunction], phi: Tensor, slots: Slots, theta: Tensor
     ) -> None:
-        self.stages, self.theta = stages, theta
+        self.step_functions, self.theta = step_functions, theta
         self._states = [(phi, slots)]
 
     def back(self, i: int, cotangent: tuple[Tensor, Slots]) -> tuple[Tensor, Slots, Tensor]:
         """Carry a cotangent back over step i, and let go of what lies beyond."""
         while len(self._states) <= i:
-            forward = self.stages[len(self._states) - 1]
+            forward = self.step_functions[len(self._states) - 1]
             self._states.append(forward(*self._states[-1], self.theta))
         del self._states[i + 1 :]
-        _, pull = derivatives.pullback_of(self.stages[i], *self._states[i], self.theta)
+        _, pull = derivatives.vjp_of(self.step_functions[i], *self._states[i], self.theta)
         found: tuple[Tensor, Slots, Tensor] = pull(cotangent)
         return found
 

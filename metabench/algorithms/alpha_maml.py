@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.adapt import Rates, adapt
-from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.backpropagation import unrolled_meta_gradient
 from metabench.algorithms.base import Algorithm, CustomUpdates, MetaGrad
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
@@ -56,7 +56,7 @@ class AlphaMAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`, alpha's entry last."""
-        return unrolled(self._unit(), problem, theta, task, rates=_alpha(problem))
+        return unrolled_meta_gradient(self._unit(), problem, theta, task, rates=_alpha(problem))
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation at the learned rate."""

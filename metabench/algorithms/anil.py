@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.adapt import adapt
-from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.backpropagation import unrolled_meta_gradient
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.problems.networks import module_checks
 from metabench.problems.parameter_layout import Layout, Layouts
@@ -36,7 +36,7 @@ class ANIL(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`; phi is head and body."""
-        found = unrolled(self, self.on_head(problem), theta, task)
+        found = unrolled_meta_gradient(self, self.on_head(problem), theta, task)
         whole = _whole(problem, self._head(problem))
         return found._replace(phi=whole(found.phi, theta))
 

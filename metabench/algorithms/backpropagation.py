@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.algorithms.adapt import RECOMPUTE, Rates, adapt, pullback
+from metabench.algorithms.adapt import RECOMPUTE_EACH, Rates, adapt, backpropagate
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
 
-def unrolled(
+def unrolled_meta_gradient(
     algorithm: Algorithm,
     problem: Problem,
     theta: Tensor,
     task: Task,
-    rematerialize: str = RECOMPUTE,
+    rematerialize: str = RECOMPUTE_EACH,
     rates: Rates | None = None,
     back: int | None = None,
 ) -> MetaGrad:
@@ -29,6 +29,6 @@ def unrolled(
     )
     if back is not None:
         path = path._replace(vjps=path.vjps[max(len(path.vjps) - back, 0) :])
-    adjoint = pullback(path, theta, v)
+    adjoint = backpropagate(path, theta, v)
     grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
     return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})

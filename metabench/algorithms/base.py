@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, Rates, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, Rates, adapt
 from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
@@ -34,7 +34,7 @@ class CustomUpdates(NamedTuple):
     """What an outer optimizer leaves alone: parts of theta, and its own rate, that move otherwise.
 
     An averaged part moves by `share` of the way to the mean over tasks of what each shows of it,
-    which are the numbers of `notes["shown"]`, part after part.
+    which are the numbers of `notes["batch_statistics"]`, part after part.
     """
 
     plain_rates: Mapping[str, float] = {}  # part -> rate of the plain descent that moves it
@@ -116,7 +116,7 @@ class Estimator(ABC):
         """Say what of theta, or of the outer rate, moves by a rule of its own in training."""
         return CustomUpdates()
 
-    def settled(self, work: Work, together: int) -> Self:
+    def resolved(self, work: Work, together: int) -> Self:
         """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
         return self
 
@@ -151,7 +151,7 @@ class Algorithm(Estimator):
     def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give where the inner loop ends, in the parameters of `inner(problem)`."""
         return adapt(
-            self.inner_optimizer, self.steps, self.inner(problem), theta, task, FORGET
+            self.inner_optimizer, self.steps, self.inner(problem), theta, task, NO_BACKWARD
         ).last
 
     def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
@@ -167,6 +167,6 @@ def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
     """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""
     if problem.init is identity:
         return v
-    _, pull = derivatives.pullback_of(problem.init, theta)
+    _, pull = derivatives.vjp_of(problem.init, theta)
     through: tuple[Tensor] = pull(v)
     return through[0]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, StepFunction, inner_batch, pullback, unroll
+from metabench.algorithms.adapt import NO_BACKWARD, StepFunction, backpropagate, inner_batch, unroll
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
 from metabench.autodiff import derivatives
@@ -94,7 +94,7 @@ class BMAML(Algorithm):
         leader, slots = path.last, path.slots
         for k in range(self.steps, self.steps + self.leader_steps):
             leader, slots = self._stage(problem, everything, k)(leader, slots, theta)
-        adjoint = pullback(path, theta, path.last - leader)
+        adjoint = backpropagate(path, theta, path.last - leader)
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(grad, loss, path.last, {"norms": adjoint.norms})
@@ -102,7 +102,7 @@ class BMAML(Algorithm):
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the mean query loss `()` of the particles after adaptation."""
         chasing = [self._stage(problem, inner_batch(task, k), k) for k in range(self.steps)]
-        path = unroll(chasing, self.inner_optimizer, problem.init(theta), theta, FORGET)
+        path = unroll(chasing, self.inner_optimizer, problem.init(theta), theta, NO_BACKWARD)
         return problem.outer_loss(path.last, theta, task.query)
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:

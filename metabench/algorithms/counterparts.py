@@ -43,7 +43,9 @@ def implicit(like: Algorithm, steps: int) -> Algorithm:
     return IMAML(steps, like.inner_optimizer, like.batch)
 
 
-def implicit_by(like: Algorithm, steps: int, proximal_strength: float, solver: Solver) -> Algorithm:
+def implicit_with(
+    like: Algorithm, steps: int, proximal_strength: float, solver: Solver
+) -> Algorithm:
     """Give the implicit gradient at the minimum under a pull, by a solver."""
     return IMAML(
         steps, like.inner_optimizer, like.batch, proximal_strength=proximal_strength, solver=solver

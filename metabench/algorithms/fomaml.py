@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.maml import MAML
 from metabench.autodiff import derivatives
@@ -25,7 +25,7 @@ class FOMAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the first-order meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET)
+        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD)
         loss, v, direct = derivatives.value_and_gradients(
             problem.outer_loss, path.last, theta, task.query
         )
@@ -37,5 +37,5 @@ class FOMAML(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
         return problem.outer_loss(phi, theta, task.query)

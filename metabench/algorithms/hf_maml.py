@@ -72,7 +72,7 @@ class HFMAML(Algorithm):
         """Carry cotangents back over step k: through the optimizer exactly, then by differences."""
         data = inner_batch(task, k)
         slope = derivatives.gradient(problem.inner_loss, phi, theta, data)
-        _, pull = derivatives.pullback_of(
+        _, pull = derivatives.vjp_of(
             lambda g, p, s: self.inner_optimizer(g, p, s, k), slope, phi, slots
         )
         v, phi_bar, slots_bar = pull(cotangents)

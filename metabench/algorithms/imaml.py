@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.linalg.solvers.cg import CG
@@ -48,7 +48,7 @@ class IMAML(Algorithm):
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the implicit meta-gradient `(Q,)` of one task at theta `(Q,)`."""
         problem = self.inner(problem)
-        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
         loss, in_phi, direct = derivatives.value_and_gradients(
             problem.outer_loss, phi, theta, task.query
         )
@@ -57,7 +57,7 @@ class IMAML(Algorithm):
         )
         solved = self.solver(lambda v: products(v)[0], in_phi)
         notes = {
-            "slope": slope.norm(),
+            "gradient_norm": slope.norm(),
             "residual": solved.residual,
             "products": solved.steps,
             "curvature": solved.curvature,

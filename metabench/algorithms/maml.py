@@ -7,15 +7,21 @@ from typing import Self
 
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, KEEP, RECOMPUTE, SPARSE, adapt
-from metabench.algorithms.backpropagation import unrolled
+from metabench.algorithms.adapt import (
+    KEEP_GRAPHS,
+    NO_BACKWARD,
+    RECOMPUTE_EACH,
+    RECOMPUTE_SQRT,
+    adapt,
+)
+from metabench.algorithms.backpropagation import unrolled_meta_gradient
 from metabench.algorithms.base import Algorithm, MetaGrad
-from metabench.autodiff.operation_counts import ROOM, Work
+from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 from metabench.settings.errors import InvalidInput
 
-REMATERIALIZE = ("auto", KEEP, RECOMPUTE, SPARSE)
+REMATERIALIZE = ("auto", KEEP_GRAPHS, RECOMPUTE_EACH, RECOMPUTE_SQRT)
 
 
 @dataclass(frozen=True)
@@ -60,21 +66,28 @@ class MAML(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
-        chosen = KEEP if self.rematerialize == "auto" else self.rematerialize
+        chosen = KEEP_GRAPHS if self.rematerialize == "auto" else self.rematerialize
         back = None if self.exact else self.truncate
-        return unrolled(self, problem, theta, task, chosen if self.exact else SPARSE, back=back)
+        return unrolled_meta_gradient(
+            self, problem, theta, task, chosen if self.exact else RECOMPUTE_SQRT, back=back
+        )
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
         return problem.outer_loss(phi, theta, task.query)
 
     def reference(self) -> Algorithm:
         """Give the same with every inner step differentiated through."""
         return MAML(self.steps, self.inner_optimizer, self.batch)
 
-    def settled(self, work: Work, together: int) -> Self:
+    def resolved(self, work: Work, together: int) -> Self:
         """Keep the graphs of the inner steps if those of all tasks together leave room."""
         if self.rematerialize != "auto":
             return self
-        return replace(self, rematerialize=KEEP if work.bytes * together <= ROOM else SPARSE)
+        return replace(
+            self,
+            rematerialize=KEEP_GRAPHS
+            if work.bytes * together <= MOST_BYTES_AT_ONCE
+            else RECOMPUTE_SQRT,
+        )

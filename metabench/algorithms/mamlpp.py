@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms import per_step_batch_norm
-from metabench.algorithms.adapt import InnerIterates, Rates, inner_batch, pullback, stage, unroll
+from metabench.algorithms.adapt import (
+    InnerIterates,
+    Rates,
+    backpropagate,
+    inner_batch,
+    step_function,
+    unroll,
+)
 from metabench.algorithms.base import Algorithm, CustomUpdates, Loop, MetaGrad, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.batch_norm_statistics import Statistics
@@ -29,9 +36,9 @@ class MAMLPP(Algorithm):
     each step, which may become negative; `norm.NAME` `(K, ..)`, added to the scales and shifts of
     norms at step k, which then don't adapt; `running.NAME.mean` and `.variance` `(K, C)`, averages
     over training of what batch norms see of the support set at step k. Training moves those by
-    `momentum` towards the tasks' mean, no gradient does; `notes["shown"]` is what a task shows of
-    them. Norms use the batch's own statistics, as the authors' code does, unless `statistics` is
-    running. The cosine-annealed outer rate is the outer loop's schedule. Every piece off is maml.
+    `momentum` towards the tasks' mean, no gradient does; `notes["batch_statistics"]` holds those of
+    one task. Norms use the batch's own statistics, as the authors' code does, unless `statistics`
+    is running. Cosine annealing of the outer rate is the outer loop's schedule. All off is maml.
     (Antoniou, Edwards & Storkey, 2019, https://arxiv.org/abs/1810.09502).
     """
 
@@ -117,7 +124,7 @@ class MAMLPP(Algorithm):
         }
         weight = dict(zip(range(1, self.steps + 1), self.weights, strict=True)) or {0: 1.0}
         along = {k: weight[k] * in_phi for k, (_, in_phi, _) in found.items()}
-        adjoint = pullback(path, theta, along.pop(self.steps), along)
+        adjoint = backpropagate(path, theta, along.pop(self.steps), along)
         direct = torch.stack([weight[k] * direct for k, (_, _, direct) in found.items()]).sum(0)
         grad = through_init(problem, theta, adjoint.phi) + adjoint.theta + direct
         notes = {"norms": adjoint.norms, **self._shown(problem, theta, task, path)}
@@ -156,11 +163,11 @@ class MAMLPP(Algorithm):
     def _path(self, problem: Problem, theta: Tensor, task: Task) -> InnerIterates:
         rates = self._rates(problem)
         step = self.inner_optimizer if rates is None else replace(self.inner_optimizer, rate=1.0)
-        stages = [
-            stage(step, self._at(problem, k), task, k, rates, second=self.exact)
+        step_functions = [
+            step_function(step, self._at(problem, k), task, k, rates, second=self.exact)
             for k in range(self.steps)
         ]
-        return unroll(stages, step, problem.init(theta), theta)
+        return unroll(step_functions, step, problem.init(theta), theta)
 
     def _rates(self, problem: Problem) -> Rates | None:
         """Give each layer's rate at each step; the norms' are 0 where they have values a step."""
@@ -224,7 +231,7 @@ class MAMLPP(Algorithm):
                 per_step_batch_norm.of_step(told, problem.layouts.theta, theta, k) if own else None
             )
             seen.append(told.of(phi, theta, inner_batch(task, k), used))
-        return {"shown": per_step_batch_norm.in_order(told, seen)}
+        return {"batch_statistics": per_step_batch_norm.in_order(told, seen)}
 
     def _outer(self, problem: Problem, k: int) -> Loss:
         """Give the outer loss of phi_k, whose norms have the values of the step that led there."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
@@ -39,14 +39,14 @@ class Reptile(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Give the displacement `(Q,)` of one task at theta `(Q,)`, over alpha K."""
-        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET)
+        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD)
         way = (problem.init(theta) - path.last) / (self.inner_optimizer.rate * self.steps)
         loss = problem.outer_loss(path.last, theta, task.query)
         return MetaGrad(through_init(problem, theta, way), loss, path.last, {})
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Give the query loss `()` after adaptation."""
-        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, FORGET).last
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
         return problem.outer_loss(phi, theta, task.query)
 
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:

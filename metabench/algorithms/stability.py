@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
 from metabench.autodiff import derivatives
-from metabench.linalg.lanczos import extremes
+from metabench.linalg.lanczos import lanczos_extremes
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
@@ -39,7 +39,7 @@ def extreme_eigenvalues(
     )
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(1, phis.shape[1], generator=generator, dtype=torch.float64).to(phis)
-    found = extremes(times, start.expand_as(phis).clone(), TOLERANCE, PRODUCTS)
+    found = lanczos_extremes(times, start.expand_as(phis).clone(), TOLERANCE, PRODUCTS)
     none = torch.full_like(found.smallest, torch.nan)
     return torch.where(good, found.smallest, none), torch.where(good, found.largest, none)
 
@@ -48,7 +48,7 @@ def loss_decrease(
     step: InnerOptimizer, steps: int, problem: Problem, theta: Tensor, task: Task
 ) -> Descent:
     """Walk K inner steps of one task, and tell the losses before and after."""
-    phi = adapt(step, steps, problem, theta, task, FORGET).last
+    phi = adapt(step, steps, problem, theta, task, NO_BACKWARD).last
     first = problem.inner_loss(problem.init(theta), theta, task.support)
     return Descent(
         first,

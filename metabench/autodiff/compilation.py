@@ -35,8 +35,12 @@ class BreakEven(NamedTuple):
     compile: float  # [applications]
 
 
-MANY = BreakEven(trace=140, compile=1_100)  # vmapped tasks: Python costs more than the arithmetic
-ONE = BreakEven(trace=math.inf, compile=13_000)  # one task by autograd, which has little Python
+BREAK_EVEN_VMAP = BreakEven(
+    trace=140, compile=1_100
+)  # vmapped tasks: Python costs more than the arithmetic
+BREAK_EVEN_LOOP = BreakEven(
+    trace=math.inf, compile=13_000
+)  # one task by autograd, which has little Python
 
 # Views that often ask for the shape and strides their argument has.
 VIEWS = {
@@ -58,7 +62,7 @@ class _Shape:
 
 
 def accelerate(
-    function: Callable[..., Any], engine: str = "auto", patience: BreakEven = MANY
+    function: Callable[..., Any], engine: str = "auto", patience: BreakEven = BREAK_EVEN_VMAP
 ) -> Callable[..., Any]:
     """Make a function of tensors (any pytree) fast; `engine` is one of `ENGINES`.
 
@@ -74,7 +78,7 @@ def accelerate(
         shape = shapes.get(key)
         if shape is None:
             shape = shapes[key] = _Shape(lambda args, leaves: function(*args))
-        wanted = by_count(shape.applied, patience) if engine == "auto" else engine
+        wanted = engine_for(shape.applied, patience) if engine == "auto" else engine
         if wanted != shape.word:
             shape.run, shape.word = _copied(function, wanted, args) or shape.run, wanted
         shape.applied += 1
@@ -98,7 +102,7 @@ def _form(tree: Any, leaves: list[Tensor]) -> Any:
     return spec
 
 
-def by_count(applied: int, patience: BreakEven = MANY) -> str:
+def engine_for(applied: int, patience: BreakEven = BREAK_EVEN_VMAP) -> str:
     """Name the engine that pays from so many applications on."""
     if applied >= patience.compile:
         return "compile"

@@ -28,7 +28,7 @@ def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     if inside_func_transform():
         result: Tensor = grad(lambda p: loss(p, theta, data))(phi)
         return result
-    return _value_and_slopes(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
+    return _value_and_gradients(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
 
 
 def value_and_gradients(
@@ -40,7 +40,7 @@ def value_and_gradients(
         result: Any = slopes(phi, theta)
         (in_phi, in_theta), value = result
     else:
-        value, (in_phi, in_theta) = _value_and_slopes(
+        value, (in_phi, in_theta) = _value_and_gradients(
             lambda p, t: loss(p, t, data), [phi, theta], data
         )
     return value, in_phi, in_theta
@@ -55,10 +55,10 @@ def gradient_with_products(
     :math:`C^\top v` with :math:`C = \nabla^2_{\phi\theta} f`, `(Q,)`. The gradient's graph is
     kept, so each further product costs about one reverse sweep over it.
     """
-    return pullback_of(lambda p, t: gradient(loss, p, t, data), phi, theta)
+    return vjp_of(lambda p, t: gradient(loss, p, t, data), phi, theta)
 
 
-def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def vjp_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """Give a function's value, and the map of its cotangent to those of its arguments.
 
     The value and the cotangents that come back carry no graph of their own, unless the arguments
@@ -91,19 +91,19 @@ def pullback_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     return tree_map(torch.Tensor.detach, value), pull_back
 
 
-def pushforward_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+def jvp_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     """Give the change of a function's value along `tangents`, one for each of its arguments.
 
     The transposed map is linear in its cotangent, so that its own transpose is wanted: no forward
     mode, which warns and fails for some of torch's operations.
     """
-    value, pull = pullback_of(function, *primals)
+    value, pull = vjp_of(function, *primals)
     blank = tree_map(torch.zeros_like, value)
-    _, push = pullback_of(pull, blank)
+    _, push = vjp_of(pull, blank)
     return push(tangents)[0]
 
 
-def side_by_side(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def vectorize(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Turn a map of one vector into one of m vectors with a leading axis m, from the same graph."""
     many: Callable[[Any], Any] = vmap(product)
     return many
@@ -147,12 +147,12 @@ def per_task_jacobian_products(
     points = points.detach().clone().requires_grad_()
     found = _each(function, points, tasks, how)
     blank = torch.zeros_like(found).requires_grad_()
-    back = _slope(found, points, blank) if found.requires_grad else None
+    back = _backward(found, points, blank) if found.requires_grad else None
     if back is None or not back.requires_grad:  # it doesn't depend on theta
         return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(points))
     return (
-        lambda u: _slope(back, blank, u, create_graph=False),
-        lambda w: _slope(found, points, w, create_graph=False),
+        lambda u: _backward(back, blank, u, create_graph=False),
+        lambda w: _backward(found, points, w, create_graph=False),
     )
 
 
@@ -169,13 +169,13 @@ def _second(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:
     """Give the products with the Hessian of a number, whose graph is kept."""
     if not total.requires_grad:  # a loss that doesn't depend on phi
         return torch.zeros_like
-    slope = _slope(total, at)
+    slope = _backward(total, at)
     if not slope.requires_grad:  # a loss that is linear in phi
         return torch.zeros_like
-    return lambda vectors: _slope(slope, at, vectors, create_graph=False)
+    return lambda vectors: _backward(slope, at, vectors, create_graph=False)
 
 
-def _slope(
+def _backward(
     value: Tensor, at: Tensor, cotangent: Tensor | None = None, create_graph: bool = True
 ) -> Tensor:
     (result,) = torch.autograd.grad(
@@ -189,7 +189,7 @@ def _tracked(*given: Any) -> bool:
     return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(given))
 
 
-def _value_and_slopes(
+def _value_and_gradients(
     function: Callable[..., Tensor], at: list[Tensor], *others: Any
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Give a scalar function's value and gradients, with a graph if an argument or other has."""

@@ -17,7 +17,7 @@ AGREE = 1e-5  # two adjacent steps are one value up to this share of `scale`
 KINK = 1e-4  # sides that differ by more than this share of `scale` at every step are a kink
 
 
-def settled_slopes(
+def directional_derivatives(
     function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor, scale: Tensor
 ) -> Tensor:
     """Give the central slopes of T numbers along a unit vector, `(T,)`, NaN where none settles.
@@ -33,11 +33,11 @@ def settled_slopes(
 
     >>> at, along = torch.zeros(2).double(), torch.tensor([1.0, 0.0]).double()
     >>> both = lambda x: torch.stack([(x[0] + 1) ** 3, x[0].relu()])
-    >>> settled_slopes(both, at, along, torch.ones(2)).round(decimals=6)
+    >>> directional_derivatives(both, at, along, torch.ones(2)).round(decimals=6)
     tensor([3., nan], dtype=torch.float64)
     """
     here = function(at)
-    settled = torch.full_like(here, torch.nan)
+    converged = torch.full_like(here, torch.nan)
     before = before_gap = here * torch.nan  # agrees with nothing
     for h in STEPS:
         ahead, behind = function(at + h * along), function(at - h * along)
@@ -45,8 +45,8 @@ def settled_slopes(
         gap = ((ahead - here) / h - (here - behind) / h).abs()
         kink = (gap > 0.5 * before_gap) & (gap > KINK * scale)
         agree = ((slope - before).abs() <= AGREE * scale) & ~kink
-        settled = torch.where(settled.isnan() & agree, slope, settled)
-        if not settled.isnan().any():
+        converged = torch.where(converged.isnan() & agree, slope, converged)
+        if not converged.isnan().any():
             break
         before, before_gap = slope, gap
-    return settled
+    return converged

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 from metabench.autodiff.operation_watch import OperationWatch
 
-ROOM = 2**31  # what the tasks that are computed together may hold at once [bytes]
+MOST_BYTES_AT_ONCE = 2**31  # what the tasks that are computed together may hold at once [bytes]
 
 
 class Work(NamedTuple):

@@ -101,19 +101,19 @@ class Subject:
             return task
         return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
-    def settled(self, tasks: Task) -> tuple[Estimator, Vectorization]:
+    def resolved(self, tasks: Task) -> tuple[Estimator, Vectorization]:
         """Choose what is left to `auto` by the counted work of the first of these tasks."""
         if self.algorithm.loops:
             return self.algorithm, replace(self.compute, batching="loop", engine="eager")
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
-        compute = self.compute.settled(work, self.theta.device)
-        return self.algorithm.settled(work, compute.together), compute
+        compute = self.compute.resolved(work, self.theta.device)
+        return self.algorithm.resolved(work, compute.together), compute
 
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks, each field with a leading T."""
         tasks = self.draw(address, seed)
         if not self._lifted:
-            algorithm, compute = self.settled(tasks)
+            algorithm, compute = self.resolved(tasks)
             self._lifted.append(
                 compute.per_task(lambda at, task: algorithm(self.problem, at, task))
             )

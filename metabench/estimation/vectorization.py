@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from metabench.autodiff.compilation import ENGINES, ONE, accelerate
-from metabench.autodiff.operation_counts import ROOM, Work, work_of
+from metabench.autodiff.compilation import BREAK_EVEN_LOOP, ENGINES, accelerate
+from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work, work_of
 from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import InvalidInput
 
@@ -48,7 +48,7 @@ class Vectorization:
         if self.chunk < 1:
             raise InvalidInput(f"compute.chunk is {self.chunk}; it must be at least 1 task.")
 
-    def settled(self, work: Work, device: torch.device) -> Vectorization:
+    def resolved(self, work: Work, device: torch.device) -> Vectorization:
         """Choose between vmap and loop, if that is left to `auto`, by the work of one task.
 
         The chunk is halved until the results of its tasks have room.
@@ -56,7 +56,7 @@ class Vectorization:
         large = device.type == "cpu" and work.bytes > LOOP_FROM
         chosen = ("loop" if large else "vmap") if self.batching == "auto" else self.batching
         chunk = self.chunk
-        while chunk > LEAST_CHUNK and work.bytes * chunk > ROOM:
+        while chunk > LEAST_CHUNK and work.bytes * chunk > MOST_BYTES_AT_ONCE:
             chunk //= 2
         return replace(self, batching=chosen, chunk=chunk)
 
@@ -73,7 +73,7 @@ class Vectorization:
         if self.batching == "auto":
             return self._later(function)
         if self.batching == "loop":
-            apply = _looped(accelerate(function, self.engine, ONE))
+            apply = _looped(accelerate(function, self.engine, BREAK_EVEN_LOOP))
         else:
             apply = accelerate(vmap(function, in_dims=(None, 0)), self.engine)
 
@@ -101,7 +101,7 @@ class Vectorization:
         def many(theta: Tensor, tasks: Task) -> Any:
             if not chosen:
                 work = work_of(function, theta, first_task(tasks))
-                chosen.append(self.settled(work, theta.device).per_task(function))
+                chosen.append(self.resolved(work, theta.device).per_task(function))
             return chosen[0](theta, tasks)
 
         return many

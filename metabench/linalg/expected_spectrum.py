@@ -14,26 +14,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.linalg.lanczos import Krylov, Ritz, krylov, settled
+from metabench.linalg.lanczos import Krylov, Ritz, converged, krylov
 from metabench.linalg.spectra import Effort
 from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import skewed_mean_interval
 
-Fleet = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task
+PerTaskProducts = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task
 
 FEWEST = 8  # tasks: below, half of them have no spread to speak of
 
 
 class ExpectedSpectrum(NamedTuple):
-    """The ends of the spectrum of E A, and whether those of the mean over tasks are settled."""
+    """The ends of the spectrum of E A, and whether those of the mean over tasks are converged."""
 
     smallest: Interval
     largest: Interval
-    settled: bool
+    converged: bool
 
 
 def spectrum_ends_of_mean(
-    halves: Sequence[Fleet], counts: Sequence[int], signs: Tensor, effort: Effort
+    halves: Sequence[PerTaskProducts], counts: Sequence[int], signs: Tensor, effort: Effort
 ) -> ExpectedSpectrum:
     """Bracket the ends of the spectrum of an expected operator.
 
@@ -73,19 +73,19 @@ def spectrum_ends_of_mean(
     size = first.ritz.values.abs().max()
     gap = (first.ritz.values[0, [0, -1]] - second.ritz.values[0, [0, -1]]).abs().max()
     agree = bool(gap <= effort.tolerance * size)
-    done = all(bool(settled(each.ritz, effort.tolerance)) for each in (first, second))
+    done = all(bool(converged(each.ritz, effort.tolerance)) for each in (first, second))
     return ExpectedSpectrum(found[0], found[1], wholly or (done and agree))
 
 
 def _leading(
-    fleets: Sequence[Fleet], counts: Sequence[int], start: Tensor, effort: Effort
+    fleets: Sequence[PerTaskProducts], counts: Sequence[int], start: Tensor, effort: Effort
 ) -> Krylov:
     def mean(vectors: Tensor) -> Tensor:
         sums = torch.stack([fleet(vectors[0]).sum(0) for fleet in fleets])
         return (sums.sum(0) / sum(counts))[None]
 
     def enough(ritz: Ritz) -> bool:
-        return bool(settled(ritz, effort.tolerance).all())
+        return bool(converged(ritz, effort.tolerance).all())
 
     return krylov(mean, start[None], effort.steps, enough)
 
@@ -94,7 +94,7 @@ def _interval(parts: Sequence[Tensor], sign: float) -> Interval:
     return skewed_mean_interval((sign * torch.cat(list(parts))).double().cpu().numpy())
 
 
-def _quotients(fleet: Fleet, vector: Tensor) -> Tensor:
+def _quotients(fleet: PerTaskProducts, vector: Tensor) -> Tensor:
     """Give u^T A_i u of each task, `(T,)`, for the unit vector u."""
     return fleet(vector) @ vector
 

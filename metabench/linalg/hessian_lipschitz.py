@@ -26,7 +26,7 @@ class Change(NamedTuple):
     """What each task's Hessian changes by, a unit of length, at the worst that was found."""
 
     rate: Tensor  # (T,), 0 where it is within round-off of it
-    settled: Tensor  # (T,), False where two lengths of displacement disagree: a kink is near
+    converged: Tensor  # (T,), False where two lengths of displacement disagree: a kink is near
 
 
 def frobenius(operator: Operator, signs: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def hessian_change(gradients: Gradients, points: Tensor, starts: Tensor, size: T
         return torch.where((curved.norm(dim=1) > noise)[:, None], curved, 0)
 
     rate = points.new_zeros(len(points))
-    settled = torch.ones_like(rate, dtype=torch.bool)
+    converged = torch.ones_like(rate, dtype=torch.bool)
     for start in starts:
         u = _unit(start)
         for _ in range(ROUNDS):
@@ -76,8 +76,8 @@ def hessian_change(gradients: Gradients, points: Tensor, starts: Tensor, size: T
         hidden = NOISE * eps * size / LENGTHS[1] ** 2  # what the shorter one can't see
         gap = (curved - shorter).norm(dim=1)
         limit = APART * torch.maximum(found, shorter.norm(dim=1)) + hidden
-        settled = settled & (gap <= limit)
-    return Change(rate, settled)
+        converged = converged & (gap <= limit)
+    return Change(rate, converged)
 
 
 def _unit(vectors: Tensor) -> Tensor:

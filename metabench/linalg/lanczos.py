@@ -45,8 +45,8 @@ class Krylov(NamedTuple):
         return torch.einsum("nm,nmp->np", self.coordinates[:, :, i], self.basis)
 
 
-class Extremes(NamedTuple):
-    """The smallest and largest eigenvalue of each operator, `(n,)`, and whether they are settled.
+class LanczosExtremes(NamedTuple):
+    """The smallest and largest eigenvalue of each operator, `(n,)`, and whether they are converged.
 
     Settled means that the residual bound of either end is within the tolerance, relative to the
     larger of the two in size, or that the whole space has been searched.
@@ -54,7 +54,7 @@ class Extremes(NamedTuple):
 
     smallest: Tensor
     largest: Tensor
-    settled: Tensor
+    converged: Tensor
     steps: int
 
 
@@ -119,19 +119,21 @@ def krylov(
     return _ritz(diagonal, off, basis)
 
 
-def extremes(operator: Operator, start: Tensor, tolerance: float, steps: int) -> Extremes:
+def lanczos_extremes(
+    operator: Operator, start: Tensor, tolerance: float, steps: int
+) -> LanczosExtremes:
     """Find the smallest and largest eigenvalues of each operator to a relative tolerance.
 
     A residual bound proves an eigenvalue where the Ritz value is, not that none lies beyond it, so
     callers compare two independent start vectors.
     """
-    ritz = lanczos(operator, start, steps, lambda found: bool(settled(found, tolerance).all()))
+    ritz = lanczos(operator, start, steps, lambda found: bool(converged(found, tolerance).all()))
     taken, whole = ritz.values.shape[1], ritz.values.shape[1] >= start.shape[1]
-    done = settled(ritz, tolerance) | whole
-    return Extremes(ritz.values[:, 0], ritz.values[:, -1], done, taken)
+    done = converged(ritz, tolerance) | whole
+    return LanczosExtremes(ritz.values[:, 0], ritz.values[:, -1], done, taken)
 
 
-def settled(ritz: Ritz, tolerance: float) -> Tensor:
+def converged(ritz: Ritz, tolerance: float) -> Tensor:
     """Say of each start vector whether both of its ends are known to the tolerance, `(n,)`."""
     size = torch.maximum(ritz.values[:, 0].abs(), ritz.values[:, -1].abs())
     worst = torch.maximum(ritz.bounds[:, 0], ritz.bounds[:, -1])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.linalg.lanczos import Operator, Ritz, lanczos, settled
+from metabench.linalg.lanczos import Operator, Ritz, converged, lanczos
 from metabench.linalg.trace import xtrace
 
 
@@ -20,7 +20,7 @@ class Effort(NamedTuple):
     exact: int  # parameters up to which the matrix is written out
 
 
-class Ends(NamedTuple):
+class ExtremeEigenvalues(NamedTuple):
     """The smallest and largest eigenvalue of each operator, `(T,)`.
 
     What was found lies inside the spectrum; an eigenvalue lies within `slack` of it. Settled means
@@ -30,14 +30,14 @@ class Ends(NamedTuple):
     smallest: Tensor
     largest: Tensor
     slack: Tensor
-    settled: Tensor
+    converged: Tensor
     finite: Tensor  # False where a product wasn't: the rest of its numbers mean nothing
 
 
 class Spectra(NamedTuple):
     """Ends, traces, and each start vector's quadrature of the density: s of them, of m nodes."""
 
-    ends: Ends
+    ends: ExtremeEigenvalues
     trace: Tensor  # (T,), unbiased
     trace_error: Tensor  # (T,), 0 where it is exact
     values: Tensor  # (T, s, m)
@@ -72,7 +72,7 @@ def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
     if effort.exact >= P:
         values = torch.linalg.eigvalsh(dense(safe, signs[0]).double()).to(signs)
         none = torch.zeros_like(values[:, 0])
-        ends = Ends(values[:, 0], values[:, -1], none, none == 0, safe.finite)
+        ends = ExtremeEigenvalues(values[:, 0], values[:, -1], none, none == 0, safe.finite)
         uniform = torch.full_like(values, 1 / P)[:, None]
         return Spectra(ends, values.sum(1), none, values[:, None], uniform, True)
     found = [_ritz(safe, start, effort) for start in signs[:2]]
@@ -83,14 +83,14 @@ def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
     return Spectra(_ends(found, safe, effort, P), trace, error, values, weights, False)
 
 
-def ends(operator: Operator, signs: Tensor, effort: Effort) -> Ends:
+def extreme_eigenvalues(operator: Operator, signs: Tensor, effort: Effort) -> ExtremeEigenvalues:
     """Find the smallest and largest eigenvalues of T operators from two starts `(2, T, P)`."""
     T, P = signs.shape[1:]
     safe = _Finite(operator, T, signs)
     if effort.exact >= P:
         values = torch.linalg.eigvalsh(dense(safe, signs[0]).double()).to(signs)
         none = torch.zeros_like(values[:, 0])
-        return Ends(values[:, 0], values[:, -1], none, none == 0, safe.finite)
+        return ExtremeEigenvalues(values[:, 0], values[:, -1], none, none == 0, safe.finite)
     found = [_ritz(safe, start, effort._replace(nodes=0)) for start in signs[:2]]
     return _ends(found, safe, effort, P)
 
@@ -116,12 +116,12 @@ def block(operator: Operator, segment: slice, P: int) -> Operator:
 def _ritz(operator: Operator, start: Tensor, effort: Effort) -> Ritz:
     def enough(ritz: Ritz) -> bool:
         taken = ritz.values.shape[1]
-        return taken >= effort.nodes and bool(settled(ritz, effort.tolerance).all())
+        return taken >= effort.nodes and bool(converged(ritz, effort.tolerance).all())
 
     return lanczos(operator, start, max(effort.steps, effort.nodes), enough)
 
 
-def _ends(found: list[Ritz], safe: _Finite, effort: Effort, P: int) -> Ends:
+def _ends(found: list[Ritz], safe: _Finite, effort: Effort, P: int) -> ExtremeEigenvalues:
     """Take the outer ones of two starts; they must agree."""
     low = torch.stack([ritz.values[:, 0] for ritz in found])
     high = torch.stack([ritz.values[:, -1] for ritz in found])
@@ -134,7 +134,9 @@ def _ends(found: list[Ritz], safe: _Finite, effort: Effort, P: int) -> Ends:
     slack = torch.stack(bounds).max(0).values
     whole = found[0].values.shape[1] >= P
     done = (agree & (slack <= allowed)) | whole
-    return Ends(smallest, largest, torch.zeros_like(slack) if whole else slack, done, safe.finite)
+    return ExtremeEigenvalues(
+        smallest, largest, torch.zeros_like(slack) if whole else slack, done, safe.finite
+    )
 
 
 def _padded(values: Tensor, width: int, by: float) -> Tensor:

@@ -134,7 +134,7 @@ class Measurement:
     def resolved(self) -> Measurement:
         """Choose what is left to `auto`, so that the spec says what was done."""
         subject = self.subject()
-        algorithm, compute = subject.settled(subject.draw(Address.fresh(0, 1), self.seed))
+        algorithm, compute = subject.resolved(subject.draw(Address.fresh(0, 1), self.seed))
         return replace(self, algorithm=algorithm, compute=compute)
 
     def measure_part(self, share: Part) -> dict[str, NDArray[Any]]:

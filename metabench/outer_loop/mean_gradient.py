@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
-from metabench.autodiff.compilation import MANY, ONE, accelerate, by_count
+from metabench.autodiff.compilation import BREAK_EVEN_LOOP, BREAK_EVEN_VMAP, accelerate, engine_for
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
@@ -55,7 +55,7 @@ class Batches:
 
         def one(theta: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:
             found = algorithm(problem, theta, task)
-            return found.grad, found.loss, found.notes.get("shown", theta.new_zeros(0))
+            return found.grad, found.loss, found.notes.get("batch_statistics", theta.new_zeros(0))
 
         compute = replace(self.compute, engine="eager") if self.together else self.compute
         each = compute.per_task(one)
@@ -82,7 +82,7 @@ class Batches:
 
 def batches(subject: Subject, outer: OuterOptimizer, tasks: Task, steps: int) -> Batches:
     """Settle how a training of so many steps on batches like these tasks computes its means."""
-    algorithm, compute = subject.settled(tasks)
+    algorithm, compute = subject.resolved(tasks)
     compute = pinned(compute, stretch(subject.algorithm, outer, steps))
     return Batches(subject.problem, algorithm, outer, compute, _still(subject))
 
@@ -97,7 +97,9 @@ def pinned(compute: Vectorization, steps: int, before: str = "") -> Vectorizatio
     if compute.engine != "auto":
         return compute
     return replace(
-        compute, engine=before or by_count(steps, ONE if compute.batching == "loop" else MANY)
+        compute,
+        engine=before
+        or engine_for(steps, BREAK_EVEN_LOOP if compute.batching == "loop" else BREAK_EVEN_VMAP),
     )
 
 

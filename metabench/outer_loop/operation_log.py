@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from metabench.algorithms.adapt import RECOMPUTE
+from metabench.algorithms.adapt import RECOMPUTE_EACH
 from metabench.algorithms.base import Estimator
 from metabench.autodiff.operation_watch import OperationWatch
 from metabench.problems.parameter_layout import Layout
@@ -41,7 +41,7 @@ def operations(
     apart.
     """
     if "rematerialize" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
-        algorithm = dataclasses.replace(algorithm, rematerialize=RECOMPUTE)  # type: ignore[type-var]
+        algorithm = dataclasses.replace(algorithm, rematerialize=RECOMPUTE_EACH)  # type: ignore[type-var]
     watch = _Watch(problem.layouts.phi)
     watched = problem._replace(
         inner_loss=watch.inner(problem.inner_loss), outer_loss=watch.outer(problem.outer_loss)

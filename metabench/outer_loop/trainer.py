@@ -175,7 +175,7 @@ class Trainer:
         held = self._validation
         tasks = held.draw(self._held_out, self.seed)
         if self._losses is None:
-            algorithm, compute = held.settled(tasks)
+            algorithm, compute = held.resolved(tasks)
             classes = held.problem.accuracy is not None and not isinstance(algorithm, BlackBox)
             problem = held.problem.with_accuracy() if classes else held.problem
             self._losses = replace(compute, engine="eager").per_task(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Algorithm
-from metabench.autodiff.finite_differences import settled_slopes
+from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.problems.custom import sampler_of
@@ -79,6 +79,9 @@ def _expect_slope(
     for _ in range(DIRECTIONS):
         along = torch.randn(len(theta), generator=generator, dtype=theta.dtype)
         along = along / along.norm()
-        slope, claimed = float(settled_slopes(loss, theta, along, size)), float(grad @ along)
+        slope, claimed = (
+            float(directional_derivatives(loss, theta, along, size)),
+            float(grad @ along),
+        )
         near = math.isnan(slope) or abs(claimed - slope) <= SLOPE * float(size)  # NaN: a kink
         expect(near, f"its slope is {claimed:.6g}, finite differences of its loss say {slope:.6g}")

@@ -262,7 +262,7 @@ def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statisti
     aside = algorithm.custom_updates(longer)
     parts = longer.layouts.theta.unflatten(at)
     held = torch.cat([parts[name].reshape(-1) for name in aside.averages])
-    moved = held + aside.share * (found.notes["shown"] - held)
+    moved = held + aside.share * (found.notes["batch_statistics"] - held)
     assert oracles.relative(found.grad, gradient) < 1e-12
     torch.testing.assert_close(found.loss, last, rtol=1e-13, atol=0)
     torch.testing.assert_close(moved, becomes, rtol=1e-12, atol=1e-14)
@@ -304,7 +304,7 @@ def test_training_moves_running_statistics_to_the_tasks_mean_and_nothing_else_do
     for n in range(2):
         tasks = [cases.one(many, 3 + 3 * n + i) for i in range(3)]
         found = [algorithm(subject.problem, at, task) for task in tasks]
-        shown = torch.stack([one.notes["shown"] for one in found]).mean(0)
+        shown = torch.stack([one.notes["batch_statistics"] for one in found]).mean(0)
         gradient = torch.stack([one.grad for one in found]).mean(0)
         start = 0
         for name in names:

@@ -65,7 +65,7 @@ def test_derivatives_of_a_meta_gradient_are_not_cut_off():
     v = torch.randn_like(theta)
     v, h = v / v.norm(), 1e-5
 
-    _, pull = derivatives.pullback_of(lambda at: maml(problem, at, task).grad, theta)
+    _, pull = derivatives.vjp_of(lambda at: maml(problem, at, task).grad, theta)
     (found,) = pull(v)
 
     ahead, behind = (maml(problem, theta + sign * h * v, task).grad for sign in (1, -1))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from metabench.autodiff.finite_differences import settled_slopes
+from metabench.autodiff.finite_differences import directional_derivatives
 
 AT = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
 ALONG = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
 
 
 def slopes(*functions):
-    both = settled_slopes(
+    both = directional_derivatives(
         lambda x: torch.stack([f(x) for f in functions]), AT, ALONG, torch.ones(len(functions))
     )
     exact = [torch.autograd.functional.jvp(f, AT, ALONG)[1] for f in functions]
@@ -44,6 +44,6 @@ def test_a_kink_at_the_spot_settles_nowhere():
 
 
 def test_what_is_not_finite_settles_nowhere():
-    found = settled_slopes(lambda x: (x.sum() / 0)[None], AT, ALONG, torch.ones(1))
+    found = directional_derivatives(lambda x: (x.sum() / 0)[None], AT, ALONG, torch.ones(1))
 
     assert found.isnan().all()

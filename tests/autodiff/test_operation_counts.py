@@ -10,10 +10,10 @@ import cases
 import pytest
 import torch
 
-from metabench.algorithms.adapt import adapt, pullback
+from metabench.algorithms.adapt import adapt, backpropagate
 from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.maml import MAML
-from metabench.autodiff.operation_counts import ROOM, Work, work_of
+from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import LOOP_FROM, Vectorization
 from metabench.families.sinusoid import Sinusoid
@@ -83,7 +83,7 @@ def test_so_do_steps_that_are_walked_again(name, truncate):
     path = adapt(kept.inner_optimizer, 38, problem, theta, task)
     v = torch.func.grad(problem.outer_loss)(path.last, theta, task.query)
     cut = path._replace(vjps=path.vjps[38 - truncate :]) if truncate > 0 else path
-    assert torch.equal(found.notes["norms"], pullback(cut, theta, v).norms)
+    assert torch.equal(found.notes["norms"], backpropagate(cut, theta, v).norms)
 
 
 def _one(kind):
@@ -128,23 +128,23 @@ def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
 def test_batching_follows_the_counted_work():
     small, large = Work(100, 10, 1000), Work(100, 10, LOOP_FROM + 1)
 
-    assert Vectorization().settled(small, CPU).batching == "vmap"
-    assert Vectorization().settled(large, CPU).batching == "loop"
-    assert Vectorization().settled(large, CUDA).batching == "vmap"
-    assert Vectorization("vmap").settled(large, CPU).batching == "vmap"
+    assert Vectorization().resolved(small, CPU).batching == "vmap"
+    assert Vectorization().resolved(large, CPU).batching == "loop"
+    assert Vectorization().resolved(large, CUDA).batching == "vmap"
+    assert Vectorization("vmap").resolved(large, CPU).batching == "vmap"
 
 
 def test_the_chunk_and_the_trail_leave_room():
-    half = Work(100, 10, ROOM // 300)
-    compute = Vectorization("vmap", 512).settled(half, CPU)
+    half = Work(100, 10, MOST_BYTES_AT_ONCE // 300)
+    compute = Vectorization("vmap", 512).resolved(half, CPU)
     assert compute.chunk == 256
-    assert MAML().settled(half, compute.together).rematerialize == "none"
+    assert MAML().resolved(half, compute.together).rematerialize == "none"
 
-    huge = Work(100, 10, ROOM // 20)
-    compute = Vectorization("vmap", 512).settled(huge, CPU)
+    huge = Work(100, 10, MOST_BYTES_AT_ONCE // 20)
+    compute = Vectorization("vmap", 512).resolved(huge, CPU)
     assert compute.chunk == 32
-    assert MAML().settled(huge, compute.together).rematerialize == "sqrt"
-    assert MAML(rematerialize="none").settled(huge, compute.together).rematerialize == "none"
+    assert MAML().resolved(huge, compute.together).rematerialize == "sqrt"
+    assert MAML(rematerialize="none").resolved(huge, compute.together).rematerialize == "none"
 
 
 def test_an_unknown_trail_is_refused():

@@ -10,7 +10,7 @@ import torch
 from scipy.sparse.linalg import eigsh
 
 from metabench.autodiff import derivatives
-from metabench.linalg.lanczos import cumulative, extremes, lanczos
+from metabench.linalg.lanczos import cumulative, lanczos, lanczos_extremes
 
 
 def starts(n: int, P: int = 60, seed: int = 9) -> torch.Tensor:
@@ -33,12 +33,12 @@ def test_a_full_run_finds_the_prescribed_spectrum_with_its_multiplicities(name):
 def test_extremes_are_those_of_dense_and_of_scipy(name):
     matrix = oracles.symmetric(cases.SPECTRA[name], seed=4)
 
-    found = extremes(lambda v: v @ matrix, starts(2), tolerance=1e-9, steps=60)
+    found = lanczos_extremes(lambda v: v @ matrix, starts(2), tolerance=1e-9, steps=60)
 
     dense = torch.linalg.eigvalsh(matrix)
     scale = float(dense.abs().max())
     (scipy_largest,) = eigsh(matrix.numpy(), k=1, which="LA", return_eigenvectors=False)
-    assert found.settled.all()
+    assert found.converged.all()
     assert float((found.largest - dense[-1]).abs().max()) < 1e-8 * scale
     assert float((found.smallest - dense[0]).abs().max()) < 1e-8 * scale
     assert abs(float(found.largest[0]) - scipy_largest) < 1e-8 * scale
@@ -70,11 +70,11 @@ def test_three_hundred_steps_leave_no_ghost_copies():
 def test_fewer_products_are_taken_when_the_tolerance_allows():
     matrix = oracles.symmetric(cases.SPECTRA["one large"], seed=2)
 
-    loose = extremes(lambda v: v @ matrix, starts(1), tolerance=1e-2, steps=60)
-    unfinished = extremes(lambda v: v @ matrix, starts(1), tolerance=1e-30, steps=20)
+    loose = lanczos_extremes(lambda v: v @ matrix, starts(1), tolerance=1e-2, steps=60)
+    unfinished = lanczos_extremes(lambda v: v @ matrix, starts(1), tolerance=1e-30, steps=20)
 
     assert loose.steps < 20
-    assert not unfinished.settled.any()
+    assert not unfinished.converged.any()
 
 
 @pytest.mark.parametrize("name", ["spread", "indefinite", "rank deficient"])

@@ -57,7 +57,7 @@ class Adam(InnerOptimizer):
         square = slots[1] / (1 - self.beta2**k)
         return 1 / ((square + self.eps_root).sqrt() + self.eps)
 
-    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+    def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Step along the bias-corrected mean over the bias-corrected root mean square."""
         mean = self.beta1 * slots[0] + (1 - self.beta1) * gradient
         square = self.beta2 * slots[1] + (1 - self.beta2) * gradient**2

@@ -47,7 +47,7 @@ class InnerOptimizer(ABC):
 
     def __call__(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Clip the gradient `(P,)` and move phi `(P,)` at inner step k = 0, 1, .."""
-        return self.move(clipped(gradient, self.clip_norm, self.clip_value), phi, slots, k)
+        return self.update(clipped(gradient, self.clip_norm, self.clip_value), phi, slots, k)
 
     def start(self, phi: Tensor) -> Slots:
         """Give the slots before the first step."""
@@ -74,5 +74,5 @@ class InnerOptimizer(ABC):
         return None
 
     @abstractmethod
-    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+    def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Apply the optimizer's own rule."""

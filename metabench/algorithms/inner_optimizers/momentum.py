@@ -41,7 +41,7 @@ class Momentum(InnerOptimizer):
         r"""Give the larger root of :math:`z^2 - (1 + \mu - \alpha\lambda) z + \mu`, in size."""
         return heavy_ball(product, self.momentum)
 
-    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+    def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Step along the running sum of gradients."""
         velocity = self.momentum * slots[0] + gradient
         return phi - self.rate * velocity, (velocity,)

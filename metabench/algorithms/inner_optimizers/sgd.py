@@ -30,6 +30,6 @@ class SGD(InnerOptimizer):
         """Give |1 - alpha lambda|."""
         return np.abs(1 - product)
 
-    def move(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
+    def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
         """Step against the gradient."""
         return phi - self.rate * gradient, slots

@@ -99,7 +99,7 @@ def _cost(subject: Subject, outer: OuterOptimizer, seed: int) -> float:
     if not isinstance(subject.algorithm, Algorithm):
         return float(outer.batch)
     tasks = subject.draw(Address.fresh(0, 1), seed)
-    algorithm, _ = subject.settled(tasks)
+    algorithm, _ = subject.resolved(tasks)
     work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))
     return float((work.flops or work.operations) * outer.batch)
 

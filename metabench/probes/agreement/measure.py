@@ -116,7 +116,7 @@ def minimum(
     seen = MethodRun(subject, settled, methods.proximal_strength, seed)
     found = _run(seen, torch.float64, probe.tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = found.notes["slope"] / np.linalg.norm(found.grads, axis=1)
+        slope = found.notes["gradient_norm"] / np.linalg.norm(found.grads, axis=1)
     return found.grads, slope, compare.curves_down(found.notes)
 
 

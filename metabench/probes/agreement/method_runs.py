@@ -31,14 +31,14 @@ class MethodRun:
         self.algorithm, self.pull, self._seed = algorithm, pull, seed
 
     @cached_property
-    def settled(self) -> tuple[Estimator, Vectorization]:
+    def resolved(self) -> tuple[Estimator, Vectorization]:
         """What is left to `auto`, chosen once: counting a method's work takes as long as a run."""
-        return self.subject.settled(self.subject.draw(Address.fresh(0, 1), self._seed))
+        return self.subject.resolved(self.subject.draw(Address.fresh(0, 1), self._seed))
 
     def __call__(self, address: Address, dtype: torch.dtype | None = None) -> MetaGrad:
         """Give the addressed tasks' meta-gradients, in another precision if one is named."""
         at = self.subject if dtype is None else self.subject.at(self.subject.theta.to(dtype))
-        algorithm, compute = self.settled
+        algorithm, compute = self.resolved
         apply = compute.per_task(lambda theta, task: algorithm(at.problem, theta, task))
         result: MetaGrad = apply(at.theta, at.draw(address, self._seed))
         return result
@@ -46,4 +46,4 @@ class MethodRun:
     def work(self) -> Work:
         """Count the work of one task."""
         task = first_task(self.subject.draw(Address.fresh(0, 1), self._seed))
-        return work_of(self.settled[0], self.subject.problem, self.subject.theta, task)
+        return work_of(self.resolved[0], self.subject.problem, self.subject.theta, task)

@@ -58,7 +58,7 @@ class Methods:
     def implicit(self, solver: Solver) -> Make:
         """Give implicit MAML by this solver."""
         return partial(
-            counterparts.implicit_by,
+            counterparts.implicit_with,
             self.like,
             proximal_strength=self.proximal_strength,
             solver=solver,

@@ -35,7 +35,7 @@ def lipschitz(found: Curved) -> float | None:
 
 def hessian_lipschitz(found: Curved) -> float | None:
     """Give the fastest change of a Hessian found, rho at least; None where it has kinks."""
-    if not found.settled.all():
+    if not found.converged.all():
         return None
     return float(np.nanmax([found.local, found.along]))
 
@@ -53,7 +53,7 @@ def curvature_rows(found: Curved, examples: int) -> list[Row]:
     if L is None:
         return [*rows, Row("gradient_lipschitz", status="diverged")]
     rows.append(_bound("gradient_lipschitz", L, LEAST))
-    kinks = share_interval(int((found.settled < 1).sum()), len(found.settled))
+    kinks = share_interval(int((found.converged < 1).sum()), len(found.converged))
     rows.append(row("kink", kinks))
     if not _lost(found.along):
         rows.append(_bound("hessian_lipschitz", float(np.nanmax(found.along)), LEAST, "one step"))
@@ -100,7 +100,7 @@ def assumed(rate: float | None, found: Curved, rows: list[Row]) -> list[Row]:
     if rate is not None and L is not None:
         status = "violated" if rate * L > COVERED * ROUND_OFF else "not refuted"
         made.append(Row("assumption", of="alpha L <= 1/6", value=rate * L, status=status))
-    status = "not refuted" if found.settled.all() else "violated"
+    status = "not refuted" if found.converged.all() else "violated"
     made.append(Row("assumption", of="a Lipschitz Hessian", status=status))
     held = {(r.quantity, r.of): r for r in rows}
     one = held.get(("hessian_variance", "one support set"))

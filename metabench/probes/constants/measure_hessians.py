@@ -10,14 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import count_tasks
 from metabench.linalg import hessian_lipschitz
-from metabench.linalg.expected_spectrum import ExpectedSpectrum, Fleet, spectrum_ends_of_mean
+from metabench.linalg.expected_spectrum import (
+    ExpectedSpectrum,
+    PerTaskProducts,
+    spectrum_ends_of_mean,
+)
 from metabench.linalg.lanczos import Operator
-from metabench.linalg.spectra import Ends, ends
+from metabench.linalg.spectra import ExtremeEigenvalues, extreme_eigenvalues
 from metabench.probes.constants.multi_set_estimates import pooled
 from metabench.problems.problem import Problem
 from metabench.problems.random_signs import random_signs
@@ -38,7 +42,7 @@ class Curved(NamedTuple):
     largest: Vector  # the largest eigenvalue at the start, (T,)
     along: Vector  # |H(phi_1) - H(w)| / |phi_1 - w|, 0 where nothing moves, (T,)
     local: Vector  # the same at w, in the worst direction found, (T,)
-    settled: Vector  # 1 where two lengths of displacement agree on it, (T,)
+    converged: Vector  # 1 where two lengths of displacement agree on it, (T,)
     frobenius: Vector  # squared Frobenius norm of a set's error, unbiased; empty without redraws
     operator: Vector  # |H_a - H_b|^2 of two sets, empty without redraws
 
@@ -57,14 +61,14 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
         safe = torch.where(torch.isfinite(points).all(1)[:, None], points, 0)
         return derivatives.per_task_hvp(of.inner_loss, safe, theta, data, setting.compute.batching)
 
-    def size(operator: Operator, known: Ends | None = None) -> Vector:
-        found = known or ends(operator, signs[:2], setting.effort)
+    def size(operator: Operator, known: ExtremeEigenvalues | None = None) -> Vector:
+        found = known or extreme_eigenvalues(operator, signs[:2], setting.effort)
         larger = torch.maximum(found.smallest.abs(), found.largest.abs())
         return _numbers(torch.where(found.finite, larger, torch.nan))
 
     slopes = gradients(W)
     here = hessian(W, tasks.support)
-    outer = ends(here, signs[:2], setting.effort)
+    outer = extreme_eigenvalues(here, signs[:2], setting.effort)
     sizes = {"start": size(here, outer)}
     L = torch.from_numpy(sizes["start"]).to(W)
     most = float(L.nan_to_num().max())
@@ -98,7 +102,7 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
         _numbers(outer.largest),
         along,
         _numbers(change.rate),
-        _numbers(change.settled),
+        _numbers(change.converged),
         frobenius,
         operator,
     )
@@ -111,10 +115,10 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
     halves = list(itertools.pairwise(cuts))
 
     def objective(at: Tensor, task: Task) -> Tensor:
-        phi = adapt(SGD(rate), 1, problem, at, task, FORGET).last
+        phi = adapt(SGD(rate), 1, problem, at, task, NO_BACKWARD).last
         return problem.outer_loss(phi, at, task.query)
 
-    def fleet(start: int, stop: int) -> Fleet:
+    def fleet(start: int, stop: int) -> PerTaskProducts:
         part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
         points = theta.expand(stop - start, -1)
         operator = derivatives.per_task_hvp_of(objective, points, part, setting.compute.batching)
@@ -144,7 +148,7 @@ def _adapted(setting: Setting, tasks: Task) -> Tensor:
 
     def end(theta: Tensor, task: Task) -> Tensor:
         return adapt(
-            loop.inner_optimizer, setting.steps, problem, theta, task, FORGET, loop.rates
+            loop.inner_optimizer, setting.steps, problem, theta, task, NO_BACKWARD, loop.rates
         ).last
 
     found: Tensor = setting.compute.per_task(end)(setting.theta, tasks)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import first_task
@@ -37,10 +37,10 @@ class Autograd(Algorithm):
         """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
 
         def outer(at: Tensor) -> tuple[Tensor, Tensor]:
-            phi = adapt(self.inner_optimizer, self.steps, problem, at, task, FORGET).last
+            phi = adapt(self.inner_optimizer, self.steps, problem, at, task, NO_BACKWARD).last
             return problem.outer_loss(phi, at, task.query), phi
 
-        (loss, phi), pull = derivatives.pullback_of(outer, theta)
+        (loss, phi), pull = derivatives.vjp_of(outer, theta)
         return MetaGrad(pull((loss.new_ones(()), phi.new_zeros(phi.shape)))[0], loss, phi, {})
 
 

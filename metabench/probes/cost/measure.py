@@ -126,6 +126,6 @@ def _seconds(subject: Subject, B: int, seed: int) -> float:
 def _bytes(subject: Subject, seed: int) -> float:
     """Count the most bytes that one task's meta-gradient holds at once."""
     tasks = subject.draw(Address.fresh(0, 1), seed)
-    algorithm, _ = subject.settled(tasks)
+    algorithm, _ = subject.resolved(tasks)
     work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))
     return float(work.bytes)

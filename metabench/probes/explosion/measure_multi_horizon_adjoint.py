@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.algorithms.adapt import InnerIterates, adapt, inner_batch, move
+from metabench.algorithms.adapt import InnerIterates, adapt, inner_batch, inner_update
 from metabench.algorithms.base import Loop, through_init
 from metabench.autodiff import derivatives
 from metabench.problems.parameter_layout import Layout
@@ -47,7 +47,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
     adjoint, backward, outer, ends = [], [], [], []
     for k in range(at[-1], -1, -1):
         if k < at[-1]:
-            V, slots, more = derivatives.side_by_side(path.vjps[k])((V, slots))
+            V, slots, more = derivatives.vectorize(path.vjps[k])((V, slots))
             through = through + more
         if k in at:
             phi = path.states[k][0]
@@ -60,7 +60,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
             slots = tree_map(_one_more, slots)
         adjoint.append(size(V[0]))
         backward.append(finite(layout, V[0]))
-    init = derivatives.side_by_side(lambda v: through_init(problem, theta, v))
+    init = derivatives.vectorize(lambda v: through_init(problem, theta, v))
     seen = [path.states[k][0] for k in (0, *at)]
     return Sweep(
         grads=(init(V) + through).flip(0),
@@ -173,7 +173,7 @@ def _transposed(path: InnerIterates, k: int) -> Callable[[Tensor], Tensor]:
         v, slots_bar, _ = path.vjps[k]((v, tuple(slots)))
         return torch.cat([v, *slots_bar])
 
-    return derivatives.side_by_side(product)
+    return derivatives.vectorize(product)
 
 
 def _jacobian(
@@ -184,8 +184,8 @@ def _jacobian(
 
     def product(w: Tensor, times: Callable[[Tensor], Tensor], slope: Tensor) -> Tensor:
         v, *moved = torch.split(w, len(phi))
-        change, slots_change = derivatives.pushforward_of(
-            lambda g, p, s: move(loop.inner_optimizer, g, p, s, k, theta, loop.rates),
+        change, slots_change = derivatives.jvp_of(
+            lambda g, p, s: inner_update(loop.inner_optimizer, g, p, s, k, theta, loop.rates),
             (slope, phi, slots),
             (times(v), v, tuple(moved)),
         )
@@ -195,7 +195,7 @@ def _jacobian(
         slope, products = derivatives.gradient_with_products(
             loop.problem.inner_loss, phi, theta, inner_batch(task, k)
         )
-        rows = derivatives.side_by_side(lambda w: product(w, lambda v: products(v)[0], slope))
+        rows = derivatives.vectorize(lambda w: product(w, lambda v: products(v)[0], slope))
         made: Tensor = rows(block)
         return made
 

@@ -12,9 +12,9 @@ from metabench.algorithms.adapt import adapt
 from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
 from metabench.autodiff import derivatives
-from metabench.autodiff.operation_counts import ROOM
+from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE
 from metabench.linalg.lanczos import Operator
-from metabench.linalg.spectra import Effort, Ends, block, ends, spectra
+from metabench.linalg.spectra import Effort, ExtremeEigenvalues, block, extreme_eigenvalues, spectra
 from metabench.probes.base import Progress
 from metabench.probes.spectrum import measure_expected_hessians as outer
 from metabench.probes.spectrum import measure_implicit_system as implicit
@@ -95,7 +95,7 @@ def together(probe: Spectrum, subject: Subject) -> int:
     P = subject.problem.layouts.phi.size
     vectors = max(probe.steps, probe.nodes, 4 * probe.vectors, min(P, probe.exact))
     held = vectors * P * subject.theta.element_size()
-    return max(1, min(probe.tasks, subject.compute.chunk, ROOM // 2 // held))
+    return max(1, min(probe.tasks, subject.compute.chunk, MOST_BYTES_AT_ONCE // 2 // held))
 
 
 def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
@@ -149,7 +149,7 @@ def _found(
         for name in (name for name in segments if name in largest[: probe.layers]):
             segment = segments[name]
             part = signs[:, :, segment]
-            found = ends(block(hessian, segment, layout.size), part, effort)
+            found = extreme_eigenvalues(block(hessian, segment, layout.size), part, effort)
             trace = (part * products[:, :, segment]).sum(2).mean(0)
             layers[name] = _outer(found), _numbers(trace)
     parts = whole.trace, whole.trace_error, whole.values, whole.weights
@@ -160,10 +160,12 @@ def _found(
 def _scaled(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> TaskSpectra:
     """Find the ends of the Hessian scaled from both sides by the root of a diagonal `(T, P)`."""
     root = scale.sqrt()
-    return TaskSpectra(_outer(ends(lambda v: root * hessian(root * v), signs, effort)))
+    return TaskSpectra(
+        _outer(extreme_eigenvalues(lambda v: root * hessian(root * v), signs, effort))
+    )
 
 
-def _outer(found: Ends) -> MetaSpectra:
+def _outer(found: ExtremeEigenvalues) -> MetaSpectra:
     return MetaSpectra(*map(_numbers, found))
 
 

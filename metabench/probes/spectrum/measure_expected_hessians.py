@@ -16,9 +16,13 @@ from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import first_task
-from metabench.linalg.expected_spectrum import ExpectedSpectrum, Fleet, spectrum_ends_of_mean
+from metabench.linalg.expected_spectrum import (
+    ExpectedSpectrum,
+    PerTaskProducts,
+    spectrum_ends_of_mean,
+)
 from metabench.linalg.lanczos import Operator
-from metabench.linalg.spectra import Effort, ends
+from metabench.linalg.spectra import Effort, extreme_eigenvalues
 from metabench.linalg.trace import xtrace
 from metabench.probes.spectrum.summary import LEVELS
 from metabench.problems.problem import Problem
@@ -122,7 +126,7 @@ def _expected(
     traces = [xtrace(op, part).value for op, part in zip(operators, own, strict=True)]
     each = torch.cat(traces).double().cpu().numpy()
     rows.append(row("trace", skewed_mean_interval(each), of=of))
-    if not found.settled:
+    if not found.converged:
         rows.append(Row("not_converged", of=of, value=1.0))
     return rows
 
@@ -133,7 +137,7 @@ def _finite(operator: Operator, count: int, starts: Tensor) -> bool:
     return bool((product.abs() < most).all())
 
 
-def _together(operator: Operator, count: int) -> Fleet:
+def _together(operator: Operator, count: int) -> PerTaskProducts:
     return lambda vector: operator(vector.expand(count, -1))
 
 
@@ -166,7 +170,7 @@ def _map(
 
     points = theta.expand(signs.shape[1], -1)
     forth, back = derivatives.per_task_jacobian_products(adapted, points, tasks, how)
-    found = ends(lambda v: back(forth(v)), signs, effort)
+    found = extreme_eigenvalues(lambda v: back(forth(v)), signs, effort)
     if not bool(found.finite.all()):
         return [Row("largest_singular_value", of="map", status="diverged")]
     top = found.largest.clamp_min(0).double().cpu().numpy()

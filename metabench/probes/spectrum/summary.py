@@ -81,8 +81,8 @@ def _whole(found: TaskSpectra, place: str, tolerance: float) -> list[Row]:
 def _ends(ends: MetaSpectra, place: str, tolerance: float) -> list[Row]:
     """Give both ends over tasks, and how many tasks curve down."""
     rows = []
-    if (ends.settled < 1).any():
-        rows.append(share("not_converged", ends.settled < 1, place))
+    if (ends.converged < 1).any():
+        rows.append(share("not_converged", ends.converged < 1, place))
     seen = ends.smallest[ends.finite == 1], size(ends)[ends.finite == 1]
     rows.append(share("negative_curvature", seen[0] < -tolerance * seen[1], place))
     for levels, suffix in ((LEVELS, "eigenvalue"), (FINE, "over_tasks")):

@@ -16,7 +16,7 @@ class MetaSpectra(NamedTuple):
     smallest: Vector  # (T,)
     largest: Vector  # (T,)
     slack: Vector  # (T,), how far beyond them an eigenvalue may lie
-    settled: Vector  # (T,), 1 where two starts agree to the tolerance
+    converged: Vector  # (T,), 1 where two starts agree to the tolerance
     finite: Vector  # (T,), 0 where a product wasn't finite
 
 

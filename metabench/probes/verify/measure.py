@@ -13,7 +13,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff import derivatives
-from metabench.autodiff.finite_differences import settled_slopes
+from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
@@ -169,7 +169,7 @@ def _slope_errors(
     for _ in range(directions):
         along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
-        slopes = settled_slopes(losses, subject.theta, along, size)
+        slopes = directional_derivatives(losses, subject.theta, along, size)
         errors.append((slopes - found.grad @ along).abs() / size)
     every = torch.stack(errors)
     return every[~every.isnan()]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
-from metabench.autodiff.finite_differences import settled_slopes
+from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.estimation.vectorization import Vectorization
 from metabench.probes.verify.limits import LIMITS
 from metabench.problems.tasks import Task
@@ -49,7 +49,7 @@ def _unrolled(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
     name = IMPLICIT if implicit else UNROLL
 
     def slope(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        value, pull = derivatives.pullback_of(
+        value, pull = derivatives.vjp_of(
             lambda at: algorithm.differentiated(problem, at, task), theta
         )
         return value, pull(torch.ones_like(value))[0]
@@ -70,7 +70,7 @@ def _unrolled(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
 
 def _converged(found: MetaGrad, grads: Tensor) -> bool:
     """Say whether the implicit gradient must be that of the unroll: an optimum, and a solve."""
-    slope, residual = found.notes["slope"], found.notes["residual"]
+    slope, residual = found.notes["gradient_norm"], found.notes["residual"]
     small = slope <= CONVERGED * grads.norm(dim=1)
     return bool((small & (residual <= SOLVED)).all())
 
@@ -130,7 +130,7 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         along[part] = torch.randn(count, generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
         size = torch.maximum(found.grad[:, part].norm(dim=1), _faint(found.grad)) / count**0.5
-        slopes = settled_slopes(lambda at: loss(at, tasks), subject.theta, along, size)
+        slopes = directional_derivatives(lambda at: loss(at, tasks), subject.theta, along, size)
         errors = (slopes - found.grad @ along).abs() / size
         errors = errors[~errors.isnan()]
         row = Row("check", of=SLOPES, layer=layer, status="kink")

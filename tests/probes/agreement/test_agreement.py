@@ -214,14 +214,14 @@ def test_a_black_box_is_withheld_in_words():
 
 
 def test_forgetting_the_path_changes_no_bits():
-    from metabench.algorithms.adapt import FORGET, KEEP, adapt
+    from metabench.algorithms.adapt import KEEP_GRAPHS, NO_BACKWARD, adapt
 
     family = BOWL
     task = mb.Task(*(tuple(leaf[0] for leaf in part) for part in family.sample(
         mb.Address.fresh(0, 1), 0)[:2]))  # fmt: skip
     kept, gone = (
         adapt(mb.Momentum(0.1), 7, family.problem(), family.theta(0), task, trail)
-        for trail in (KEEP, FORGET)
+        for trail in (KEEP_GRAPHS, NO_BACKWARD)
     )
 
     assert torch.equal(kept.last, gone.last)

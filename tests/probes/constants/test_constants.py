@@ -353,8 +353,8 @@ def test_the_search_for_the_fastest_change_finds_a_tensors_norm():
 
     assert float(found.rate.max()) == pytest.approx(4.0, rel=1e-6)
     assert bool((found.rate <= 4.0 * (1 + 1e-6)).all())
-    assert bool(found.settled.all())
-    assert not bool(kinked.settled.any())
+    assert bool(found.converged.all())
+    assert not bool(kinked.converged.any())
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_ends_of_a_mean_are_those_of_the_dense_mean():
     found = spectrum_ends_of_mean(fleet(matrices, [10, 10]), [10, 10], signs(12), EFFORT)
 
     values = torch.linalg.eigvalsh(matrices.mean(0))
-    assert found.settled
+    assert found.converged
     assert found.largest.value == pytest.approx(float(values[-1]), rel=1e-8)
     assert found.smallest.value == pytest.approx(float(values[0]), rel=1e-8)
     for interval in found[:2]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from metabench.algorithms.adapt import FORGET, adapt
+from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad, through_init
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
@@ -22,7 +22,7 @@ QUICK = Variance(tasks=64, batches=16, sizes=(1, 2), redrawn_tasks=32, shot_mult
 
 
 def first_order(algorithm, problem, theta, task):
-    path = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task, FORGET)
+    path = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task, NO_BACKWARD)
     loss, v, direct = derivatives.value_and_gradients(
         problem.outer_loss, path.last, theta, task.query
     )
