@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 from metabench.records.rows import Row, flatten, to_table
@@ -11,6 +12,11 @@ from metabench.report.study_provenance import StudyProvenance
 
 MARKUP = "<script>alert('x')</script><b>&amp;"
 VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+def without_hover(text: str) -> str:
+    """The HTML text of a page without the explanations of its terms."""
+    return re.sub(r"</?abbr[^>]*>", "", text)
 
 
 class Page(HTMLParser):

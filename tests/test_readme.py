@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pages import without_hover
 
 from metabench.cli.main import main
 from metabench.grid.scheduling.progress_counts import Tally
@@ -49,8 +50,10 @@ def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
     ((command, shown),) = re.findall(r"<!-- output of: (.*) -->\n```\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
 
-    printed = CliRunner().invoke(main, shlex.split(command)[1:]).stdout.splitlines()
+    output = CliRunner().invoke(main, shlex.split(command)[1:]).stdout
+    printed = output.splitlines()
 
+    assert f"\nTerms{shown.partition('Terms')[2]}\npage " in output
     for line in shown.splitlines():
         if "mean squared error" in line:  # what is said from here on may depend on the time taken
             break
@@ -129,7 +132,7 @@ def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
 def _build(probe: str, options: dict) -> None:
     from metabench.measurement.from_words import build
 
-    for name in ("as_json", "html", "csv", "quiet"):
+    for name in ("as_json", "html", "csv", "quiet", "verbose"):
         options.pop(name)
     assert build(probe, **options).spec()["seed"] == 0
 
@@ -248,6 +251,8 @@ def test_the_page_of_a_report_is_what_its_command_makes(tmp_path, monkeypatch):
 
     pages = ((ROOT / "reports" / "rates"), tmp_path)
     made, now = ((folder / "page.html").read_text(encoding="utf-8") for folder in pages)
-    claims = re.findall(r'class="claim">(.*?)<', made)
+    claims, claims_now = (
+        re.findall(r'class="claim">(.*?)</p>', without_hover(text)) for text in (made, now)
+    )
     assert len(claims) > 3
-    assert claims == re.findall(r'class="claim">(.*?)<', now)
+    assert claims == claims_now

@@ -73,6 +73,13 @@ def quiet(command: Command) -> Command:
     return click.option("--quiet", is_flag=True, help="No progress.")(command)
 
 
+def verbose(command: Command) -> Command:
+    """Ask for the meaning of every term that is printed."""
+    return click.option("--verbose", is_flag=True, help="Explain every term that is printed.")(
+        command
+    )
+
+
 def results(command: Command) -> Command:
     """Ask where results go, and how much is said."""
     return together(
@@ -116,4 +123,5 @@ measuring = together(
     arithmetic,
     settings("A field of algo, family, probe or compute, e.g. algo.steps=5."),
     results,
+    verbose,
 )

@@ -14,10 +14,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from metabench.records.glossary import GLOSSARY, terms_in
 from metabench.records.rows import Finding
 from metabench.report.text_tables import TextTable
 
 COLORS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
+TERMS = 3  # explained below the findings unless all are asked for
 SAY_EVERY = 5.0  # seconds between lines of progress where there is no terminal
 
 
@@ -54,6 +56,19 @@ def print_findings(findings: Sequence[Finding]) -> None:
             console.print()
         console.print(Text(finding.level.upper(), COLORS[finding.level]), finding.claim, sep="  ")
         console.print(Text("  -> " + finding.repair))
+
+
+def print_terms(text: str, verbose: bool) -> None:
+    """Explain the terms that a text uses: the three that need it most, or all if `verbose`."""
+    used = sorted(terms_in(text), key=list(GLOSSARY).index)
+    shown = used if verbose else used[:TERMS]
+    if not shown:
+        return
+    more = f" (--verbose explains {len(used) - TERMS} more)" if len(shown) < len(used) else ""
+    console = _stdout()
+    console.print(Text(f"\nTerms{more}"))
+    for term in shown:
+        console.print(Text.assemble("  ", (term, "bold"), ": ", GLOSSARY[term]))
 
 
 def _stdout() -> Console:

@@ -13,6 +13,7 @@ from metabench.report import downloads
 from metabench.report.comparison_tables import HOW, LINES
 from metabench.report.figures import MOST, FigureRef, Gallery, Hook, hooks, showing
 from metabench.report.findings import drawings
+from metabench.report.glossary_marks import explain_terms
 from metabench.report.text_tables import Table, TextTable, cell, details, tables
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def rendered(content: Content) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     template = environment.get_template("page.html")
-    return template.render(page=content, policy=policy, style=style, script=script)
+    return explain_terms(template.render(page=content, policy=policy, style=style, script=script))
 
 
 def _latex(table: Table) -> str:

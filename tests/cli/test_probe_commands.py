@@ -21,6 +21,7 @@ from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.tasks import Address
 from metabench.records import run_folders
+from metabench.records.glossary import GLOSSARY, terms_in
 from metabench.records.record import REQUIRED
 
 SMALL = ("variance", "--family", "quadratic", "--tasks", "256")
@@ -53,6 +54,21 @@ def test_the_command_prints_a_table_the_findings_and_where_everything_is():
     assert re.search(
         r"^next +metabench variance --algo fomaml --family quadratic --tasks 256$", found, re.M
     )
+
+
+def test_three_terms_of_the_output_are_explained_and_all_of_them_if_asked():
+    brief, verbose = (metabench(*SMALL, *more).stdout for more in ((), ("--verbose",)))
+
+    shown, everything = (
+        re.findall(r"^  ([^:\n>]+): (.+)$", text.partition("\nTerms")[2], re.M)
+        for text in (brief, verbose)
+    )
+    printed = terms_in(verbose.partition("\nTerms")[0])
+    assert len(shown) == 3
+    assert {term for term, _ in everything} == set(printed)
+    assert set(shown) <= set(everything)
+    assert all(GLOSSARY[term] == sentence for term, sentence in everything)
+    assert f"(--verbose explains {len(everything) - 3} more)" in brief
 
 
 def test_the_command_that_is_named_next_works():

@@ -83,7 +83,7 @@ def test_failed_cells_are_told_with_their_reasons():
 def test_a_study_that_only_failed_is_rendered():
     page = study_page(evidence((settings(), None), (settings("imaml"), None)), ABOUT)
 
-    assert "Nothing that the intervals support." in page
+    assert "<p>No findings.</p>" in page
     assert page.count(">ValueError: no<") == 2
 
 

@@ -9,7 +9,7 @@ import click
 
 from metabench.cli.probe.next_command import next_command
 from metabench.cli.result_files import files_in, require_writable
-from metabench.cli.terminal import print_findings, print_table, progress
+from metabench.cli.terminal import print_findings, print_table, print_terms, progress
 from metabench.measurement.from_words import build
 from metabench.records import record as records
 from metabench.records import run_folders
@@ -32,6 +32,7 @@ def run(
     html: Path | None,
     csv: Path | None,
     quiet: bool,
+    verbose: bool = False,
     **choices: Any,
 ) -> None:
     """Measure one cell, print what it says and save the page, the table and the record."""
@@ -55,14 +56,19 @@ def run(
     if as_json:
         click.echo(record)
         return
-    _print_numbers(probe, cell.probe, table)
+    printed = _print_numbers(probe, cell.probe, table)
     print_findings(findings)
+    said = [text for finding in findings for text in (finding.claim, finding.repair)]
+    print_terms("\n".join([*said, *printed]), verbose)
     click.echo(f"\npage   {files.html}\ntable  {files.csv}\nnext   {next_command(probe, choices)}")
 
 
-def _print_numbers(name: str, probe: Probe, table: pd.DataFrame) -> None:
-    """Print the tables; checks have a finding, and stand among numbers where they were asked."""
+def _print_numbers(name: str, probe: Probe, table: pd.DataFrame) -> list[str]:
+    """Print the tables, without the checks unless `verify` was asked for; return their labels."""
     numbers = table if name == "verify" else table[table["quantity"] != "check"]
+    labels: list[str] = []
     for text in tables(numbers, probe):
         print_table(text)
         click.echo()
+        labels += [*text.header, *(line[0] for line in text.lines)]
+    return labels
