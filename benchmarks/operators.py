@@ -57,7 +57,7 @@ def fleet(
     """Start every task a little apart from theta, as after its inner steps."""
     tasks, noise = len(data[0]), torch.Generator().manual_seed(1)
     phis = theta + 0.01 * torch.randn(tasks, len(theta), generator=noise)
-    layout, made = mb.Layout.of(dict(net.named_parameters())), []
+    layout, made = mb.Layout.from_tensors(dict(net.named_parameters())), []
     for phi in phis:
         own = copy.deepcopy(net)
         own.load_state_dict(layout.unflatten(phi), strict=False)
@@ -236,7 +236,7 @@ def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
     centers = torch.randn(sizes[-1], sizes[0], generator=noise)
     x = centers[y] + torch.randn(examples, sizes[0], generator=noise)
     net = architectures.mlp(sizes)
-    theta = architectures.initial(net, 0).float()
+    theta = architectures.initial_parameters(net, 0).float()
     name = f"one net of {len(theta) / 1000:.0f}k"
     return fleet(name, net, nn.functional.cross_entropy, (x[None], y[None]), theta)
 
@@ -246,7 +246,7 @@ def conv4() -> Fleet:
     net, noise = architectures.conv(4, 32, 5, 28), torch.Generator().manual_seed(0)
     x = torch.randn(25, 1, 28, 28, generator=noise)
     data = x[None], (torch.arange(25) % 5)[None]
-    theta = architectures.initial(net, 0).float()
+    theta = architectures.initial_parameters(net, 0).float()
     return fleet("Conv-4", net, nn.functional.cross_entropy, data, theta)
 
 

@@ -52,7 +52,11 @@ def conv4(tasks: int) -> Case:
 
     drawn = mb.Task(images(1), images(15))
     return _case(
-        "conv4", net, functional.cross_entropy, architectures.initial(net, 0).float(), drawn
+        "conv4",
+        net,
+        functional.cross_entropy,
+        architectures.initial_parameters(net, 0).float(),
+        drawn,
     )
 
 

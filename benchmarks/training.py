@@ -31,7 +31,7 @@ import torch
 from problems import PROBLEMS
 
 import metabench as mb
-from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.mean_gradient import mean_gradients
 
 # Steps of a round. Ours draws the tasks of up to 256 steps together: a round holds their draw.
 PER_ROUND = {"rival": 3, "ours": 256}
@@ -185,7 +185,7 @@ def _overhead(options: argparse.Namespace, size: int, steps: int) -> list[dict[s
         trainer = _trainer(size, steps, engine)
         trainer.advance()
         tasks = trainer.subject.draw(mb.Address.fresh(0, size), 0)
-        means = batches(trainer.subject, trainer.outer, tasks, 10**6).fast_means()
+        means = mean_gradients(trainer.subject, trainer.outer, tasks, 10**6).fast_means()
         theta = trainer.theta.clone()
         ratios, alone = [], []
         for i in range(options.rounds + 2):

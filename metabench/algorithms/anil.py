@@ -80,8 +80,8 @@ class ANIL(Algorithm):
         last = layout.names[-1].rpartition(".")[0]
         patterns = self.head or ((f"{last}.*",) if last else (layout.names[-1],))
         held = layout.unflatten(torch.empty(layout.size))
-        names = module_checks.choose(held, patterns, "algo.head")
-        return Layout.of({name: held[name] for name in names})
+        names = module_checks.matching_names(held, patterns, "algo.head")
+        return Layout.from_tensors({name: held[name] for name in names})
 
 
 def _whole(problem: Problem, head: Layout) -> Callable[[Tensor, Tensor], Tensor]:

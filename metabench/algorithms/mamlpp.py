@@ -230,7 +230,7 @@ class MAMLPP(Algorithm):
             used = (
                 per_step_batch_norm.of_step(told, problem.layouts.theta, theta, k) if own else None
             )
-            seen.append(told.of(phi, theta, inner_batch(task, k), used))
+            seen.append(told.measure(phi, theta, inner_batch(task, k), used))
         return {"batch_statistics": per_step_batch_norm.in_order(told, seen)}
 
     def _outer(self, problem: Problem, k: int) -> Loss:

@@ -19,7 +19,7 @@ def parts(told: Statistics) -> tuple[str, ...]:
 
 def started(told: Statistics, steps: int) -> dict[str, Tensor]:
     """Give each part `(K, C)` as torch's own running statistics begin."""
-    held = told.start.values()
+    held = told.initial.values()
     return {name: start.expand(steps, -1) for name, start in zip(parts(told), held, strict=True)}
 
 

@@ -60,7 +60,7 @@ class Blobs(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return architectures.initial(self._net(), seed)
+        return architectures.initial_parameters(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: points `(T, ways * n, dim)` and labels `(T, ways * n)`."""

@@ -70,7 +70,7 @@ class Digits(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return architectures.initial(self._net(), seed)
+        return architectures.initial_parameters(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * shots, 1, 8, 8)` in [0, 1], labels `(T, ways * shots)`."""

@@ -68,11 +68,13 @@ class Folder(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return architectures.initial(self._net(), seed)
+        return architectures.initial_parameters(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`."""
-        return n_way_k_shot.deal(self._pool(), address, seed, self.ways, self.shots, self.queries)
+        return n_way_k_shot.draw_tasks(
+            self._pool(), address, seed, self.ways, self.shots, self.queries
+        )
 
     def _net(self) -> torch.nn.Module:
         return architectures.conv(4, self.filters, self.ways, self.side, self.channels, self.norm)
@@ -86,13 +88,13 @@ def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
     """Read a split once for all who ask."""
     root = Path(path)
     if root.is_file():
-        root = archives.unpacked(root, root.with_name(f"{root.name}.unpacked"))
+        root = archives.unpack(root, root.with_name(f"{root.name}.unpacked"))
     if not root.is_dir():
         raise InvalidInput(f"There is no folder {path!r}; give one of class directories.")
     below = [child for child in root.iterdir() if not child.name.startswith(".")]
     if len(below) == 1 and below[0].is_dir() and below[0].name not in class_splits.SPLITS:
         root = below[0]  # an archive of one folder
-    return image_folders.read(_classes(root, split), side, channels)
+    return image_folders.read_classes(_classes(root, split), side, channels)
 
 
 def _classes(root: Path, split: str) -> dict[str, list[Path]]:
@@ -104,5 +106,7 @@ def _classes(root: Path, split: str) -> dict[str, list[Path]]:
     found = image_folders.classes_below(root)
     names = list(found)
     ends = [round(share * len(names)) for share in SHARES]
-    chosen = class_splits.drawn(split, len(names), ends, f"{root} has {len(names)} classes")
+    chosen = class_splits.classes_of_split(
+        split, len(names), ends, f"{root} has {len(names)} classes"
+    )
     return {name: found[name] for name in sorted(names[c] for c in chosen)}

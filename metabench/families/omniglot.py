@@ -63,12 +63,12 @@ class Omniglot(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return architectures.initial(self._net(), seed)
+        return architectures.initial_parameters(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * n, 1, 28, 28)` in [0, 1], labels `(T, ways * n)`."""
         sizes = self.ways, self.shots, self.queries
-        return n_way_k_shot.deal(_pool(self.split), address, seed, *sizes, self._turns)
+        return n_way_k_shot.draw_tasks(_pool(self.split), address, seed, *sizes, self._turns)
 
     @property
     def _turns(self) -> int:
@@ -84,7 +84,7 @@ def _pool(split: str) -> n_way_k_shot.Pool:
     everything = _characters(archives.cache())
     count = len(everything.counts)
     source = f"Omniglot has {count} characters here"
-    chosen = np.sort(class_splits.drawn(split, count, [TRAIN, TRAIN + VAL], source))
+    chosen = np.sort(class_splits.classes_of_split(split, count, [TRAIN, TRAIN + VAL], source))
     firsts = np.concatenate([[0], np.cumsum(everything.counts)])
     rows = [np.arange(firsts[c], firsts[c + 1]) for c in chosen]
     names = tuple(everything.names[c] for c in chosen)
@@ -100,7 +100,7 @@ def _characters(kept: Path) -> n_way_k_shot.Pool:
     for part, digest in PARTS.items():
         target = kept / part
         if not target.is_dir():
-            archives.unpacked(archives.fetch(f"{HOME}/{part}.zip", digest), target)
+            archives.unpack(archives.fetch(f"{HOME}/{part}.zip", digest), target)
         found |= image_folders.classes_below(target)
-    pool = image_folders.read(found, SIDE, 1)
+    pool = image_folders.read_classes(found, SIDE, 1)
     return pool._replace(images=255 - pool.images)

@@ -42,7 +42,7 @@ class Sinusoid(Family):
 
     def theta(self, seed: int) -> Tensor:
         """Draw the network's initial parameters, `(Q,)`."""
-        return architectures.initial(self._net(), seed)
+        return architectures.initial_parameters(self._net(), seed)
 
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""

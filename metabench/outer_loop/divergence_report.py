@@ -27,7 +27,7 @@ class Cause(NamedTuple):
     began: Operation | None  # None where no operation stands out
 
 
-def examine(
+def find_cause(
     problem: Problem, algorithm: Estimator, theta: Tensor, tasks: Task, healthy: Tensor
 ) -> Cause:
     """Find the worst task of a batch, and in it the first operation that went wrong.
@@ -46,7 +46,7 @@ def examine(
     return Cause(worst, norms[worst], len(bad), _first(now, before))
 
 
-def row_of(cause: Cause, address: int | None) -> Row:
+def cause_row(cause: Cause, address: int | None) -> Row:
     """Put a cause into the table: `at` is the inner step, `of` phase and operation."""
     number = float(cause.task if address is None else address)
     if cause.began is None:
@@ -58,7 +58,7 @@ def row_of(cause: Cause, address: int | None) -> Row:
     return Row("began", at=at, of=of, layer=began.layer, value=number, status=size)
 
 
-def sentence(began: Row) -> str:
+def cause_sentence(began: Row) -> str:
     """Say what such a row holds."""
     if began.status == "unresolved":
         return f"It is task {began.value:.0f}; no single operation stands out."
@@ -93,13 +93,13 @@ def _one(tasks: Task, i: int) -> Task:
     return task
 
 
-def unusable(norm: float, usual: float, explode: float) -> str:
+def failure_kind(norm: float, usual: float, explode: float) -> str:
     """Say what is wrong with a meta-gradient of this norm: diverged, exploded, or nothing."""
     if not math.isfinite(norm):
         return "diverged"
     return "exploded" if norm > explode * usual else ""
 
 
-def finite(theta: Tensor) -> bool:
+def is_finite(theta: Tensor) -> bool:
     """Whether every number of theta is finite."""
     return bool(torch.isfinite(theta).all())

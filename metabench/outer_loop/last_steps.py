@@ -28,7 +28,7 @@ class StepSnapshot(NamedTuple):
 
 
 class RingBuffer:
-    """The last few moments; older ones are forgotten."""
+    """The last few snapshots; older ones are forgotten."""
 
     def __init__(
         self, size: int = STEPS, address_of: Callable[[int], Address] | None = None
@@ -44,12 +44,12 @@ class RingBuffer:
         state = torch.default_generator.get_state()
         self._kept.append((step, theta.detach().clone(), address, state))
 
-    def keep(self, step: int, theta: Tensor) -> None:
+    def add_uncopied(self, step: int, theta: Tensor) -> None:
         """Remember it uncopied: theta stays as it is, and the step draws nothing at random."""
         self._kept.append((step, theta, None, self._random))
 
     @property
-    def moments(self) -> list[StepSnapshot]:
+    def snapshots(self) -> list[StepSnapshot]:
         """Give what is held, the oldest first."""
         made = []
         for step, theta, address, state in self._kept:
@@ -59,33 +59,33 @@ class RingBuffer:
             made.append(StepSnapshot(step, theta.clone(), address, state))
         return made
 
-    def healthy(self) -> Tensor:
+    def oldest_theta(self) -> Tensor:
         """Give the oldest theta, from before things went wrong."""
-        return self.moments[0].theta
+        return self.snapshots[0].theta
 
     def save(self, path: Path, tasks: Task, about: Mapping[str, Any]) -> None:
-        """Write the moments and the batch of the last of them.
+        """Write the snapshots and the batch of the last of them.
 
         Raises:
             OSError: if the disk is full.
         """
-        moments = self.moments
+        snapshots = self.snapshots
         tensors = {
-            "theta": torch.stack([moment.theta for moment in moments]),
-            "random": torch.stack([moment.random for moment in moments]),
-            "steps": torch.tensor([moment.step for moment in moments]),
+            "theta": torch.stack([snapshot.theta for snapshot in snapshots]),
+            "random": torch.stack([snapshot.random for snapshot in snapshots]),
+            "steps": torch.tensor([snapshot.step for snapshot in snapshots]),
         }
-        if all(moment.address is not None for moment in moments):
-            addresses = np.array([moment.address for moment in moments])
+        if all(snapshot.address is not None for snapshot in snapshots):
+            addresses = np.array([snapshot.address for snapshot in snapshots])
             tensors["addresses"] = torch.from_numpy(addresses)
         told = {**about, "tree": _packed(tasks, "task", tensors)}
         write_checksummed(path, tensors, told)
 
 
 class Recording(NamedTuple):
-    """What a file holds: the moments, the batch, and what was said of them."""
+    """What a file holds: the snapshots, the batch, and what was said of them."""
 
-    moments: tuple[StepSnapshot, ...]
+    snapshots: tuple[StepSnapshot, ...]
     tasks: Task
     about: dict[str, Any]
 
@@ -105,12 +105,12 @@ def load(path: Path) -> Recording:
     if "addresses" in tensors:
         addresses = [Address(*axes) for axes in tensors["addresses"].numpy()]
     parts = zip(tensors["steps"].tolist(), tensors["theta"], addresses, strict=True)
-    moments = tuple(
+    snapshots = tuple(
         # cloned: torch reads a state from the start of its storage, whatever the view (2.13)
         StepSnapshot(*part, random.clone())
         for part, random in zip(parts, tensors["random"], strict=True)
     )
-    return Recording(moments, Task(*_unpacked(about["tree"], tensors)), about)
+    return Recording(snapshots, Task(*_unpacked(about["tree"], tensors)), about)
 
 
 def _packed(tree: Any, name: str, into: dict[str, Tensor]) -> Any:

@@ -24,7 +24,7 @@ Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Batches:
+class MeanGradients:
     """How the mean meta-gradients of one training are computed, with nothing left to `auto`.
 
     Which engine, is chosen once and by the number of steps: a compiled function rounds otherwise,
@@ -80,19 +80,21 @@ class Batches:
         return cut, torch.stack([losses.mean(), mean.norm(), changed]), shown.mean(0)
 
 
-def batches(subject: Subject, outer: OuterOptimizer, tasks: Task, steps: int) -> Batches:
+def mean_gradients(
+    subject: Subject, outer: OuterOptimizer, tasks: Task, steps: int
+) -> MeanGradients:
     """Settle how a training of so many steps on batches like these tasks computes its means."""
     algorithm, compute = subject.resolved(tasks)
-    compute = pinned(compute, stretch(subject.algorithm, outer, steps))
-    return Batches(subject.problem, algorithm, outer, compute, _still(subject))
+    compute = with_fixed_engine(compute, steps_per_algorithm(subject.algorithm, outer, steps))
+    return MeanGradients(subject.problem, algorithm, outer, compute, _still(subject))
 
 
-def stretch(algorithm: Estimator, outer: OuterOptimizer, steps: int) -> int:
+def steps_per_algorithm(algorithm: Estimator, outer: OuterOptimizer, steps: int) -> int:
     """Give the steps for which one meta-gradient is applied: an epoch, where it is annealed."""
     return steps if algorithm.at_epoch(1) == algorithm else min(outer.epoch, steps)
 
 
-def pinned(compute: Vectorization, steps: int, before: str = "") -> Vectorization:
+def with_fixed_engine(compute: Vectorization, steps: int, before: str = "") -> Vectorization:
     """Choose the engine, if that is left to `auto`: as before, or by the number of outer steps."""
     if compute.engine != "auto":
         return compute

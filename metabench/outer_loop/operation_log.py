@@ -42,16 +42,16 @@ def operations(
     """
     if "rematerialize" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
         algorithm = dataclasses.replace(algorithm, rematerialize=RECOMPUTE_EACH)  # type: ignore[type-var]
-    watch = _Watch(problem.layouts.phi)
-    watched = problem._replace(
-        inner_loss=watch.inner(problem.inner_loss), outer_loss=watch.outer(problem.outer_loss)
+    log = _OperationLog(problem.layouts.phi)
+    logged = problem._replace(
+        inner_loss=log.inner(problem.inner_loss), outer_loss=log.outer(problem.outer_loss)
     )
-    with OperationWatch(watch.heard):
-        algorithm(watched, theta, task)
-    return watch.found
+    with OperationWatch(log.record):
+        algorithm(logged, theta, task)
+    return log.found
 
 
-class _Watch:
+class _OperationLog:
     """Lists operations, and hears which loss is being computed."""
 
     def __init__(self, layout: Layout) -> None:
@@ -65,7 +65,7 @@ class _Watch:
     def inner(self, loss: Loss) -> Loss:
         """Number the calls of the inner loss: forwards to the query loss, backwards after it."""
 
-        def watched(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        def logged(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             back = self._last >= 0
             self._step = max(self._last - self._calls, 0) if back else self._calls
             self._calls += 1
@@ -74,29 +74,29 @@ class _Watch:
             self._phase = "adjoint" if back else "inner gradient and step"
             return value
 
-        return watched
+        return logged
 
     def outer(self, loss: Loss) -> Loss:
         """Hear that the inner loop has ended."""
 
-        def watched(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        def logged(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             self._last, self._calls = max(self._calls - 1, 0), 0
             self._phase, self._step = "query loss and its gradient", -1
             return loss(phi, theta, data)
 
-        return watched
+        return logged
 
-    def heard(
+    def record(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         name = operation.overloadpacket.__name__
-        self._follow(name, args, result)
+        self._track_layer(name, args, result)
         floats = [t for t in tree_leaves(result) if isinstance(t, Tensor) and t.is_floating_point()]
         if floats and name not in CONSTANT:
             largest = max((_largest(t) for t in floats), key=_rank)
             self.found.append(Operation(self._phase, self._step, self._layer, name, largest))
 
-    def _follow(self, name: str, args: Sequence[Any], out: Any) -> None:
+    def _track_layer(self, name: str, args: Sequence[Any], out: Any) -> None:
         """Note where each layer's parameters lie, and which were used."""
         pieces = out if isinstance(out, list | tuple) else []
         sizes = tuple(piece.numel() for piece in pieces if isinstance(piece, Tensor))

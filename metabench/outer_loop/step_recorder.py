@@ -74,34 +74,36 @@ class Recorder:
         norm = float(slope.norm())
         enough = len(self._norms) >= FEWEST
         usual = statistics.median(self._norms) if enough else float("inf")
-        kind = divergence_report.unusable(norm, usual, self._explode)
+        kind = divergence_report.failure_kind(norm, usual, self._explode)
         if kind:
             raise self._stop(kind, as_task(tasks), address)
         self._norms.append(norm)
         self._step += 1
 
     def _stop(self, kind: str, tasks: Task, address: Address | None) -> MetaGradientDiverged:
-        at = self._ring.moments[-1].theta
+        at = self._ring.snapshots[-1].theta
         told = f"Step {self._step}: the meta-gradient {kind}. "
         about: dict[str, Any] = {"kind": kind, "step": self._step}
         if not isinstance(self._algorithm, BlackBox):  # which only its own file can make again
             about["spec"] = {"algo": fields.to_json("algorithms", self._algorithm)}
         self._ring.save(self._path, tasks, about)
         where = f" Replay it: metabench replay {self._path} --problem FILE.py:NAME"
-        if not divergence_report.finite(at):
+        if not divergence_report.is_finite(at):
             return MetaGradientDiverged(
                 f"{told}theta itself isn't finite: {self._unfit(at)}.{where}", None
             )
-        healthy = self._ring.healthy()
-        cause = divergence_report.examine(self._problem, self._algorithm, at, tasks, healthy)
+        healthy = self._ring.oldest_theta()
+        cause = divergence_report.find_cause(self._problem, self._algorithm, at, tasks, healthy)
         number = None if address is None else int(address.task[cause.task])
-        began = divergence_report.row_of(cause, number)
-        return MetaGradientDiverged(f"{told}{divergence_report.sentence(began)}{where}", began)
+        began = divergence_report.cause_row(cause, number)
+        return MetaGradientDiverged(
+            f"{told}{divergence_report.cause_sentence(began)}{where}", began
+        )
 
     def _unfit(self, theta: Tensor) -> str:
         segments = self._problem.layouts.theta.segments()
         return ", ".join(
-            name for name, part in segments if not divergence_report.finite(theta[part])
+            name for name, part in segments if not divergence_report.is_finite(theta[part])
         )
 
     def _flat(self, given: Tensor | Mapping[str, Tensor]) -> Tensor:

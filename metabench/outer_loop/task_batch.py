@@ -17,7 +17,7 @@ from metabench.problems.tasks import Task
 Rows = Sequence[Tensor]  # all numbers of a batch, those of one dtype in one tensor (n,)
 
 
-class Place(NamedTuple):
+class LeafPlace(NamedTuple):
     """Where one leaf of a batch's tree is among its rows."""
 
     dtype: torch.dtype
@@ -25,24 +25,24 @@ class Place(NamedTuple):
     start: int
     shape: torch.Size  # (B, ...)
 
-    def of(self, rows: Rows) -> Tensor:
+    def view(self, rows: Rows) -> Tensor:
         """Look at the leaf."""
         return rows[self.row][self.start : self.start + self.shape.numel()].view(self.shape)
 
 
-class Form(NamedTuple):
+class BatchForm(NamedTuple):
     """What batches have in common that one compiled function can take."""
 
     tree: TreeSpec
-    places: tuple[Place, ...]
+    places: tuple[LeafPlace, ...]
 
     def tasks(self, rows: Rows) -> Task:
         """Give the tasks of a batch, `(B, ...)`."""
-        tasks: Task = tree_unflatten([place.of(rows) for place in self.places], self.tree)
+        tasks: Task = tree_unflatten([place.view(rows) for place in self.places], self.tree)
         return tasks
 
 
-class Drawn:
+class DrawnTasks:
     """T tasks that were drawn together, in batches of B."""
 
     def __init__(self, tasks: Task, size: int) -> None:
@@ -77,7 +77,7 @@ class Drawn:
 class Batch(NamedTuple):
     """The tasks of one step."""
 
-    drawn: Drawn
+    drawn: DrawnTasks
     number: int
 
     @property
@@ -91,16 +91,16 @@ class Batch(NamedTuple):
         return self.drawn.rows[self.number]
 
 
-def _form(leaves: Sequence[Tensor], tree: TreeSpec, size: int) -> Form:
+def _form(leaves: Sequence[Tensor], tree: TreeSpec, size: int) -> BatchForm:
     """Say what is where in a batch's rows."""
     ends: dict[torch.dtype, int] = {}
     places = []
     for leaf in leaves:
         start = ends.setdefault(leaf.dtype, 0)
         shape = torch.Size((size, *leaf.shape[1:]))
-        places.append(Place(leaf.dtype, list(ends).index(leaf.dtype), start, shape))
+        places.append(LeafPlace(leaf.dtype, list(ends).index(leaf.dtype), start, shape))
         ends[leaf.dtype] += shape.numel()
-    return Form(tree, tuple(places))
+    return BatchForm(tree, tuple(places))
 
 
 def _apart(tree: Any, size: int, count: int) -> list[Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.outer_loop.task_batch import Batch, Drawn
+from metabench.outer_loop.task_batch import Batch, DrawnTasks
 from metabench.problems.samplers import Indexed, Stream
 from metabench.problems.tasks import Address
 
-HELD_OUT = 2**40  # where held-out tasks begin, beyond those of any training
-AHEAD = 2**20  # bytes of tasks that are drawn together: beside so many, a draw's calls cost little
-MOST = 256  # steps that are drawn together: beyond this a draw costs its arithmetic alone
+FIRST_HELD_OUT_TASK = 2**40  # where held-out tasks begin, beyond those of any training
+BYTES_DRAWN_AHEAD = (
+    2**20
+)  # bytes of tasks that are drawn together: beside so many, a draw's calls cost little
+MOST_STEPS_DRAWN_AHEAD = (
+    256  # steps that are drawn together: beyond this a draw costs its arithmetic alone
+)
 
 
 class TaskStream:
@@ -23,7 +27,7 @@ class TaskStream:
         self._subject, self._seed, self._batch, self._first = subject, seed, batch, first
         self._start = self._stop = 0  # the steps that are held
         self._ahead = 1
-        self._held: Drawn
+        self._held: DrawnTasks
 
     def address(self, step: int) -> Address:
         """Give the addresses of one step's tasks."""
@@ -38,16 +42,18 @@ class TaskStream:
     def _draw(self, step: int, steps: int) -> None:
         B = self._batch
         address = Address.fresh(self._first + step * B, steps * B)
-        self._held = Drawn(self._subject.draw(address, self._seed), B)
+        self._held = DrawnTasks(self._subject.draw(address, self._seed), B)
         self._start, self._stop = step, step + steps
-        self._ahead = max(1, min(MOST, AHEAD * steps // max(self._held.bytes, 1)))
+        self._ahead = max(
+            1, min(MOST_STEPS_DRAWN_AHEAD, BYTES_DRAWN_AHEAD * steps // max(self._held.bytes, 1))
+        )
 
 
-def split(subject: Subject, held_out: int) -> tuple[int, Address]:
+def training_and_held_out(subject: Subject, held_out: int) -> tuple[int, Address]:
     """Give the first task of training, and the addresses of those it never sees.
 
     A sampler of one's own may have no far end: there, the first tasks are held out.
     """
     if isinstance(subject.sample, Stream | Indexed):
         return held_out, Address.fresh(0, held_out)
-    return 0, Address.fresh(HELD_OUT, held_out)
+    return 0, Address.fresh(FIRST_HELD_OUT_TASK, held_out)

@@ -18,12 +18,12 @@ from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.outer_loop import divergence_report
 from metabench.outer_loop.last_steps import RingBuffer
-from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.mean_gradient import mean_gradients
 from metabench.outer_loop.meta_update import MetaUpdate
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.outer_step import OuterStep, make_outer_step
 from metabench.outer_loop.task_batch import Batch
-from metabench.outer_loop.task_stream import TaskStream, split
+from metabench.outer_loop.task_stream import TaskStream, training_and_held_out
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Estimate, Interval
@@ -34,7 +34,7 @@ REFRESHED = 20  # steps after which that median is taken anew
 APART = {"rate", "schedule", "warmup", "period", "factor", "epoch", "held_out", "explode"}
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """What one outer step leaves in the log."""
 
     loss: float  # mean outer loss of its tasks, at the theta it began from
@@ -71,21 +71,21 @@ class Trainer:
     ) -> None:
         """Make the optimizer and its schedule; nothing is drawn yet."""
         self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
-        self.log: list[Entry] = []
+        self.log: list[LogEntry] = []
         self.failure: Failure | None = None
-        first, self._held_out = split(subject, outer.held_out)
+        first, self._held_out = training_and_held_out(subject, outer.held_out)
         self._validation = validation or subject
-        self._feed = TaskStream(subject, seed, outer.batch, first)
-        self.ring = RingBuffer(address_of=self._feed.address)
+        self._task_stream = TaskStream(subject, seed, outer.batch, first)
+        self.ring = RingBuffer(address_of=self._task_stream.address)
         custom_updates = subject.algorithm.custom_updates(subject.problem)
         layout = subject.problem.layouts.theta
-        self._mover = MetaUpdate(subject.theta, layout, outer, steps, custom_updates)
-        self._algorithm = subject.algorithm  # as it is in the epoch of `_stride`
-        self._stride: OuterStep | None = None
+        self._meta_update = MetaUpdate(subject.theta, layout, outer, steps, custom_updates)
+        self._algorithm = subject.algorithm  # as it is in the epoch of `_outer_step`
+        self._outer_step: OuterStep | None = None
         self._usual = math.inf  # median |g| of recent steps
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
-    def again(self, seed: int, outer: OuterOptimizer | None = None) -> Trainer:
+    def with_seed(self, seed: int, outer: OuterOptimizer | None = None) -> Trainer:
         """Begin anew on the tasks of another seed, with what was traced or compiled already.
 
         Of another outer loop, rates and schedules are taken over as they are; what else of a step
@@ -95,7 +95,7 @@ class Trainer:
         other = Trainer(self.subject, outer, self.steps, seed, self._validation)
         other._losses = self._losses
         if _alike(outer, self.outer):
-            other._stride, other._algorithm = self._stride, self._algorithm
+            other._outer_step, other._algorithm = self._outer_step, self._algorithm
         return other
 
     @property
@@ -106,10 +106,10 @@ class Trainer:
     @property
     def theta(self) -> Tensor:
         """Where training is, `(Q,)`."""
-        return self._mover.theta
+        return self._meta_update.theta
 
     @property
-    def now(self) -> Subject:
+    def current_subject(self) -> Subject:
         """What the next step sees: theta where training is, the algorithm as of this epoch."""
         algorithm = self.subject.algorithm.at_epoch(self.step // self.outer.epoch)
         same = algorithm == self.subject.algorithm
@@ -120,18 +120,18 @@ class Trainer:
         """Take one outer step; False, and theta stays, where its meta-gradient can't be used."""
         begun = time.perf_counter()
         step = self.step
-        batch = self._feed(step, self.steps)
-        if self._stride is None or step % self.outer.epoch == 0:
-            self._stride = self._stride_for(batch)
-        loss, norm, move = self._stride(step, batch, self._mover, self.ring)
+        batch = self._task_stream(step, self.steps)
+        if self._outer_step is None or step % self.outer.epoch == 0:
+            self._outer_step = self._outer_step_for(batch)
+        loss, norm, move = self._outer_step(step, batch, self._meta_update, self.ring)
         if step % REFRESHED == 0:
             self._usual = usual(self.log)
-        kind = divergence_report.unusable(norm, self._usual, self.outer.explode)
+        kind = divergence_report.failure_kind(norm, self._usual, self.outer.explode)
         if kind:
             self.failure = Failure(step, kind, norm, batch.tasks)
             return False
         rate, clipped = move()
-        self.log.append(Entry(loss, norm, clipped, rate, time.perf_counter() - begun))
+        self.log.append(LogEntry(loss, norm, clipped, rate, time.perf_counter() - begun))
         return True
 
     def examine(self) -> list[Row]:
@@ -139,15 +139,15 @@ class Trainer:
         if self.failure is None:
             return []
         step, kind, _, tasks = self.failure
-        moment = self.ring.moments[-1]
-        problem, algorithm = self.subject.problem, self.now.algorithm
-        cause = divergence_report.examine(
-            problem, algorithm, moment.theta, tasks, self.ring.healthy()
+        snapshot = self.ring.snapshots[-1]
+        problem, algorithm = self.subject.problem, self.current_subject.algorithm
+        cause = divergence_report.find_cause(
+            problem, algorithm, snapshot.theta, tasks, self.ring.oldest_theta()
         )
-        task = None if moment.address is None else int(moment.address.task[cause.task])
+        task = None if snapshot.address is None else int(snapshot.address.task[cause.task])
         return [
             Row("stopped", value=float(step), status=kind),
-            divergence_report.row_of(cause, task),
+            divergence_report.cause_row(cause, task),
         ]
 
     def validate(self) -> tuple[Interval, Interval | None]:
@@ -186,28 +186,32 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that the next step depends on: tensors, and plain values."""
-        tensors, plain = self._mover.state()
-        tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(-1, len(Entry._fields))
+        tensors, plain = self._meta_update.state()
+        tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(
+            -1, len(LogEntry._fields)
+        )
         return tensors, plain
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self._mover.restore(tensors, plain)
-        self.log = [Entry(*line) for line in tensors["log"].tolist()]
+        self._meta_update.restore(tensors, plain)
+        self.log = [LogEntry(*line) for line in tensors["log"].tolist()]
         self._usual = usual(self.log[: self.step - self.step % REFRESHED])
-        if self.now.algorithm != self._algorithm:  # that of another epoch
-            self._stride = None
+        if self.current_subject.algorithm != self._algorithm:  # that of another epoch
+            self._outer_step = None
 
-    def _stride_for(self, batch: Batch) -> OuterStep:
+    def _outer_step_for(self, batch: Batch) -> OuterStep:
         """Give how this step is taken, made anew where the algorithm is another in this epoch."""
-        now = self.now
-        if self._stride is not None and now.algorithm == self._algorithm:
-            return self._stride
+        now = self.current_subject
+        if self._outer_step is not None and now.algorithm == self._algorithm:
+            return self._outer_step
         self._algorithm = now.algorithm
-        return make_outer_step(batches(now, self.outer, batch.tasks, self.steps), self._mover)
+        return make_outer_step(
+            mean_gradients(now, self.outer, batch.tasks, self.steps), self._meta_update
+        )
 
 
-def usual(log: Sequence[Entry]) -> float:
+def usual(log: Sequence[LogEntry]) -> float:
     """Give the median |g| of the last steps; infinite while there are too few."""
     if len(log) < REFRESHED:
         return math.inf
@@ -220,6 +224,6 @@ def _alike(one: OuterOptimizer, other: OuterOptimizer) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def log_of(trainer: Trainer) -> NDArray[np.float64]:
-    """Give the log as an array, a step a line, the fields of `Entry` as columns."""
-    return np.array(trainer.log, np.float64).reshape(-1, len(Entry._fields))
+def log_array(trainer: Trainer) -> NDArray[np.float64]:
+    """Give the log as an array, a step a line, the fields of `LogEntry` as columns."""
+    return np.array(trainer.log, np.float64).reshape(-1, len(LogEntry._fields))

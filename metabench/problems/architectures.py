@@ -49,7 +49,7 @@ def conv(
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(filters * left * left, outputs))
 
 
-def initial(net: nn.Module, seed: int) -> Tensor:
+def initial_parameters(net: nn.Module, seed: int) -> Tensor:
     """Draw the network's parameters, flat `(P,)` float64, as torch initializes its own layers.
 
     Linear and convolutional weights and biases are uniform within 1/sqrt(fan in), norm scales are

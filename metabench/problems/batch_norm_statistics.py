@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.problems.networks.functional_module import FunctionalModule, forward
-from metabench.problems.networks.loss_checks import pair, scalar, share_right
+from metabench.problems.networks.loss_checks import as_pair, check_scalar, fraction_correct
 from metabench.problems.networks.norm_layers import record_batch_statistics
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
@@ -21,13 +21,15 @@ class Statistics(NamedTuple):
     """Mean and variance of what each batch norm of a network normalizes, flat `(S,)`."""
 
     layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
-    of: Callable[[Tensor, Tensor, Data, Tensor | None], Tensor]  # (phi, theta, data, used) -> (S,)
+    measure: Callable[
+        [Tensor, Tensor, Data, Tensor | None], Tensor
+    ]  # (phi, theta, data, used) -> (S,)
     loss: Given  # (phi, theta, data, used) -> ()
     outer_loss: Given  # the same, of the query set
     accuracy: Given | None = None  # where the problem has one
 
     @property
-    def start(self) -> dict[str, Tensor]:
+    def initial(self) -> dict[str, Tensor]:
         """Where running ones begin, as torch's do: means at 0, variances at 1."""
         pairs = zip(self.layout.names, self.layout.shapes, strict=True)
         return {name: torch.full(shape, float("variance" in name[-8:])) for name, shape in pairs}
@@ -39,7 +41,7 @@ class Statistics(NamedTuple):
             return lambda phi, theta, data, used: function(phi, theta[:Q], data, used)
 
         return self._replace(
-            of=lambda phi, theta, data, used: self.of(phi, theta[:Q], data, used),
+            measure=lambda phi, theta, data, used: self.measure(phi, theta[:Q], data, used),
             loss=cut(self.loss),
             outer_loss=cut(self.outer_loss),
             accuracy=self.accuracy and cut(self.accuracy),
@@ -56,23 +58,23 @@ def statistics_of(
     other, others = record_batch_statistics(module.net, given=True)
     parts = {f"{name}.{kind}": getattr(norm, kind)
              for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
-    layout = Layout.of(parts)
+    layout = Layout.from_tensors(parts)
 
     def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
-        x, _ = pair(data)
+        x, _ = as_pair(data)
         given = {} if used is None else layout.unflatten(used)
         called, watched = (own, norms) if used is None else (other, others)
         out = forward(called, {**module.values(phi, theta), **given}, x)
         seen = [part for norm in watched.values() for part in norm.take()]
         return out, torch.cat(seen)
 
-    def of(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
+    def measure(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
         return call(phi, theta, data, used)[1]
 
     def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return scalar(loss(call(phi, theta, data, used)[0], pair(data)[1]))
+        return check_scalar(loss(call(phi, theta, data, used)[0], as_pair(data)[1]))
 
     def share(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return share_right(call(phi, theta, data, used)[0], pair(data)[1])
+        return fraction_correct(call(phi, theta, data, used)[0], as_pair(data)[1])
 
-    return Statistics(layout, of, by_given, by_given, share if classes else None)
+    return Statistics(layout, measure, by_given, by_given, share if classes else None)

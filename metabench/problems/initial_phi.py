@@ -15,7 +15,7 @@ def identity(theta: Tensor) -> Tensor:
     return theta
 
 
-def partly_learned(layouts: Layouts, phi: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+def partly_learned_init(layouts: Layouts, phi: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
     """Start what is learned from theta, and the rest from the module's values."""
 
     def init(theta: Tensor) -> Tensor:

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from metabench.problems.batch_norm_statistics import Statistics, statistics_of
-from metabench.problems.initial_phi import identity, partly_learned
+from metabench.problems.initial_phi import identity, partly_learned_init
 from metabench.problems.networks import module_checks
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
 from metabench.problems.networks.loss_checks import (
+    as_pair,
     check_loss,
+    check_scalar,
     classifies,
-    pair,
-    scalar,
-    share_right,
+    fraction_correct,
 )
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
@@ -55,10 +55,10 @@ def module_functions(
         InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is unknown.
     """
     check_loss(loss)
-    net, notes = module_checks.snapshot(net)
+    net, notes = module_checks.copy_for_inner_loop(net)
     held = {name: value.detach() for name, value in net.named_parameters()}
     phi, theta = _chosen(net, held, adapt, learn)
-    layouts = Layouts(Layout.of(phi), Layout.of(theta))
+    layouts = Layouts(Layout.from_tensors(phi), Layout.from_tensors(theta))
     fixed = {name: value for name, value in held.items() if name not in phi}
     fixed.update(net.named_buffers())
     module = FunctionalModule(
@@ -67,19 +67,19 @@ def module_functions(
     watching, classes = layer_statistics(net), classifies(loss)
 
     def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-        x, y = pair(data)
-        return scalar(loss(module(phi, theta, x), y))
+        x, y = as_pair(data)
+        return check_scalar(loss(module(phi, theta, x), y))
 
     def share(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-        x, y = pair(data)
-        return share_right(module(phi, theta, x), y)
+        x, y = as_pair(data)
+        return fraction_correct(module(phi, theta, x), y)
 
     def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
-        return watching(module.values(phi, theta), pair(data)[0])
+        return watching(module.values(phi, theta), as_pair(data)[0])
 
     return ModuleFunctions(
         net,
-        init=identity if layouts.phi == layouts.theta else partly_learned(layouts, phi),
+        init=identity if layouts.phi == layouts.theta else partly_learned_init(layouts, phi),
         loss=task_loss,
         layouts=layouts,
         theta=layouts.theta.flatten(theta),
@@ -101,8 +101,8 @@ def _chosen(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Give the parameters in phi and those in theta, which must fit in a vector together."""
     trained = [name for name, value in net.named_parameters() if value.requires_grad]
-    in_phi = trained if adapt is None else module_checks.choose(held, adapt, "adapt")
-    in_theta = in_phi if learn is None else module_checks.choose(held, learn, "learn")
+    in_phi = trained if adapt is None else module_checks.matching_names(held, adapt, "adapt")
+    in_theta = in_phi if learn is None else module_checks.matching_names(held, learn, "learn")
     phi, theta = ({name: held[name] for name in part} for part in (in_phi, in_theta))
     for part in (phi, theta, {**phi, **theta}):
         module_checks.check_one_kind(part)

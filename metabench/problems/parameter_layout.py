@@ -17,7 +17,7 @@ from metabench.settings.errors import InvalidInput
 class Layout:
     """Names and shapes of the parameters that a flat vector holds, in order.
 
-    >>> layout = Layout.of({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
+    >>> layout = Layout.from_tensors({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
     >>> layout.size
     8
     >>> layout.unflatten(torch.arange(8.0))["bias"]
@@ -28,7 +28,7 @@ class Layout:
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Tensor]) -> Layout:
+    def from_tensors(cls, parameters: Mapping[str, Tensor]) -> Layout:
         """Read the layout off named tensors."""
         return cls(tuple(parameters), tuple(tuple(value.shape) for value in parameters.values()))
 

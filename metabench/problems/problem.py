@@ -41,7 +41,7 @@ class Problem(NamedTuple):
         """Lay what an algorithm learns besides after theta `(Q,)`, by name; give both, longer."""
         if not parts:
             return self, theta
-        Q, more = self.layouts.theta.size, Layout.of(parts)
+        Q, more = self.layouts.theta.size, Layout.from_tensors(parts)
         names = self.layouts.theta.names + more.names
         longer = Layout(names, self.layouts.theta.shapes + more.shapes)
 

@@ -23,7 +23,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
-TOGETHER = 2**13  # blocks whose words and products fit into a core's second cache
+BLOCKS_AT_ONCE = 2**13  # blocks whose words and products fit into a core's second cache
 
 Words = NDArray[np.uint64]
 
@@ -46,7 +46,9 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
     redraw = getattr(address, axis).astype(np.uint64) if axis in _REDRAWN else 0 * task
     block = np.arange((count + 1) // 2, dtype=np.uint64)[:, None]
     key = seed & 0xFFFFFFFF, (seed >> 32) << 4 | AXES.index(axis)
-    bits = philox((block, _brief(redraw), task & _WORD, _brief(task >> _HALF)), key)
+    bits = philox(
+        (block, _collapse_equal(redraw), task & _WORD, _collapse_equal(task >> _HALF)), key
+    )
     np.right_shift(bits, np.uint64(11), out=bits)
     large = bits.view(np.int64).astype(np.float64)  # numbers of 53 bits have no sign to lose
     large += 0.5
@@ -87,8 +89,8 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
     flat = pairs.reshape(2, -1)
     # In place, on pairs of words, and a cache's worth at a time: a draw of many tasks is bound by
     # calls and memory, not by arithmetic.
-    for start in range(0, flat.shape[1], TOGETHER):
-        part = flat[:, start : start + TOGETHER]
+    for start in range(0, flat.shape[1], BLOCKS_AT_ONCE):
+        part = flat[:, start : start + BLOCKS_AT_ONCE]
         products = np.empty_like(part)
         crossed = products[::-1]
         for each in keys:
@@ -100,7 +102,7 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
     return pairs
 
 
-def _brief(words: Words) -> Words:
+def _collapse_equal(words: Words) -> Words:
     """Give `(1,)` for `(n,)` words that are all the same: broadcasting them costs nothing."""
     return words[:1] if (words == words[:1]).all() else words
 

@@ -129,8 +129,9 @@ def _stacked(tasks: list[Task], numbers: NDArray[np.int64]) -> Task:
     for i, found in enumerate(shapes):
         if found != shapes[0]:
             raise InvalidInput(
-                f"Tasks are ragged: task {numbers[i]} has shapes {_said(found)}, task {numbers[0]} "
-                f"{_said(shapes[0])}. Pad or trim them to one shape, and mask in the loss."
+                f"Tasks differ in shape: task {numbers[i]} has {_shapes_text(found)}, "
+                f"task {numbers[0]} has {_shapes_text(shapes[0])}. Pad or trim them to one shape, "
+                "and mask the padding in the loss."
             )
     joined: Task = tree_map(lambda *leaves: torch.stack(leaves), *tasks)
     return joined
@@ -146,5 +147,5 @@ def _shapes(task: Task) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _said(shapes: tuple[tuple[int, ...], ...]) -> str:
+def _shapes_text(shapes: tuple[tuple[int, ...], ...]) -> str:
     return ", ".join(str(shape) for shape in shapes)

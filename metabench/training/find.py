@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from metabench.outer_loop.divergence_report import sentence
+from metabench.outer_loop.divergence_report import cause_sentence
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, from_table
 from metabench.training.points import Point, points
@@ -33,7 +33,7 @@ def _stopped(table: pd.DataFrame) -> list[Finding]:
     repair = "Lower the outer or the inner rate, or clip: --set outer.clip_norm=..."
     evidence = [stop.row]
     for began in from_table(table, "began", of=None, layer=None):
-        claim += f" {sentence(began)}"
+        claim += f" {cause_sentence(began)}"
         evidence.append(began)
     if losses:
         least = min(losses, key=lambda point: point.value)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.outer_loop.trainer import Entry, Trainer, log_of
+from metabench.outer_loop.trainer import LogEntry, Trainer, log_array
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
@@ -15,13 +15,13 @@ from metabench.stats.intervals import Interval
 WINDOWS = 400  # about as many windows of the log are kept in the table
 
 
-def pause(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) -> list[Row]:
+def validate_and_probe(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) -> list[Row]:
     """Validate and probe where training is now; `at` is the step."""
     step = float(trainer.step)
     loss, accuracy = trainer.validate()
     rows = [row("validation", loss, at=step)]
     rows += [] if accuracy is None else [row("accuracy", accuracy, at=step)]
-    subject = trainer.now
+    subject = trainer.current_subject
     for name, probe in probes:
         for each in probe.measure(subject, trainer.seed):
             if each.at is None and each.quantity != "seconds":
@@ -29,16 +29,16 @@ def pause(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) -> list[Row]:
     return rows
 
 
-def logged(trainer: Trainer, every: int) -> list[Row]:
+def log_rows(trainer: Trainer, every: int) -> list[Row]:
     """Sum the log up in windows, each under its last step.
 
     `loss` is the mean outer loss of a window's tasks, each at the theta its step began from;
     `gradient_norm` the median |g| before clipping; `clipped` the share of steps that were.
     """
-    log = log_of(trainer)
+    log = log_array(trainer)
     if not len(log):
         return []
-    loss, norm, clipped, rate, seconds = (log[:, i] for i in range(len(Entry._fields)))
+    loss, norm, clipped, rate, seconds = (log[:, i] for i in range(len(LogEntry._fields)))
     rows: list[Row] = []
     width = window(every, trainer.steps)
     for start in range(0, len(log), width):

@@ -9,7 +9,7 @@ from typing import Any
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.measurement.from_words import build, probe_of, split_assignments
 from metabench.measurement.measurement import Measurement
-from metabench.outer_loop.mean_gradient import pinned, stretch
+from metabench.outer_loop.mean_gradient import steps_per_algorithm, with_fixed_engine
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Probe
@@ -38,15 +38,16 @@ class Plan:
         return settings
 
     @property
-    def shown(self) -> Training:
+    def training(self) -> Training:
         """The same as something that is read and drawn."""
         return Training(self.steps, self.every, self.outer)
 
-    def pinned(self, engine: str) -> Plan:
+    def with_fixed_engine(self, engine: str) -> Plan:
         """Fix the engine of all steps: the given one, or "" for what so many steps deserve."""
-        alike = stretch(self.cell.algorithm, self.outer, self.steps)
+        alike = steps_per_algorithm(self.cell.algorithm, self.outer, self.steps)
         return replace(
-            self, cell=replace(self.cell, compute=pinned(self.cell.compute, alike, engine))
+            self,
+            cell=replace(self.cell, compute=with_fixed_engine(self.cell.compute, alike, engine)),
         )
 
     def trainer(self) -> Trainer:

@@ -14,7 +14,12 @@ from torch.utils._pytree import tree_leaves
 from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.measurement.from_words import algorithm_of, family_of
-from metabench.outer_loop.divergence_report import examine, row_of, sentence, unusable
+from metabench.outer_loop.divergence_report import (
+    cause_row,
+    cause_sentence,
+    failure_kind,
+    find_cause,
+)
 from metabench.outer_loop.last_steps import Recording, load
 from metabench.problems.family import Family
 from metabench.records.number_format import number
@@ -33,7 +38,7 @@ class Replayed(NamedTuple):
     thetas: list[tuple[int, float]]  # recorded steps, and |theta| at each
     norms: list[float]  # |g| of the last step's tasks at each of them
     finding: Finding
-    redrawn_tasks: str  # whether the tasks' addresses still give them, in a sentence
+    address_check: str  # whether the tasks' addresses still give them, in a sentence
 
     @property
     def rows(self) -> list[Row]:
@@ -63,10 +68,12 @@ def replay(
     told = recording.about.get("spec", {})
     algorithm = _algorithm(told, algo, dict(settings or {}))
     subject = _subject(told, problem, algorithm, recording)
-    norms = [_norm(subject, moment.theta, recording) for moment in recording.moments]
+    norms = [_norm(subject, snapshot.theta, recording) for snapshot in recording.snapshots]
     finding = _finding(subject, recording, norms)
-    thetas = [(moment.step, float(moment.theta.double().norm())) for moment in recording.moments]
-    return Replayed(told, thetas, norms, finding, _redrawn(subject, told, recording))
+    thetas = [
+        (snapshot.step, float(snapshot.theta.double().norm())) for snapshot in recording.snapshots
+    ]
+    return Replayed(told, thetas, norms, finding, _address_check(subject, told, recording))
 
 
 def _row(at: float, norm: float) -> Row:
@@ -103,7 +110,7 @@ def _over(held: Any, changes: Any) -> Any:
 def _subject(
     told: dict[str, Any], problem: str | None, algorithm: Estimator, recording: Recording
 ) -> Subject:
-    """Build the recorded problem and look at it from the theta of the last moment."""
+    """Build the recorded problem and look at it from the theta of the last snapshot."""
     recorded = dict(told.get("family", {}))
     name = recorded.pop("name", "")
     if problem is None and name not in registry.members("families"):
@@ -112,7 +119,7 @@ def _subject(
             "FILE.py:NAME."
         )
     family: Family = family_of(name, problem, {} if problem else recorded)
-    at = recording.moments[-1].theta
+    at = recording.snapshots[-1].theta
     made = family.problem()
     start = at.new_zeros(made.layouts.theta.size)
     subject = Subject(made, family.sample, algorithm, start)
@@ -126,7 +133,7 @@ def _subject(
 
 def _norm(subject: Subject, theta: Tensor, recording: Recording) -> float:
     """Give |g| of the recorded batch at a theta, with torch's random state as it was."""
-    torch.set_rng_state(recording.moments[-1].random)
+    torch.set_rng_state(recording.snapshots[-1].random)
     problem, algorithm = subject.problem, subject.algorithm
     many = subject.compute.per_task(lambda at, task: algorithm(problem, at, task).grad)
     found: Tensor = many(theta, recording.tasks)
@@ -134,30 +141,33 @@ def _norm(subject: Subject, theta: Tensor, recording: Recording) -> float:
 
 
 def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Finding:
-    """Say where the last moment goes wrong, or that beside the oldest it is sound."""
-    moment, norm = recording.moments[-1], norms[-1]
-    torch.set_rng_state(moment.random)
-    cause = examine(
+    """Say where the last snapshot goes wrong, or that beside the oldest it is sound."""
+    snapshot, norm = recording.snapshots[-1], norms[-1]
+    torch.set_rng_state(snapshot.random)
+    cause = find_cause(
         subject.problem,
         subject.algorithm,
-        moment.theta,
+        snapshot.theta,
         recording.tasks,
-        recording.moments[0].theta,
+        recording.snapshots[0].theta,
     )
-    began = row_of(cause, None if moment.address is None else int(moment.address.task[cause.task]))
-    if not unusable(norm, norms[0], EXPLODED):
-        claim = f"Replayed, step {moment.step} is sound: its meta-gradient has norm {number(norm)}."
+    began = cause_row(
+        cause, None if snapshot.address is None else int(snapshot.address.task[cause.task])
+    )
+    if not failure_kind(norm, norms[0], EXPLODED):
+        claim = (
+            f"Replayed, step {snapshot.step} is sound: its meta-gradient has norm {number(norm)}."
+        )
         return Finding("replayed", "info", "fine", claim, "Train with these settings.", (began,))
-    claim = (
-        f"Replayed, step {moment.step} goes wrong again, at |g| = {number(norm)}. {sentence(began)}"
-    )
+    where = cause_sentence(began)
+    claim = f"Replayed, step {snapshot.step} fails again: |g| = {number(norm)}. {where}"
     repair = "Try a change here before training again: --set algo.inner_optimizer.rate=..."
     return Finding("replayed", "critical", "fault", claim, repair, (began,))
 
 
-def _redrawn(subject: Subject, told: dict[str, Any], recording: Recording) -> str:
+def _address_check(subject: Subject, told: dict[str, Any], recording: Recording) -> str:
     """Say whether the addresses still give the recorded tasks."""
-    address = recording.moments[-1].address
+    address = recording.snapshots[-1].address
     if address is None or "seed" not in told:
         return "The tasks were recorded without addresses."
     drawn = subject.draw(address, told["seed"])

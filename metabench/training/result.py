@@ -27,7 +27,7 @@ SHOWN = 11  # most steps of the table that a terminal shows
 class Trained:
     """A finished training: what determined it, and all that was measured."""
 
-    shown: Training
+    training: Training
     settings: Mapping[str, Any]
     rows: Sequence[Row]
     table: pd.DataFrame
@@ -41,9 +41,9 @@ class Trained:
 
     def page(self) -> str:
         """Give the page, as HTML text."""
-        return page(self.shown, self.table, self.findings, self.provenance, self.settings)
+        return page(self.training, self.table, self.findings, self.provenance, self.settings)
 
-    def thinned(self) -> pd.DataFrame:
+    def short_table(self) -> pd.DataFrame:
         """Leave out checks, and keep a few of the steps at which theta was validated."""
         table = self.table[~self.table["quantity"].isin(["check", "theta"])]
         steps = sorted(table.loc[table["quantity"] == "validation", "at"])
@@ -58,13 +58,13 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
     settings = {**spec, "steps": plan.steps}
     table = to_table(rows, settings)
     findings = [
-        *plan.shown.find(table),
+        *plan.training.find(table),
         *foreign_theta.findings(table),
         *_checks(table),
     ]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     made = provenance(str(settings["device"]))
-    return Trained(plan.shown, settings, rows, table, findings, made)
+    return Trained(plan.training, settings, rows, table, findings, made)
 
 
 def _checks(table: pd.DataFrame) -> list[Finding]:

@@ -25,7 +25,7 @@ def replay_path(save: Path) -> Path:
     return save.with_suffix(".replay.safetensors")
 
 
-def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
+def save_checkpoint(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     """Write the state, then theta by name; a kill in between loses neither.
 
     Raises:
@@ -37,19 +37,19 @@ def keep(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     layout = trainer.subject.problem.layouts.theta
     named = layout.unflatten(trainer.theta)
     shapes = {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
-    told = {part: as_now(spec, trainer)[part] for part in ("algo", "family")}
+    told = {part: current_spec(spec, trainer)[part] for part in ("algo", "family")}
     write_checksummed(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
 
 
-def as_now(spec: Spec, trainer: Trainer) -> dict[str, Any]:
+def current_spec(spec: Spec, trainer: Trainer) -> dict[str, Any]:
     """Give a training's settings with its algorithm as it is in this epoch."""
-    started, now = trainer.subject.algorithm, trainer.now.algorithm
+    started, now = trainer.subject.algorithm, trainer.current_subject.algorithm
     if now == started:
         return dict(spec)
     return {**spec, "algo": {**spec["algo"], **settings(now)}}
 
 
-def go_on(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
+def restore(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
     """Bring a trainer to where the same command was killed; give the rows measured till then.
 
     Raises:
@@ -80,7 +80,7 @@ def go_on(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
     return [Row(**row) for row in about["rows"]]
 
 
-def engine_of(save: Path) -> str:
+def saved_engine(save: Path) -> str:
     """Give the engine of a training that goes on, which a longer one would choose otherwise.
 
     Raises:

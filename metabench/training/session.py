@@ -9,7 +9,7 @@ from metabench.probes.base import Progress, silent
 from metabench.probes.verify import Verify
 from metabench.records.rows import Row
 from metabench.training import resume
-from metabench.training.measure import logged, pause
+from metabench.training.measure import log_rows, validate_and_probe
 from metabench.training.plan import Plan
 from metabench.training.result import Trained, trained
 
@@ -29,10 +29,10 @@ class Session:
         Raises:
             InvalidInput: if what is saved is of another training, or damaged.
         """
-        self.plan = plan.pinned(resume.engine_of(save) if save else "")
+        self.plan = plan.with_fixed_engine(resume.saved_engine(save) if save else "")
         self.save, self.spec = save, self.plan.spec
         self.trainer = self.plan.trainer()
-        self.rows: list[Row] = resume.go_on(save, self.trainer, self.spec) if save else []
+        self.rows: list[Row] = resume.restore(save, self.trainer, self.spec) if save else []
 
     @property
     def failed(self) -> bool:
@@ -40,9 +40,9 @@ class Session:
         return self.trainer.failure is not None
 
     @property
-    def logged(self) -> list[Row]:
+    def rows_by_step(self) -> list[Row]:
         """Everything that has an outer step: the log in windows, and what pauses measured."""
-        return [*logged(self.trainer, self.plan.every), *self.rows]
+        return [*log_rows(self.trainer, self.plan.every), *self.rows]
 
     def train(self, progress: Progress = silent) -> Trained:
         """Train to the end, or to the first step that fails; say what came of it."""
@@ -57,7 +57,7 @@ class Session:
         progress(trainer.steps, trainer.steps)
         self.rows += [*self.plan.cell.theta_differences(), *trainer.examine()]
         self._keep_failure()
-        return trained(self.plan, self.spec, trainer, self.logged)
+        return trained(self.plan, self.spec, trainer, self.rows_by_step)
 
     def _steps(self, progress: Progress) -> None:
         """Take steps, and pause where it is due."""
@@ -66,7 +66,7 @@ class Session:
         while True:
             step = trainer.step
             if self._due(step) and step not in paused:
-                self.rows += pause(trainer, list(self.plan.probes.items()))
+                self.rows += validate_and_probe(trainer, list(self.plan.probes.items()))
                 self._keep()
             if step == trainer.steps or not trainer.advance():
                 return
@@ -79,14 +79,14 @@ class Session:
 
     def _keep(self) -> None:
         if self.save:
-            resume.keep(self.save, self.trainer, self.spec, self.rows)
+            resume.save_checkpoint(self.save, self.trainer, self.spec, self.rows)
 
     def _keep_failure(self) -> None:
         """Save what `metabench replay` needs."""
         failure = self.trainer.failure
         if failure and self.save:
             told = {
-                "spec": resume.as_now(self.spec, self.trainer),
+                "spec": resume.current_spec(self.spec, self.trainer),
                 "kind": failure.kind,
                 "norm": str(failure.norm),
             }

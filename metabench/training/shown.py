@@ -41,15 +41,15 @@ class Training(Probe):
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
         """Train and give the log and the validations; theta itself is left behind."""
         from metabench.outer_loop.trainer import Trainer
-        from metabench.training.measure import logged, pause
+        from metabench.training.measure import log_rows, validate_and_probe
 
         trainer = Trainer(subject, self.outer, self.steps, seed)
-        rows = pause(trainer, ())
+        rows = validate_and_probe(trainer, ())
         while trainer.step < self.steps and trainer.advance():
             progress(trainer.step, self.steps)
             if trainer.step % self.every == 0 or trainer.step == self.steps:
-                rows += pause(trainer, ())
-        return [*logged(trainer, self.every), *rows, row("gain", trainer.gain())]
+                rows += validate_and_probe(trainer, ())
+        return [*log_rows(trainer, self.every), *rows, row("gain", trainer.gain())]
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
         """Say where training diverged, or how far it came."""

@@ -73,7 +73,7 @@ def candidates() -> dict[str, list[Algorithm]]:
 
 def trained(algorithm: Algorithm, seed: int, steps: int) -> Subject:
     """Train from the seed's initialization; give where that ends."""
-    theta = architectures.initial(architectures.mlp(SIZES), seed).float()
+    theta = architectures.initial_parameters(architectures.mlp(SIZES), seed).float()
     compute = Vectorization("vmap", engine="trace")
     trainer = Trainer(
         Subject(problem(), TRAIN.sample, algorithm, theta, compute), OUTER, steps, seed
@@ -102,7 +102,7 @@ def held(algorithm: Algorithm) -> int:
         problem(),
         TRAIN.sample,
         algorithm,
-        architectures.initial(architectures.mlp(SIZES), 0).float(),
+        architectures.initial_parameters(architectures.mlp(SIZES), 0).float(),
     )
     task = first_task(at.draw(Address.fresh(0, 1), 0))
     return work_of(lambda: algorithm(at.problem, at.theta, task).grad).bytes
@@ -112,7 +112,10 @@ def held_by_unroll(steps: int) -> int:
     """Count them for autograd through the unrolled loop, MAML as it is usually written."""
     of = problem()
     at = Subject(
-        of, TRAIN.sample, MAML(), architectures.initial(architectures.mlp(SIZES), 0).float()
+        of,
+        TRAIN.sample,
+        MAML(),
+        architectures.initial_parameters(architectures.mlp(SIZES), 0).float(),
     )
     task = first_task(at.draw(Address.fresh(0, 1), 0))
 

@@ -70,7 +70,8 @@ def ended(norm: bool, algorithm: Algorithm, schedule: str, seed: int) -> tuple[f
     start, held = (
         Subject(
             problem, Digits(WAYS, queries=5, split=split).sample, algorithm,
-            architectures.initial(net(norm), seed).float(), Vectorization("vmap", engine="eager"),
+            architectures.initial_parameters(net(norm), seed).float(),
+            Vectorization("vmap", engine="eager"),
         )
         for split in ("train", "test")
     )  # fmt: skip

@@ -90,7 +90,7 @@ def fewest(first: Trainer, size: int, seed: int) -> Reached:
     for way in (range(guess, -1, -1), range(guess + 1, len(RATES))):
         slower = 0
         for i in way:
-            trainer = first.again(seed, outer(size, float(RATES[i])))
+            trainer = first.with_seed(seed, outer(size, float(RATES[i])))
             found = descend(trainer, float(RATES[i]), min(best.steps, MOST))
             best, slower = (found, 0) if found.steps < best.steps else (best, slower + 1)
             if slower == 2:
@@ -145,7 +145,7 @@ def main() -> None:
     subject, last = start(), steps[steps["B"] == SIZES[-1]].iloc[0]
     first = Trainer(subject, outer(SIZES[-1], last["rate"]), MOST, int(last["seed"]))
     rates = last["rate"], last["rate"] / SLOWER
-    paths = [descend(first.again(first.seed, outer(SIZES[-1], r)), r, MOST) for r in rates]
+    paths = [descend(first.with_seed(first.seed, outer(SIZES[-1], r)), r, MOST) for r in rates]
     scale = pd.concat([scales(subject, path) for path in paths])
     scale.to_csv(HERE / "scale.csv", index=False, float_format="%.5g")
     text = page(steps, scale)

@@ -19,7 +19,7 @@ def subject():
     problem = mb.Problem.from_module(net, torch.nn.functional.cross_entropy)
     noise = torch.Generator().manual_seed(0)
     images = lambda n: (torch.randn(n, 1, 14, 14, generator=noise), torch.arange(n) % 5)  # ruff: ignore[lambda-assignment]
-    return problem, architectures.initial(net, 0).float(), mb.Task(images(5), images(20))
+    return problem, architectures.initial_parameters(net, 0).float(), mb.Task(images(5), images(20))
 
 
 def unrolled(problem, steps, theta, task):

@@ -15,7 +15,7 @@ from metabench.cli.main import main
 from metabench.diagnosis.trial import Trial
 from metabench.diagnosis.trial.find import HELPS, HURTS, OPEN, verdict
 from metabench.diagnosis.trial.measure import APART
-from metabench.outer_loop.task_stream import HELD_OUT
+from metabench.outer_loop.task_stream import FIRST_HELD_OUT_TASK
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, from_table, to_table
 
@@ -49,12 +49,12 @@ def by_hand(rate, batch, steps, stream):
         phi = theta - rate * (a * (theta - z)).mean(1, keepdim=True)
         return (0.5 * b * (phi - y) ** 2).sum(-1).mean(1)
 
-    before = losses(theta, HELD_OUT, 64)
+    before = losses(theta, FIRST_HELD_OUT_TASK, 64)
     for step in range(steps):
         theta.requires_grad_(True)
         (slope,) = torch.autograd.grad(losses(theta, step * batch, batch).mean(), theta)
         theta = (theta - 0.05 * slope).detach()
-    return before.detach().numpy(), losses(theta, HELD_OUT, 64).numpy()
+    return before.detach().numpy(), losses(theta, FIRST_HELD_OUT_TASK, 64).numpy()
 
 
 def test_effects_and_their_intervals_are_those_of_a_plain_loop():

@@ -69,11 +69,15 @@ def test_initial_weights_follow_the_fan_in_and_norms_start_at_identity():
         if isinstance(module, nn.BatchNorm2d):
             assert values[f"{module_name}.weight"].eq(1).all()
             assert values[f"{module_name}.bias"].eq(0).all()
-    assert not torch.equal(architectures.initial(net, 0), architectures.initial(net, 1))
+    assert not torch.equal(
+        architectures.initial_parameters(net, 0), architectures.initial_parameters(net, 1)
+    )
 
 
 def _split(net: nn.Module) -> list[torch.Tensor]:
-    return list(architectures.initial(net, 0).split([p.numel() for p in net.parameters()]))
+    return list(
+        architectures.initial_parameters(net, 0).split([p.numel() for p in net.parameters()])
+    )
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -15,7 +15,7 @@ from metabench.algorithms.imaml import IMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.cli.main import main
-from metabench.outer_loop.divergence_report import examine
+from metabench.outer_loop.divergence_report import find_cause
 from metabench.outer_loop.last_steps import load
 from metabench.outer_loop.operation_log import operations
 from metabench.outer_loop.step_recorder import MetaGradientDiverged, Recorder
@@ -61,7 +61,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_non_finite_query_loss_is_laid_at_its_task():
     of = problem()
 
-    cause = examine(of, MAML(2, SGD(0.1)), of.theta, batch(2, "query", float("inf")), of.theta)
+    cause = find_cause(of, MAML(2, SGD(0.1)), of.theta, batch(2, "query", float("inf")), of.theta)
 
     assert (cause.task, cause.tasks) == (2, 1)
     assert cause.began.phase == "query loss and its gradient"
@@ -72,7 +72,7 @@ def test_an_overflow_in_the_inner_loop_is_laid_at_step_layer_and_operation():
     """A target of 1e4 makes one long step, after which the exponential overflows at step 1."""
     of = problem()
 
-    cause = examine(of, MAML(3, SGD(1.0)), of.theta, batch(1, "support", 1e4), of.theta)
+    cause = find_cause(of, MAML(3, SGD(1.0)), of.theta, batch(1, "support", 1e4), of.theta)
 
     began = cause.began
     assert cause.task == 1
@@ -98,7 +98,7 @@ def test_the_adjoint_has_its_steps_counted_backwards():
 def test_other_algorithms_are_examined_alike(algorithm):
     of = problem()
 
-    cause = examine(of, algorithm, of.theta, batch(3, "support", float("nan")), of.theta)
+    cause = find_cause(of, algorithm, of.theta, batch(3, "support", float("nan")), of.theta)
 
     assert cause.task == 3
     assert (cause.began.phase, cause.began.step, cause.began.name) == ("inner loss", 0, "sub")
@@ -108,7 +108,7 @@ def test_a_finite_explosion_is_found_beside_health():
     """theta a thousand times too large: the first product with it is what grew."""
     of = problem()
 
-    cause = examine(of, MAML(1, SGD(0.001)), 1000 * of.theta, batch(), of.theta)
+    cause = find_cause(of, MAML(1, SGD(0.001)), 1000 * of.theta, batch(), of.theta)
 
     assert cause.tasks == 0
     assert cause.began.largest > 100
@@ -141,9 +141,9 @@ def test_two_lines_watch_a_loop_of_ones_own_and_the_file_replays(folder):
     began = caught.value.began
     assert (began.value, began.at, began.of) == (21.0, 0.0, "inner loss: sub")
     held = load(folder / "loop.safetensors")
-    assert [moment.step for moment in held.moments] == [0, 1, 2, 3, 4, 5]
-    assert held.moments[-1].address.task.tolist() == [20, 21, 22, 23]
-    assert torch.equal(held.moments[0].theta, of.theta)
+    assert [moment.step for moment in held.snapshots] == [0, 1, 2, 3, 4, 5]
+    assert held.snapshots[-1].address.task.tolist() == [20, 21, 22, 23]
+    assert torch.equal(held.snapshots[0].theta, of.theta)
     assert torch.isinf(held.tasks.support[1][1]).all()
 
 
@@ -195,7 +195,7 @@ def test_a_training_that_stops_names_where_and_its_recording_replays():
     (following,) = re.findall(r"^next +metabench (.+)$", stopped.stdout, re.M)
     again = metabench(*following.split())
     assert again.exit_code == 0
-    assert "goes wrong again" in again.stdout
+    assert "fails again" in again.stdout
     (one,) = re.findall(r"It began in .*", stopped.stdout)
     assert one in again.stdout
     assert "drawn again from their addresses, are the recorded ones" in again.stdout
@@ -211,7 +211,7 @@ def test_a_theta_whose_square_overflows_is_replayed():
     result = metabench("replay", "loop.safetensors", "--problem", "my.py:problem")
 
     assert result.exit_code == 0
-    assert "goes wrong again" in result.stdout
+    assert "fails again" in result.stdout
 
 
 FILE = """

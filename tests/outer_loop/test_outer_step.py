@@ -21,7 +21,7 @@ from metabench.cli.main import main
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
-from metabench.outer_loop.mean_gradient import batches
+from metabench.outer_loop.mean_gradient import mean_gradients
 from metabench.outer_loop.meta_update import MetaUpdate
 from metabench.outer_loop.optimizer_settings import OPTIMIZERS, OuterOptimizer
 from metabench.outer_loop.outer_step import CompiledStep, EagerStep, update_function
@@ -69,7 +69,9 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
         name, rate=0.03, batch=3, weight_decay=0.1, momentum=0.8, held_out=4, **clips
     )
     feed = TaskStream(of, 0, outer.batch)
-    parts = batches(replace(of, compute=Vectorization(engine="eager")), outer, feed(0, 1).tasks, 9)
+    parts = mean_gradients(
+        replace(of, compute=Vectorization(engine="eager")), outer, feed(0, 1).tasks, 9
+    )
     own = of.algorithm.custom_updates(of.problem)
     movers = [MetaUpdate(of.theta, of.problem.layouts.theta, outer, 9, own) for _ in range(2)]
     apart, ring = EagerStep(parts), Trainer(of, outer, 9).ring
@@ -81,10 +83,10 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
         if step == 0:
             apart(0, batch, movers[1], ring)[-1]()
             continue
-        held = movers[1].held
+        held = movers[1].update_state
         gradient, told, _ = parts.means()(held[0], batch.tasks)
         move = update_function(outer, movers[1].slots)
-        movers[1].put(move(held, torch.tensor(0.03, dtype=torch.float64), gradient))
+        movers[1].take_over(move(held, torch.tensor(0.03, dtype=torch.float64), gradient))
         assert told.tolist() == pytest.approx([loss, norm, clipped])
 
     assert (rate, clipped) == (pytest.approx(0.03), bool(clips))
@@ -100,7 +102,7 @@ def test_a_compiled_training_is_the_eager_one_to_round_off(settings):
 
     fast, plain = (trained(subject(how), outer, 9) for how in ("compile", "eager"))
 
-    assert isinstance(fast._stride, CompiledStep)
+    assert isinstance(fast._outer_step, CompiledStep)
     close(fast, plain, 1e-9)
 
 
@@ -139,7 +141,7 @@ def test_round_off_in_a_gradient_that_is_zero_does_not_stop_a_training_from_bein
     )
     trainer = trained(of, OuterOptimizer(rate=0.01, batch=3, held_out=4), 4)
 
-    assert trainer._stride._step is not None
+    assert trainer._outer_step._step is not None
 
 
 def test_adam_corrects_its_bias_in_float64_though_theta_is_float32():
@@ -172,7 +174,7 @@ def test_the_order_in_which_a_file_keeps_the_optimizers_tensors_is_nothing_to_a_
     first = trained(subject(), outer, 5)
     tensors, plain = copy.deepcopy(first.state())
 
-    other = first.again(0)
+    other = first.with_seed(0)
     other.restore(dict(reversed(tensors.items())), plain)
     for trainer in (first, other):
         while trainer.step < 9:
@@ -191,7 +193,7 @@ def test_a_step_that_fails_leaves_theta_and_what_a_replay_needs():
 
     assert trainer.failure.kind == "diverged"
     assert torch.equal(trainer.theta, before)
-    assert torch.equal(trainer.ring.moments[-1].theta, before)
+    assert torch.equal(trainer.ring.snapshots[-1].theta, before)
     assert {row.quantity for row in trainer.examine()} == {"stopped", "began"}
 
 
@@ -199,15 +201,15 @@ def test_rates_and_schedules_share_one_compiled_step_and_nothing_else_does(monke
     outer = OuterOptimizer(rate=0.05, batch=3, held_out=4)
     first = trained(subject(), outer, 3)
 
-    other = first.again(1, replace(outer, rate=0.01, schedule="cosine"))
-    clipped = first.again(1, replace(outer, clip_norm=0.1))
-    assert clipped._stride is None
+    other = first.with_seed(1, replace(outer, rate=0.01, schedule="cosine"))
+    clipped = first.with_seed(1, replace(outer, clip_norm=0.1))
+    assert clipped._outer_step is None
     monkeypatch.setattr(compilation, "compiled", None)  # nothing is compiled any more
     while other.step < 6:
         assert other.advance()
 
-    assert other._stride is first._stride
-    plain = trained(subject("eager"), outer, 0).again(1, replace(outer, rate=0.01,
+    assert other._outer_step is first._outer_step
+    plain = trained(subject("eager"), outer, 0).with_seed(1, replace(outer, rate=0.01,
                                                                  schedule="cosine"))  # fmt: skip
     while plain.step < 6:
         assert plain.advance()
@@ -219,7 +221,7 @@ def test_a_compiled_step_is_taken_over_by_a_larger_rate_without_loss():
     first = trained(subject(dtype=torch.float32), small, 3)
 
     other, plain = (
-        first.again(1, large),
+        first.with_seed(1, large),
         Trainer(subject("eager", dtype=torch.float32), large, 20, 1),
     )
     for trainer in (other, plain):
@@ -227,7 +229,7 @@ def test_a_compiled_step_is_taken_over_by_a_larger_rate_without_loss():
             assert trainer.advance()
 
     moved = float((plain.theta - plain.subject.theta).norm())
-    assert other._stride is first._stride
+    assert other._outer_step is first._outer_step
     assert float((other.theta - plain.theta).norm()) < 1e-5 * moved
 
 
@@ -278,7 +280,7 @@ def test_training_again_starts_from_the_first_epochs_algorithm():
     outer = OuterOptimizer("sgd", rate=0.05, batch=3, epoch=2, held_out=4)
     first = trained(subject("eager", algorithm), outer, 7)
 
-    again = first.again(0)
+    again = first.with_seed(0)
     while again.step < 7:
         assert again.advance()
 
@@ -288,7 +290,7 @@ def test_training_again_starts_from_the_first_epochs_algorithm():
 def test_what_moves_by_rules_of_its_own_is_taken_in_parts():
     trainer = trained(subject(algorithm=AlphaMAML(steps=1)), OuterOptimizer(batch=3, held_out=4), 2)
 
-    assert isinstance(trainer._stride, EagerStep)
+    assert isinstance(trainer._outer_step, EagerStep)
 
 
 def test_without_a_compiler_a_training_goes_on_eagerly_and_says_so(monkeypatch):
@@ -316,11 +318,11 @@ def test_batches_of_another_shape_are_compiled_apart():
                 for how in ("compile", "eager")]  # fmt: skip
 
     for trainer in trainers:
-        trainer._feed = lambda step, last: feeds[step % 2](step, last)
+        trainer._task_stream = lambda step, last: feeds[step % 2](step, last)
         while trainer.step < 7:
             assert trainer.advance()
 
-    assert len(trainers[0]._stride._made) == 2
+    assert len(trainers[0]._outer_step._made) == 2
     close(*trainers, 1e-9)
 
 

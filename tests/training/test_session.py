@@ -37,7 +37,7 @@ def test_a_session_gives_table_findings_and_page_and_prints_nothing(tmp_path, mo
 
 
 def test_a_session_takes_the_steps_of_the_trainer():
-    session, trainer = Session(plan()), plan().pinned("").trainer()
+    session, trainer = Session(plan()), plan().with_fixed_engine("").trainer()
 
     session.train()
     while trainer.step < trainer.steps:

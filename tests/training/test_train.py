@@ -29,8 +29,8 @@ from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
 from metabench.outer_loop.low_overhead_optimizer import low_overhead_step
 from metabench.outer_loop.optimizer_settings import OPTIMIZERS, OuterOptimizer
-from metabench.outer_loop.task_batch import Drawn
-from metabench.outer_loop.task_stream import HELD_OUT, TaskStream, split
+from metabench.outer_loop.task_batch import DrawnTasks
+from metabench.outer_loop.task_stream import FIRST_HELD_OUT_TASK, TaskStream, training_and_held_out
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.samplers import Stream
 from metabench.problems.tasks import Address, Task
@@ -186,7 +186,7 @@ def test_the_tasks_of_a_step_are_the_addressed_ones_however_many_are_drawn_ahead
 def test_batches_keep_the_form_of_what_was_drawn():
     x = torch.arange(12.0).reshape(12, 1)
     task = Task({"x": x, "more": [x, x.double() + 1]}, (x, (x, ())), x.long())
-    drawn = Drawn(task, 4)
+    drawn = DrawnTasks(task, 4)
 
     cut = first, second, third = [drawn.tasks(number) for number in range(3)]
 
@@ -202,11 +202,11 @@ def test_batches_keep_the_form_of_what_was_drawn():
 
 
 def test_held_out_tasks_are_never_trained_on():
-    first, held = split(subject(), 8)
-    assert (first, held.task[0]) == (0, HELD_OUT)
+    first, held = training_and_held_out(subject(), 8)
+    assert (first, held.task[0]) == (0, FIRST_HELD_OUT_TASK)
 
     stream = replace(subject(), sample=Stream(iter(())))
-    first, held = split(stream, 8)
+    first, held = training_and_held_out(stream, 8)
     assert first == 8
     assert list(held.task) == list(range(8))
 

@@ -17,7 +17,7 @@ from metabench.outer_loop.trainer import Trainer
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address
 from metabench.settings.errors import InvalidInput
-from metabench.training.measure import pause
+from metabench.training.measure import validate_and_probe
 
 FAMILY = Blobs(ways=3, shots=4, queries=8, hidden=(5,))
 
@@ -29,7 +29,7 @@ def subject(algorithm):
 def test_it_is_what_a_loop_over_tasks_counts():
     trainer = Trainer(subject(MAML(2, SGD(0.5))), OuterOptimizer(held_out=6), steps=1)
 
-    rows = pause(trainer, ())
+    rows = validate_and_probe(trainer, ())
 
     tasks, rights = trainer.subject.draw(trainer._held_out, 0), []
     names = FAMILY.problem().layouts.phi

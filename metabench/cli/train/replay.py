@@ -33,7 +33,7 @@ def replay(
     print_table(TextTable(HEADER, _lines(found)))
     click.echo()
     print_findings([found.finding])
-    click.echo(f"\n{found.redrawn_tasks}")
+    click.echo(f"\n{found.address_check}")
 
 
 def _lines(found: Replayed) -> tuple[tuple[str, ...], ...]:

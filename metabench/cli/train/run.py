@@ -43,7 +43,7 @@ def run(
     with progress(_label(session), quiet) as say:
         found = session.train(say)
     if tensorboard_to:
-        tensorboard.write(tensorboard_to, session.logged)
+        tensorboard.write(tensorboard_to, session.rows_by_step)
     files.write(found.page(), run_folders.to_csv(found.table), found.record())
     if as_json:
         click.echo(found.record())
@@ -62,7 +62,7 @@ def _label(session: Session) -> str:
 
 
 def _print(found: Trained) -> None:
-    for each in tables(found.thinned(), found.shown):
+    for each in tables(found.short_table(), found.training):
         print_table(each)
         click.echo()
     print_findings(found.findings)
@@ -99,5 +99,7 @@ def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
 def _annealed(session: Session) -> list[str]:
     """Give the settings of the algorithm that training itself has changed."""
     trainer = session.trainer
-    before, now = (fields.settings(of) for of in (trainer.subject.algorithm, trainer.now.algorithm))
+    before, now = (
+        fields.settings(of) for of in (trainer.subject.algorithm, trainer.current_subject.algorithm)
+    )
     return [f"algo.{name}={value}" for name, value in now.items() if value != before[name]]

@@ -84,7 +84,7 @@ def _trained(
     before, after, stopped = [], [], 0
     trainer = Trainer(subject, outer, steps, seed)
     for stream in range(probe.repeats):
-        trainer = trainer.again(seed + APART * (stream + 1))
+        trainer = trainer.with_seed(seed + APART * (stream + 1))
         before.append(trainer.held_out_losses(trainer.subject.theta))
         while trainer.step < steps and trainer.advance():
             pass

@@ -11,10 +11,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from metabench.problems.images.download import Resuming
+from metabench.problems.images.download import ResumingDownloader
 from metabench.settings.errors import InvalidInput
 
-LARGEST = 64 * 2**30  # bytes an archive may unpack to
+MOST_BYTES_UNPACKED = 64 * 2**30  # bytes an archive may unpack to
 
 
 def cache() -> Path:
@@ -49,7 +49,7 @@ def fetch(url: str, digest: str) -> Path:
         )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        downloader = Resuming(place.with_name(f".{place.name}.part"))
+        downloader = ResumingDownloader(place.with_name(f".{place.name}.part"))
         pooch.retrieve(url, digest, fname=place.name, path=place.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is not
         cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
@@ -59,7 +59,7 @@ def fetch(url: str, digest: str) -> Path:
     return place
 
 
-def unpacked(archive: Path, to: Path) -> Path:
+def unpack(archive: Path, to: Path) -> Path:
     """Unpack a .zip or .tar into a folder that is there whole or not at all; give the folder.
 
     Raises:
@@ -118,7 +118,7 @@ def _check_name(archive: Path, name: str) -> None:
 
 
 def _check_size(archive: Path, size: int) -> None:
-    if size > LARGEST:
+    if size > MOST_BYTES_UNPACKED:
         raise InvalidInput(f"{archive} would unpack to {size / 2**30:.0f} GiB; it isn't unpacked.")
 
 

@@ -20,7 +20,7 @@ def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
         raise InvalidInput(f"split is {split!r}; it must be one of {', '.join(known)}.")
 
 
-def drawn(split: str, count: int, ends: Sequence[int], source: str) -> NDArray[np.int64]:
+def classes_of_split(split: str, count: int, ends: Sequence[int], source: str) -> NDArray[np.int64]:
     """Give the classes of a split, drawn from all of them in an order that no seed changes.
 
     Args:

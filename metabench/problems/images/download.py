@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-TRIES = 5  # connections that may break off before a call gives up
-PIECE = 2**16  # bytes written at a time, so that a break loses no more
-PATIENCE = 30.0  # seconds without a byte after which a connection is broken
+MOST_CONNECTIONS = 5  # connections that may break off before a call gives up
+CHUNK_BYTES = 2**16  # bytes written at a time, so that a break loses no more
+SECONDS_WITHOUT_DATA = 30.0  # seconds without a byte after which a connection is broken
 
 
-class Resuming:
+class ResumingDownloader:
     """Fetch a URL over HTTP into a file that outlives a broken connection, a kill and a reboot.
 
     What is there already isn't asked for again (RFC 9110, section 14). A server that holds another
@@ -36,7 +36,7 @@ class Resuming:
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
         )
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(MOST_CONNECTIONS)):
             try:
                 self._go_on(requests, url)
                 break
@@ -54,7 +54,7 @@ class Resuming:
             asked["Range"] = f"bytes={held}-"
             if self._tag.is_file():
                 asked["If-Range"] = self._tag.read_text(encoding="utf-8")
-        with requests.get(url, headers=asked, stream=True, timeout=PATIENCE) as answer:
+        with requests.get(url, headers=asked, stream=True, timeout=SECONDS_WITHOUT_DATA) as answer:
             if answer.status_code == 416:  # nothing is missing, or the file is shorter by now
                 size = answer.headers.get("Content-Range", "").rpartition("/")[2]
                 if size == str(held):
@@ -70,5 +70,5 @@ class Resuming:
             if tag and not tag.startswith("W/"):
                 self._tag.write_text(tag, encoding="utf-8")
             with self._part.open("ab" if on else "wb") as file:
-                for piece in answer.iter_content(PIECE):
+                for piece in answer.iter_content(CHUNK_BYTES):
                     file.write(piece)

@@ -57,18 +57,18 @@ def classes_listed(listing: Path, images: Path) -> dict[str, list[Path]]:
     return found
 
 
-def read(classes: Mapping[str, Sequence[Path]], side: int, channels: int) -> Pool:
+def read_classes(classes: Mapping[str, Sequence[Path]], side: int, channels: int) -> Pool:
     """Read the images of each class, scaled to `side` x `side` pixels.
 
     Raises:
         InvalidInput: if a file can't be read as an image.
     """
-    images = [picture(path, side, channels) for paths in classes.values() for path in paths]
+    images = [read_image(path, side, channels) for paths in classes.values() for path in paths]
     counts = np.array([len(paths) for paths in classes.values()])
     return Pool(np.stack(images), counts, tuple(classes))
 
 
-def picture(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
+def read_image(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
     """Read one image `(channels, side, side)`.
 
     Raises:

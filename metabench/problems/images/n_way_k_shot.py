@@ -42,7 +42,7 @@ class Pool(NamedTuple):
             )
 
 
-def deal(
+def draw_tasks(
     pool: Pool, address: Address, seed: int, ways: int, shots: int, queries: int, turns: int = 1
 ) -> Task:
     """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`.

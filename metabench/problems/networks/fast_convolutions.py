@@ -70,12 +70,16 @@ def _pooled_first(parts: list[nn.Module]) -> list[nn.Module]:
     """Rectify after pooling, not before: the same numbers and gradients from fewer pixels."""
     for i in range(len(parts) - 1):
         pair = parts[i : i + 2]
-        if type(pair[0]) is nn.ReLU and type(pair[1]) is nn.MaxPool2d and not any(map(_seen, pair)):
+        if (
+            type(pair[0]) is nn.ReLU
+            and type(pair[1]) is nn.MaxPool2d
+            and not any(map(_has_hooks, pair))
+        ):
             parts[i : i + 2] = pair[::-1]
     return parts
 
 
-def _seen(part: nn.Module) -> bool:
+def _has_hooks(part: nn.Module) -> bool:
     """Say whether somebody's hook looks at what a layer is given or gives."""
     return bool(part.__dict__.get("_forward_hooks") or part.__dict__.get("_forward_pre_hooks"))
 

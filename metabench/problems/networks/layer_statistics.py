@@ -17,14 +17,14 @@ from metabench.problems.networks.norm_layers import PlainNorm
 CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # after the examples, not last
 
 
-class Channels(NamedTuple):
+class ChannelStatistics(NamedTuple):
     """What one layer gives, over examples and places."""
 
     mean: Tensor  # of each channel, (C,)
     variance: Tensor  # of each channel, (C,)
 
 
-LayerStatistics = dict[str, Channels]
+LayerStatistics = dict[str, ChannelStatistics]
 
 
 def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], LayerStatistics]:
@@ -35,7 +35,9 @@ def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], La
     net, seen = copy.deepcopy(net), LayerStatistics()
     for name, module in net.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
-            module.register_forward_hook(partial(_look, seen, name or "the module itself"))
+            module.register_forward_hook(
+                partial(_record_statistics, seen, name or "the module itself")
+            )
 
     def of(values: Mapping[str, Tensor], x: Any) -> LayerStatistics:
         seen.clear()
@@ -47,11 +49,13 @@ def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], La
     return of
 
 
-def _look(seen: LayerStatistics, name: str, module: nn.Module, args: Any, given: Any) -> None:
+def _record_statistics(
+    seen: LayerStatistics, name: str, module: nn.Module, args: Any, given: Any
+) -> None:
     given = given[0] if isinstance(given, tuple) else given  # a recurrent layer's outputs
     if not isinstance(given, Tensor) or given.dim() < 2 or not given.is_floating_point():
         return
     first = isinstance(module, CHANNELS_FIRST)
     first = first or (isinstance(module, PlainNorm) and not module.last)
     rows = (given.movedim(1, -1) if first else given).flatten(0, -2)
-    seen[name] = Channels(rows.mean(0), ((rows - rows.mean(0)) ** 2).mean(0))
+    seen[name] = ChannelStatistics(rows.mean(0), ((rows - rows.mean(0)) ** 2).mean(0))

@@ -30,7 +30,7 @@ def classifies(loss: Callable[..., Any]) -> bool:
     return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
 
 
-def pair(data: Any) -> tuple[Any, Any]:
+def as_pair(data: Any) -> tuple[Any, Any]:
     """Take a support or query set apart into x and y."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         kind = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
@@ -39,7 +39,7 @@ def pair(data: Any) -> tuple[Any, Any]:
     return x, y
 
 
-def scalar(value: Any) -> Tensor:
+def check_scalar(value: Any) -> Tensor:
     """Refuse a loss that isn't one number."""
     if not isinstance(value, Tensor):
         raise InvalidInput(f"The loss gave a {type(value).__name__}; it must give a scalar tensor.")
@@ -50,7 +50,7 @@ def scalar(value: Any) -> Tensor:
     return value
 
 
-def share_right(scores: Tensor, y: Tensor) -> Tensor:
+def fraction_correct(scores: Tensor, y: Tensor) -> Tensor:
     """Give the share `()` of rows whose largest score, along axis 1, is at the label's class."""
     labels = y.argmax(1) if y.dim() == scores.dim() else y  # probabilities, or indices
     return (scores.argmax(1) == labels).to(scores.dtype).mean()

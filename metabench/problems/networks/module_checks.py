@@ -20,7 +20,7 @@ FUSED = (_NormBase, nn.LayerNorm)
 NORMS = (*FUSED, nn.GroupNorm, nn.RMSNorm, PlainNorm)
 
 
-def snapshot(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Copy a module for use in an inner loop, and say in sentences what was changed in the copy.
 
     Batch and instance norm in training mode use the statistics of the batch at hand, as MAML's do;
@@ -62,7 +62,9 @@ def norm_parameters(net: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name.rpartition(".")[0] in homes)
 
 
-def choose(parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str) -> tuple[str, ...]:
+def matching_names(
+    parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str
+) -> tuple[str, ...]:
     """Name the parameters that match shell patterns such as `head.*` or `*.lora_?`, in order.
 
     Raises:

@@ -86,7 +86,7 @@ def test_a_connection_that_breaks_off_once_is_taken_up_where_it_broke(server):
 
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, monkeypatch):
-    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setattr(download, "MOST_CONNECTIONS", 1)
     server.breaks = [150_000]
     with pytest.raises(InvalidInput, match="can't be had"):
         fetch(server)
@@ -106,7 +106,7 @@ def test_a_server_that_knows_no_ranges_sends_all_of_it_again(server):
 
 
 def test_a_file_that_changed_meanwhile_is_not_mixed_with_what_was_there(server, monkeypatch):
-    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setattr(download, "MOST_CONNECTIONS", 1)
     server.content, server.tag, server.breaks = bytes(400_000), '"old"', [150_000]
     with pytest.raises(InvalidInput, match="can't be had"):
         fetch(server)
@@ -137,4 +137,4 @@ def test_a_server_that_always_breaks_off_is_given_up(server):
     server.breaks = [0] * 100
     with pytest.raises(InvalidInput, match="can't be had"):
         fetch(server)
-    assert len(server.asked) == download.TRIES
+    assert len(server.asked) == download.MOST_CONNECTIONS

@@ -183,19 +183,19 @@ def test_archives_that_reach_outside_are_not_unpacked(tmp_path, make, name, more
     archive = make(home / "a", name, **more)
 
     with pytest.raises(InvalidInput, match="isn't unpacked"):
-        archives.unpacked(archive, home / "to")
+        archives.unpack(archive, home / "to")
 
     assert [path.name for path in tmp_path.rglob("*")] == ["home", "a"]
 
 
 def test_bombs_and_damaged_archives_are_refused(tmp_path, monkeypatch):
     archive = zipped(tmp_path / "a.zip", "fine")
-    monkeypatch.setattr(archives, "LARGEST", 5)
+    monkeypatch.setattr(archives, "MOST_BYTES_UNPACKED", 5)
     with pytest.raises(InvalidInput, match="would unpack to"):
-        archives.unpacked(archive, tmp_path / "to")
+        archives.unpack(archive, tmp_path / "to")
     (tmp_path / "b.zip").write_bytes(archive.read_bytes()[:30])
     with pytest.raises(InvalidInput, match="can't be unpacked"):
-        archives.unpacked(tmp_path / "b.zip", tmp_path / "to")
+        archives.unpack(tmp_path / "b.zip", tmp_path / "to")
 
 
 @pytest.fixture

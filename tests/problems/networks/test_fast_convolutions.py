@@ -62,7 +62,7 @@ def data(examples=6, side=8):
 
 def derivatives(net, theta, x, y, vectors, order):
     """Give the loss's gradient in parameters and images, its products with v, theirs with w."""
-    layout = mb.Layout.of(dict(net.named_parameters()))
+    layout = mb.Layout.from_tensors(dict(net.named_parameters()))
     at = theta.clone().requires_grad_(), x.clone().requires_grad_()
     values = layout.unflatten(at[0])
     found = [nn.functional.cross_entropy(functional_call(net, values, (at[1],)), y)]
@@ -75,7 +75,9 @@ def derivatives(net, theta, x, y, vectors, order):
 @pytest.mark.parametrize("name", [*CHAINS, "a view"])
 def test_three_derivatives_are_those_of_plain_operations(name):
     net = copy.deepcopy(CHAINS.get(name) or Viewing()).double()
-    theta = mb.Layout.of(dict(net.named_parameters())).flatten(dict(net.named_parameters()))
+    theta = mb.Layout.from_tensors(dict(net.named_parameters())).flatten(
+        dict(net.named_parameters())
+    )
     theta = (theta + 0.3 * torch.randn_like(theta)).detach()
     x, y = data()
     vectors = [(torch.randn_like(theta), torch.randn_like(x)) for _ in range(3)]
@@ -143,7 +145,7 @@ def test_a_meta_gradient_by_a_loop_is_that_by_vmap(monkeypatch):
     net = architectures.conv(2, 4, 3, 8)
     problem, maml = mb.Problem.from_module(net, nn.functional.cross_entropy), mb.MAML(3)
     tasks = mb.Task(*(tuple(torch.stack([leaf] * 2) for leaf in _single()) for _ in range(2)))
-    theta = architectures.initial(net, 0).float()
+    theta = architectures.initial_parameters(net, 0).float()
 
     by = {
         how: mb.Vectorization(how, engine="eager").per_task(
