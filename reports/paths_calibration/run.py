@@ -124,7 +124,7 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     phi, _ = forms.path(2000, SLOW, PULL)
     best = PULL / (forms.a + PULL) * forms.slope(phi)
     for name, grads in (("unrolled", unrolled), ("first order", first)):
-        rows += compare.against(grads, best, 5, name, "")
+        rows += compare.comparison_rows(grads, best, 5, name, "")
     phi, back = forms.path(5, SLOW)
     own, gap = (Moments.of(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
     exact = Moments.of(back * forms.slope(phi))

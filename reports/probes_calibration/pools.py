@@ -40,7 +40,7 @@ from metabench.stats.intervals import Vector
 from metabench.stats.proportions import share_interval
 
 TOGETHER = 4096  # tasks of the pool that are computed together
-Key = tuple[str, torch.dtype, float]  # algorithm, precision, pull
+Key = tuple[str, torch.dtype, float]  # algorithm, precision, lambda
 
 
 def drawn(
@@ -48,11 +48,11 @@ def drawn(
 ) -> Callable[[int, int], list[Row]]:
     """Measure samples of a pool of tasks of the seed `far`, or all of it; all comes first."""
     held: dict[Key, Run | None] = {}
-    plain, ends_of = module._run, stability.extreme_eigenvalues
+    plain, ends_of = module._run_method, stability.extreme_eigenvalues
     ends: list[Any] = []
 
     def kept(seen: MethodRun, dtype: torch.dtype) -> Run:
-        key = repr(seen.algorithm), dtype, seen.pull
+        key = repr(seen.algorithm), dtype, seen.proximal_strength
         if key not in held:
             try:
                 held[key] = plain(seen, dtype, pool)
@@ -81,12 +81,16 @@ def drawn(
             return ends[0]
 
         with (
-            patch.object(module, "_run", run),
-            patch.object(module, "TOGETHER", TOGETHER),
-            patch.object(stability, "ends", ends_of_pool),
-            patch.object(module, "prices", return_value=[]),  # no intervals
+            patch.object(module, "_run_method", run),
+            patch.object(module, "TASKS_AT_ONCE", TOGETHER),
+            patch.object(stability, "extreme_eigenvalues", ends_of_pool),
+            patch.object(module, "cost_rows", return_value=[]),  # no intervals
             patch.object(tail_index, "MOMENTS", 0.0 if tasks == pool else tail_index.MOMENTS),
-            patch.object(compare, "curves_down", never if tasks == pool else compare.curves_down),
+            patch.object(
+                compare,
+                "any_negative_curvature",
+                never if tasks == pool else compare.any_negative_curvature,
+            ),
         ):
             rows: list[Row] = replace(probe, tasks=tasks).measure(make(), far)
             return rows

@@ -1,4 +1,4 @@
-"""How far apart are unrolled, implicit and first-order meta-gradients, and which is cheapest?"""
+"""How far do unrolled, implicit and first-order meta-gradients differ, and which is cheapest?"""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Agreement(Probe):
-    """Meta-gradients of the same tasks and the same proximal inner problem, by every method.
+    """Error and cost of unrolled, implicit and first-order meta-gradients of the same tasks.
 
-    Two references: the gradient of the query loss at phi_K, which the unroll is by definition, and
-    the gradient at the inner minimum, which implicit differentiation aims at. The error telescopes
-    into inner convergence, solver and arithmetic.
+    Every method runs on the same proximal inner problem. Errors are relative to two references:
+    the gradient of the query loss at phi_K, which the unroll computes exactly, and the implicit
+    gradient at the inner minimum. The error to the latter is split into inner convergence, solver
+    and arithmetic.
     (Rajeswaran, Finn, Kakade & Levine, 2019, https://arxiv.org/abs/1909.04630), figure 2.
+
+    Examples:
+        >>> import metabench as mb
+        >>> rows = [
+        ...     mb.Row("minimum_found", value=1.0, low=0.9, high=1.0),
+        ...     mb.Row("gradient_norm_at_minimum", value=1e-9),
+        ...     mb.Row("error_unrolled", at=5.0, of="fomaml", value=0.9, low=0.8, high=1.0),
+        ...     mb.Row("cosine_unrolled", at=5.0, of="fomaml", value=0.6, low=0.5, high=0.7),
+        ... ]
+        >>> [finding.repair for finding in mb.Agreement().find(mb.to_table(rows))]
+        ['Use the unroll or an implicit gradient at this K.']
     """
 
-    tasks: int = 32  # tasks that every method sees [tasks]
-    at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; one's own joins them [steps]
-    proximal_strength: float = -1.0  # lambda; -1: imaml's, else 2 [curvature]
-    proximal_strengths: tuple[float, ...] = (4.0,)  # others, times lambda, at the largest K [1]
-    solvers: tuple[str, ...] = ("cg",)  # of the implicit gradient; dense joins if small [names]
+    tasks: int = 32  # tasks to draw; every method runs on the same ones [tasks]
+    at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; algo.steps is added [steps]
+    proximal_strength: float = -1.0  # lambda; -1: that of imaml if measured, else 2 [curvature]
+    proximal_strengths: tuple[float, ...] = (4.0,)  # more lambdas, as multiples, at largest K [1]
+    solvers: tuple[str, ...] = ("cg",)  # linear solvers; dense is added for P <= 200 [names]
     budgets: tuple[int, ...] = (1, 5, 20)  # steps of each iterative solver [products]
-    truncate: int = 5  # steps that truncation goes back, 0: leave it out [steps]
-    minimum_steps: int = 300  # descent steps towards the inner minimum [steps]
-    rounds: int = 3  # times each method is timed [calls]
+    truncate: int = 5  # steps of truncated backpropagation; 0: leave it out [steps]
+    minimum_steps: int = 300  # gradient descent steps to find the inner minimum [steps]
+    rounds: int = 3  # how often each method is timed [calls]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
@@ -49,25 +61,25 @@ class Agreement(Probe):
         "cause": "solver",
         "first_order": "estimator",
     }
-    question: ClassVar[str] = "Which method gets how close to the gradient at the inner minimum?"
+    question: ClassVar[str] = "How close is each method to the gradient at the inner minimum?"
     caption: ClassVar[str] = (
-        "Relative error of each method's meta-gradient against the gradient at the inner minimum "
-        "(median over tasks), against the seconds it takes; along a line K grows. Lower left is "
-        "better. A line that flattens has met another limit than inner convergence: the solver's "
-        "budget, or what first order leaves out."
+        "Relative error of each method's meta-gradient to the gradient at the inner minimum "
+        "(median over tasks), over the seconds it takes. K grows along each line. Lower left is "
+        "better. Where a line flattens, more inner steps no longer help: the error left comes from "
+        "the solver's budget, or from the terms that first order leaves out."
     )
 
     def __post_init__(self) -> None:
-        """Refuse to compare nothing."""
+        """Validate the settings."""
         for name, least in (("tasks", 1), ("truncate", 0), ("minimum_steps", 1), ("rounds", 1)):
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if not self.at or min(self.at) < 0:
-            raise InvalidInput(
-                f"at is {list(self.at)}; give the inner steps to compare, 0 or more."
-            )
+            raise InvalidInput(f"at is {list(self.at)}; give values of K, each 0 or more.")
         if not self.budgets or min(self.budgets) < 1:
-            raise InvalidInput(f"budgets is {list(self.budgets)}; a solver takes at least 1 step.")
+            raise InvalidInput(
+                f"budgets is {list(self.budgets)}; give steps of the solver, each 1 or more."
+            )
         if min(self.proximal_strengths, default=1) <= 0:
             raise InvalidInput(
                 f"proximal_strengths is {list(self.proximal_strengths)}; give factors above 0."

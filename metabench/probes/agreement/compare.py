@@ -1,4 +1,4 @@
-"""Distances between meta-gradients of the same tasks: each task's own, and those of their means."""
+"""Rows that compare the meta-gradients of two methods: per task, and in expectation."""
 
 from __future__ import annotations
 
@@ -15,62 +15,108 @@ from metabench.stats.intervals import Interval, Vector
 from metabench.stats.moments import Moments
 from metabench.stats.proportions import share_interval
 
-OVERFLOW = 1e70  # entries beyond which squares of squares overflow float64
-CONVERGED = 1e-3  # |grad G| over |g| below which a long descent has found its minimum
+LARGEST_ENTRY = 1e70  # beyond which squares of squares overflow float64
+CONVERGED_NORM = 1e-3  # |grad G| / |g| below which a descent has found its minimum
 
 
-def against(
-    found: Vector, reference: Vector, K: int, name: str, to: str, poles: bool = False
+def comparison_rows(
+    grads: Vector, reference: Vector, K: int, name: str, suffix: str, has_poles: bool = False
 ) -> list[Row]:
-    """Give the median task's relative error and, of the expected gradients, angle and lengths.
+    """Return the median relative error, and cosine and norm ratio of the expected gradients.
 
-    `to` ends the quantities' names: nothing for the gradient at the inner minimum, `_unrolled`.
-    With `poles` there are no expectations: where the inverse of a Hessian is taken that curves
-    down in some tasks, others lie arbitrarily near the pole between, and 1 / x has no mean there.
+    Args:
+        grads: meta-gradients of the method, `(T, Q)`.
+        reference: meta-gradients of the reference, `(T, Q)`.
+        K: inner steps.
+        name: the method.
+        suffix: of the quantities: "" for the gradient at the inner minimum, or "_unrolled".
+        has_poles: cosine and norm ratio are withheld, because the expectation may not exist: an
+            inverse of Hessians that are indefinite in some tasks has poles, and 1 / x has no mean
+            across one.
     """
-    rows = [median(f"error{to}", relative(found, reference), K, name)]
+    rows = [median_row(f"error{suffix}", relative_error(grads, reference), K, name)]
     where: dict[str, Any] = {"at": float(K), "of": name}
-    return rows + (_none(to, **where) if poles else _of_means(found, reference, to, **where))
+    if has_poles:
+        return rows + _no_expectation(suffix, **where)
+    return rows + _expectation_rows(grads, reference, suffix, **where)
 
 
-def layers(
-    found: Vector, reference: Vector, name: str, segments: dict[str, slice], poles: bool = False
+def layer_rows(
+    grads: Vector,
+    reference: Vector,
+    name: str,
+    segments: dict[str, slice],
+    has_poles: bool = False,
 ) -> list[Row]:
-    """Give error and angle of each layer of theta, against the unroll at the largest K."""
+    """Return error and cosine to the unrolled gradient for each layer of theta.
+
+    Args:
+        grads: meta-gradients of the method, `(T, Q)`.
+        reference: meta-gradients of the unroll, `(T, Q)`.
+        name: the method.
+        segments: where each layer stands in theta.
+        has_poles: as in `comparison_rows`.
+    """
     rows = []
     for layer, part in segments.items() if len(segments) > 1 else ():
-        a, b = found[:, part], reference[:, part]
-        line = quantile("error_unrolled", relative(a, b), of=name, layer=layer)
+        a, b = grads[:, part], reference[:, part]
+        line = quantile("error_unrolled", relative_error(a, b), of=name, layer=layer)
         where: dict[str, Any] = {"of": name, "layer": layer}
-        means = _none if poles else partial(_of_means, a, b)
+        means = _no_expectation if has_poles else partial(_expectation_rows, a, b)
         rows += [line, *means("_unrolled", **where)[:1]]
     return rows
 
 
-def relative(found: Vector, reference: Vector) -> Vector:
-    """Give |found - reference| / |reference| of each task, 0 where both are the same, `(T,)`."""
-    gap = np.linalg.norm(found - reference, axis=1)
+def relative_error(grads: Vector, reference: Vector) -> Vector:
+    """Return |grads - reference| / |reference| of each task, `(T,)`; 0 where both are equal."""
+    gap = np.linalg.norm(grads - reference, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(gap == 0, 0.0, gap / np.linalg.norm(reference, axis=1))
 
 
-def median(quantity: str, values: Vector, at: float, name: str) -> Row:
-    """Give the median over tasks with its order-statistic interval."""
+def median_row(quantity: str, values: Vector, at: float, name: str) -> Row:
+    """Return the median over tasks with its order-statistic interval.
+
+    Args:
+        quantity: name of the quantity.
+        values: one a task, `(T,)`.
+        at: K, or lambda.
+        name: the method.
+    """
     return quantile(quantity, values, at=float(at), of=name)
 
 
-def parts(
-    best: Vector, exact: Vector, double: Vector, rough: Vector, K: int, name: str, implicit: bool
+def error_parts(
+    at_minimum: Vector,
+    exact: Vector,
+    double: Vector,
+    single: Vector,
+    K: int,
+    name: str,
+    implicit: bool,
 ) -> list[Row]:
-    """Take an error apart, each part relative to the gradient at the inner minimum.
+    """Split a method's error by cause, each part relative to the gradient at the inner minimum.
 
-    Inner convergence: the exact solve at phi_K less the gradient at the minimum. Method: float64
-    less the exact solve, which is the solver's residual for an implicit one, and for others what
-    they aren't by definition. Arithmetic: float32 less float64. The three vectors sum to the error.
+    Inner convergence: the exact solve at phi_K minus the gradient at the minimum. Solver: float64
+    minus the exact solve, the solver's error; for methods without a solver this part is called
+    method. Arithmetic: float32 minus float64. The three vectors sum to the error.
+
+    Args:
+        at_minimum: meta-gradients at the inner minimum, `(T, Q)`, as all that follow.
+        exact: implicit meta-gradients at phi_K by the exact solver, in float64.
+        double: the method's, in float64.
+        single: the method's, in float32.
+        K: inner steps.
+        name: the method.
+        implicit: the method solves a linear system.
     """
-    size = np.linalg.norm(best, axis=1)
+    size = np.linalg.norm(at_minimum, axis=1)
     word = "solver" if implicit else "method"
-    gaps = {"inner convergence": exact - best, word: double - exact, "arithmetic": rough - double}
+    gaps = {
+        "inner convergence": exact - at_minimum,
+        word: double - exact,
+        "arithmetic": single - double,
+    }
     rows = []
     for part, gap in gaps.items():
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -79,20 +125,20 @@ def parts(
     return rows
 
 
-def settled(slope: Vector) -> list[Row]:
-    """Say how flat the inner objective is where the reference stands, and for how many tasks."""
-    line = quantile("gradient_norm_at_minimum", slope)
-    hits = int((slope <= CONVERGED).sum())
-    return [line, row("minimum_found", share_interval(hits, len(slope)))]
+def minimum_rows(gradient_norm: Vector) -> list[Row]:
+    """Return the median of |grad G| / |g| `(T,)` after the descent, and the share converged."""
+    line = quantile("gradient_norm_at_minimum", gradient_norm)
+    hits = int((gradient_norm <= CONVERGED_NORM).sum())
+    return [line, row("minimum_found", share_interval(hits, len(gradient_norm)))]
 
 
-def curves_down(notes: dict[str, Vector]) -> bool:
-    """Say whether the inner objective curves down in some tasks where the solver looked."""
+def any_negative_curvature(notes: dict[str, Vector]) -> bool:
+    """Return whether the solver met a direction of negative curvature in any task."""
     return bool((notes["curvature"] <= 0).any())
 
 
-def convexity(notes: dict[str, Vector], K: int) -> list[Row]:
-    """Count the tasks whose inner objective curves down at phi_K where the solver looked."""
+def curvature_rows(notes: dict[str, Vector], K: int) -> list[Row]:
+    """Return the share of tasks where the solver met negative curvature at phi_K, and the least."""
     curvature = notes["curvature"]
     known = np.isfinite(curvature)
     if not known.any():
@@ -102,42 +148,54 @@ def convexity(notes: dict[str, Vector], K: int) -> list[Row]:
     return [row("saddles", share_interval(hits, int(known.sum())), at=float(K)), least]
 
 
-def residual(notes: dict[str, Vector], K: int, name: str) -> list[Row]:
-    """Give the median relative residual of the linear solve."""
-    return [median("residual", notes["residual"], K, name)] if "residual" in notes else []
+def residual_rows(notes: dict[str, Vector], K: int, name: str) -> list[Row]:
+    """Return the median relative residual of the linear solve; no row for methods without one.
 
-
-def halves(half: dict[str, Vector], double: dict[str, Vector], K: int) -> list[Row]:
-    """Give what bfloat16 makes of each method, against itself in float64."""
-    return [median("bfloat16_error", relative(half[n], double[n]), K, n) for n in half]
-
-
-def _of_means(found: Vector, reference: Vector, to: str, **where: Any) -> list[Row]:
-    """Give cosine and ratio of norms of the two expectations, from U-statistics.
-
-    Withheld where either's tail says that it has no second moment, or tasks are fewer than four.
+    Args:
+        notes: of the method, among them perhaps "residual", `(T,)`.
+        K: inner steps.
+        name: the method.
     """
-    if max(np.abs(found).max(initial=0), np.abs(reference).max(initial=0)) > OVERFLOW:
-        return _none(to, "overflow", **where)
-    if len(found) < 4 or not (np.isfinite(found).all() and np.isfinite(reference).all()):
-        return _none(to, "withheld" if len(found) < 4 else "diverged", **where)
-    a, b, d = Moments.of(found), Moments.of(reference), Moments.of(found - reference)
+    return [median_row("residual", notes["residual"], K, name)] if "residual" in notes else []
+
+
+def bfloat16_rows(half: dict[str, Vector], double: dict[str, Vector], K: int) -> list[Row]:
+    """Return the relative error of bfloat16 to float64 for each method.
+
+    Args:
+        half: meta-gradients in bfloat16 by method, `(T, Q)` each.
+        double: the same in float64.
+        K: inner steps.
+    """
+    return [median_row("bfloat16_error", relative_error(half[n], double[n]), K, n) for n in half]
+
+
+def _expectation_rows(grads: Vector, reference: Vector, suffix: str, **where: Any) -> list[Row]:
+    """Return cosine and norm ratio of the two expectations, from U-statistics.
+
+    Withheld where a tail index shows no second moment, or there are fewer than four tasks.
+    """
+    if max(np.abs(grads).max(initial=0), np.abs(reference).max(initial=0)) > LARGEST_ENTRY:
+        return _no_expectation(suffix, "overflow", **where)
+    if len(grads) < 4 or not (np.isfinite(grads).all() and np.isfinite(reference).all()):
+        return _no_expectation(suffix, "withheld" if len(grads) < 4 else "diverged", **where)
+    a, b, d = Moments.of(grads), Moments.of(reference), Moments.of(grads - reference)
     if (
         tail_index.heaviest(a, b) < tail_index.MOMENTS
     ):  # as an inverse has whose Hessian may be singular
-        return _none(to, **where)
-    angle = row(f"cosine{to}", paired_estimators.cosine(a, b, d), **where)
+        return _no_expectation(suffix, **where)
+    angle = row(f"cosine{suffix}", paired_estimators.cosine(a, b, d), **where)
     if angle.value is None:
         angle = angle._replace(status="unresolved")
-    return [angle, _ratio(a, b, f"norm_ratio{to}", **where)]
+    return [angle, _norm_ratio(a, b, f"norm_ratio{suffix}", **where)]
 
 
-def _none(to: str, status: str = "withheld", **where: Any) -> list[Row]:
-    return [Row(f"{name}{to}", status=status, **where) for name in ("cosine", "norm_ratio")]
+def _no_expectation(suffix: str, status: str = "withheld", **where: Any) -> list[Row]:
+    return [Row(f"{name}{suffix}", status=status, **where) for name in ("cosine", "norm_ratio")]
 
 
-def _ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
-    """Bracket |E a| / |E b| by a jackknife of its logarithm."""
+def _norm_ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
+    """Return |E a| / |E b| with the interval of a jackknife of its logarithm."""
     (_, top), (_, bottom) = a.estimates(), b.estimates()
     if min(top.value, bottom.value, top.left_out.min(), bottom.left_out.min()) <= 0:
         return Row(quantity, status="unresolved", **where)

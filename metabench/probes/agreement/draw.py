@@ -1,4 +1,4 @@
-"""The figures of the agreement probe: error and memory against what is paid, and its parts."""
+"""Figures of the agreement probe: error against seconds, memory and error against K, causes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def draw(probe: Agreement, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw the error against the gradient at the minimum over seconds, K growing along a line."""
+    """Draw the error to the gradient at the minimum over seconds, K growing along each line.
+
+    Args:
+        probe: its settings.
+        table: its rows.
+        axes: drawn on.
+    """
     errors, seconds = by_method(table, "error"), by_method(table, "seconds")
     for i, name in enumerate(errors):
         x, y = [], []
@@ -33,26 +39,31 @@ def draw(probe: Agreement, table: pd.DataFrame, axes: Axes) -> None:
 
 
 def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
-    """Give the further figures."""
+    """Return the further figures: memory, error to the unroll, and causes of the error."""
     drawn = [
-        ("bytes", "What does memory do as K grows?", "Bytes of one task that live at once, counted "
-         "by torch's own allocations; a method whose line is flat keeps no path.", "bytes"),
-        ("error_unrolled", "How far is each method from the gradient through its own K steps?",
-         "Median relative error against the exact gradient of the query loss at phi_K, with 95 % "
-         "intervals. The unroll is that gradient; its line is arithmetic.", "relative error"),
+        ("bytes", "How does memory grow with K?", "Peak memory of one task, counted from torch's "
+         "allocations. A method with a flat line stores no inner iterates.", "bytes"),
+        ("error_unrolled", "How far is each method from the exact gradient through K steps?",
+         "Median relative error to the exact gradient of the query loss at phi_K, with 95 % "
+         "intervals. The unroll computes this gradient, so its line shows round-off.",
+         "relative error"),
     ]  # fmt: skip
     made = [
         Drawing(title, caption, partial(over_k, table, quantity=quantity, label=label))
         for quantity, title, caption, label in drawn
     ]
     caption = (
-        "Each method's error at the largest K, relative to the gradient at the minimum, by cause: "
-        "phi_K is not the minimum, the method or its solver isn't exact there, and float32."
+        "Error of each method at the largest K, relative to the gradient at the inner minimum, by "
+        "cause: phi_K is not the minimum (inner convergence), the solver or the method is not "
+        "exact, and float32 rounds (arithmetic)."
     )
-    return [*made, Drawing("What is the error made of?", caption, lambda axes: _parts(table, axes))]
+    return [
+        *made,
+        Drawing("What causes the error?", caption, lambda axes: _draw_parts(table, axes)),
+    ]
 
 
-def _parts(table: pd.DataFrame, axes: Axes) -> None:
+def _draw_parts(table: pd.DataFrame, axes: Axes) -> None:
     lines = from_table(table, "error_part", of=None)
     last = max((r.at or 0 for r in lines), default=0)
     lines = [r for r in lines if r.at == last and r.value]
@@ -67,7 +78,7 @@ def _parts(table: pd.DataFrame, axes: Axes) -> None:
                   label=label)  # fmt: skip
     axes.set_yticks(range(len(methods)), methods)
     axes.set_xscale("log")
-    axes.set_xlabel("share of the gradient at the minimum")
+    axes.set_xlabel("error relative to the gradient at the minimum")
     if axes.get_lines():
         axes.legend(frameon=False, fontsize=8)
     sns.despine(ax=axes)

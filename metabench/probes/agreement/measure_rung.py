@@ -1,4 +1,4 @@
-"""Every method at one K: what its meta-gradients are off by, and of what that is made."""
+"""Runs of every method at one K, and the rows that compare them."""
 
 from __future__ import annotations
 
@@ -15,35 +15,42 @@ from metabench.stats.intervals import Vector
 
 
 class Run(NamedTuple):
-    """One method at one K."""
+    """The meta-gradients of one method at one K, in one precision."""
 
     grads: Vector  # (T, Q)
-    notes: dict[str, Vector]
+    notes: dict[str, Vector]  # such as "curvature" and "residual", (T,) each
 
 
-class Rung(NamedTuple):
-    """The runs of every method at one K, in two precisions."""
+class RunsAtK(NamedTuple):
+    """The runs of every method at one K, by name, in two precisions."""
 
     K: int
-    double: dict[str, Run]
-    exact: Run  # an implicit gradient by a dense solve, in float64
-    rough: dict[str, Run]  # in float32
-    own: dict[str, Run]  # in theta's precision
+    double: dict[str, Run]  # in float64
+    exact: Run  # the implicit gradient by the exact solver, in float64
+    single: dict[str, Run]  # in float32
+    native: dict[str, Run]  # in theta's precision
 
     @classmethod
-    def of(
+    def from_methods(
         cls,
         K: int,
-        looks: dict[str, MethodRun],
-        dense: MethodRun,
+        methods: dict[str, MethodRun],
+        exact: MethodRun,
         run: Callable[[MethodRun, torch.dtype], Run],
-    ) -> Rung:
-        """Run every method."""
-        double = {name: run(look, torch.float64) for name, look in looks.items()}
-        exact = run(dense, torch.float64)
-        rough = {name: run(look, torch.float32) for name, look in looks.items()}
-        single = dense.subject.theta.dtype == torch.float32
-        return cls(K, double, exact, rough, rough if single else double)
+    ) -> RunsAtK:
+        """Run every method in float64 and float32.
+
+        Args:
+            K: inner steps.
+            methods: the methods with K inner steps, by name.
+            exact: implicit differentiation by the exact solver.
+            run: runs a method in a precision.
+        """
+        double = {name: run(method, torch.float64) for name, method in methods.items()}
+        by_exact_solver = run(exact, torch.float64)
+        single = {name: run(method, torch.float32) for name, method in methods.items()}
+        is_single = exact.subject.theta.dtype == torch.float32
+        return cls(K, double, by_exact_solver, single, single if is_single else double)
 
     @property
     def implicit(self) -> set[str]:
@@ -51,38 +58,42 @@ class Rung(NamedTuple):
         return {name for name, run in self.double.items() if "residual" in run.notes}
 
     @property
-    def poles(self) -> set[str]:
-        """The methods whose expectation may not exist, for a Hessian of theirs curves down."""
-        return self.implicit if compare.curves_down(self.exact.notes) else set()
+    def with_poles(self) -> set[str]:
+        """The methods whose expectation may not exist, because they invert indefinite Hessians."""
+        return self.implicit if compare.any_negative_curvature(self.exact.notes) else set()
 
-    def rows(self, best: Vector, nowhere: bool) -> list[Row]:
+    def rows(self, at_minimum: Vector, no_minimum: bool) -> list[Row]:
         """Compare every method with the gradient at the inner minimum, and with the unroll.
 
         Args:
-            best: the meta-gradients at the minimum, `(T, Q)`.
-            nowhere: the inner objective has no minimum in some tasks.
+            at_minimum: the meta-gradients at the minimum, `(T, Q)`.
+            no_minimum: the inner objective has no minimum in some tasks.
 
         Returns:
             The rows of this K.
         """
-        rows = compare.convexity(self.exact.notes, self.K)
-        unrolled, poles, implicit = self.double[UNROLLED].grads, self.poles, self.implicit
-        for name, own in self.own.items():
-            none = name in poles
-            rows += compare.against(own.grads, best, self.K, name, "", nowhere or none)
-            rows += compare.against(own.grads, unrolled, self.K, name, "_unrolled", none)
-            parts = (best, self.exact.grads, self.double[name].grads, self.rough[name].grads)
-            rows += compare.parts(*parts, self.K, name, name in implicit)
-            rows += compare.residual(own.notes, self.K, name)
+        rows = compare.curvature_rows(self.exact.notes, self.K)
+        unrolled, implicit = self.double[UNROLLED].grads, self.implicit
+        for name, native in self.native.items():
+            has_poles = name in self.with_poles
+            rows += compare.comparison_rows(
+                native.grads, at_minimum, self.K, name, "", no_minimum or has_poles
+            )
+            rows += compare.comparison_rows(
+                native.grads, unrolled, self.K, name, "_unrolled", has_poles
+            )
+            runs = (at_minimum, self.exact.grads, self.double[name].grads, self.single[name].grads)
+            rows += compare.error_parts(*runs, self.K, name, name in implicit)
+            rows += compare.residual_rows(native.notes, self.K, name)
         return rows
 
-    def layers(self, segments: dict[str, slice]) -> list[Row]:
+    def layer_rows(self, segments: dict[str, slice]) -> list[Row]:
         """Compare every method with the unroll, layer by layer of theta."""
-        rows, unrolled, poles = [], self.double[UNROLLED].grads, self.poles
-        for name, own in self.own.items():
-            rows += compare.layers(own.grads, unrolled, name, segments, name in poles)
+        rows, unrolled, with_poles = [], self.double[UNROLLED].grads, self.with_poles
+        for name, native in self.native.items():
+            rows += compare.layer_rows(native.grads, unrolled, name, segments, name in with_poles)
         return rows
 
-    def halves(self, half: dict[str, Vector]) -> list[Row]:
-        """Compare what bfloat16 gives with float64."""
-        return compare.halves(half, {name: self.double[name].grads for name in half}, self.K)
+    def bfloat16_rows(self, half: dict[str, Vector]) -> list[Row]:
+        """Compare bfloat16 meta-gradients with those in float64."""
+        return compare.bfloat16_rows(half, {name: self.double[name].grads for name in half}, self.K)

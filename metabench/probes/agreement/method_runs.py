@@ -1,4 +1,4 @@
-"""The same tasks and the same proximal inner problem, through one method."""
+"""One method applied to the tasks, on the inner loss with the proximal term."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.autodiff.operation_counts import Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization, first_task
-from metabench.probes.agreement.methods import pulls_in_problem
+from metabench.probes.agreement.methods import needs_proximal_problem
 from metabench.problems.proximal import proximal
 from metabench.problems.tasks import Address
 
@@ -19,24 +19,33 @@ if TYPE_CHECKING:
 
 
 class MethodRun:
-    """The tasks through one method, on the inner loss with its pull."""
+    """One method with the subject's tasks, called to get their meta-gradients."""
 
-    def __init__(self, subject: Subject, algorithm: Algorithm, pull: float, seed: int) -> None:
-        """Put the pull into the problem of a method that has none; nothing is computed yet."""
+    def __init__(
+        self, subject: Subject, algorithm: Algorithm, proximal_strength: float, seed: int
+    ) -> None:
+        """Add the proximal term to the inner loss if the method has none; compute nothing yet.
+
+        Args:
+            subject: problem, tasks and theta.
+            algorithm: the method, with its inner steps.
+            proximal_strength: lambda.
+            seed: of the tasks.
+        """
         problem = subject.problem
-        if pulls_in_problem(algorithm):
-            problem = proximal(problem, pull)
+        if needs_proximal_problem(algorithm):
+            problem = proximal(problem, proximal_strength)
         compute = replace(subject.compute, engine="eager")
         self.subject = replace(subject, problem=problem, algorithm=algorithm, compute=compute)
-        self.algorithm, self.pull, self._seed = algorithm, pull, seed
+        self.algorithm, self.proximal_strength, self._seed = algorithm, proximal_strength, seed
 
     @cached_property
     def resolved(self) -> tuple[Estimator, Vectorization]:
-        """What is left to `auto`, chosen once: counting a method's work takes as long as a run."""
+        """The algorithm and vectorization with `auto` resolved, once: it takes as long as a run."""
         return self.subject.resolved(self.subject.draw(Address.fresh(0, 1), self._seed))
 
     def __call__(self, address: Address, dtype: torch.dtype | None = None) -> MetaGrad:
-        """Give the addressed tasks' meta-gradients, in another precision if one is named."""
+        """Return the meta-gradients of the addressed tasks, computed in `dtype` if given."""
         at = self.subject if dtype is None else self.subject.at(self.subject.theta.to(dtype))
         algorithm, compute = self.resolved
         apply = compute.per_task(lambda theta, task: algorithm(at.problem, theta, task))
@@ -44,6 +53,6 @@ class MethodRun:
         return result
 
     def work(self) -> Work:
-        """Count the work of one task."""
+        """Count the operations and bytes of one task."""
         task = first_task(self.subject.draw(Address.fresh(0, 1), self._seed))
         return work_of(self.resolved[0], self.subject.problem, self.subject.theta, task)

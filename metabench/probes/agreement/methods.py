@@ -1,4 +1,4 @@
-"""Which methods are compared: the unroll, its shortcuts, and implicit by each solver and budget."""
+"""The methods compared: unroll, truncation, first order, Hessian-free, and implicit solvers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from metabench.linalg.solvers.dense import Dense
 from metabench.linalg.solvers.solver import Solver
 from metabench.settings import registry
 
-Make = Callable[[int], Algorithm]  # K -> the method with K inner steps
-SMALL = 200  # parameters up to which the exact solve is dense
-EXACT = 100  # products of conjugate gradients beyond
+MakeMethod = Callable[[int], Algorithm]  # K -> the method with K inner steps
+LARGEST_DENSE = 200  # parameters up to which the exact solve is dense
+EXACT_PRODUCTS = 100  # of conjugate gradients, the exact solve of larger problems
 UNROLLED, FIRST, HESSIAN_FREE = "maml", "fomaml", "hf_maml"
 
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """What is common to all methods: one inner loop, one pull, one batch."""
+    """The methods to compare, which share one inner loop and one proximal strength."""
 
-    like: Algorithm  # whose inner optimizer and mini-batches they share
+    like: Algorithm  # the inner optimizer and mini-batches are its
     proximal_strength: float  # lambda
     size: int  # P
 
     def listed(
         self, solvers: tuple[str, ...], budgets: tuple[int, ...], truncate: int
-    ) -> dict[str, Make]:
-        """Name every method; those that take the pull from the problem come first."""
+    ) -> dict[str, MakeMethod]:
+        """Return every method by name, those that need a proximal problem first.
+
+        Args:
+            solvers: names of the linear solvers of implicit differentiation.
+            budgets: steps of each iterative solver.
+            truncate: steps of truncated backpropagation; 0 leaves it out.
+        """
         like = self.like
-        made: dict[str, Make] = {
+        made: dict[str, MakeMethod] = {
             UNROLLED: partial(counterparts.exact, like),
             FIRST: partial(counterparts.first_order, like),
         }
@@ -44,19 +50,19 @@ class Methods:
         return made
 
     def solvers(self, names: tuple[str, ...], budgets: tuple[int, ...]) -> dict[str, Solver]:
-        """Give every named solver at every budget, and a dense one where it is small."""
+        """Return every named solver at every budget, and the dense one if the problem is small."""
         found: dict[str, Solver] = {}
         for name in dict.fromkeys((*names, "dense")):
             cls = registry.load("solvers", name)
             fields = {field.name for field in dataclasses.fields(cls)}
             if "steps" in fields:
                 found |= {f"{name} {budget}": cls(steps=budget) for budget in budgets}
-            elif cls is not Dense or self.size <= SMALL:
+            elif cls is not Dense or self.size <= LARGEST_DENSE:
                 found[name] = cls()
         return found
 
-    def implicit(self, solver: Solver) -> Make:
-        """Give implicit MAML by this solver."""
+    def implicit(self, solver: Solver) -> MakeMethod:
+        """Return implicit MAML with this solver."""
         return partial(
             counterparts.implicit_with,
             self.like,
@@ -65,10 +71,10 @@ class Methods:
         )
 
     def exact(self) -> Solver:
-        """Give the solver that counts as exact, in float64."""
-        return Dense() if self.size <= SMALL else CG(steps=EXACT, tol=1e-12)
+        """Return the solver that is taken as exact in float64."""
+        return Dense() if self.size <= LARGEST_DENSE else CG(steps=EXACT_PRODUCTS, tol=1e-12)
 
 
-def pulls_in_problem(algorithm: Algorithm) -> bool:
-    """Say whether a method takes its pull from the problem's inner loss, not from itself."""
+def needs_proximal_problem(algorithm: Algorithm) -> bool:
+    """Return whether the inner loss needs the proximal term; implicit methods add it themselves."""
     return algorithm.implicit() is None

@@ -1,4 +1,4 @@
-"""What a method costs: seconds of a call, measured in turn, and bytes of one task, counted."""
+"""Seconds and bytes of each method."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from metabench.probes.agreement.method_runs import MethodRun
 
 
-def prices(probe: Agreement, looks: Mapping[tuple[str, int], MethodRun]) -> list[Row]:
-    """Give `seconds` of the meta-gradients of all tasks, and `bytes` that live at once for one.
+def cost_rows(probe: Agreement, methods: Mapping[tuple[str, int], MethodRun]) -> list[Row]:
+    """Return median `seconds` of the meta-gradients of all tasks, and peak `bytes` of one task.
 
-    `looks` are by method and K. Methods take turns, so that a busy moment of the machine meets
-    them all; of each the median counts. All have been called before, with the same shapes.
+    `methods` are by name and K. They are timed in turns, so that a busy moment of the machine
+    affects all of them. All have been called before with the same shapes.
     """
     address = Address.fresh(0, probe.tasks)
-    taken: dict[tuple[str, int], list[float]] = {key: [] for key in looks}
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in methods}
     for _ in range(probe.rounds):
-        for key, look in looks.items():
-            device = look.subject.theta.device
-            taken[key].append(seconds_of(partial(look, address), device))
+        for key, method in methods.items():
+            device = method.subject.theta.device
+            times[key].append(seconds_of(partial(method, address), device))
     rows = []
-    for (name, K), look in looks.items():
-        rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(taken[name, K]))))
-        rows.append(Row("bytes", at=float(K), of=name, value=float(look.work().bytes)))
+    for (name, K), method in methods.items():
+        rows.append(Row("seconds", at=float(K), of=name, value=float(np.median(times[name, K]))))
+        rows.append(Row("bytes", at=float(K), of=name, value=float(method.work().bytes)))
     return rows
