@@ -77,7 +77,7 @@ def test_the_file_of_ones_own_is_short_and_measured(tmp_path, monkeypatch):
     for words in (["verify"], ["variance", "--tasks", "32"]):
         result = CliRunner().invoke(main, [*words, "--problem", "my.py:problem"])
         assert result.exit_code == 0, result.output
-        assert "Checked first, in float64" in result.stdout
+        assert "checks of the meta-gradient passed, in float64" in result.stdout
 
 
 def test_the_family_of_ones_own_keeps_its_contract_and_has_redraws(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Is this meta-gradient right? Asked cheaply ahead of every figure, and by name."""
+"""Is this meta-gradient right? Checked before every measurement, and by `metabench verify`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Verify(Probe):
-    """Check the meta-gradient against finite differences, a loop, itself, and Hessian symmetry.
+    """Check the meta-gradient in float64 on a few tasks, by independent computations.
 
-    In float64, on a few tasks. Directional differences count where two adjacent steps of 1e-5 ..
-    1e-8 agree; where none do, or the slopes of the two sides differ, the verdict is `kink`, not
-    `wrong`. Symmetry is |<u, Hv> - <v, Hu>| / |<u, Hv>| for the inner Hessian. Reverse mode through
-    the whole unroll is the same number by another way; an implicit gradient's where its inner loop
-    has converged.
+    Compared are finite differences, a loop over tasks, a repeated call, float64, and reverse mode
+    through the whole unroll (for an implicit gradient, where the inner loop has converged). Finite
+    differences count where two adjacent step sizes of 1e-5 .. 1e-8 agree; where none do, or the
+    one-sided derivatives differ, the status is `kink`, not `wrong`. Hessian symmetry is
+    |<u, Hv> - <v, Hu>| / |<u, Hv>| for the inner Hessian.
     (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761).
+
+    >>> import metabench as mb
+    >>> quadratic = mb.Quadratic(dim=2)
+    >>> theta = quadratic.theta(seed=0)
+    >>> subject = mb.Subject(quadratic.problem(), quadratic.sample, mb.MAML(steps=1), theta)
+    >>> rows = mb.Verify(directions=1, thorough=False).measure(subject, seed=0)
+    >>> {row.of: row.status for row in rows}["finite differences"]
+    'ok'
     """
 
     tasks: int = 2  # tasks that are checked [tasks]
     directions: int = 3  # random directions of the finite differences [directions]
-    thorough: bool = True  # the unroll, linear solves and each layer too, which the gate leaves out
+    thorough: bool = True  # also check against the unroll, the linear solves and each layer
 
     version: ClassVar[int] = 3
     axis: ClassVar[str] = ""
@@ -51,12 +59,12 @@ class Verify(Probe):
     }
     question: ClassVar[str] = "Is this meta-gradient right?"
     caption: ClassVar[str] = (
-        "Relative error of each check, on a few tasks in float64. Left of the dashed line a check "
-        "holds; round-off lies around 1e-15, finite differences reach about 1e-8."
+        "Relative error of each check, on a few tasks in float64. A check passes if its point lies "
+        "left of the dashed line. Round-off is about 1e-15; finite differences reach about 1e-8."
     )
 
     def __post_init__(self) -> None:
-        """Refuse to check nothing."""
+        """Validate that there is at least one task and one direction."""
         for name in ("tasks", "directions"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least 1.")

@@ -1,4 +1,4 @@
-"""The figure of the checks: a point a check, left of its limit where it holds."""
+"""The figure of the checks: relative errors beside their limits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
     from metabench.probes.verify import Verify
 
-FLOOR = 1e-17  # where an error of exactly 0 is drawn
+DRAWN_ZERO = 1e-17  # where an error of exactly 0 is drawn
 
 
 def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw the relative error of each check on a logarithmic axis."""
+    """Draw the relative error of each check on a logarithmic axis.
+
+    Args:
+        probe: its settings (unused).
+        table: a measured table.
+        axes: where to draw.
+    """
     blue, orange = sns.color_palette("colorblind", 2)
     rows = from_table(table, "check", of=None)
     axes.set_xscale("log")
@@ -28,9 +34,9 @@ def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
             axes.text(1e-8, place, row.status, va="center", ha="center")
             continue
         color = blue if row.status == "ok" else orange
-        axes.plot(max(row.value, FLOOR), place, marker="o", color=color)
+        axes.plot(max(row.value, DRAWN_ZERO), place, marker="o", color=color)
         axes.plot([LIMITS[row.of]] * 2, [place - 0.3, place + 0.3], "--", color="0.5")
-    axes.set_xlim(FLOOR / 3, 10)
+    axes.set_xlim(DRAWN_ZERO / 3, 10)
     axes.set_yticks(range(len(rows)), [row.of for row in rows])
     axes.set_xlabel("relative error")
     sns.despine(ax=axes)

@@ -1,4 +1,4 @@
-"""What each way in which a check fails means, and what to change."""
+"""What each status of a failed check means, and what to change."""
 
 from __future__ import annotations
 
@@ -8,74 +8,77 @@ from metabench.records.rows import Row
 
 
 class Failure(NamedTuple):
-    """A claim, in which {off} is by how much and {of} what was checked; a repair; a level."""
+    """The claim, repair and level of a failed check; {off} is its relative error, {of} its name."""
 
     claim: str
     repair: str
     level: str
 
 
-def said_of(row: Row) -> Failure:
-    """Say what a failed check means."""
+def failure_of(row: Row) -> Failure:
+    """Return the claim, with the row's numbers filled in, the repair and the level."""
     found = FAILURES.get(row.status, WRONG)
     return found._replace(claim=found.claim.format(off=f"{row.value or 0:.2g}", of=row.of))
 
 
 FAILURES = {
     "mismatch": Failure(
-        "The estimator is not the gradient of the loss it reports: off by {off} of it along "
-        "random directions, against finite differences.",
-        "Nothing, if it is first order (FOMAML, Reptile) on purpose; otherwise look for "
+        "The estimator is not the gradient of the loss it reports: finite differences along random "
+        "directions disagree by {off} (relative error).",
+        "Nothing to change if it is a first-order estimator (FOMAML, Reptile); otherwise look for "
         "detach(), .data, torch.no_grad() and a missing create_graph=True.",
         "warning",
     ),
     "random": Failure(
-        "Two calls on the same tasks differ by {off}.",
-        "Fix what draws random numbers: dropout (net.eval()), a generator, the data's order.",
+        "Two calls on the same tasks differ by {off} (relative error).",
+        "Make the call deterministic: turn off dropout (net.eval()), seed generators, fix the "
+        "order of the data.",
         "critical",
     ),
     "reduced_precision": Failure(
-        "The loss doesn't notice a change of theta that moves it by {off} of itself, so some "
-        "of it is computed in float16 or bfloat16, and small meta-gradients are lost.",
+        "The loss stays the same under a change of theta that should move it by {off} (relative), "
+        "so part of it is computed in float16 or bfloat16, and small meta-gradients are lost.",
         "Look for .half(), .bfloat16() and autocast; keep the inner loop in float32.",
         "critical",
     ),
     "not finite": Failure(
-        "The loss is finite and the estimator's meta-gradient isn't.",
+        "The loss is finite, but the estimator's meta-gradient is not.",
         "Look for a division by zero: a linear solver without a guard for a right-hand side of "
-        "0, a square root or norm at 0; or lower the inner rate, if it overflows.",
+        "0, or a square root or norm at 0. If it overflows, lower the inner rate.",
         "critical",
     ),
     "imprecise": Failure(
-        "Precision: the meta-gradient differs from its float64 value by {off} of it.",
-        "Measure with --dtype float64, or take fewer or shorter inner steps.",
+        "The meta-gradient differs from its float64 value by {off} (relative error).",
+        "Measure with --dtype float64, or take fewer or smaller inner steps.",
         "warning",
     ),
     "unsolved": Failure(
-        "The implicit gradient's linear solve leaves a residual of {off}.",
-        "Take more steps of the solver (--set algo.solver.steps=...) or a stronger pull.",
+        "The linear solve of the implicit gradient leaves a relative residual of {off}.",
+        "Take more solver steps (--set algo.solver.steps=...), or raise the proximal strength "
+        "(--set algo.proximal_strength=...).",
         "warning",
     ),
     "misreported": Failure(
-        "The linear solver's answer leaves a residual of {off}, which isn't what it claims.",
-        "Measure |A x - b| / |b| at the x that is returned, or take a solver of metabench.",
+        "The linear solver reports a wrong residual; recomputed, it is {off}.",
+        "Report |A x - b| / |b| at the returned x, or use one of metabench's solvers.",
         "critical",
     ),
     "sum": Failure(
-        "The batched estimator gives the sum over tasks, not the mean, so that its variance "
-        "grows with the batch.",
+        "The batched estimator returns the sum over tasks, not the mean, so its variance grows "
+        "with the batch.",
         "Divide by the number of tasks.",
         "critical",
     ),
     "tasks_interact": Failure(
-        "The batched estimator is not the mean over its tasks: off by {off}.",
-        "Nothing, if it shares statistics between tasks on purpose; otherwise a task leaks.",
+        "The batched estimator differs from the mean over its tasks by {off} (relative error).",
+        "Nothing to change if tasks share statistics by design; otherwise look for data of one "
+        "task that enters another.",
         "warning",
     ),
 }
 WRONG = Failure(
-    "The meta-gradient is wrong: {of} disagree by {off}.",
-    "Look for operations with a derivative of their own (torch.autograd.Function), detach() "
-    "or .data in the model or loss.",
+    "The meta-gradient is wrong: the check '{of}' fails with a relative error of {off}.",
+    "Look for custom derivatives (torch.autograd.Function), detach() and .data in the model or "
+    "loss.",
     "critical",
 )

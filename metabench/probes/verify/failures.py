@@ -1,4 +1,4 @@
-"""What torch's errors mean for the person whose model raised them."""
+"""Torch's errors in a user's model or sampler, explained with a repair."""
 
 from __future__ import annotations
 
@@ -19,72 +19,80 @@ INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<
 
 @contextmanager
 def explained(doing: str) -> Generator[None]:
-    """Turn what a user's code raises into a sentence with the repair, and the line it came from."""
+    """Re-raise errors of user code as InvalidInput, with the repair and the line in that code.
+
+    `doing` names what is being run: "drawing tasks", "one task" or "vmap".
+    """
     try:
         yield
     except InvalidInput:
         raise
     except Exception as error:
-        raise InvalidInput(f"{_sentence(error, doing)}{_place(error)}") from error
+        raise InvalidInput(f"{_sentence(error, doing)}{_user_line(error)}") from error
 
 
 def _sentence(error: Exception, doing: str) -> str:
-    said = str(error)
-    operation = re.search(r"(?:aten|torch|torchvision)::(\w+)", said)
+    text = str(error)
+    operation = re.search(r"(?:aten|torch|torchvision)::(\w+)", text)
     name = operation[1] if operation else "an operation"
-    if "random operation" in said:
+    if "random operation" in text:
         return (
-            "The model draws random numbers in the inner loop (dropout?), others each time a step "
-            "is recomputed. Call net.eval(), or draw them in the sampler."
+            "The model draws random numbers in the inner loop (dropout?), and different ones when "
+            "a step is recomputed. Call net.eval(), or draw them in the sampler."
         )
-    if "derivative for" in said and "not implemented" in said:
-        return f"torch has no second derivative of {name}. {_without(name)}"
-    if "Batching rule not implemented" in said or "batching rule" in said:
+    if "derivative for" in text and "not implemented" in text:
+        return f"torch has no second derivative of {name}. {_second_derivative_repair(name)}"
+    if "Batching rule not implemented" in text or "batching rule" in text:
         return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
-    if ".item()" in said or "data-dependent control flow" in said:
+    if ".item()" in text or "data-dependent control flow" in text:
         name = "An `if` on a tensor or .item()"
         return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
-    if re.search(r"same device|expected device", said):
+    if re.search(r"same device|expected device", text):
         return (
-            f"Tensors on two devices meet: {_first(said)}. Tasks and parameters follow theta; move "
-            "what else the loss uses with .to(prediction.device)."
+            f"Tensors are on two devices: {_first_line(text)}. Tasks and parameters are on theta's "
+            "device; move the loss's other tensors with .to(prediction.device)."
         )
-    if "target dtype" in said:
-        return f"The labels y have another dtype than this loss takes: {_first(said)}. Cast them."
-    if re.search(r"scalar type|same dtype|same datatype|mixed dtype|expected dtype", said):
+    if "target dtype" in text:
+        return f"The labels y have the wrong dtype for this loss: {_first_line(text)}. Cast them."
+    if re.search(r"scalar type|same dtype|same datatype|mixed dtype|expected dtype", text):
         return (
-            f"Tensors of two dtypes meet: {_first(said)}. Tasks and parameters follow theta; cast "
-            "what else the loss uses with .to(prediction)."
+            f"Tensors have two dtypes: {_first_line(text)}. Tasks and parameters have theta's "
+            "dtype; cast the loss's other tensors with .to(prediction)."
         )
     if isinstance(error, TypeError) and doing == "drawing tasks":
         return (
-            f"The sampler raised TypeError: {_first(said)}. A sampler takes (address, seed); wrap "
-            "a plain sample(indices, seed) as metabench.Indexed(sample)."
+            f"The sampler raised TypeError: {_first_line(text)}. A sampler takes (address, seed); "
+            "wrap a plain sample(indices, seed) as metabench.Indexed(sample)."
         )
     where = {"drawing tasks": "The sampler", "vmap": "Computing many tasks at once (vmap)"}
     hint = f" {LOOP}." if doing == "vmap" else ""
-    return f"{where.get(doing, 'One task')} raised {type(error).__name__}: {_first(said)}.{hint}"
+    return (
+        f"{where.get(doing, 'One task')} raised {type(error).__name__}: {_first_line(text)}.{hint}"
+    )
 
 
-def _without(name: str) -> str:
+def _second_derivative_repair(name: str) -> str:
     if "scaled_dot_product" in name:
         return (
-            "Run attention by torch.nn.attention.sdpa_kernel(SDPBackend.MATH) inside the module, "
-            "or take --algo fomaml, which needs none."
+            "Run attention under torch.nn.attention.sdpa_kernel(SDPBackend.MATH) inside the "
+            "module, or use --algo fomaml, which needs no second derivatives."
         )
-    return "Write it out of plain operations, or take --algo fomaml or reptile, which need none."
+    return (
+        "Replace it by plain operations, or use --algo fomaml or reptile, which need no second "
+        "derivatives."
+    )
 
 
-def _first(said: str) -> str:
-    """Give the first line, without its full stop."""
-    return (said.strip().splitlines() or [""])[0].rstrip(". ")
+def _first_line(text: str) -> str:
+    """Return the first line, without its full stop."""
+    return (text.strip().splitlines() or [""])[0].rstrip(". ")
 
 
-def _place(error: Exception) -> str:
-    """Name the last line of the user's own code on the way to the error."""
+def _user_line(error: Exception) -> str:
+    """Return the file, number and text of the innermost line of user code in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not any(part in frame.filename for part in INTERNAL)]
-    if not own:
+    outside = [frame for frame in frames if not any(part in frame.filename for part in INTERNAL)]
+    if not outside:
         return ""
-    name = own[-1].filename.rpartition("/")[2]
-    return f" ({name}, line {own[-1].lineno}: {(own[-1].line or '').rstrip(',')})"
+    name = outside[-1].filename.rpartition("/")[2]
+    return f" ({name}, line {outside[-1].lineno}: {(outside[-1].line or '').rstrip(',')})"

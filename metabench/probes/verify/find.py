@@ -1,10 +1,10 @@
-"""What the checks say, in sentences with repairs."""
+"""Findings of the checks: which fail, what that means and what to change."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.verify.failed_checks import said_of
+from metabench.probes.verify.failed_checks import failure_of
 from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
@@ -17,20 +17,20 @@ BAD = (
     "wrong", "mismatch", "random", "imprecise", "sum", "tasks_interact", "reduced_precision",
     "not finite", "unsolved", "misreported",
 )  # fmt: skip
-MOST = 3  # layers that a sentence names
-SINGLE = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of torch's
-# fused norms is 5e-4
+MOST_LAYERS_NAMED = 3
+FLOAT32_ERROR = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of
+# torch's fused norms is 5e-4
 VERDICTS = ("ok", "approximate", "open")
 DIFFERENCES = "finite differences"
 ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
 SAFE = (
-    "Differentiate inside the vmap, vmap(grad(task)), never through it, grad(vmap(task)); or write "
-    "the norms out: net = metabench.safe_norms(net)."
+    "Differentiate inside the vmap, vmap(grad(task)), not through it, grad(vmap(task)); or replace "
+    "the norms by plain operations: net = metabench.safe_norms(net)."
 )
 
 
 def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
-    """Say what is wrong, what to change, and what couldn't be checked, the weightiest first."""
+    """Return findings on failed, passed and missing checks, the worst first."""
     table = by_quantity(whole)
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
@@ -38,107 +38,117 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
         *_failed(table, checks, fused),
         *_stationary(table),
         *_unchecked(table, fused),
-        *_said(table),
+        *_remarks(table),
     ]
     if all(finding.level == "info" for finding in findings):
-        findings = [*_held(checks), *findings]
+        findings = [*_passed(checks), *findings]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
-    """Say of each check that fails what that means, where rounding can't be all of it."""
+    """Return a finding for each failed check, milder where rounding alone can explain it."""
     bad = [row for row in checks if row.status in BAD]
-    half = any(row.status == "reduced_precision" for row in bad) and not fused
-    doubted = (*ROUNDED, DIFFERENCES) if half else ()
-    single = [] if half or fused else [row for row in bad if row.of in ROUNDED and _faint(row)]
+    reduced = any(row.status == "reduced_precision" for row in bad) and not fused
+    doubted = (*ROUNDED, DIFFERENCES) if reduced else ()
+    float32 = [
+        row for row in bad if row.of in ROUNDED and _within_float32(row) and not (reduced or fused)
+    ]
     layers = _by_layer(table, doubted)
     findings = [
-        _rounded(row) if row.of in doubted else _wrong(row, fused, layers)
+        _inconclusive(row) if row.of in doubted else _wrong(row, fused, layers)
         for row in bad
-        if row not in single
+        if row not in float32
     ]
-    return [*findings, *_single(single), *_in_layers(checks, layers)]
+    return [*findings, *_float32_inside(float32), *_in_layers(checks, layers)]
 
 
 def _by_layer(table: Rows, doubted: tuple[str, ...]) -> list[Row]:
-    """Give the verdicts of each layer but those of checks that are in doubt."""
+    """Return the checks of single layers, without those of `doubted` checks."""
     rows = from_table(table, "check", of=None, layer=None)
     return [row for row in rows if row.layer and row.of not in doubted]
 
 
 def _stationary(table: Rows) -> list[Finding]:
-    """Say where the meta-gradient is zero, and where there is no inner minimum."""
+    """Return findings on zero meta-gradients and on implicit gradients taken at a saddle."""
     zero = from_table(table, "zero", of=None)
     saddles = [row for row in from_table(table, "curvature", of=None) if row.status != "ok"]
     return [_saddle(row, zero) for row in saddles] or [_zero(row) for row in zero]
 
 
 def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
-    claim, repair, level = said_of(row)
-    claim += _where([each for each in layers if each.of == row.of])
+    claim, repair, level = failure_of(row)
+    claim += _by_layer_sentence([each for each in layers if each.of == row.of])
     if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
         repair = SAFE
         level = "critical"
-    return Finding(_name(row), level, "fault", claim, repair, (row, *fused))
+    return Finding(_finding_name(row), level, "fault", claim, repair, (row, *fused))
 
 
-def _name(row: Row) -> str:
+def _finding_name(row: Row) -> str:
     return "check_" + row.of.lower().replace(" ", "_")
 
 
-def _faint(row: Row) -> bool:
-    return row.value is not None and row.value <= SINGLE
+def _within_float32(row: Row) -> bool:
+    return row.value is not None and row.value <= FLOAT32_ERROR
 
 
-def _rounded(row: Row) -> Finding:
-    """Say of a check that fails where the loss was found to be of half precision."""
-    claim = f"Off by {row.value or 0:.2g} in {row.of}, of which half precision, told beside this, "
-    claim += "may be all."
-    repair = "Keep the loss in float32, then verify again: until then this check can't judge."
-    return Finding(_name(row), "warning", "undecided", claim, repair, (row,))
+def _inconclusive(row: Row) -> Finding:
+    """Return the finding of a failed check that the loss's reduced precision can explain."""
+    claim = (
+        f"The check '{row.of}' fails with a relative error of {row.value or 0:.2g}. Reduced "
+        "precision of the loss can explain all of it, so the check is inconclusive."
+    )
+    repair = "Keep the loss in float32, then run metabench verify again."
+    return Finding(_finding_name(row), "warning", "undecided", claim, repair, (row,))
 
 
-def _single(rows: list[Row]) -> list[Finding]:
-    """Tell of checks that agree to the rounding of float32."""
+def _float32_inside(rows: list[Row]) -> list[Finding]:
+    """Return a remark on checks that agree only to the rounding of float32."""
     if not rows:
         return []
     claim = (
-        "Some of the loss is computed in float32, whatever theta's dtype is: "
+        "Part of the loss is computed in float32 even where theta is float64: "
         + " and ".join(f"{row.of} ({row.value or 0:.2g})" for row in rows)
-        + f" {'agrees' if len(rows) == 1 else 'agree'} to its rounding, not to float64's."
+        + f" {'agrees' if len(rows) == 1 else 'agree'} only to float32 rounding."
     )
-    repair = "Nothing while you train in float32; before --dtype float64, look for .float()."
+    repair = (
+        "Nothing to change while you train in float32; for --dtype float64, look for .float() in "
+        "the loss."
+    )
     return [Finding("single", "info", "", claim, repair, tuple(rows))]
 
 
-def _where(layers: list[Row]) -> str:
-    """Name the layers at fault, where each has a verdict."""
+def _by_layer_sentence(layers: list[Row]) -> str:
+    """Return a sentence naming the layers whose check fails, or an empty string."""
     bad = sorted((r for r in layers if r.status in BAD), key=lambda r: -(r.value or 0.0))
     if not bad:
         return ""
-    named = ", ".join(f"{row.layer} by {row.value or 0:.2g} of it" for row in bad[:MOST])
-    more = f" and {len(bad) - MOST} more" if len(bad) > MOST else ""
-    rest = sum(row.status == "ok" for row in layers)
-    hold = f"; {rest} of {len(layers)} layers hold" if rest else ""
-    return f" By layer: off in {named}{more}{hold}."
+    named = ", ".join(f"`{row.layer}` by {row.value or 0:.2g}" for row in bad[:MOST_LAYERS_NAMED])
+    more = f" and {len(bad) - MOST_LAYERS_NAMED} more" if len(bad) > MOST_LAYERS_NAMED else ""
+    passed = sum(row.status == "ok" for row in layers)
+    rest = f"; {passed} of {len(layers)} layers pass" if passed else ""
+    return f" Wrong in {named}{more} (relative error){rest}."
 
 
 def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
-    """Tell of layers that are wrong where the whole is too large to show it."""
-    held = {row.of for row in checks if row.status not in BAD}
-    bad = [row for row in layers if row.status in BAD and row.of in held]
+    """Return a finding on layers that fail a check which the whole meta-gradient passes."""
+    passed = {row.of for row in checks if row.status not in BAD}
+    bad = [row for row in layers if row.status in BAD and row.of in passed]
     if not bad:
         return []
-    said = _where([row for row in layers if row.of == bad[0].of])
-    claim = f"A layer's part of the meta-gradient is wrong, too small to show in the whole.{said}"
-    repair = "Look for detach(), .data or torch.no_grad() in what uses these parameters."
+    by_layer = _by_layer_sentence([row for row in layers if row.of == bad[0].of])
+    claim = (
+        "The meta-gradient of some layers is wrong; they are too small to change the error of the "
+        f"whole.{by_layer}"
+    )
+    repair = "Look for detach(), .data or torch.no_grad() in the code that uses these parameters."
     return [Finding("check_layers", "critical", "fault", claim, repair, tuple(bad))]
 
 
 def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
-    """Warn of a black box that can't be checked where torch is known to be wrong."""
+    """Return a warning if a black box can't be checked and its model has fused norms."""
     hidden = [row for row in from_table(table, "unavailable", of=None) if "black box" in row.of]
     open_ = [
         row
@@ -148,24 +158,24 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
     if not (hidden and open_ and fused):
         return []
     claim = (
-        f"The estimator couldn't be held against finite differences ({open_[0].status}), and the "
+        f"The estimator could not be checked by finite differences ({open_[0].status}), and the "
         "model has fused norms, which torch differentiates wrongly through a vmap: "
         f"{', '.join(norm.of for norm in fused)}."
     )
-    repair = "Return (loss, gradient) to have it checked. " + SAFE
+    repair = "Return (loss, gradient) so that it can be checked. " + SAFE
     return [Finding("unchecked_norms", "warning", "not_looked_at", claim, repair, (*open_, *fused))]
 
 
 def _saddle(row: Row, zero: list[Row]) -> Finding:
     claim = (
-        f"The inner objective curves down ({number(row.value or 0)}) where the implicit gradient "
-        "is taken: no minimum is there, and the linear solve stops short."
+        f"The inner objective has negative curvature ({number(row.value or 0)}) where the implicit "
+        "gradient is taken: there is no minimum, and the linear solve stops early."
     )
     if zero:
-        claim += " The meta-gradient is exactly zero on every task that was checked."
+        claim += " The meta-gradient is exactly zero on every checked task."
     repair = (
-        f"Raise the pull by more than {-(row.value or 0):.2g} (--set algo.proximal_strength=...), "
-        "or take more inner steps."
+        f"Raise the proximal strength by more than {-(row.value or 0):.2g} (--set "
+        "algo.proximal_strength=...), or take more inner steps."
     )
     return Finding(
         "saddle", "critical" if zero else "warning", "fault", claim, repair, (row, *zero)
@@ -173,30 +183,35 @@ def _saddle(row: Row, zero: list[Row]) -> Finding:
 
 
 def _zero(row: Row) -> Finding:
-    claim = "The meta-gradient is exactly zero on every task that was checked."
+    claim = "The meta-gradient is exactly zero on every checked task."
     repair = (
-        "Check that the query loss reaches theta: an implicit or first-order estimator sees only "
-        "some ways; maml sees all. A penalty has no slope where phi starts at 0: take more inner "
-        "steps than one (--set algo.steps=5)."
+        "Check that the query loss depends on theta: implicit and first-order estimators follow "
+        "only some of the paths from theta to the loss; maml follows all. A penalty with zero "
+        "gradient at phi = 0 needs more than one inner step (--set algo.steps=5)."
     )
     return Finding("zero", "critical", "fault", claim, repair, (row,))
 
 
-def _held(checks: list[Row]) -> list[Finding]:
-    """Say what holds, what couldn't be checked, and what approximates on purpose."""
+def _passed(checks: list[Row]) -> list[Finding]:
+    """Return the finding that lists passed and missing checks, and approximations by design."""
     by = {row: _verdict(row) for row in checks}
-    held, rough, open_ = ([row for row in checks if by[row] == verdict] for verdict in VERDICTS)
-    if not held:
+    passed, rough, open_ = ([row for row in checks if by[row] == verdict] for verdict in VERDICTS)
+    if not passed:
         return []
-    claim = f"Checked first, in float64: {', '.join(row.of for row in held)} hold."
+    count = "All" if len(passed) == len(checks) else f"{len(passed)} of"
+    claim = (
+        f"{count} {len(checks)} checks of the meta-gradient passed, in float64: "
+        f"{', '.join(row.of for row in passed)}."
+    )
     if open_:
         claim += f" Not checked: {', '.join(f'{row.of} ({row.status})' for row in open_)}."
-    for row in rough:
+    if rough:
+        errors = ", ".join(f"{row.value or 0:.2g} ({row.of})" for row in rough)
         claim += (
-            " The estimator approximates on purpose: it is off by "
-            f"{row.value or 0:.2g} of the gradient of the loss after adaptation."
+            " The estimator approximates the gradient of the loss after adaptation by design; its "
+            f"relative error is {errors}."
         )
-    independent = any(row.of == DIFFERENCES for row in (*held, *rough))
+    independent = any(row.of == DIFFERENCES for row in (*passed, *rough))
     state = "fine" if independent and not open_ else "not_looked_at"
     return [Finding("verified", "info", state, claim, "Nothing to change.", tuple(checks))]
 
@@ -207,7 +222,8 @@ def _verdict(row: Row) -> str:
     return row.status if row.status in VERDICTS else "open"
 
 
-def _said(table: Rows) -> list[Finding]:
+def _remarks(table: Rows) -> list[Finding]:
+    """Return what was changed in the model, and which quantities are not computed and why."""
     made = [
         Finding("changed", "info", "", f"{row.of}", "Nothing to change.", (row,))
         for row in from_table(table, "changed", of=None)
@@ -216,6 +232,13 @@ def _said(table: Rows) -> list[Finding]:
         why, _, instead = row.of.partition("; ")
         repair = instead[:1].upper() + instead[1:] + "."
         made.append(
-            Finding("withheld", "info", "not_looked_at", f"Withheld: {why}.", repair, (row,))
+            Finding(
+                "withheld",
+                "info",
+                "not_looked_at",
+                f"Some quantities are not computed: {why}.",
+                repair,
+                (row,),
+            )
         )
     return made

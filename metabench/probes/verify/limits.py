@@ -1,4 +1,4 @@
-"""Up to which relative error each check holds."""
+"""The largest relative error with which each check passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call the estimator a few times more than needed, and compare what must agree."""
+"""Checks of the meta-gradient: computations that must agree are run and compared."""
 
 from __future__ import annotations
 
@@ -26,12 +26,22 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.verify import Verify
 
-LOST = 1e-9  # of theta, a move that its own digits in float64 hold to few places
-RESOLVED = 1e-6  # relative change that float32 shows and float16 and bfloat16 don't
+LEAST_MOVE = 1e-9  # of |theta|: float64 represents a smaller move to few digits only
+RELATIVE_CHANGE = 1e-6  # of the loss: float32 resolves it, float16 and bfloat16 don't
 
 
 def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Refuse what can't be computed at all, then check what was."""
+    """Return a row for each check, after refusing an estimator that can't be run.
+
+    Args:
+        probe: how many tasks and directions, and whether to be thorough.
+        subject: whose meta-gradient is checked.
+        seed: of the tasks.
+        progress: is called with the stages done and all stages.
+
+    Raises:
+        InvalidInput: if drawing tasks or one task's estimate fails, with the repair.
+    """
     address = Address.fresh(0, probe.tasks)
     with explained("drawing tasks"):
         tasks = subject.draw(address, seed)
@@ -44,7 +54,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
             _estimates(subject, tasks, "vmap")
     progress(1, 2)
     rows = [
-        *_facts(subject),
+        *_model_and_sampler_rows(subject),
         _zero(alone.grad),
         _saddle(alone),
         *_checks(probe, subject, tasks, alone),
@@ -54,7 +64,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
 
 
 def _how(subject: Subject) -> str:
-    """Check by vmap what may be run by it: `auto` chooses vmap for all but large tasks."""
+    """Return vmap unless a loop was asked for: `auto` chooses vmap for all but large tasks."""
     return "loop" if subject.compute.batching == "loop" else "vmap"
 
 
@@ -67,8 +77,8 @@ def _estimates(subject: Subject, tasks: Task, how: str) -> MetaGrad:
     return result
 
 
-def _facts(subject: Subject) -> list[Row]:
-    """Say what the problem and the sampler tell of themselves."""
+def _model_and_sampler_rows(subject: Subject) -> list[Row]:
+    """Return rows for fused norms, changes made to the model, and missing redraws."""
     return [
         *(Row("fused_norm", of=name, status="warning") for name in subject.problem.fused),
         *(Row("changed", of=note, status="info") for note in subject.problem.notes),
@@ -81,7 +91,7 @@ def _zero(grad: Tensor) -> Row | None:
 
 
 def _saddle(found: MetaGrad) -> Row | None:
-    """Read the least curvature that a linear solve met; 0 or less is no minimum."""
+    """Return the least curvature that a linear solve met; 0 or less means no minimum."""
     if "curvature" not in found.notes:
         return None
     least = float(found.notes["curvature"].min())
@@ -98,16 +108,16 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     how = _how(subject)
     try:
         double = _estimates(exact, tasks, "loop")
-    except (RuntimeError, TypeError, ValueError):  # code that fixes a dtype
+    except (RuntimeError, TypeError, ValueError):  # code with a hard-coded dtype
         return [*rows, _withheld("finite differences")]
     if double.grad.dtype != torch.float64:
         return [*rows, _withheld("finite differences")]
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
-    rows.append(_check("precision", _worst(alone.grad.double(), double.grad), "imprecise"))
+    rows.append(_check("precision", _largest_error(alone.grad.double(), double.grad), "imprecise"))
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
-        rows.append(_check("vmap against a loop", _worst(together.grad, double.grad)))
+        rows.append(_check("vmap against a loop", _largest_error(together.grad, double.grad)))
     rows.append(_differences(probe, exact, tasks, double))
     rows.append(_resolution(exact, tasks, double))
     if isinstance(subject.algorithm, Algorithm):
@@ -116,23 +126,23 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
 
 
 def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:
-    again = _estimates(subject, tasks, "loop").grad
-    return _check("repeated call", _worst(again, alone.grad), "random")
+    second = _estimates(subject, tasks, "loop").grad
+    return _check("repeated call", _largest_error(second, alone.grad), "random")
 
 
 def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -> Row:
     whole = estimator.estimate(subject.problem, subject.theta, tasks).grad
-    error = _worst(whole[None], alone.grad.mean(0, keepdim=True))
-    of_sum = _worst(whole[None], alone.grad.sum(0, keepdim=True))
+    error = _largest_error(whole[None], alone.grad.mean(0, keepdim=True))
+    of_sum = _largest_error(whole[None], alone.grad.sum(0, keepdim=True))
     summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS["batch is the mean"])
     return _check("batch is the mean", error, "sum" if summed else "tasks_interact")
 
 
 def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
-    """Hold the claimed slope along random directions against differences of the reported loss."""
+    """Compare directional derivatives with finite differences of the reported loss."""
     name, algorithm = "finite differences", subject.algorithm
     black_box = isinstance(algorithm, BlackBox)
-    status = _without_slope(found, black_box)
+    status = _not_comparable(found, black_box)
     if status:
         return Row("check", of=name, status=status)
     loss = Vectorization("loop").per_task(
@@ -140,16 +150,16 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
     )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
         return _withheld(name)
-    settled = _slope_errors(lambda theta: loss(theta, tasks), subject, found, probe.directions)
-    if not len(settled):
+    errors = _directional_errors(lambda theta: loss(theta, tasks), subject, found, probe.directions)
+    if not len(errors):
         return Row("check", of=name, status="kink")
-    if not (algorithm.exact or black_box):  # off by design: how far is told, not judged
-        return Row("check", of=name, value=float(settled.max()), status="approximate")
-    return _check(name, float(settled.max()), "mismatch" if black_box else "wrong")
+    if not (algorithm.exact or black_box):  # an approximation by design: reported, not judged
+        return Row("check", of=name, value=float(errors.max()), status="approximate")
+    return _check(name, float(errors.max()), "mismatch" if black_box else "wrong")
 
 
-def _without_slope(found: MetaGrad, black_box: bool) -> str:
-    """Say why there is no slope to compare, or nothing if there is one."""
+def _not_comparable(found: MetaGrad, black_box: bool) -> str:
+    """Return the status why loss and gradient can't be compared, or "" if they can."""
     loss, grad = (bool(torch.isfinite(values).all()) for values in (found.loss, found.grad))
     if black_box and found.loss.isnan().all():
         return "withheld"
@@ -158,10 +168,13 @@ def _without_slope(found: MetaGrad, black_box: bool) -> str:
     return "" if found.grad.any() else "withheld"
 
 
-def _slope_errors(
+def _directional_errors(
     losses: Callable[[Tensor], Tensor], subject: Subject, found: MetaGrad, directions: int
 ) -> Tensor:
-    """Give each task's error along each direction, for a usual slope, where differences settle."""
+    """Return the errors of directional derivatives, over tasks and directions without a kink.
+
+    Each is relative to the root mean square over random directions of the task's derivative.
+    """
     generator = torch.Generator().manual_seed(0)
     size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
     size = torch.where(size > 0, size, 1)
@@ -176,12 +189,12 @@ def _slope_errors(
 
 
 def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
-    """Say so if the loss in float64 doesn't notice a change of theta that moves it by 1e-6.
+    """Return a failed check if a step in theta that should change the loss by 1e-6 doesn't.
 
-    Where the meta-gradient is zero, so that nothing moves it, the inner loss is asked, and phi_0.
+    Where the meta-gradient is zero, the inner loss at phi_0 is tested instead.
     """
     problem, task = subject.problem, first_task(tasks)
-    at, loss, slope = subject.theta, found.loss[0], found.grad[0]
+    at, loss, gradient = subject.theta, found.loss[0], found.grad[0]
 
     def outer(point: Tensor) -> Tensor:
         return subject.algorithm.differentiated(problem, point, task)
@@ -190,18 +203,19 @@ def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
         return problem.inner_loss(point, subject.theta, task.support)
 
     of = outer
-    if not slope.any() and isinstance(subject.algorithm, Algorithm):
+    if not gradient.any() and isinstance(subject.algorithm, Algorithm):
         of, at = inner, problem.init(subject.theta)
         given = problem.inner_loss, at, subject.theta, task.support
-        loss, slope, _ = derivatives.value_and_gradients(*given)
-    if not (torch.isfinite(slope).all() and slope.any() and torch.isfinite(loss) and loss):
+        loss, gradient, _ = derivatives.value_and_gradients(*given)
+    finite = torch.isfinite(gradient).all() and torch.isfinite(loss)
+    if not (finite and gradient.any() and loss):
         return None
-    move = RESOLVED * float(loss.abs() / (slope @ slope)) * slope
-    if move.norm() < LOST * at.norm():  # a slope so steep that there is hardly a move
+    move = RELATIVE_CHANGE * float(loss.abs() / (gradient @ gradient)) * gradient
+    if move.norm() < LEAST_MOVE * at.norm():  # so large a gradient that theta hardly moves
         return None
     if of(at + move) != of(at):
         return None
-    return Row("check", of="resolution", value=RESOLVED, status="reduced_precision")
+    return Row("check", of="resolution", value=RELATIVE_CHANGE, status="reduced_precision")
 
 
 def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
@@ -225,9 +239,9 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
     return _check("Hessian symmetry", error / size if size else error)
 
 
-def _worst(found: Tensor, expected: Tensor) -> float:
-    """Give the largest relative difference of a task; NaN equals NaN."""
-    found, expected = found.detach(), expected.detach()  # a stranger's may hold a graph
+def _largest_error(found: Tensor, expected: Tensor) -> float:
+    """Return the largest relative difference over tasks; NaN equals NaN."""
+    found, expected = found.detach(), expected.detach()  # a user's estimator may keep its graph
     if torch.equal(found.nan_to_num(), expected.nan_to_num()):
         return 0.0
     size = expected.norm(dim=1)

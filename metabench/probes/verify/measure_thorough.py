@@ -1,4 +1,4 @@
-"""Hold the meta-gradient against autograd through the unroll, its solve, and layer by layer."""
+"""Thorough checks: autograd through the unroll, the linear solve, and each layer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ UNROLL = "autograd through the unroll"
 IMPLICIT = "implicit against unrolled"
 SOLVE = "solver residual"
 SLOPES = "finite differences"
-LAYERS = 12  # most layers with a verdict of their own, the largest
-CONVERGED = 1e-7  # of |grad F|: a slope of the inner loss below it is an optimum
+MOST_LAYERS = 12  # that are checked one by one, the largest
+CONVERGED = 1e-7  # of |grad F|: an inner loss with a smaller gradient norm is at its optimum
 SOLVED = 1e-8  # a residual below it is no source of error
-SAME = 1e-3  # relative difference of two measurements of one residual
-FAINT = 1e-6  # of a whole gradient's size: a layer below it is held to this much, not to itself
+RESIDUAL_TOLERANCE = 1e-3  # relative difference of two measurements of one residual
+LEAST_LAYER = 1e-6  # of the whole gradient's norm: the error of a smaller layer is relative to this
 
 
 def thorough(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
-    """Give the rows of all these checks, in float64, for what `found` is the estimate of."""
+    """Return the rows of all thorough checks.
+
+    Args:
+        subject: with theta in float64.
+        tasks: that are checked, in float64.
+        found: the estimates of these tasks.
+    """
     if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
         return []
     rows = _layers(subject, tasks, found)
@@ -48,34 +54,34 @@ def _unrolled(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
     implicit = "residual" in found.notes
     name = IMPLICIT if implicit else UNROLL
 
-    def slope(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        value, pull = derivatives.vjp_of(
+    def loss_and_gradient(theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+        value, vjp = derivatives.vjp_of(
             lambda at: algorithm.differentiated(problem, at, task), theta
         )
-        return value, pull(torch.ones_like(value))[0]
+        return value, vjp(torch.ones_like(value))[0]
 
     try:
-        values, grads = Vectorization("loop").per_task(slope)(subject.theta, tasks)
+        values, grads = Vectorization("loop").per_task(loss_and_gradient)(subject.theta, tasks)
     except RuntimeError:  # an operation without a second derivative
         return [Row("check", of=name, status="withheld")]
     if values.isnan().all() or not torch.isfinite(grads).all():
         return [Row("check", of=name, status="withheld")]
     judged = subject.algorithm.exact or (implicit and _converged(found, grads))
-    rows = [_held(name, found.grad, grads, judged)]
+    rows = [_comparison(name, found.grad, grads, judged)]
     for layer, part in _largest(problem.layouts.theta):
-        row = _held(name, found.grad[:, part], grads[:, part], judged, _faint(grads))
+        row = _comparison(name, found.grad[:, part], grads[:, part], judged, _least_size(grads))
         rows.append(row._replace(layer=layer))
     return rows
 
 
 def _converged(found: MetaGrad, grads: Tensor) -> bool:
-    """Say whether the implicit gradient must be that of the unroll: an optimum, and a solve."""
-    slope, residual = found.notes["gradient_norm"], found.notes["residual"]
-    small = slope <= CONVERGED * grads.norm(dim=1)
+    """Whether the implicit gradient must equal the unroll's: inner loop and solve converged."""
+    norm, residual = found.notes["gradient_norm"], found.notes["residual"]
+    small = norm <= CONVERGED * grads.norm(dim=1)
     return bool((small & (residual <= SOLVED)).all())
 
 
-def _held(
+def _comparison(
     name: str, found: Tensor, expected: Tensor, judged: bool, least: Tensor | float = 0.0
 ) -> Row:
     size = torch.clamp(expected.norm(dim=1), min=least)
@@ -87,7 +93,7 @@ def _held(
 
 
 def _solve(subject: Subject, algorithm: Algorithm, given: Implicit, tasks: Task) -> list[Row]:
-    """Measure the residual of each task's linear solve again, and hold the claimed one to it."""
+    """Recompute the residual of each task's linear solve and compare it with the reported one."""
     problem = algorithm.inner(subject.problem)
 
     def residuals(theta: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,21 +107,21 @@ def _solve(subject: Subject, algorithm: Algorithm, given: Implicit, tasks: Task)
         left = (products(solved.x)[0] - b).norm() / torch.where(size > 0, size, 1)
         return left, solved.residual, solved.curvature
 
-    left, claimed, least = Vectorization("loop").per_task(residuals)(subject.theta, tasks)
-    if not torch.isfinite(left).all() or bool((least <= 0).any()):  # at a saddle, told elsewhere
+    left, reported, least = Vectorization("loop").per_task(residuals)(subject.theta, tasks)
+    if not torch.isfinite(left).all() or bool((least <= 0).any()):  # a saddle has its own row
         return []
     value = float(left.max())
     status = "ok" if value <= LIMITS[SOLVE] else "unsolved"
-    if bool(((left - claimed).abs() > SAME * left + SOLVED).any()):
+    if bool(((left - reported).abs() > RESIDUAL_TOLERANCE * left + SOLVED).any()):
         status = "misreported"
     return [Row("check", of=SOLVE, value=value, status=status)]
 
 
 def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
-    """Hold the slope along a random direction of each layer alone against differences."""
+    """Compare derivatives along a random direction of each layer with finite differences."""
     algorithm, problem = subject.algorithm, subject.problem
     layers = _largest(problem.layouts.theta)
-    if len(layers) < 2 or not _claims(subject) or not found.grad.any():
+    if len(layers) < 2 or not _claims_gradient(subject) or not found.grad.any():
         return []
     loss = Vectorization("loop").per_task(
         lambda theta, task: algorithm.differentiated(problem, theta, task)
@@ -129,8 +135,8 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         count = part.stop - part.start
         along[part] = torch.randn(count, generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
-        size = torch.maximum(found.grad[:, part].norm(dim=1), _faint(found.grad)) / count**0.5
-        slopes = directional_derivatives(lambda at: loss(at, tasks), subject.theta, along, size)
+        size = torch.maximum(found.grad[:, part].norm(dim=1), _least_size(found.grad)) / count**0.5
+        slopes = settled_slopes(lambda at: loss(at, tasks), subject.theta, along, size)
         errors = (slopes - found.grad @ along).abs() / size
         errors = errors[~errors.isnan()]
         row = Row("check", of=SLOPES, layer=layer, status="kink")
@@ -141,8 +147,8 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
     return rows
 
 
-def _claims(subject: Subject) -> bool:
-    """Say whether the estimate is meant to be the gradient of the loss it comes with."""
+def _claims_gradient(subject: Subject) -> bool:
+    """Whether the estimate is meant to be the gradient of the loss it comes with."""
     return subject.algorithm.exact or not isinstance(subject.algorithm, Algorithm)
 
 
@@ -152,17 +158,19 @@ def _verdict(subject: Subject, error: float) -> str:
     return "wrong" if subject.algorithm.exact else "mismatch"
 
 
-def _faint(grads: Tensor) -> Tensor:
-    """Give the size below which a layer of a gradient is too small to be held to its own."""
-    size: Tensor = FAINT * grads.norm(dim=1)
+def _least_size(grads: Tensor) -> Tensor:
+    """Return the least norm `(T,)` that the error of a layer is taken relative to."""
+    size: Tensor = LEAST_LAYER * grads.norm(dim=1)
     return size
 
 
 def _largest(layout: Layout) -> list[tuple[str, slice]]:
-    """Give the largest layers, in their order; none where there is one."""
+    """Return the largest layers, in the order of theta; none where there is only one."""
     segments = list(layout.segments())
     if len(segments) < 2:
         return []
     sizes = sorted((part.start - part.stop for _, part in segments))
-    least = sizes[:LAYERS][-1]
-    return [(name, part) for name, part in segments if part.start - part.stop <= least][:LAYERS]
+    least = sizes[:MOST_LAYERS][-1]
+    return [(name, part) for name, part in segments if part.start - part.stop <= least][
+        :MOST_LAYERS
+    ]

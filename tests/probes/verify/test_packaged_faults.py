@@ -202,8 +202,8 @@ def test_single_precision_is_not_called_half(dtype):
 
     assert "resolution" not in checks
     assert {each.level for each in findings} == {"info"}
-    told = [each.claim for each in findings if "computed in float32" in each.claim]
-    assert len(told) == (dtype is torch.float32)
+    remarks = [each.claim for each in findings if "computed in float32" in each.claim]
+    assert len(remarks) == (dtype is torch.float32)
 
 
 def test_a_loss_too_steep_for_thetas_digits_is_not_called_half_precision():

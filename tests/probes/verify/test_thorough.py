@@ -69,8 +69,8 @@ def test_a_wrong_layer_is_named_and_the_others_are_not():
     assert wrong == {"", layer}
     for check in ("autograd_through_the_unroll", "finite_differences"):
         claim = findings[f"check_{check}"].claim
-        assert f"By layer: off in {layer} by" in claim
-        assert "3 of 4 layers hold" in claim
+        assert f"Wrong in `{layer}` by" in claim
+        assert "3 of 4 layers pass" in claim
 
 
 def test_a_layer_too_small_for_the_whole_to_show_it_is_found():
@@ -93,7 +93,7 @@ def test_a_layer_too_small_for_the_whole_to_show_it_is_found():
     assert checks["finite differences", ""].status == "ok"
     assert checks["finite differences", "b"].status == "wrong"
     assert findings["check_layers"].level == "critical"
-    assert "b by 0." in findings["check_layers"].claim
+    assert "`b` by 0." in findings["check_layers"].claim
 
 
 def test_first_order_is_told_by_how_far_it_is_and_not_judged():
