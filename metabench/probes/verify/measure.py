@@ -182,8 +182,8 @@ def _directional_errors(
     for _ in range(directions):
         along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
-        slopes = directional_derivatives(losses, subject.theta, along, size)
-        errors.append((slopes - found.grad @ along).abs() / size)
+        differences = directional_derivatives(losses, subject.theta, along, size)
+        errors.append((differences - found.grad @ along).abs() / size)
     every = torch.stack(errors)
     return every[~every.isnan()]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNROLL = "autograd through the unroll"
 IMPLICIT = "implicit against unrolled"
 SOLVE = "solver residual"
-SLOPES = "finite differences"
+DIFFERENCES = "finite differences"
 MOST_LAYERS = 12  # that are checked one by one, the largest
 CONVERGED = 1e-7  # of |grad F|: an inner loss with a smaller gradient norm is at its optimum
 SOLVED = 1e-8  # a residual below it is no source of error
@@ -136,10 +136,12 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         along[part] = torch.randn(count, generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
         size = torch.maximum(found.grad[:, part].norm(dim=1), _least_size(found.grad)) / count**0.5
-        slopes = settled_slopes(lambda at: loss(at, tasks), subject.theta, along, size)
-        errors = (slopes - found.grad @ along).abs() / size
+        differences = directional_derivatives(
+            lambda at: loss(at, tasks), subject.theta, along, size
+        )
+        errors = (differences - found.grad @ along).abs() / size
         errors = errors[~errors.isnan()]
-        row = Row("check", of=SLOPES, layer=layer, status="kink")
+        row = Row("check", of=DIFFERENCES, layer=layer, status="kink")
         if len(errors):
             off = float(errors.max())
             row = row._replace(value=off, status=_verdict(subject, off))
@@ -153,7 +155,7 @@ def _claims_gradient(subject: Subject) -> bool:
 
 
 def _verdict(subject: Subject, error: float) -> str:
-    if error <= LIMITS[SLOPES]:
+    if error <= LIMITS[DIFFERENCES]:
         return "ok"
     return "wrong" if subject.algorithm.exact else "mismatch"
 
