@@ -1,4 +1,4 @@
-"""ANIL: does the body of the network have to adapt at all?"""
+"""ANIL: MAML whose inner loop adapts the head of the network only."""
 
 from __future__ import annotations
 
@@ -19,41 +19,49 @@ from metabench.problems.tasks import Data, Task
 
 @dataclass(frozen=True)
 class ANIL(Algorithm):
-    r"""MAML whose inner loop moves the head alone; the body is learned outside.
+    r"""MAML whose inner loop adapts the head only; the body is updated by the outer loop only.
 
-    As MAML with the body's inner rate at 0, for the price of the head: inner gradients, Hessians
-    and the path are those of the head. `head` names its parameters by shell patterns, by default
-    those of the last module.
+    Equal to MAML with an inner rate of 0 for the body, at the cost of the head: inner gradients,
+    Hessians and iterates are those of the head. `head` selects its parameters by shell patterns;
+    the default is the last module.
     (Raghu, Raghu, Bengio & Vinyals, 2020, https://arxiv.org/abs/1909.09157).
+
+    >>> import metabench as mb
+    >>> family = mb.Sinusoid()
+    >>> problem = mb.ANIL().inner(family.problem())
+    >>> problem.layouts.phi.names
+    ('4.weight', '4.bias')
     """
 
-    head: tuple[str, ...] = ()  # patterns of what adapts, "6.*"; empty: the last module [names]
+    head: tuple[
+        str, ...
+    ] = ()  # patterns of the parameters that adapt, "6.*"; empty: the last module [names]
 
     @property
     def exact(self) -> bool:
-        """Whether these settings give the gradient itself: of head and body alike."""
+        """Whether the gradient is exact, in head and body: always."""
         return True
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
-        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`; phi is head and body."""
+        """Compute the meta-gradient `(Q,)` of one task at theta `(Q,)`; phi is head and body."""
         found = unrolled_meta_gradient(self, self.on_head(problem), theta, task)
-        whole = _whole(problem, self._head(problem))
-        return found._replace(phi=whole(found.phi, theta))
+        with_body = _head_to_phi(problem, self._head(problem))
+        return found._replace(phi=with_body(found.phi, theta))
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give the query loss `()` after the head's adaptation."""
+        """Compute the query loss `()` after adaptation of the head."""
         inner = self.on_head(problem)
         phi = adapt(self.inner_optimizer, self.steps, inner, theta, task).last
         return inner.outer_loss(phi, theta, task.query)
 
     def inner(self, problem: Problem) -> Problem:
-        """Give the problem of the head."""
+        """Return the problem restricted to the head."""
         return self.on_head(problem)
 
     def on_head(self, problem: Problem) -> Problem:
-        """Give the problem in which phi is the head, and the body stands where theta puts it."""
+        """Return the problem whose phi is the head; the body is fixed at its value in theta."""
         layout, head = problem.layouts.phi, self._head(problem)
-        whole = _whole(problem, head)
+        with_body = _head_to_phi(problem, head)
 
         def init(theta: Tensor) -> Tensor:
             start = layout.unflatten(problem.init(theta))
@@ -63,7 +71,7 @@ class ANIL(Algorithm):
             function: Callable[[Tensor, Tensor, Data], T],
         ) -> Callable[[Tensor, Tensor, Data], T]:
             def restricted(phi: Tensor, theta: Tensor, data: Data) -> T:
-                return function(whole(phi, theta), theta, data)
+                return function(with_body(phi, theta), theta, data)
 
             return restricted
 
@@ -84,11 +92,11 @@ class ANIL(Algorithm):
         return Layout.from_tensors({name: held[name] for name in names})
 
 
-def _whole(problem: Problem, head: Layout) -> Callable[[Tensor, Tensor], Tensor]:
-    """Give the map of the head and theta to all of phi."""
+def _head_to_phi(problem: Problem, head: Layout) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the map from the head and theta to the full phi of head and body."""
     layout = problem.layouts.phi
 
-    def whole(phi: Tensor, theta: Tensor) -> Tensor:
+    def with_body(phi: Tensor, theta: Tensor) -> Tensor:
         return layout.flatten({**layout.unflatten(problem.init(theta)), **head.unflatten(phi)})
 
-    return whole
+    return with_body

@@ -1,4 +1,4 @@
-"""What an estimator is, the meta-gradient of one task; and an algorithm, one with an inner loop."""
+"""Base classes: Estimator (meta-gradient of one task) and Algorithm (with an inner loop)."""
 
 from __future__ import annotations
 
@@ -22,48 +22,61 @@ from metabench.settings.errors import InvalidInput
 
 
 class MetaGrad(NamedTuple):
-    """The meta-gradient of one task, or of T tasks with a leading axis T."""
+    """The meta-gradient of one task, or of T tasks with a leading axis T.
+
+    >>> import metabench as mb
+    >>> import torch
+    >>> found = mb.MetaGrad(torch.ones(3), torch.tensor(0.5), torch.zeros(3), {})
+    >>> found._replace(grad=2 * found.grad).grad
+    tensor([2., 2., 2.])
+    """
 
     grad: Tensor  # (Q,)
     loss: Tensor  # outer loss at phi_K, ()
     phi: Tensor  # phi_K, (P,)
-    notes: dict[str, Tensor]  # what the algorithm measured on the way
+    notes: dict[str, Tensor]  # further measurements of the algorithm, by name
 
 
 class CustomUpdates(NamedTuple):
-    """What an outer optimizer leaves alone: parts of theta, and its own rate, that move otherwise.
+    """Update rules that replace the outer optimizer's for parts of theta, and one for its rate.
 
-    An averaged part moves by `share` of the way to the mean over tasks of what each shows of it,
-    which are the numbers of `notes["batch_statistics"]`, part after part.
+    A part in `averages` is a running average: it moves by the fraction `share` towards the mean
+    over tasks of its value in `notes["batch_statistics"]`, which lists these parts one after
+    another.
     """
 
-    plain_rates: Mapping[str, float] = {}  # part -> rate of the plain descent that moves it
+    plain_rates: Mapping[str, float] = {}  # part -> learning rate of its gradient descent
     averages: tuple[str, ...] = ()  # parts that are running averages
-    share: float = 0.0  # of the way to what a batch shows that they move [1]
-    rate: float = 0.0  # by which the outer rate descends along its own hypergradient
+    share: float = 0.0  # weight of the batch in the running averages [1]
+    rate: float = 0.0  # of the outer rate's own hypergradient descent; 0: none
 
 
 class Loop(NamedTuple):
-    """The inner loop of an algorithm, as probes walk it: what it descends, and by which steps."""
+    """The inner loop of an algorithm, for probes: its problem, optimizer and learned rates."""
 
     problem: Problem
     inner_optimizer: InnerOptimizer
-    rates: Rates | None = None  # learned ones, which multiply a step's move
+    rates: Rates | None = None  # learned factors of each step's update
 
 
 class Implicit(NamedTuple):
-    """How an algorithm differentiates at the inner minimum: the pull it adds, and the solve."""
+    """Settings of an implicit gradient: the proximal term and the linear solver."""
 
-    proximal_strength: float  # lambda, pull of phi towards init(theta) [curvature]
-    solver: Solver  # of the system with the inner Hessian
+    proximal_strength: float  # lambda of lambda/2 |phi - init(theta)|^2 [curvature]
+    solver: Solver  # of the linear system with the inner Hessian
 
 
 class Estimator(ABC):
-    """One task at a time: `estimator(problem, theta, task) -> MetaGrad`; `per_task` does the rest.
+    """A meta-gradient estimator of one task: `estimator(problem, theta, task) -> MetaGrad`.
 
-    `exact` says that `grad` is the gradient in theta of what is `differentiated`, by default the
-    loss that is reported with it; `loops` that tasks can only be taken one after another;
-    `withheld` what it can't offer.
+    `Vectorization.per_task` applies it to many tasks. `exact`: `grad` is the gradient in theta of
+    `differentiated`, by default the reported loss. `loops`: it does not run under vmap, so tasks
+    are computed one after another. `withheld`: a sentence on what it cannot provide.
+
+    >>> import metabench as mb
+    >>> estimator = mb.FOMAML(steps=5)
+    >>> estimator.exact, type(estimator.reference()).__name__  # biased; its exact counterpart
+    (False, 'MAML')
     """
 
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
@@ -72,101 +85,136 @@ class Estimator(ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether these settings give the gradient itself."""
+        """Whether these settings give the exact gradient."""
         return False
 
     @property
     def variant(self) -> str:
-        """What tells these settings apart from the algorithm's own, in a word before its name."""
+        """Word put before the algorithm's name, such as "truncated"; empty for its usual form."""
         return ""
 
     @abstractmethod
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
-        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+        """Compute the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
 
     def extend(self, problem: Problem, theta: Tensor) -> tuple[Problem, Tensor]:
-        """Append to theta what the algorithm learns besides; `Subject` calls this once."""
+        """Append to theta what else the algorithm learns; `Subject` calls this once."""
         return problem, theta
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give the loss `()` that is reported for one task, without its gradient if it can."""
+        """Compute the loss `()` reported for one task, without its gradient where possible.
+
+        Args:
+            problem: the losses.
+            theta: meta-parameters, `(Q,)`.
+            task: one task.
+        """
         return self(problem, theta, task).loss
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give the loss `()` whose gradient is meant, reported or not; NaN if there is none."""
+        """Compute the loss `()` whose gradient `grad` estimates; NaN if there is none.
+
+        Args:
+            problem: the losses.
+            theta: meta-parameters, `(Q,)`.
+            task: one task.
+        """
         return self.objective(problem, theta, task)
 
     def at_epoch(self, epoch: int) -> Self:
-        """Give this algorithm as it is in an epoch of outer steps, the first being 0."""
+        """Return the algorithm with its settings at an epoch of outer steps, from 0."""
         return self
 
     def reference(self) -> Algorithm | None:
-        """Give the exact estimator of the same objective, which biases are measured against.
+        """Return the exact estimator of the same objective, the reference of bias measurements.
 
-        None: there is none, or it isn't known. One that gives its own class, and is `exact`, is
-        taken at its word; what a subclass makes of an inherited one is measured.
+        None: there is none, or it isn't known. An `exact` algorithm whose reference is its own
+        class counts as unbiased; the bias of a subclass that inherits the reference is measured.
         """
         return None
 
     def implicit(self) -> Implicit | None:
-        """Say how it differentiates at the inner minimum; None: it doesn't."""
+        """Return the settings of its implicit gradient; None if it computes none."""
         return None
 
     def custom_updates(self, problem: Problem) -> CustomUpdates:
-        """Say what of theta, or of the outer rate, moves by a rule of its own in training."""
+        """Return the custom updates in training of parts of theta and of the outer rate."""
         return CustomUpdates()
 
     def resolved(self, work: Work, together: int) -> Self:
-        """Choose what is left to `auto`, by one task's work and how many are in memory at once."""
+        """Resolve `auto` settings from the work of one task and the number of tasks in memory."""
         return self
 
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:  # ruff: ignore[empty-method-without-abstract-decorator]
-        """Refuse, in a sentence, a problem on which this algorithm would silently say nothing.
+        """Reject a problem on which this algorithm's meta-gradient is meaningless, such as zero.
 
-        Called ahead of a measurement on one task that holds plain numbers, outside any vmap.
+        Called before a measurement, on one task, outside vmap.
+
+        Args:
+            problem: the losses.
+            theta: meta-parameters, `(Q,)`.
+            task: one task.
         """
 
 
 @dataclass(frozen=True)
 class Algorithm(Estimator):
-    """An estimator with an inner loop: K steps of an inner optimizer on the support set."""
+    """An estimator with an inner loop: K steps of an inner optimizer on the support set.
+
+    >>> import metabench as mb
+    >>> algorithm = mb.MAML(steps=5, inner_optimizer=mb.SGD(rate=0.1))
+    >>> algorithm.steps, algorithm.inner_optimizer.rate
+    (5, 0.1)
+    """
 
     steps: int = 1  # K, inner steps on the support set [steps]
     inner_optimizer: InnerOptimizer = field(default_factory=SGD)  # sgd, momentum or adam
-    batch: int = 0  # support examples in an inner mini-batch, 0 takes all [examples]
+    batch: int = 0  # support examples in an inner mini-batch, 0: all [examples]
 
     def __post_init__(self) -> None:
-        """Refuse an inner loop of negative length or batch."""
+        """Validate steps >= 0 and batch >= 0."""
         if self.steps < 0:
             raise InvalidInput(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
         if self.batch < 0:
             raise InvalidInput(
-                f"batch is {self.batch}; give the examples per inner step, or 0 for all."
+                f"batch is {self.batch}; give the examples of an inner mini-batch, or 0 for all."
             )
 
     def inner(self, problem: Problem) -> Problem:
-        """Give the problem whose inner loss is descended: with pulls, and what adapts at all."""
+        """Return the problem the inner loop minimizes, with proximal terms and only what adapts."""
         return problem
 
     def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give where the inner loop ends, in the parameters of `inner(problem)`."""
+        """Compute the adapted parameters phi_K of `inner(problem)`.
+
+        Args:
+            problem: the losses.
+            theta: meta-parameters, `(Q,)`.
+            task: one task.
+        """
         return adapt(
             self.inner_optimizer, self.steps, self.inner(problem), theta, task, NO_BACKWARD
         ).last
 
     def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
-        """Give learned rates `(P,)` that multiply the step's own, None where it has none."""
+        """Return the learned rates `(P,)` that multiply each inner update, or None."""
         return None
 
     def loop(self, problem: Problem) -> Loop | None:
-        """Give the inner loop that this algorithm walks on a problem; None if it is no such one."""
+        """Return the inner loop on a problem; None if its steps differ or it has none."""
         return Loop(self.inner(problem), self.inner_optimizer)
 
 
 def through_init(problem: Problem, theta: Tensor, v: Tensor) -> Tensor:
-    """Carry a cotangent of phi_0 `(P,)` through `init` to theta `(Q,)`."""
+    """Backpropagate a cotangent of phi_0 through `init` to theta, `(Q,)`.
+
+    Args:
+        problem: gives `init`.
+        theta: meta-parameters, `(Q,)`.
+        v: cotangent of phi_0, `(P,)`.
+    """
     if problem.init is identity:
         return v
-    _, pull = derivatives.vjp_of(problem.init, theta)
-    through: tuple[Tensor] = pull(v)
-    return through[0]
+    _, vjp = derivatives.vjp_of(problem.init, theta)
+    cotangents: tuple[Tensor] = vjp(v)
+    return cotangents[0]

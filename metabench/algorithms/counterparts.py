@@ -1,6 +1,6 @@
-"""The ways to a meta-gradient that are compared on one inner loop, each made like an algorithm.
+"""Meta-gradient estimators compared on the inner loop of a given algorithm.
 
-They share its inner optimizer and its mini-batches, and take so many inner steps.
+Each has that algorithm's inner optimizer and mini-batches, and the given number of inner steps.
 """
 
 from __future__ import annotations
@@ -14,39 +14,52 @@ from metabench.linalg.solvers.solver import Solver
 
 
 def exact(like: Algorithm, steps: int) -> Algorithm:
-    """Give the exact gradient of the query loss after adaptation."""
+    """Return MAML: the exact gradient of the query loss after adaptation."""
     return MAML(steps, like.inner_optimizer, like.batch)
 
 
 def is_exact(algorithm: Algorithm) -> bool:
-    """Whether an algorithm is `exact` itself; what a subclass makes of it isn't known to be."""
+    """Whether an algorithm is MAML without truncation; a subclass may compute something else."""
     return type(algorithm) is MAML and algorithm.exact
 
 
-def truncated(like: Algorithm, steps: int, back: int) -> Algorithm:
-    """Give the gradient through the last so many inner steps alone."""
-    return MAML(steps, like.inner_optimizer, like.batch, truncate=back)
+def truncated(like: Algorithm, steps: int, truncate: int) -> Algorithm:
+    """Return MAML truncated to the last inner steps.
+
+    Args:
+        like: algorithm whose inner optimizer and mini-batches are used.
+        steps: K, inner steps.
+        truncate: inner steps to backpropagate through, counted from the last.
+    """
+    return MAML(steps, like.inner_optimizer, like.batch, truncate=truncate)
 
 
 def first_order(like: Algorithm, steps: int) -> Algorithm:
-    """Give the gradient without any second derivative."""
+    """Return FOMAML: no second derivatives."""
     return FOMAML(steps, like.inner_optimizer, like.batch)
 
 
 def hessian_free(like: Algorithm, steps: int) -> Algorithm:
-    """Give the gradient by differences of inner gradients."""
+    """Return HF-MAML: Hessian-vector products by differences of inner gradients."""
     return HFMAML(steps, like.inner_optimizer, like.batch)
 
 
 def implicit(like: Algorithm, steps: int) -> Algorithm:
-    """Give the implicit gradient by the pull and the solver that it has unless told otherwise."""
+    """Return iMAML with its default proximal strength and solver."""
     return IMAML(steps, like.inner_optimizer, like.batch)
 
 
 def implicit_with(
     like: Algorithm, steps: int, proximal_strength: float, solver: Solver
 ) -> Algorithm:
-    """Give the implicit gradient at the minimum under a pull, by a solver."""
+    """Return iMAML with a proximal strength and a solver.
+
+    Args:
+        like: algorithm whose inner optimizer and mini-batches are used.
+        steps: K, inner steps.
+        proximal_strength: lambda of lambda/2 |phi - init(theta)|^2.
+        solver: of the linear system with the inner Hessian.
+    """
     return IMAML(
         steps, like.inner_optimizer, like.batch, proximal_strength=proximal_strength, solver=solver
     )

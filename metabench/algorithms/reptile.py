@@ -1,4 +1,4 @@
-"""Reptile: what does the way from start to end of the inner loop say, with no query loss at all?"""
+"""Reptile: the displacement of the inner loop as a meta-gradient, without a query loss."""
 
 from __future__ import annotations
 
@@ -16,44 +16,50 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Reptile(Algorithm):
-    r"""Displacement of the inner loop as a mean gradient, through no derivative of it.
+    r"""Displacement of the inner loop over alpha K, without differentiating the inner loop.
 
-    The meta-gradient is :math:`(\phi_0 - \phi_K) / (\alpha K)`, the mean of the K inner gradients
-    where the step is plain descent, so that norms compare with those of other algorithms; with adam
-    inside only its direction means anything. `batch` draws a fresh mini-batch a step, as the paper
-    does. Its expectation is no gradient of the query loss.
+    The meta-gradient is :math:`(\phi_0 - \phi_K) / (\alpha K)`. With plain gradient descent this is
+    the mean of the K inner gradients, so its norm compares with those of other algorithms; with
+    Adam only its direction is meaningful. `batch` draws a fresh mini-batch for each step, as in the
+    paper. Its expectation is not the gradient of the query loss.
     (Nichol, Achiam & Schulman, 2018, https://arxiv.org/abs/1803.02999).
+
+    >>> import metabench as mb
+    >>> family = mb.Quadratic(dim=4)
+    >>> algorithm = mb.Reptile(steps=5, inner_optimizer=mb.SGD(rate=0.1), batch=2)
+    >>> subject = mb.Subject(family.problem(), family.sample, algorithm, family.theta(seed=0))
+    >>> found = subject.meta_gradients(mb.Address.fresh(0, 3), seed=0)
+    >>> bool(((subject.theta - found.phi) / 0.5).allclose(found.grad))
+    True
     """
 
     def __post_init__(self) -> None:
-        """Refuse an inner loop that goes nowhere."""
+        """Validate steps >= 1 and a rate that is not 0."""
         super().__post_init__()
         if self.steps < 1:
-            raise InvalidInput(
-                f"steps is {self.steps}; reptile is the way its inner steps go: give 1."
-            )
+            raise InvalidInput(f"steps is {self.steps}; reptile needs at least 1 inner step.")
         if self.inner_optimizer.rate == 0:
             raise InvalidInput(
-                "The inner rate is 0; reptile divides the way of the inner loop by it."
+                "The inner rate is 0; reptile divides the inner loop's displacement by it."
             )
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
-        """Give the displacement `(Q,)` of one task at theta `(Q,)`, over alpha K."""
-        path = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD)
-        way = (problem.init(theta) - path.last) / (self.inner_optimizer.rate * self.steps)
-        loss = problem.outer_loss(path.last, theta, task.query)
-        return MetaGrad(through_init(problem, theta, way), loss, path.last, {})
+        """Compute the displacement over alpha K, `(Q,)`, of one task at theta `(Q,)`."""
+        phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
+        mean_gradient = (problem.init(theta) - phi) / (self.inner_optimizer.rate * self.steps)
+        loss = problem.outer_loss(phi, theta, task.query)
+        return MetaGrad(through_init(problem, theta, mean_gradient), loss, phi, {})
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
-        """Give the query loss `()` after adaptation."""
+        """Compute the query loss `()` after adaptation."""
         phi = adapt(self.inner_optimizer, self.steps, problem, theta, task, NO_BACKWARD).last
         return problem.outer_loss(phi, theta, task.query)
 
     def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
-        """Refuse a theta that isn't an initialization."""
-        along = torch.randn(problem.layouts.phi.size, generator=torch.Generator().manual_seed(0))
-        if not through_init(problem, theta, along.to(theta)).any():
+        """Reject a theta that init(theta) does not depend on."""
+        v = torch.randn(problem.layouts.phi.size, generator=torch.Generator().manual_seed(0))
+        if not through_init(problem, theta, v.to(theta)).any():
             raise InvalidInput(
-                "Reptile moves an initialization, and this problem's init(theta) doesn't depend on "
-                "theta; use maml or imaml."
+                "Reptile updates an initialization, but this problem's init(theta) doesn't depend "
+                "on theta; use maml or imaml."
             )

@@ -1,4 +1,4 @@
-"""How large an inner rate does each task's loss take? By curvature, and by trying."""
+"""Stability of the inner loop: extreme eigenvalues of each task's Hessian, and loss decrease."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from metabench.linalg.lanczos import lanczos_extremes
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
-TOLERANCE = 1e-3  # relative, of an eigenvalue
-PRODUCTS = 60  # most Hessian products of a search
+EIGENVALUE_TOLERANCE = 1e-3  # relative
+MOST_PRODUCTS = 60  # Hessian-vector products of Lanczos
 
 
-class Descent(NamedTuple):
-    """What an inner loop made of its own loss."""
+class LossDecrease(NamedTuple):
+    """Losses before and after adaptation."""
 
     first: Tensor  # inner loss at phi_0, ()
     last: Tensor  # at phi_K, ()
@@ -29,28 +29,44 @@ class Descent(NamedTuple):
 def extreme_eigenvalues(
     problem: Problem, theta: Tensor, phis: Tensor, tasks: Task
 ) -> tuple[Tensor, Tensor]:
-    """Give the least and the largest eigenvalue of each task's inner Hessian at phi, `(T,)` each.
+    """Compute the smallest and largest eigenvalue of each task's inner Hessian, `(T,)` each.
 
-    NaN where phi isn't finite.
+    Args:
+        problem: gives the inner loss.
+        theta: meta-parameters, `(Q,)`.
+        phis: parameters of each task at which the Hessian is taken, `(T, P)`.
+        tasks: T tasks.
+
+    Returns:
+        Smallest and largest eigenvalues; NaN where phi isn't finite.
     """
     good = torch.isfinite(phis).all(1)
-    times = derivatives.per_task_hvp(
+    hvp = derivatives.per_task_hvp(
         problem.inner_loss, torch.where(good[:, None], phis, 0), theta, tasks.support
     )
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(1, phis.shape[1], generator=generator, dtype=torch.float64).to(phis)
-    found = lanczos_extremes(times, start.expand_as(phis).clone(), TOLERANCE, PRODUCTS)
+    starts = start.expand_as(phis).clone()
+    found = lanczos_extremes(hvp, starts, EIGENVALUE_TOLERANCE, MOST_PRODUCTS)
     none = torch.full_like(found.smallest, torch.nan)
     return torch.where(good, found.smallest, none), torch.where(good, found.largest, none)
 
 
 def loss_decrease(
-    step: InnerOptimizer, steps: int, problem: Problem, theta: Tensor, task: Task
-) -> Descent:
-    """Walk K inner steps of one task, and tell the losses before and after."""
-    phi = adapt(step, steps, problem, theta, task, NO_BACKWARD).last
+    optimizer: InnerOptimizer, steps: int, problem: Problem, theta: Tensor, task: Task
+) -> LossDecrease:
+    """Compute the losses of one task before and after K inner steps.
+
+    Args:
+        optimizer: the inner optimizer.
+        steps: K, inner steps.
+        problem: the losses.
+        theta: meta-parameters, `(Q,)`.
+        task: one task.
+    """
+    phi = adapt(optimizer, steps, problem, theta, task, NO_BACKWARD).last
     first = problem.inner_loss(problem.init(theta), theta, task.support)
-    return Descent(
+    return LossDecrease(
         first,
         problem.inner_loss(phi, theta, task.support),
         problem.outer_loss(phi, theta, task.query),

@@ -1,4 +1,4 @@
-"""Can an estimator written with another library, or a plain loop, be measured as it is?"""
+"""Can an estimator written with another library, or as a plain loop, be measured unchanged?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metabench.settings.errors import InvalidInput
 
 
 def library(name: str):
-    """Another library, whose own warnings about torch are not ours to make errors of."""
+    """Import another library with its warnings about torch ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -127,43 +127,43 @@ def test_a_gradient_may_be_a_vector_a_dictionary_or_a_list(form):
     assert oracles.relative(found, expected) < 1e-12
 
 
-def test_theta_is_a_copy_that_the_estimator_may_spoil():
-    def spoiling(theta, task):
+def test_theta_is_a_copy_that_the_estimator_may_overwrite():
+    def overwriting(theta, task):
         found = plain_loop(theta, task)
         for value in theta.values():
             value.data.zero_()
         return found
 
-    looked = subject(BlackBox(spoiling))
+    overwritten = subject(BlackBox(overwriting))
 
-    first, again = (looked.meta_gradients(Address.fresh(0, 2), 0).grad for _ in range(2))
+    first, again = (overwritten.meta_gradients(Address.fresh(0, 2), 0).grad for _ in range(2))
 
     assert torch.equal(first, again)
 
 
-def test_what_a_black_box_cannot_offer_is_said():
+def test_the_subject_states_what_a_black_box_cannot_provide():
     words = subject(BlackBox(plain_loop)).withheld
 
-    assert any("its inner loop, Hessians and adapted parameters can't be had" in w for w in words)
+    assert any("Hessians and adapted parameters are not available" in each for each in words)
 
 
 @pytest.mark.parametrize(
     ("gives", "words"),
     [
-        (lambda theta, task: torch.zeros(3), r"gave \(3,\) for a gradient.*one vector of 38"),
-        (lambda theta, task: None, "gave NoneType for a gradient"),
+        (lambda theta, task: torch.zeros(3), r"a gradient of shape \(3,\).*one vector of 38"),
+        (lambda theta, task: None, "a gradient of type NoneType"),
         (lambda theta, task: (torch.zeros(2), torch.zeros(38)), r"a loss of shape \(2,\)"),
-        (lambda theta, task: [torch.zeros(3)], "gave 1 gradients; theta has 4 parts: 0.weight,"),
+        (lambda theta, task: [torch.zeros(3)], "returned 1 gradients; theta has 4 parts: 0.w"),
         (lambda theta, task: {"0.weight": torch.zeros(6, 3)}, "0.bias: given nothing, expected"),
     ],
 )
-def test_what_is_no_gradient_is_refused_in_a_sentence(gives, words):
+def test_an_invalid_gradient_is_rejected_with_a_message(gives, words):
     with pytest.raises(InvalidInput, match=words):
         subject(BlackBox(gives)).meta_gradients(Address.fresh(0, 1), 0)
 
 
-def test_a_first_order_loop_is_fomaml_in_disguise():
-    """create_graph=False: the shortcut of many a repository sold as MAML."""
+def test_a_first_order_loop_is_fomaml():
+    """create_graph=False, which some repositories call MAML."""
     estimator = BlackBox(lambda theta, task: plain_loop(theta, task, create_graph=False))
 
     found = subject(estimator).meta_gradients(Address.fresh(0, 2), 0).grad

@@ -39,7 +39,7 @@ SOLVERS = {
 
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
-def test_it_is_the_dense_formula_at_phi_k_wherever_the_inner_loop_stopped(solver, strength):
+def test_it_is_the_dense_formula_at_any_phi_k(solver, strength):
     problem, theta, task = cases.mixed()
     imaml = IMAML(
         steps=7, inner_optimizer=SGD(rate=0.05), proximal_strength=strength, solver=solver
@@ -71,7 +71,7 @@ def test_it_is_the_long_unroll_once_the_inner_loop_has_converged(solver, strengt
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
-def test_a_network_pulled_to_its_initialization_agrees_with_the_dense_formula(solver, kind):
+def test_a_network_with_a_proximal_term_agrees_with_the_dense_formula(solver, kind):
     problem, task = cases.problem(kind), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
     imaml = IMAML(steps=3, inner_optimizer=SGD(rate=0.1), proximal_strength=20.0, solver=solver)
@@ -83,7 +83,7 @@ def test_a_network_pulled_to_its_initialization_agrees_with_the_dense_formula(so
     assert float(found.notes["residual"]) < 1e-10
 
 
-def test_the_pull_is_half_its_strength_times_the_squared_way_from_init():
+def test_the_proximal_term_is_half_its_strength_times_the_squared_distance_from_init():
     problem, theta, task = cases.mixed()
     phi = torch.linspace(-1, 1, 4).double()
 
@@ -95,8 +95,8 @@ def test_the_pull_is_half_its_strength_times_the_squared_way_from_init():
     )
 
 
-def test_the_neumann_series_is_enough_under_a_strong_pull():
-    """Eigenvalues lie around 20, so that each term takes an order of magnitude off the residual."""
+def test_the_neumann_series_converges_with_a_strong_proximal_term():
+    """Eigenvalues lie around 20, so that each term reduces the residual tenfold."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, series = cases.theta(problem), Neumann(steps=60, scale=0.045)
 
@@ -155,7 +155,7 @@ def minimum(problem: Problem, theta: torch.Tensor, task: Task) -> torch.Tensor:
 
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 def test_it_agrees_with_finite_differences_of_the_loss_at_the_optimum(strength):
-    """F(phi*(theta), theta), phi* solved anew at every theta, with no path and no adjoint."""
+    """F(phi*(theta), theta), phi* solved at every theta, without unrolling or adjoint."""
     problem, theta, task = cases.mixed()
     pulled = proximal(problem, strength)
     imaml = IMAML(
@@ -210,7 +210,7 @@ def test_more_solver_steps_come_closer():
     assert errors[-1] < 1e-10
 
 
-def test_a_strong_pull_leaves_the_gradient_at_theta():
+def test_a_strong_proximal_term_gives_the_gradient_at_theta():
     """As lambda grows, phi* -> phi_0 and (I + H / lambda)^-1 -> I: the first-order gradient."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, strength = cases.theta(problem), 1e9
@@ -223,7 +223,7 @@ def test_a_strong_pull_leaves_the_gradient_at_theta():
     assert oracles.relative(found.grad, expected) < 1e-7
 
 
-def test_a_saddle_is_told_by_the_sign_of_the_curvature():
+def test_negative_curvature_reveals_a_saddle():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
 
@@ -232,7 +232,7 @@ def test_a_saddle_is_told_by_the_sign_of_the_curvature():
     assert float(found.notes["curvature"]) < 0
 
 
-def test_an_optimum_that_does_not_depend_on_theta_is_refused():
+def test_an_optimum_that_does_not_depend_on_theta_is_rejected():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
 
     with pytest.raises(
@@ -246,7 +246,7 @@ def test_an_optimum_that_does_not_depend_on_theta_is_refused():
     MAML(steps=3)(ridge.problem(), ridge.theta(0), one)
 
 
-def test_a_pull_that_pushes_is_refused():
+def test_a_negative_proximal_strength_is_rejected():
     with pytest.raises(InvalidInput, match="strength is -1"):
         IMAML(proximal_strength=-1.0)
 

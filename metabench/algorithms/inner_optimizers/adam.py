@@ -1,4 +1,4 @@
-"""Adam in the inner loop, made differentiable everywhere."""
+"""Adam in the inner loop, differentiable everywhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from metabench.settings.errors import InvalidInput, check_below_one
 
 @dataclass(frozen=True)
 class Adam(InnerOptimizer):
-    r"""Adam, with `eps_root` inside the root so that it can be differentiated at zero gradient.
+    r"""Adam with `eps_root` inside the square root, so it is differentiable at zero gradient.
 
-    (Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980). Networks with ReLU have exactly zero
-    gradient entries, where the derivative of a plain root is infinite.
+    (Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980). Networks with ReLU have gradient entries
+    of exactly zero, where the derivative of the plain square root is infinite.
+
+    >>> import metabench as mb
+    >>> import torch
+    >>> optimizer = mb.Adam(rate=0.1)
+    >>> phi = torch.zeros(2)
+    >>> optimizer(torch.tensor([3.0, -2.0]), phi, optimizer.start(phi), k=0)[0]
+    tensor([-0.1000,  0.1000])
     """
 
     beta1: float = 0.9  # decay of the running mean of the gradient [1]
@@ -28,7 +35,7 @@ class Adam(InnerOptimizer):
     eps_root: float = 1e-16  # added under the root [gradient entry squared]
 
     def __post_init__(self) -> None:
-        """Refuse decays outside [0, 1) and a root that has no derivative at zero."""
+        """Validate decays in [0, 1) and eps_root > 0."""
         super().__post_init__()
         check_below_one(beta1=self.beta1, beta2=self.beta2)
         if not self.eps_root > 0:
@@ -38,27 +45,28 @@ class Adam(InnerOptimizer):
             )
 
     def start(self, phi: Tensor) -> Slots:
-        """Begin with both running means at zero."""
+        """Return both running means, zero."""
         return torch.zeros_like(phi), torch.zeros_like(phi)
 
     def edge(self) -> float:
-        """Give 2 (1 + beta1) / (1 - beta1), of the preconditioned Hessian.
+        """Return 2 (1 + beta1) / (1 - beta1), for the preconditioned Hessian.
 
-        That of a frozen preconditioner (Cohen et al., 2022, https://arxiv.org/abs/2207.14484).
+        It holds for a constant preconditioner (Cohen et al., 2022,
+        https://arxiv.org/abs/2207.14484).
         """
         return 2 * (1 + self.beta1) / (1 - self.beta1)
 
     def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give that of the heavy ball with momentum beta1 and rate (1 - beta1) alpha."""
+        """Return the radius of heavy ball with momentum beta1 and rate (1 - beta1) alpha."""
         return heavy_ball((1 - self.beta1) * np.asarray(product), self.beta1)
 
     def preconditioner(self, slots: Slots, k: int) -> Tensor:
-        """Give one over the bias-corrected root mean square after k steps, k = 1, 2, .."""
+        """Return one over the bias-corrected root mean square after k = 1, 2, .. steps."""
         square = slots[1] / (1 - self.beta2**k)
         return 1 / ((square + self.eps_root).sqrt() + self.eps)
 
     def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
-        """Step along the bias-corrected mean over the bias-corrected root mean square."""
+        """Subtract rate times bias-corrected mean over bias-corrected root mean square."""
         mean = self.beta1 * slots[0] + (1 - self.beta1) * gradient
         square = self.beta2 * slots[1] + (1 - self.beta2) * gradient**2
         direction = mean / (1 - self.beta1 ** (k + 1))

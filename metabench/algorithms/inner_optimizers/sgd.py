@@ -1,4 +1,4 @@
-"""Gradient descent: does the inner loop need more than this?"""
+"""Plain gradient descent in the inner loop."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ class SGD(InnerOptimizer):
 
     :math:`\phi \leftarrow \phi - \alpha g`, equation 1 of
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400).
+
+    >>> import metabench as mb
+    >>> import torch
+    >>> mb.SGD(rate=0.1)(torch.tensor([1.0, -2.0]), torch.zeros(2), (), k=0)[0]
+    tensor([-0.1000,  0.2000])
     """
 
     plain: ClassVar[bool] = True
 
     def edge(self) -> float:
-        """Give 2: beyond it |1 - alpha lambda| > 1."""
+        """Return 2: above it |1 - alpha lambda| > 1."""
         return 2.0
 
     def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give |1 - alpha lambda|."""
+        """Return |1 - alpha lambda|."""
         return np.abs(1 - product)
 
     def update(self, gradient: Tensor, phi: Tensor, slots: Slots, k: int) -> tuple[Tensor, Slots]:
-        """Step against the gradient."""
+        """Subtract rate times the gradient."""
         return phi - self.rate * gradient, slots

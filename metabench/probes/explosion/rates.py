@@ -11,7 +11,7 @@ import numpy as np
 
 from metabench.algorithms import stability
 from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
-from metabench.algorithms.stability import Descent
+from metabench.algorithms.stability import LossDecrease
 from metabench.probes.explosion import stable
 from metabench.probes.explosion.paths import HELD, chunks, eagerly, loop_of, numpy, some
 from metabench.problems.tasks import Address, Task, tree_map
@@ -65,7 +65,7 @@ def rates(
 
 def _descend(
     subject: Subject, step: InnerOptimizer, steps: int
-) -> Callable[[Tensor, Task], Descent]:
+) -> Callable[[Tensor, Task], LossDecrease]:
     problem = loop_of(subject).problem
     return eagerly(subject).per_task(
         lambda theta, task: stability.loss_decrease(step, steps, problem, theta, task)
@@ -76,7 +76,7 @@ def _ends(probe: Explosion, subject: Subject, phis: Tensor, seed: int) -> tuple[
     """Find the ends of every inner Hessian: of all tasks at phi_0, of a quarter at each phi_K."""
     problem = loop_of(subject).problem
     P = phis.shape[2]
-    size = max(HELD // (P * stability.PRODUCTS * phis.element_size()), 1)
+    size = max(HELD // (P * stability.MOST_PRODUCTS * phis.element_size()), 1)
     found = np.full((2, len(phis), len(probe.plan)), math.nan)
     for start in range(0, len(phis), size):
         tasks = subject.draw(Address.fresh(start, len(phis[start : start + size])), seed)
