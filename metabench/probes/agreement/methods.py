@@ -43,7 +43,7 @@ class Methods:
             FIRST: partial(counterparts.first_order, like),
         }
         if truncate:
-            made[f"truncated {truncate}"] = partial(counterparts.truncated, like, back=truncate)
+            made[f"truncated {truncate}"] = partial(counterparts.truncated, like, truncate=truncate)
         made[HESSIAN_FREE] = partial(counterparts.hessian_free, like)
         for name, solver in self.solvers(solvers, budgets).items():
             made[name] = self.implicit(solver)
