@@ -1,4 +1,4 @@
-"""Do two stores agree? The same cell, seed for seed: what moved, what failed, what got slower."""
+"""Comparison of two stores, cell by cell: changed numbers, new failures, slower cells."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ PLACE = ["quantity", "at", "of", "layer"]
 
 
 class Comparison(NamedTuple):
-    """What became of the cells that both stores hold."""
+    """Differences between two stores, A and B."""
 
-    pairs: int  # cells that both hold a result of
-    only: tuple[int, int]  # cells that one of them holds alone
+    pairs: int  # cells with a result in both
+    only: tuple[int, int]  # cells in A alone, in B alone
     worse: tuple[str, ...]  # digests with a result in A and a failure in B
     moved: pd.DataFrame  # a line for each setting and quantity: difference B - A, paired by seed
     seconds: tuple[float, float, float] | None  # ratio B / A with its interval, over all cells
 
     @property
     def regressed(self) -> bool:
-        """Tell whether B is worse: cells fail, numbers moved, or the time a cell takes grew."""
+        """Whether B is worse: cells fail that did not, numbers changed, or cells became slower."""
         slower = self.seconds is not None and self.seconds[1] > SLOWER
         return bool(self.worse) or len(self.moved) > 0 or slower
 
 
 def compare(A: Tables, B: Tables) -> Comparison:
-    """Pair the cells of two stores by their settings; class versions may differ.
+    """Compare the cells of two stores, paired by their settings; class versions may differ.
 
     Raises:
         InvalidInput: if no cell is in both.
@@ -44,7 +44,7 @@ def compare(A: Tables, B: Tables) -> Comparison:
     first, second = _keyed(A, names), _keyed(B, names)
     both = first.index.intersection(second.index)
     if not len(both):
-        raise InvalidInput("The two have no cell in common: compare stores of the same study.")
+        raise InvalidInput("The stores have no cell in common; compare stores of the same study.")
     fine = [table["outcome"].loc[both].isin(FINAL).to_numpy() for table in (first, second)]
     results = both[fine[0] & fine[1]]
     return Comparison(
@@ -62,7 +62,7 @@ def _settings(cells: pd.DataFrame) -> set[str]:
 
 
 def _keys(cells: pd.DataFrame, names: list[str]) -> pd.Series[Any]:
-    """Give each cell's settings as one text, whole numbers as the numbers they are."""
+    """Return each cell's settings as one text."""
     from pandas.api.types import is_numeric_dtype
 
     keys = cells["digest"].astype(str).str[:0]
@@ -79,7 +79,7 @@ def _keyed(found: Tables, names: list[str]) -> pd.DataFrame:
 
 
 def _numbers(found: Tables, names: list[str], keys: pd.Index[Any]) -> pd.DataFrame:
-    """Lay out what was measured in these cells, times aside."""
+    """Return the rows of these cells, except seconds."""
     key = _keys(found.cells, names).take(found.rows["cell"].to_numpy()).to_numpy()
     table = found.rows.assign(key=key)
     table = table.astype({"quantity": str, "of": str, "layer": str, "status": str})
@@ -87,9 +87,9 @@ def _numbers(found: Tables, names: list[str], keys: pd.Index[Any]) -> pd.DataFra
 
 
 def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Give a line for each setting and quantity that differs beyond round-off in any seed.
+    """Return a line for each setting and quantity that differs beyond round-off in any seed.
 
-    Seeds in which it stayed are part of the difference too: leaving them out would enlarge it.
+    The difference is the mean over all seeds, also those without a difference.
     """
     import pandas as pd
 
@@ -109,14 +109,14 @@ def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(group: pd.DataFrame) -> dict[str, float]:
-    """Give the mean of B - A over seeds, with its 95 % interval by Student's t."""
+    """Return the mean of B - A over seeds, with its 95 % interval by Student's t."""
     gaps = (group["value_b"] - group["value_a"]).dropna().to_numpy(float)
     mean, low, high = _student(gaps)
     return {"cells": len(group), "difference": mean, "low": low, "high": high}
 
 
 def _ratio(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[float, float, float] | None:
-    """Give the geometric mean of B / A with its 95 % interval; one cell has none."""
+    """Return the geometric mean of B / A with its 95 % interval; None for a single cell."""
     logs = np.log(second.to_numpy(float) / first.to_numpy(float))
     if len(logs) < 2:
         return None

@@ -16,20 +16,22 @@ NAME = re.compile(r"</?([a-z0-9]+)")
 def explain_terms(document: str) -> str:
     """Return the HTML text with the first use of each term in a section as `<abbr title="...">`.
 
-    >>> explain_terms("<p>The noise scale, and again the noise scale.</p>")[:36]
-    '<p>The <abbr title="Tasks in a batch'
+    >>> explain_terms("<section>The noise scale, and again the noise scale.</section>")[:42]
+    '<section>The <abbr title="Tasks in a batch'
     """
     explained: set[str] = set()
     inside: list[str] = []
+    in_section = False
     made = []
     for part in TAG.split(document):
         if not part.startswith("<"):
-            made.append(part if inside else _marked(part, explained))
+            made.append(_marked(part, explained) if in_section and not inside else part)
             continue
         made.append(part)
         found = NAME.match(part)
         name = found[1] if found else ""
         if name == "section":
+            in_section = not part.startswith("</")
             explained.clear()
         if name in UNMARKED and not part.endswith("/>"):
             if not part.startswith("</"):

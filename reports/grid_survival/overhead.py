@@ -16,7 +16,7 @@ import numpy as np
 
 from metabench.grid.execution.executors.pool import Pool
 from metabench.grid.execution.executors.slots import cpu_slots
-from metabench.grid.execution.run_cell import Job, keep
+from metabench.grid.execution.run_cell import Job, save_record
 from metabench.grid.scheduling.scheduler import drive
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
@@ -100,7 +100,7 @@ def _resume(folder: Path, cells: int) -> None:
     study, store = _study(folder, cells), Store(folder / "resume").open()
     planned = time.perf_counter() - begun
     for digest, settings, spec, _ in study.cells.values():
-        keep(Job(store, digest, settings, spec), 0.1, {"outcome": "ok"})
+        save_record(Job(store, digest, settings, spec), 0.1, {"outcome": "ok"})
     begun, used = time.perf_counter(), time.process_time()
     assert todo(study, store, retry=False) == []
     print(f"{cells} cells: resume check {time.perf_counter() - begun:.2f} s, "

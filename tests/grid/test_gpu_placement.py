@@ -13,7 +13,7 @@ from metabench.grid.execution.executors.pool import Pool
 from metabench.grid.execution.executors.queue import Queue
 from metabench.grid.execution.executors.slots import MASK, Slot
 from metabench.grid.execution.run_cell import Job, Outcome
-from metabench.grid.scheduling.memory_forecast import Needs
+from metabench.grid.scheduling.memory_forecast import MemoryForecast
 from metabench.records.record import compose
 from metabench.records.store.store import Store
 
@@ -86,12 +86,12 @@ def test_needs_are_those_of_cells_that_differ_in_their_seed_alone(tmp_path):
         record = compose(spec, [], None, {}, {"peak_bytes": peak})
         store.save(record, failed=False)
         digests.append(record["digest"])
-    needs = Needs.on_record(store, [*digests, "2"])
+    needs = MemoryForecast.on_record(store, [*digests, "2"])
 
-    assert needs.of({"algo": "maml", "seed": 7}) == pytest.approx(5)
-    assert not needs.of({"algo": "fomaml", "seed": 0})
+    assert needs.expected_bytes({"algo": "maml", "seed": 7}) == pytest.approx(5)
+    assert not needs.expected_bytes({"algo": "fomaml", "seed": 0})
     needs.learn({"algo": "fomaml", "seed": 0}, Outcome("x", "ok", 1.0, peak_bytes=9.0))
-    assert needs.of({"algo": "fomaml", "seed": 1}) == pytest.approx(9)
+    assert needs.expected_bytes({"algo": "fomaml", "seed": 1}) == pytest.approx(9)
 
 
 class Fake:
@@ -111,7 +111,7 @@ class Fake:
         future.set_result(None)
         return future
 
-    def hear(self, future, job):
+    def outcome_of(self, future, job):
         del Fake.now[job.digest]
         return Outcome(job.digest, "ok", 1.0)
 

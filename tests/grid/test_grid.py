@@ -25,7 +25,7 @@ from metabench.records.record import with_checksum
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables, tidy
 
-# A probe that does what it is told: to fail in every way in which a cell can.
+# A probe that fails on request, in every way in which a cell can.
 ODD = """
 import os, signal, time
 from dataclasses import dataclass
@@ -204,7 +204,7 @@ def test_an_out_of_memory_cell_is_tried_once_more():
     assert [a["outcome"] for a in store().read(digest)["attempts"]] == ["oom", "oom"]
 
 
-def test_a_failure_is_not_tried_again_unless_told():
+def test_a_failure_is_not_tried_again_unless_asked():
     write("ok", "error")
     inline("odd.toml", code=3)
 
@@ -290,11 +290,11 @@ def test_shards_share_the_cells_out_without_rest():
     assert asked("status", "small.toml")["open"] == 0
 
 
-@pytest.mark.parametrize("share", ["3/3", "1", "a/b", "-1/3"])
-def test_a_share_that_is_none_is_misuse(share):
-    said = metabench("worker", "small.toml", "--part", share, code=2).stderr
+@pytest.mark.parametrize("part", ["3/3", "1", "a/b", "-1/3"])
+def test_a_part_that_is_none_is_refused(part):
+    said = metabench("worker", "small.toml", "--part", part, code=2).stderr
 
-    assert "--part takes i/N with 0 <= i < N, such as 0/64" in said
+    assert "give i/N with 0 <= i < N, such as 0/64" in said
 
 
 def test_slurm_is_given_an_array_of_workers():
@@ -316,7 +316,7 @@ def test_the_slurm_script_runs_as_one_job_of_its_array():
     assert len(store("small").standing()) == 2
 
 
-def test_near_the_limit_the_batch_shell_is_told_and_finishes_the_cell_in_hand():
+def test_near_the_limit_the_batch_shell_is_signaled_and_finishes_the_cell_in_hand():
     """Slurm's warning goes to the batch shell's process alone, which is the worker by then."""
     write("slow", seeds=50)
     metabench("slurm", "odd.toml", "--array", "1", "--grace", "120")
@@ -500,8 +500,8 @@ def test_a_cell_that_kills_its_process_or_takes_too_long_harms_no_other():
 def test_workers_of_gpus_are_masked_before_torch_is_imported(monkeypatch):
     """Here are two GPUs in name only; that nothing imports torch first, a child process tells."""
     imported = "sys, metabench.cli.main, metabench.grid.execution.executors.pool"
-    told = f"import {imported}; print('torch' in sys.modules)"
-    child = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    code = f"import {imported}; print('torch' in sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.stdout.strip() == "False"
     write("mask", seeds=6)
     monkeypatch.setattr(slots, "visible_gpus", lambda: ["3", "7"])
@@ -558,7 +558,7 @@ def test_a_study_for_gpus_is_refused_where_there_are_none(monkeypatch):
 
     said = metabench("grid", "small.toml", code=2).stderr
 
-    assert "asks for cuda, and torch sees no GPU here" in said
+    assert "requires cuda, but torch finds no GPU" in said
 
 
 def test_an_unknown_engine_names_the_nearest():

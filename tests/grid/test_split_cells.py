@@ -1,4 +1,4 @@
-"""Is one cell that many devices share the cell that one device measures, whatever is killed?"""
+"""Is a cell measured in parts the same as one measured whole, whatever is killed?"""
 
 from __future__ import annotations
 
@@ -87,21 +87,21 @@ def test_what_was_measured_of_a_cell_is_kept_and_the_rest_is_measured():
     metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
     before = {path: path.stat().st_mtime_ns for path in store("cut").folder.rglob("*.npz")}
     assert sorted(path.name for path in before) == ["0-of-3.npz", "2-of-3.npz"]
-    assert "shares 2 of 3 measured" in metabench("status", "cut.toml")
+    assert "parts 2 of 3 measured" in metabench("status", "cut.toml")
     spoilt = min(before)
     spoilt.write_bytes(spoilt.read_bytes()[:-40])  # half a file is none
 
     taken = []
-    keep = part_arrays.keep
+    save = part_arrays.save
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part_arrays, "keep", lambda *a: (taken.append(str(a[2])), keep(*a)))
+        patch.setattr(part_arrays, "save", lambda *a: (taken.append(str(a[2])), save(*a)))
         metabench("grid", "cut.toml", "--executor", "inline")
 
     assert len(taken) == 2
     assert "1 done, 0 to go" in metabench("status", "cut.toml").replace("cells  1: ", "")
 
 
-def test_a_share_that_fails_fails_its_cell_which_says_which(monkeypatch):
+def test_a_part_that_fails_fails_its_cell_which_names_the_part(monkeypatch):
     metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
 
     def broken(*_):
@@ -111,7 +111,7 @@ def test_a_share_that_fails_fails_its_cell_which_says_which(monkeypatch):
         patch.setattr("metabench.probes.variance.Variance.measure_part", broken)
         said = metabench("grid", "cut.toml", "--executor", "inline", code=3)
 
-    assert "share 1/3: MemoryError" in said
+    assert "part 1/3: MemoryError" in said
     ((digest, state),) = store("cut").standing().items()
     assert state == "failed"
     tries = [attempt["outcome"] for attempt in store("cut").read(digest)["attempts"]]
@@ -129,11 +129,11 @@ from metabench import Variance
 
 @dataclass(frozen=True)
 class Fatal(Variance):
-    def measure_part(self, subject, seed, share):
-        if share.number == 1 and not (mark := Path("died")).exists():
+    def measure_part(self, subject, seed, part):
+        if part.number == 1 and not (mark := Path("died")).exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().measure_part(subject, seed, share)
+        return super().measure_part(subject, seed, part)
 """)
     for name in ("whole", "cut"):
         text = Path(f"{name}.toml").read_text()
@@ -145,10 +145,10 @@ class Fatal(Variance):
     assert measured("cut") == measured("whole")
     (attempt, last) = store("cut").read(measured("cut")[0])["attempts"]
     assert (attempt["outcome"], last["outcome"]) == ("killed", "ok")
-    assert "share 1/3: Its process was killed" in attempt["error"]
+    assert "part 1/3: Its process was killed" in attempt["error"]
 
 
-def test_forgetting_a_cell_forgets_its_shares():
+def test_forgetting_a_cell_forgets_its_parts():
     metabench("worker", "cut.toml", "--part", "0/2", "--executor", "inline")
     (digest,) = [path.name for path in (store("cut").folder / "parts").iterdir()]
 
@@ -168,16 +168,16 @@ def test_a_study_that_nothing_can_cut_says_so():
     assert "line 2, split: No probe of this study can be split" in result.stderr
 
 
-def test_arrays_are_kept_whole_with_what_they_took(tmp_path):
+def test_arrays_are_kept_whole_with_their_cost(tmp_path):
     kept = Store(tmp_path / "store").open()
     for i in range(2):
         arrays = {"1": np.full((2, 3), i)}
-        part_arrays.keep(kept, "abc", Part(i, 2), arrays, part_arrays.PartCost(1.5, 10.0 * i))
+        part_arrays.save(kept, "abc", Part(i, 2), arrays, part_arrays.PartCost(1.5, 10.0 * i))
 
-    found, took = part_arrays.read(kept, "abc", 2)
+    found, cost = part_arrays.read(kept, "abc", 2)
 
     assert [int(each["1"].sum()) for each in found] == [0, 6]
-    assert took == (3.0, 10.0)
+    assert cost == (3.0, 10.0)
     assert part_arrays.missing(kept, "abc", 2) == []
     assert len(part_arrays.missing(kept, "abc", 4)) == 4
     assert len(tables(kept).cells) == 0

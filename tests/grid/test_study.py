@@ -103,7 +103,7 @@ def test_a_cell_of_a_study_has_the_address_of_the_same_command(read):
     assert list(found.cells) == [fields.digest(by_command.spec())]
 
 
-def test_the_family_prescribes_how_many_tasks_unless_told(read):
+def test_the_family_prescribes_how_many_tasks_by_default(read):
     assert settings(read(plain()), "probe", "tasks") == [4096]
 
 
@@ -201,8 +201,8 @@ def test_a_theta_is_excluded_by_the_words_that_name_it(read, tmp_path):
 
     left = read(plain(top=top) + out).cells.values()
 
-    told = {(cell.spec["theta"].partition("@")[0], cell.spec["seed"]) for cell in left}
-    assert told == {("initial", 0), ("one.pt", 1), ("two.pt", 0)}
+    found = {(cell.spec["theta"].partition("@")[0], cell.spec["seed"]) for cell in left}
+    assert found == {("initial", 0), ("one.pt", 1), ("two.pt", 0)}
 
 
 def test_planning_needs_no_gpu(read):
@@ -220,9 +220,9 @@ WRONG = [
     ("log(1e-2", "lgo(1e-2", 13, "algo.inner_optimizer.rate",
      "no range 'lgo' of values; did you mean 'log'"),
     ("log(1e-2, 1", "log(0, 1", 13, "algo.inner_optimizer.rate",
-     "log(0, 1, 3) can't be read; write log(1e"),
+     "log(0, 1, 3) can't be read. Write log(1e"),
     ("[1, 2]\ninner", '"log(1, 3, 3)"\ninner', 12, "algo.steps",
-     "gives 1.73205080757; it must giv"),
+     "contains 1.73205080757; this set"),
     ('"log(1e-2, 1, 3)"', "[1, -1]", 13, "algo.inner_optimizer",
      "The inner rate is -1.0; it must be finite"),
     ("tasks = 64", "tasks = 3", 5, "probe", "tasks is 3, too few"),
@@ -237,11 +237,11 @@ WRONG = [
     ("[algo.inner_optimizer]", "[algo.inner_optimizerp]", 17, "algo.inner_optimizerp",
      "no field 'inner_optimizerp' of fomaml; did you mean"),
     ("[[algo]]\nname = \"maml\"", '[[algoo]]\nname = "maml"', 10, "algoo", "did you mean 'algo'"),
-    ("queries = [4, 8]", "queries = [4]", 3, "zip", "equally long; values given: family.shots 2"),
+    ("queries = [4, 8]", "queries = [4]", 3, "zip", "equally many values; given: family.shots 2"),
     ('"family.queries"', '"family.querys"', 3, "zip", "no axis 'family.querys' to zip; did you"),
-    ('name = "quadratic"\n', "", 21, "family", "It names no family; add name"),
-    ("seed = 1\n", "seed = 7\n", 26, "exclude", "fits no cell"),
-    ("seed = 1\n", "theta = 1\n", 26, "exclude", "fits no cell"),
+    ('name = "quadratic"\n', "", 21, "family", "The name of the family is missing"),
+    ("seed = 1\n", "seed = 7\n", 26, "exclude", "matches no cell"),
+    ("seed = 1\n", "theta = 1\n", 26, "exclude", "matches no cell"),
     ("seed = 1\n", "sead = 1\n", 26, "exclude", "no setting 'sead' to exclude by; did you mean"),
 ]  # fmt: skip
 
@@ -260,7 +260,7 @@ def test_a_wrong_study_names_line_key_and_the_nearest_right(
 
 
 def test_what_is_no_toml_names_its_line(read):
-    with pytest.raises(InvalidInput, match=r"is no TOML file: .* line 3"):
+    with pytest.raises(InvalidInput, match=r"is not a TOML file: .* line 3"):
         read("seed = 1\n\nthis is prose\n")
 
 

@@ -54,15 +54,15 @@ def grid(**given: Any) -> None:
     """Measure a study's open cells on every device of this machine; run again to go on."""
     from metabench.cli.grid.run import grid
 
-    grid(**given, share="0/1")
+    grid(**given, part="0/1")
 
 
 @click.command(epilog=EPILOG)
 @STUDY
-@click.option("--part", "share", required=True, metavar="i/N", help="Which share, from 0.")
+@click.option("--part", required=True, metavar="i/N", help="Which part, from 0.")
 @running
 def worker(**given: Any) -> None:
-    """Measure one of N equal shares of a study: a job of an array, one of several machines."""
+    """Measure part i of N of a study: one job of an array, or one of several machines."""
     from metabench.cli.grid.run import grid
 
     grid(**given)

@@ -28,7 +28,7 @@ from metabench.settings.trust import trusted_settings
 
 def grid(
     study: Path,
-    share: str,
+    part: str,
     executor: str,
     workers: int,
     per_gpu: int,
@@ -38,9 +38,9 @@ def grid(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the open cells of a share, and sum up; exit with 3 if cells of it failed."""
+    """Measure the open cells of a part of a study; exit with 3 if any of them failed."""
     asked, kept = studies.read(study), store_of(study, store).open()
-    mine = set(part_of(units(asked), share))
+    mine = set(part_of(units(asked), part))
     held = {unit.digest for unit in mine}
     asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in held})
     standing = kept.standing()
@@ -50,7 +50,7 @@ def grid(
     with watching(f"{study}", quiet) as watch:
         chosen = todo(asked, kept, retry, standing)
         tally = drive(asked, kept, started, chosen, watch, mine, standing)
-    failed = failures(asked, kept, None if tally.heard or lost else standing)
+    failed = failures(asked, kept, None if tally.ended or lost else standing)
     (_say_json if as_json else _say)(study, kept, tally, failed)
     if tally.interrupted:
         raise SystemExit(INTERRUPTED)

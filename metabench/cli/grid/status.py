@@ -41,7 +41,7 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
     for cell in cut:
         there = cell.split - len(part_arrays.missing(kept, cell.digest, cell.split))
         if there:
-            click.echo(f"  {cell.digest}  shares {there} of {cell.split} measured")
+            click.echo(f"  {cell.digest}  parts {there} of {cell.split} measured")
     print_failures(failed)
     click.echo(
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))

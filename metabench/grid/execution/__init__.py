@@ -1,1 +1,1 @@
-"""How one cell of a grid is run, whole or in parts."""
+"""Measurement of a grid's cells, whole or in parts."""

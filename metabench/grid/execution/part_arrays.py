@@ -1,6 +1,6 @@
-"""One large cell on many devices: its shares are kept as arrays until all are there to be merged.
+"""Arrays of the parts of a cell that is split, kept until all parts are measured and merged.
 
-    parts/<digest>/3-of-8.npz   what a probe's `measure_part` gave, and what that took
+    parts/<digest>/3-of-8.npz   what a probe's `measure_part` returned, and its cost
 
 The arrays of a cell are removed once its record is there.
 """
@@ -20,53 +20,83 @@ from metabench.probes.base import Part
 from metabench.records import atomic_files, ordinary_files
 from metabench.records.store.store import Store
 
-TOOK = "took"  # the array of seconds and peak bytes that stands beside a probe's own
+COST = "took"  # name of the array (seconds, peak bytes) beside the probe's arrays
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class PartCost(NamedTuple):
-    """What the shares of a cell took, together."""
+    """Time and memory of one or several parts of a cell."""
 
-    seconds: float
-    peak_bytes: float
-
-
-def path(store: Store, digest: str, share: Part) -> Path:
-    """Name the file of one share's arrays."""
-    return store.folder / "parts" / digest / f"{share.number}-of-{share.total}.npz"
+    seconds: float  # the sum over parts
+    peak_bytes: float  # the largest of the parts
 
 
-def is_there(store: Store, digest: str, share: Part) -> bool:
-    """Tell whether a share has been measured; half a file has not."""
-    place = path(store, digest, share)
+def path(store: Store, digest: str, part: Part) -> Path:
+    """Return the path of one part's file.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        part: which part of the cell.
+    """
+    return store.folder / "parts" / digest / f"{part.number}-of-{part.total}.npz"
+
+
+def is_there(store: Store, digest: str, part: Part) -> bool:
+    """Return whether a part has been measured; an incomplete file counts as missing.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        part: which part of the cell.
+    """
+    place = path(store, digest, part)
     return place.is_file() and zipfile.is_zipfile(place)
 
 
 def missing(store: Store, digest: str, total: int) -> list[Part]:
-    """List the shares of a cell that are to be measured."""
+    """List the parts of a cell that are not measured yet.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        total: parts that the cell is split into.
+    """
     return [
-        share
-        for number in range(total)
-        if not is_there(store, digest, share := Part(number, total))
+        part for number in range(total) if not is_there(store, digest, part := Part(number, total))
     ]
 
 
-def keep(store: Store, digest: str, share: Part, arrays: Arrays, took: PartCost) -> None:
-    """Write down the arrays of one share, whole or not at all."""
-    place = path(store, digest, share)
+def save(store: Store, digest: str, part: Part, arrays: Arrays, cost: PartCost) -> None:
+    """Write the arrays of one part; the file replaces an earlier one at once or not at all.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        part: which part of the cell.
+        arrays: the result of the probe's `measure_part`.
+        cost: seconds and peak memory of measuring it.
+    """
+    place = path(store, digest, part)
     place.parent.mkdir(parents=True, exist_ok=True)
     ordinary_files.make_room(place, store.aside)
     with atomic_files.replacing(place) as file:
-        np.savez(file, allow_pickle=False, **{TOOK: np.array(took), **arrays})
+        np.savez(file, allow_pickle=False, **{COST: np.array(cost), **arrays})
 
 
 def read(store: Store, digest: str, total: int) -> tuple[list[Arrays], PartCost]:
-    """Open the arrays of all shares, each read when asked for, and sum up what they took."""
+    """Open the arrays of all parts, each read on access, and return them with their total cost.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        total: parts that the cell is split into.
+    """
     found = [np.load(path(store, digest, Part(number, total))) for number in range(total)]
-    took = np.array([each[TOOK] for each in found])
-    return found, PartCost(float(took[:, 0].sum()), float(took[:, 1].max()))
+    cost = np.array([each[COST] for each in found])
+    return found, PartCost(float(cost[:, 0].sum()), float(cost[:, 1].max()))
 
 
-def drop(store: Store, digest: str) -> None:
-    """Remove the arrays of a cell."""
+def remove(store: Store, digest: str) -> None:
+    """Delete the arrays of a cell."""
     shutil.rmtree(store.folder / "parts" / digest, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One cell, from its settings to its record: whatever becomes of it is written down."""
+"""Measurement of one cell, from its settings to the record of its result or failure."""
 
 from __future__ import annotations
 
@@ -21,63 +21,69 @@ if TYPE_CHECKING:
     from metabench.measurement.measurement import Measurement
 
 FINAL = ("ok", "diverged")  # results; all other statuses are failures
-AGAIN = ("killed", "oom")  # failures that may be the neighbors' fault: tried once more, alone
+RETRIED = ("killed", "oom")  # failures that other cells may have caused: tried once more, alone
 
 
 class Job(NamedTuple):
-    """A cell to measure, as plain values that travel to any process."""
+    """A cell, or part of one, to measure: plain values that any process can receive."""
 
     store: Store
     digest: str
     settings: dict[str, Any]
     spec: dict[str, Any]
     timeout: float = float("inf")  # seconds
-    share: Part | None = None  # the only part of it to measure
-    split: int = 1  # shares that are to be merged
-    need: float = 0.0  # memory that cells like it took; 0 where none is known [bytes]
+    part: Part | None = None  # the part to measure; None: the whole cell
+    split: int = 1  # parts that the cell is split into
+    need: float = 0.0  # memory that similar cells used; 0 if unknown [bytes]
 
 
 class Outcome(NamedTuple):
-    """What a parent hears of a cell; the record itself stays in the store."""
+    """Status of a measured cell, as sent to the parent process; the record is in the store."""
 
     digest: str
     status: str
     seconds: float
     error: str = ""
-    share: Part | None = None
+    part: Part | None = None
     peak_bytes: float = 0.0
 
     @property
     def failed(self) -> bool:
-        """Tell whether there is no result."""
+        """Whether the cell has no result."""
         return self.status not in FINAL
 
 
-def work(job: Job) -> Outcome:
-    """Measure one cell and keep its record; only a store that can't be written raises."""
-    if job.store.is_done(job.digest):  # by another parent, meanwhile
-        return Outcome(job.digest, "ok", 0.0, share=job.share)
+def run_cell(job: Job) -> Outcome:
+    """Measure one cell or part and write its record; raises only if the store can't be written."""
+    if job.store.is_done(job.digest):  # by another process, meanwhile
+        return Outcome(job.digest, "ok", 0.0, part=job.part)
     begun = time.perf_counter()
-    measured = _share(job, begun) if job.share else _measured(job)
+    measured = _measure_part(job, begun) if job.part else _measure_cell(job)
     seconds = time.perf_counter() - begun
-    if job.share and measured["outcome"] == "ok":
+    if job.part and measured["outcome"] == "ok":
         peak = float(measured["peak_bytes"])
-        return Outcome(job.digest, "ok", seconds, share=job.share, peak_bytes=peak)
+        return Outcome(job.digest, "ok", seconds, part=job.part, peak_bytes=peak)
     if measured["outcome"] not in FINAL and job.store.is_done(job.digest):
-        return Outcome(job.digest, "ok", seconds)  # another parent merged, and took the parts away
+        return Outcome(job.digest, "ok", seconds)  # another process merged it
     environment = job.store.keep_environment(_environment(job.settings["device"]))
     seconds += measured.pop("seconds", 0.0)
-    outcome = keep(job, seconds, {**measured, "provenance": {"environment": environment}})
+    outcome = save_record(job, seconds, {**measured, "provenance": {"environment": environment}})
     if not outcome.failed:
-        part_arrays.drop(job.store, job.digest)
+        part_arrays.remove(job.store, job.digest)
     return outcome
 
 
-def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
-    """Write a cell's record, with the attempts before this one."""
+def save_record(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
+    """Write a cell's record, earlier attempts included, and return its outcome.
+
+    Args:
+        job: the cell.
+        seconds: time that this attempt took.
+        found: entries of the record: `outcome`, and `rows` or `error`.
+    """
     outcome, error = found["outcome"], found.get("error", "")
-    if job.share and error:
-        error = f"share {job.share}: {error}"
+    if job.part and error:
+        error = f"part {job.part}: {error}"
     attempt = {"outcome": outcome, "seconds": seconds, "at": time.time(), "error": error}
     more = {key: value for key, value in found.items() if key not in ("rows", "provenance")}
     more |= {"digest": job.digest, "settings": job.settings, "seconds": seconds, "error": error}
@@ -85,78 +91,85 @@ def keep(job: Job, seconds: float, found: Mapping[str, Any]) -> Outcome:
     record = compose(job.spec, found.get("rows", ()), None, found.get("provenance", {}), more)
     job.store.save(record, failed=outcome not in FINAL)
     peak = float(found.get("peak_bytes", 0.0))
-    return Outcome(job.digest, outcome, seconds, error, job.share, peak)
+    return Outcome(job.digest, outcome, seconds, error, job.part, peak)
 
 
 def fail(job: Job, status: str, seconds: float, error: str) -> Outcome:
-    """Record a cell whose process did not live to do so, unless it died just after it had."""
+    """Record the failure of a cell whose process ended, unless a result was written before.
+
+    Args:
+        job: the cell.
+        status: why it failed: killed or timeout.
+        seconds: time that the attempt took.
+        error: the reason, a sentence.
+    """
     if job.store.is_done(job.digest):
         return Outcome(job.digest, "ok", seconds)
-    if job.share and part_arrays.is_there(job.store, job.digest, job.share):
-        return Outcome(job.digest, "ok", seconds, share=job.share)
-    return keep(job, seconds, {"outcome": status, "error": error})
+    if job.part and part_arrays.is_there(job.store, job.digest, job.part):
+        return Outcome(job.digest, "ok", seconds, part=job.part)
+    return save_record(job, seconds, {"outcome": status, "error": error})
 
 
 def _attempts_before(job: Job) -> list[dict[str, Any]]:
     try:
         before = job.store.read(job.digest) or {}
-    except InvalidInput:  # no record, which is set aside for this attempt's
+    except InvalidInput:  # an invalid file, which this attempt's record replaces
         return []
     attempts: list[dict[str, Any]] = before.get("attempts", [])
     return attempts
 
 
-def _measured(job: Job) -> dict[str, Any]:
-    """Measure a cell, from its shares where they were measured apart."""
+def _measure_cell(job: Job) -> dict[str, Any]:
+    """Measure a cell, or merge its parts if it is split."""
     try:
-        held, took = (
+        arrays, cost = (
             part_arrays.read(job.store, job.digest, job.split) if job.split > 1 else ((), None)
         )
         cell = _cell(job)
-        rows = cell.measure(parts=held)
+        rows = cell.measure(parts=arrays)
         statuses.check_statuses(row.status for row in rows)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
     outcome = statuses.outcome_of(row.status for row in rows)
     found = {"outcome": outcome, "rows": rows, "settled": cell.spec()}
     peak = float(_peak_bytes(job.settings["device"]))
-    if took is None:
+    if cost is None:
         return {**found, "peak_bytes": peak}
-    peak = max(peak, took.peak_bytes)
-    return {**found, "peak_bytes": peak, "seconds": took.seconds, "split": job.split}
+    peak = max(peak, cost.peak_bytes)
+    return {**found, "peak_bytes": peak, "seconds": cost.seconds, "split": job.split}
 
 
-def _share(job: Job, begun: float) -> dict[str, Any]:
-    """Measure one share of a cell, and keep its arrays."""
-    assert job.share is not None
-    if part_arrays.is_there(job.store, job.digest, job.share):
+def _measure_part(job: Job, begun: float) -> dict[str, Any]:
+    """Measure one part of a cell and save its arrays."""
+    assert job.part is not None
+    if part_arrays.is_there(job.store, job.digest, job.part):
         return {"outcome": "ok", "peak_bytes": 0}
     try:
-        arrays = _cell(job).measure_part(job.share)
+        arrays = _cell(job).measure_part(job.part)
     except Exception as error:  # a failing cell is data: the grid goes on
         return _failure(error)
     peak = _peak_bytes(job.settings["device"])
-    took = part_arrays.PartCost(time.perf_counter() - begun, peak)
-    part_arrays.keep(job.store, job.digest, job.share, arrays, took)
+    cost = part_arrays.PartCost(time.perf_counter() - begun, peak)
+    part_arrays.save(job.store, job.digest, job.part, arrays, cost)
     return {"outcome": "ok", "peak_bytes": peak}
 
 
 def _failure(error: Exception) -> dict[str, Any]:
     outcome = "oom" if _is_out_of_memory(error) else "error"
-    told = f"{type(error).__name__}: {error}"
-    return {"outcome": outcome, "error": told, "traceback": traceback.format_exc()}
+    message = f"{type(error).__name__}: {error}"
+    return {"outcome": outcome, "error": message, "traceback": traceback.format_exc()}
 
 
 def _cell(job: Job) -> Measurement:
-    """Make the cell, and choose what was left to `auto`: that needs the device, an address not."""
+    """Build the measurement and resolve its `auto` settings, which depend on the device."""
     from metabench.measurement.measurement import Measurement
     from metabench.settings import fields
 
     cell = Measurement.from_settings(job.settings)
     if (found := fields.digest(cell.spec())) != job.digest:
         raise RuntimeError(
-            f"This process gives the cell the address {found}: its metabench, or a file that the "
-            "study names, is not the one that the study was read with."
+            f"The cell's digest is {found} in this process and {job.digest} in the study: "
+            "metabench or a file that the study names has changed since the study was read."
         )
     cell.require_device()
     return cell.resolved()
@@ -165,12 +178,12 @@ def _cell(job: Job) -> Measurement:
 def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
-    told = "not enough memory" in str(error)  # torch's CPU allocator raises a plain RuntimeError
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
+    on_cpu = "not enough memory" in str(error)  # torch's CPU allocator raises a RuntimeError
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or on_cpu
 
 
 def _peak_bytes(device: str) -> int:
-    """Give the most memory the cell took on a GPU, or its process so far on a CPU."""
+    """Return the peak memory of the cell on a GPU, or of the whole process on a CPU."""
     import torch
 
     if device.startswith("cuda"):
@@ -183,7 +196,7 @@ def _peak_bytes(device: str) -> int:
 
 @functools.cache
 def _environment(device: str) -> dict[str, Any]:
-    """Describe versions and machine, once a process; the command stands in no environment."""
+    """Describe versions and machine, without the command."""
     from metabench.records.provenance import provenance
 
     made = provenance(device)

@@ -1,1 +1,1 @@
-"""Which cell runs next, what failed, and what the rest will take."""
+"""The order of cells, retries, failures, and forecasts of time and memory."""

@@ -1,4 +1,4 @@
-"""Which cells failed, and why?"""
+"""The failed cells of a study, with reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def failures(
 ) -> list[dict[str, Any]]:
     """List the study's failed cells: digest, status, error, attempts.
 
-    `standing` is the store's, if the caller has looked.
+    Args:
+        study: the study.
+        store: the store of its results.
+        standing: the state of each cell, as `store.standing()` gives it; None reads it.
     """
     states = store.standing() if standing is None else standing
     bad = [digest for digest in study.cells if states.get(digest) in ("failed", "broken")]

@@ -1,4 +1,4 @@
-"""What do Ctrl-C, and the end of a job's time, mean to a grid?"""
+"""Handling of Ctrl-C and of the end of a job's time limit."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from types import FrameType
 
 
 class Stop(AbstractContextManager["Stop"]):
-    """The first Ctrl-C (or SIGTERM, of a job's end) takes no further cell; the second stops all."""
+    """Context in which a first SIGINT or SIGTERM sets `asked`; the second raises."""
 
     asked = False
 
     def __enter__(self) -> Stop:
-        """Listen to both signals."""
-        self._before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+        """Install the handler for both signals."""
+        self._before = {
+            s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the signals as they were."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

@@ -1,4 +1,4 @@
-"""How far is a grid, in one line?"""
+"""Counts of a grid's progress, printed as one line."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from metabench.grid.execution.run_cell import Outcome
 
 @dataclass
 class Tally:
-    """How far a grid is: what a person watches, and what the last line sums up."""
+    """Progress of a grid: cells done, open and failed."""
 
     done: int  # cells with a result
     to_go: int  # cells not yet measured
     failed: dict[str, Outcome] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
-    heard: int = 0  # cells, and shares of cells, that ended in this run
-    shares: int = 0  # shares of cells that are still to be measured
+    ended: int = 0  # cells and parts of cells that ended in this run
+    parts: int = 0  # parts of split cells that are not measured yet
     interrupted: bool = False
 
-    def hear(self, outcome: Outcome) -> None:
-        """Count a cell that ended; one that ends twice is counted by its last end."""
-        self.heard += 1
+    def count_cell(self, outcome: Outcome) -> None:
+        """Count a cell that ended; if it was retried, its last outcome counts."""
+        self.ended += 1
         if outcome.digest in self.failed:
             del self.failed[outcome.digest]
         else:
@@ -32,26 +32,26 @@ class Tally:
         else:
             self.done += 1
 
-    def hear_share(self) -> None:
-        """Count a share of a cell that was measured."""
-        self.heard += 1
-        self.shares -= 1
+    def count_part(self) -> None:
+        """Count a part of a split cell that was measured."""
+        self.ended += 1
+        self.parts -= 1
 
     def __str__(self) -> str:
-        """Say it in one line: 9,812 done, 188 to go, 14 min left."""
-        parts = [f"{self.done:,} done", f"{self.to_go:,} to go"]
-        if self.shares:
-            parts.append(f"{self.shares:,} shares of cells to go")
-        if self.heard and self.to_go:
-            rate = (time.monotonic() - self.begun) / self.heard
-            parts.append(f"{duration(rate * (self.to_go + self.shares))} left")
+        """Write one line: 9,812 done, 188 to go, 14 min left."""
+        line = [f"{self.done:,} done", f"{self.to_go:,} to go"]
+        if self.parts:
+            line.append(f"{self.parts:,} parts of cells to go")
+        if self.ended and self.to_go:
+            rate = (time.monotonic() - self.begun) / self.ended
+            line.append(f"{duration(rate * (self.to_go + self.parts))} left")
         if self.failed:
-            parts.append(f"{len(self.failed):,} failed")
-        return ", ".join(parts)
+            line.append(f"{len(self.failed):,} failed")
+        return ", ".join(line)
 
 
 def duration(seconds: float) -> str:
-    """Say a time the way people do.
+    """Write a duration in its natural unit.
 
     >>> duration(30), duration(840), duration(9000)
     ('30 s', '14 min', '2.5 h')

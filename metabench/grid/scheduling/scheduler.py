@@ -1,4 +1,4 @@
-"""Run a study's open cells on an executor: what is done is skipped, what may succeed is retried."""
+"""Measurement of a study's open cells on an executor, with one retry where it may help."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from metabench.grid.execution.executors.executor import Executor
-from metabench.grid.execution.run_cell import AGAIN, Job, Outcome
+from metabench.grid.execution.run_cell import RETRIED, Job, Outcome
 from metabench.grid.scheduling.interrupts import Stop
-from metabench.grid.scheduling.memory_forecast import Needs
+from metabench.grid.scheduling.memory_forecast import MemoryForecast
 from metabench.grid.scheduling.progress_counts import Tally
-from metabench.grid.scheduling.work_units import WHOLE, Unit, open_units, to_merge
+from metabench.grid.scheduling.work_units import WHOLE_CELL, Unit, open_units, to_merge
 from metabench.grid.study.study import Study
 from metabench.probes.base import Part
 from metabench.records.store.store import Store
@@ -27,13 +27,20 @@ def drive(
     mine: Collection[Unit] | None = None,
     standing: Mapping[str, str] | None = None,
 ) -> Tally:
-    """Measure the cells in `todo`; every one is on record when its outcome is heard.
+    """Measure the cells in `todo` and return the counts; each is on record when it is counted.
 
-    They are taken in random order: the time left is forecast from a fair sample, and two parents
-    on one study seldom meet. What was killed or ran out of memory is tried once more, alone. Of
-    cells that are cut, the shares are measured first; whoever finds all of them merges them.
-    `mine`, if given, are the units that may be measured here; `standing` is the store's, if the
-    caller has looked.
+    The order is random, so that the time left is forecast from a fair sample and two processes on
+    one study seldom measure the same cell. A cell that was killed or ran out of memory is tried
+    once more, alone. Parts of split cells are measured first, and merged when all are there.
+
+    Args:
+        study: the study.
+        store: the store of its results.
+        executor: runs the jobs.
+        todo: digests of the cells to measure.
+        watch: called with the counts after each cell or part.
+        mine: units that may be measured here; None: all.
+        standing: the state of each cell, as `store.standing()` gives it; None reads it.
     """
     todo = list(todo)
     asked = [
@@ -45,51 +52,53 @@ def drive(
     random.SystemRandom().shuffle(asked)
     standing = store.standing() if standing is None else standing
     done = sum(standing.get(digest) == "done" for digest in study.cells)
-    tally = Tally(done, len(todo), shares=sum(unit.number != WHOLE for unit in asked))
+    tally = Tally(done, len(todo), parts=sum(unit.number != WHOLE_CELL for unit in asked))
     watch(tally)
     with Stop() as stop:
-        run = _Run(study, store, executor, stop, _needs(study, store))
-        lost: dict[Unit, Outcome] = {}
-        for outcome in run.twice(asked):
-            if outcome.share is None:
-                tally.hear(outcome)
+        run = _Run(study, store, executor, stop, _memory(study, store))
+        failed_parts: dict[Unit, Outcome] = {}
+        for outcome in run.with_retry(asked):
+            if outcome.part is None:
+                tally.count_cell(outcome)
             elif outcome.failed:
-                lost[Unit(outcome.digest, outcome.share.number)] = outcome
+                failed_parts[Unit(outcome.digest, outcome.part.number)] = outcome
             else:
-                lost.pop(Unit(outcome.digest, outcome.share.number), None)
-                tally.hear_share()
+                failed_parts.pop(Unit(outcome.digest, outcome.part.number), None)
+                tally.count_part()
             watch(tally)
-        failed = {outcome.digest: outcome._replace(share=None) for outcome in lost.values()}
-        for outcome in itertools.chain(failed.values(), run.twice(to_merge(study, store, todo))):
-            tally.hear(outcome)
+        failed = {outcome.digest: outcome._replace(part=None) for outcome in failed_parts.values()}
+        for outcome in itertools.chain(
+            failed.values(), run.with_retry(to_merge(study, store, todo))
+        ):
+            tally.count_cell(outcome)
             watch(tally)
     tally.interrupted = stop.asked
     return tally
 
 
 class _Run(NamedTuple):
-    """What every job of a run has in common."""
+    """What all jobs of a run share."""
 
     study: Study
     store: Store
     executor: Executor
     stop: Stop
-    needs: Needs
+    memory: MemoryForecast
 
-    def twice(self, units: Iterable[Unit]) -> Iterator[Outcome]:
-        """Measure the units, and once more, alone, what may have been its neighbors' fault."""
-        again: list[Unit] = []
+    def with_retry(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """Measure the units; try once more, alone, those that others may have made fail."""
+        retried: list[Unit] = []
         for outcome in self._run(self.executor, units):
-            if outcome.status in AGAIN:
-                number = WHOLE if outcome.share is None else outcome.share.number
-                again.append(Unit(outcome.digest, number))
+            if outcome.status in RETRIED:
+                number = WHOLE_CELL if outcome.part is None else outcome.part.number
+                retried.append(Unit(outcome.digest, number))
             yield outcome
-        if again and not self.stop.asked:
-            yield from self._run(self.executor.alone(), again)
+        if retried and not self.stop.asked:
+            yield from self._run(self.executor.alone(), retried)
 
     def _run(self, executor: Executor, units: Iterable[Unit]) -> Iterator[Outcome]:
         for outcome in executor.run(self._jobs(units), lambda: self.stop.asked):
-            self.needs.learn(self.study.cells[outcome.digest].spec, outcome)
+            self.memory.learn(self.study.cells[outcome.digest].spec, outcome)
             yield outcome
 
     def _jobs(self, units: Iterable[Unit]) -> Iterator[Job]:
@@ -97,12 +106,12 @@ class _Run(NamedTuple):
             if self.stop.asked:
                 return
             _, settings, spec, split = self.study.cells[digest]
-            share = None if number == WHOLE else Part(number, split)
-            need = self.needs.of(spec) if settings["device"] == "cuda" else 0.0
-            yield Job(self.store, digest, settings, spec, self.study.timeout, share, split, need)
+            part = None if number == WHOLE_CELL else Part(number, split)
+            need = self.memory.expected_bytes(spec) if settings["device"] == "cuda" else 0.0
+            yield Job(self.store, digest, settings, spec, self.study.timeout, part, split, need)
 
 
-def _needs(study: Study, store: Store) -> Needs:
-    """Learn what GPU cells take; of a CPU's, only the process as a whole is known."""
+def _memory(study: Study, store: Store) -> MemoryForecast:
+    """Forecast GPU cells' memory; of CPU cells, only the whole process's is known."""
     on_gpus = [d for d, cell in study.cells.items() if cell.settings["device"] == "cuda"]
-    return Needs.on_record(store, on_gpus)
+    return MemoryForecast.on_record(store, on_gpus)

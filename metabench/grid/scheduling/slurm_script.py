@@ -1,4 +1,4 @@
-"""A job array for Slurm: no executor, just `metabench worker` on every node and a shared store."""
+"""The batch script of a Slurm job array, which runs `metabench worker` on every node."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """What one job of the array asks Slurm for."""
+    """Resources that each job of the array requests."""
 
-    array: int  # jobs
+    array: int  # number of jobs
     limit: str  # HH:MM:SS
     gpus: int
     cores: int
@@ -19,11 +19,17 @@ class Request(NamedTuple):
 
 
 def script(study: Path, store: Path, request: Request) -> str:
-    """Give the batch script; it runs in the folder, and with the Python, that wrote it.
+    """Return the batch script; it runs in the current folder with the current Python.
 
-    Slurm's own mask of GPUs stands, and the worker takes every one that it names. Near the time
-    limit Slurm sends SIGTERM: the cells in hand are finished and recorded, the next submission goes
-    on from there. `B:` sends it to the batch shell, which is left out otherwise, and to it alone
+    The worker uses every GPU that Slurm makes visible. Near the time limit Slurm sends SIGTERM: the
+    worker finishes and records the cells that are running, and the next submission continues.
+
+    Args:
+        study: the study file.
+        store: the folder of results, shared by all nodes.
+        request: resources of each job.
+
+    `B:` sends the signal to the batch shell, and only to it
     (https://slurm.schedmd.com/sbatch.html#OPT_signal); `exec` makes the worker that very process.
     """
     python = Path(sys.executable)
@@ -39,7 +45,7 @@ def script(study: Path, store: Path, request: Request) -> str:
         f"#SBATCH --time={request.limit}",
         f"#SBATCH --signal=B:TERM@{request.grace}",
         f"#SBATCH --chdir={Path.cwd()}",
-        "# Written by metabench slurm. Submit it again to go on: what is done is skipped.",
+        "# Written by metabench slurm. Submit it again to continue: measured cells are skipped.",
         f'exec {shlex.join(worker)} --part "$SLURM_ARRAY_TASK_ID/{request.array}"',
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""How long will the open cells take, and how much memory? Judged by the cells on record."""
+"""Forecast of the time and memory of open cells from a sample of measured ones."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
 from metabench.stats.intervals import Interval
 
-MOST = 200  # records opened: enough for a forecast, and quick
+MOST_RECORDS_READ = 200
 
 
 class Forecast(NamedTuple):
-    """What one cell takes, by a sample of those measured."""
+    """Expected time and memory of one cell."""
 
-    cells: int  # measured cells it rests on
-    seconds: float  # a cell, mean
+    cells: int  # measured cells in the sample
+    seconds: float  # mean per cell
     error: float  # standard error of that mean
-    peak_bytes: float  # the largest seen
+    peak_bytes: float  # the largest of the sample
 
     def total(self, cells: int) -> Interval:
-        """Give the seconds for so many cells one after another, with a 95 % interval."""
+        """Return the seconds for `cells` cells one after another, with a 95 % interval."""
         half = 1.96 * self.error
         low, high = max(self.seconds - half, 0.0), self.seconds + half
         return Interval(cells * self.seconds, cells * low, cells * high)
 
 
 def forecast(store: Store, digests: Iterable[str]) -> Forecast | None:
-    """Sample the measured cells among these; nothing is forecast from fewer than two."""
+    """Return a forecast from a sample of the measured cells; None if fewer than two."""
     standing = store.standing()
     done = [digest for digest in digests if standing.get(digest) == "done"]
-    sample = random.Random(0).sample(done, min(MOST, len(done)))
+    sample = random.Random(0).sample(done, min(MOST_RECORDS_READ, len(done)))
     records = [record for digest in sample if (record := _read(store, digest))]
     if len(records) < 2:
         return None

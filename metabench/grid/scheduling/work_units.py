@@ -1,4 +1,4 @@
-"""What is there to measure: cells, and shares of cells that are cut."""
+"""Units of work: cells, and parts of cells that are split."""
 
 from __future__ import annotations
 
@@ -11,43 +11,48 @@ from metabench.grid.study.study import Study
 from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
 
-WHOLE = -1  # the number of a unit that is no share
+WHOLE_CELL = -1  # the part number of a unit that is a whole cell
 U = TypeVar("U", bound="str | Unit")
 
 
 class Unit(NamedTuple):
-    """What one worker measures at a time: a cell, or one share of a cell that is cut."""
+    """What a worker measures at a time: a cell, or one part of a cell that is split."""
 
     digest: str
-    number: int = WHOLE  # of the share; WHOLE: the cell, which its shares are merged to
+    number: int = WHOLE_CELL  # of the part; WHOLE_CELL: the cell, merged from its parts if split
 
 
 def units(study: Study) -> list[Unit]:
-    """List the units of a study, in the same order on every machine."""
+    """List the units of a study in an order that is the same on every machine."""
     cells = study.cells.values()
-    found = [Unit(cell.digest, number) for cell in cells for number in _numbers(cell)]
+    found = [Unit(cell.digest, number) for cell in cells for number in _part_numbers(cell)]
     return sorted(found)
 
 
 def part_of(units: Iterable[U], which: str) -> list[U]:
-    """Take one of N equal shares, `i/N` with i from 0, the same on every machine.
+    """Return part `i/N` of the units, i from 0, the same on every machine.
 
     >>> part_of("abcdef", "1/3")
     ['b', 'e']
     """
     first, slash, count = which.partition("/")
     if not slash or not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise InvalidInput(f"--part takes i/N with 0 <= i < N, such as 0/64; given {which!r}.")
+        raise InvalidInput(f"--part is {which!r}; give i/N with 0 <= i < N, such as 0/64.")
     return sorted(units)[int(first) :: int(count)]
 
 
 def todo(
     study: Study, store: Store, retry: bool, standing: Mapping[str, str] | None = None
 ) -> list[str]:
-    """List the open cells: those without a result, but of the failed only the killed unless told.
+    """List the open cells: those without a result; of failed ones, only those that were killed.
 
-    A failure is a record too: run again without a change it would fail again. Being killed is what
-    happens to a process, not to a cell. `standing` is the store's, if the caller has looked.
+    Other failures would repeat themselves, so they are listed only with `retry`.
+
+    Args:
+        study: the study.
+        store: the store of its results.
+        retry: whether to list all failed cells.
+        standing: the state of each cell, as `store.standing()` gives it; None reads it.
     """
     standing = store.standing() if standing is None else standing
     return [
@@ -59,7 +64,7 @@ def todo(
 
 
 def failure(store: Store, digest: str) -> dict[str, Any]:
-    """Read why a cell failed; a file that is no record of it is a failure of its own."""
+    """Read the record of a failed cell; a damaged record counts as the failure "broken"."""
     try:
         return store.read(digest) or {"outcome": "open"}
     except InvalidInput as error:
@@ -67,22 +72,28 @@ def failure(store: Store, digest: str) -> dict[str, Any]:
 
 
 def open_units(cell: Planned, store: Store) -> list[Unit]:
-    """List what is to be measured of a cell; of one that is cut, its missing shares."""
+    """List the units to measure of a cell: the cell, or its missing parts if it is split."""
     if cell.split == 1:
         return [Unit(cell.digest)]
     missing = part_arrays.missing(store, cell.digest, cell.split)
-    return [Unit(cell.digest, share.number) for share in missing]
+    return [Unit(cell.digest, part.number) for part in missing]
 
 
 def to_merge(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
-    """List the cells whose shares are all there, or that another parent has merged meanwhile."""
-    cut = [study.cells[digest] for digest in todo if study.cells[digest].split > 1]
+    """List the split cells whose parts are all measured, or that another process has merged.
+
+    Args:
+        study: the study.
+        store: the store of its results.
+        todo: digests of the open cells.
+    """
+    split = [study.cells[digest] for digest in todo if study.cells[digest].split > 1]
     return [
         Unit(cell.digest)
-        for cell in cut
+        for cell in split
         if store.is_done(cell.digest) or not part_arrays.missing(store, cell.digest, cell.split)
     ]
 
 
-def _numbers(cell: Planned) -> Iterable[int]:
-    return range(cell.split) if cell.split > 1 else (WHOLE,)
+def _part_numbers(cell: Planned) -> Iterable[int]:
+    return range(cell.split) if cell.split > 1 else (WHOLE_CELL,)

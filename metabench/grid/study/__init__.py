@@ -1,1 +1,1 @@
-"""Study files: axes, exclusions, and the cells that they make."""
+"""Study files: axes, exclusions and the cells they define."""

@@ -1,4 +1,4 @@
-"""From the values of a study file to points: lists, ranges, what is zipped and what is crossed."""
+"""Axes of a study file, and the points of settings they span, zipped or crossed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def axes(cls: type[Any], table: Mapping[str, Any], at: Place, kind: str = "") ->
     Args:
         cls: a dataclass; its field types say what a list means.
         table: settings as the study file has them.
-        at: where the table stands.
-        kind: the kind of member, whose table may name several.
+        at: the table's place in the study file.
+        kind: the kind of member (algorithms, ...), whose `name` may be a list.
     """
     types, found = fields.types_of(cls), Axes()
     for key, value in table.items():
@@ -42,25 +42,30 @@ def axes(cls: type[Any], table: Mapping[str, Any], at: Place, kind: str = "") ->
 
 
 def member(kind: str, table: Mapping[str, Any], otherwise: type[Any] | None = None) -> type[Any]:
-    """Give the class that a member's table names, the first where it names several.
+    """Return the class that a member's table names, the first if it names several.
+
+    Args:
+        kind: the kind of member (algorithms, families, ...).
+        table: its settings as the study file has them.
+        otherwise: the class of a table without a name.
 
     Raises:
-        InvalidInput: if it names none and there is no class otherwise.
+        InvalidInput: if the table has no name and there is no other class.
     """
     name = table.get("name", otherwise)
     if isinstance(name, type):
         return name
     if not name:
-        raise InvalidInput(f"It names no {registry.KINDS[kind][1]}; add name = ...")
+        raise InvalidInput(f"The name of the {registry.KINDS[kind][1]} is missing; add name = ...")
     with inside("name"):
         cls = registry.load(kind, str(name[0] if isinstance(name, list) else name))
         if not isinstance(cls, type):
-            raise InvalidInput(f"{name!r} is no class.")
+            raise InvalidInput(f"{name!r} is not a class.")
     return cls
 
 
 def default(cls: type[Any], field: str) -> type[Any]:
-    """Give the class that a nested field holds unless told."""
+    """Return the class of a nested field's default value."""
     found = next(each for each in dataclasses.fields(cls) if each.name == field)
     return type(found.default_factory() if callable(found.default_factory) else found.default)
 
@@ -74,7 +79,7 @@ def points(axes: Axes, zipped: Sequence[Sequence[Place]]) -> Iterator[dict[str, 
 
 
 def _groups(axes: Axes, zipped: Sequence[Sequence[Place]]) -> list[list[Place]]:
-    """Put together the axes that move together; each of the others moves alone."""
+    """Return the groups of zipped axes, then each other axis as a group of one."""
     together = [[path for path in group if path in axes] for group in zipped]
     taken = {path for group in together for path in group}
     groups = [group for group in together if group]
@@ -85,7 +90,7 @@ def _groups(axes: Axes, zipped: Sequence[Sequence[Place]]) -> list[list[Place]]:
 
 
 def _variants(kind: str, each: Any) -> list[Any]:
-    """Give the members that one entry of a list stands for: a name, or a table with axes inside."""
+    """List the members of one list entry: a name, or a table that may contain axes."""
     if not isinstance(each, Mapping):
         return [each]
     inner = axes(member(kind, each), each, (), kind)
@@ -95,6 +100,6 @@ def _variants(kind: str, each: Any) -> list[Any]:
 def _expect_same_length(axes: Axes, group: Sequence[Place]) -> None:
     lengths = {".".join(path): len(axes[path]) for path in group}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        given = ", ".join(f"{name} {length}" for name, length in lengths.items())
         with inside("zip"):
-            raise InvalidInput(f"Zipped axes must be equally long; values given: {told}.")
+            raise InvalidInput(f"Zipped axes must have equally many values; given: {given}.")

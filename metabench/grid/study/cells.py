@@ -1,4 +1,4 @@
-"""From the tables of a study to its cells: every combination, each with its address."""
+"""Cells of a study: every combination of its tables, each with its digest."""
 
 from __future__ import annotations
 
@@ -26,35 +26,41 @@ KNOWN = (*TABLES, *PLAIN)
 
 @dataclass(frozen=True)
 class Plain:
-    """The settings of a study that are no member's."""
+    """Settings of a study besides those of its members."""
 
     seed: int = 0
     dtype: str = "float32"
     device: str = "cpu"
-    theta: str = ""  # relative to the study file
-    timeout: float = math.inf  # the longest a cell, or a share of one, may take [seconds]
-    split: int = 1  # parts that a cell is split into, where its probe allows it [1]
+    theta: str = ""  # a file, relative to the study file; "": the family's initial theta
+    timeout: float = math.inf  # limit for a cell, or for a part of one [seconds]
+    split: int = 1  # parts of each cell, if its probe can be split [1]
 
     def __post_init__(self) -> None:
-        """Refuse to cut a cell into nothing."""
+        """Validate split >= 1."""
         if self.split < 1:
             with inside("split"):
                 raise InvalidInput(
-                    f"split is {self.split}; give 1, or how many devices share a cell."
+                    f"split is {self.split}; give the number of parts of each cell, at least 1."
                 )
 
 
 class Planned(NamedTuple):
-    """A cell of a study that may never have been measured: its address and how to build it."""
+    """A cell of a study, measured or not: its digest and its settings."""
 
     digest: str
-    settings: dict[str, Any]  # as the study has them: what `Measurement.of` takes, on any machine
-    spec: dict[str, Any]  # what the digest is of
-    split: int = 1  # shares that are measured apart and merged; no part of the address
+    settings: dict[str, Any]  # as in the study: what `Measurement.from_settings` takes
+    spec: dict[str, Any]  # what the digest is computed from
+    split: int = 1  # parts that are measured separately and merged; not in the digest
 
 
 def cells_of(home: Path, data: Mapping[str, Any], split: int) -> Iterator[Planned]:
-    """Yield the cells of every combination of tables; a part may have several ([[algo]])."""
+    """Yield the cells of every combination of tables; a member may have several ([[algo]]).
+
+    Args:
+        home: the folder of the study file.
+        data: the study file's contents.
+        split: parts of each cell whose probe can be split.
+    """
     known = _Known()
     choices = list(itertools.product(*(_tables(data, part) for part in TABLES)))
     combinations = []
@@ -69,7 +75,7 @@ def cells_of(home: Path, data: Mapping[str, Any], split: int) -> Iterator[Planne
 
 
 class Table(NamedTuple):
-    """One part's table: which part, where it stands in the file, what it holds."""
+    """One table of a study file: its member, its place in the file and its settings."""
 
     part: str
     place: Place
@@ -80,17 +86,17 @@ def _tables(data: Mapping[str, Any], part: str) -> list[Table]:
     """List the tables of one part: `algo = "maml"`, [algo] and several [[algo]] alike."""
     given = data.get(part, {})
     if isinstance(given, list) and any(isinstance(each, dict) for each in given):
-        return [Table(part, (part, str(i)), _named(each)) for i, each in enumerate(given)]
-    return [Table(part, (part,), _named(given))]
+        return [Table(part, (part, str(i)), _as_table(each)) for i, each in enumerate(given)]
+    return [Table(part, (part,), _as_table(given))]
 
 
-def _named(given: Any) -> dict[str, Any]:
+def _as_table(given: Any) -> dict[str, Any]:
     return given if isinstance(given, dict) else {"name": given}
 
 
 @contextmanager
 def _placed(choice: Sequence[Table]) -> Generator[None]:
-    """Turn the path of an InvalidInput, which begins with a part, into its place in the file."""
+    """Turn the path of an InvalidInput, which begins with a member, into its place in the file."""
     try:
         yield
     except InvalidInput as error:
@@ -122,10 +128,10 @@ def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
 
 
 class _Known(dict[str, tuple[Measurement, dict[str, Any]]]):
-    """The first cell of each kind, with its spec; most cells of a study differ in their seed."""
+    """Cache of one cell and spec for all cells that differ only in their seed."""
 
     def cell(self, settings: Mapping[str, Any]) -> tuple[Measurement, dict[str, Any]]:
-        """Make the cell of these settings, checked, and give its spec."""
+        """Return the validated measurement of these settings, with its spec."""
         kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
         if kind not in self:
             cell = Measurement.from_settings(settings)
@@ -140,7 +146,7 @@ def _planned(home: Path, point: Mapping[str, Any], split: int, known: _Known) ->
     plain = fields.make(Plain, only(point, *PLAIN), "study")
     if ":" in plain.device:
         with inside("device"):
-            raise InvalidInput("The executor chooses among the GPUs; give cuda without a number.")
+            raise InvalidInput("The executor assigns the GPUs; give cuda without a number.")
     theta = at(home, plain.theta)
     rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
     settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
@@ -149,10 +155,10 @@ def _planned(home: Path, point: Mapping[str, Any], split: int, known: _Known) ->
 
 
 def at(home: Path, theta: Any) -> Any:
-    """Find a file of theta next to the study; "" is the family's own initial one."""
+    """Return the path of a theta file next to the study; "" is the family's initial theta."""
     return str((home / theta).resolve()) if theta and isinstance(theta, str) else theta
 
 
 def only(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Give these settings of a table, as far as they are there."""
+    """Return those of the named settings that the table has."""
     return {name: table[name] for name in names if name in table}

@@ -1,4 +1,4 @@
-"""Which cells does a study leave out?"""
+"""Cells that a study's `exclude` entries drop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.settings.errors import InvalidInput, inside, unknown
 def excluded(
     specs: Mapping[str, Mapping[str, Any]], patterns: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Find the cells that an exclusion names; one that names none is a slip of the pen."""
+    """Return the digests of the cells that match an exclusion; each must match one at least."""
     flat = {digest: dict(flatten(spec)) for digest, spec in specs.items()}
     known = {column for columns in flat.values() for column in columns}
     found: set[str] = set()
@@ -20,7 +20,7 @@ def excluded(
         with inside("exclude"), inside(str(i)):
             hit = {d for d, columns in flat.items() if _matches(columns, pattern, known)}
             if not hit:
-                raise InvalidInput(f"The exclusion {dict(pattern)} fits no cell.")
+                raise InvalidInput(f"The exclusion {dict(pattern)} matches no cell.")
             found |= hit
     return found
 
@@ -35,7 +35,7 @@ def _matches(columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[
 
 
 def _wanted(pattern: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield dotted settings as `flatten` names them, lists (any of these) left whole."""
+    """Yield settings under the dotted names of `flatten`; a list means any of its values."""
     for key, value in pattern.items():
         path = prefix if key == "name" and prefix else f"{prefix}.{key}".lstrip(".")
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""From a study file to cells: which measurements does it ask for, and which line is wrong?"""
+"""Reading of study files, with the line of each error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = (*KNOWN, "zip", "exclude", "timeout", "split")
 
 
 class Study(NamedTuple):
-    """What a study file asks for."""
+    """The cells of a study file."""
 
     path: Path
     cells: dict[str, Planned]
@@ -26,7 +26,7 @@ class Study(NamedTuple):
 
 
 def read(path: Path) -> Study:
-    """Read a study file and lay out its cells, in the file's order.
+    """Read a study file and return its cells, in the file's order.
 
     Raises:
         InvalidInput: naming the line and the key if a setting is unknown, of a wrong type or
@@ -36,7 +36,7 @@ def read(path: Path) -> Study:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{path} is no TOML file: {error}.") from error
+        raise InvalidInput(f"{path} is not a TOML file: {error}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} can't be read: {error}.") from error
     try:
@@ -57,7 +57,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
     out = _excluded(path.parent, data, cells)
     left = {digest: cell for digest, cell in cells.items() if digest not in out}
     if not left:
-        raise InvalidInput("No cell is left after the exclusions.")
+        raise InvalidInput("The exclusions drop all cells.")
     if run.split > 1 and not any(cell.split > 1 for cell in left.values()):
         with inside("split"):
             raise InvalidInput("No probe of this study can be split; leave the key out.")
@@ -65,18 +65,18 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
 
 
 def _check_keys(data: Mapping[str, Any]) -> None:
-    """Refuse a key that isn't known, and a study without one of its parts."""
+    """Refuse unknown keys, and a study without probe, algorithm or family."""
     for key in data:
         if key not in KEYS:
             with inside(key):
                 raise unknown("key", key, KEYS, " of a study")
     for part in MEMBERS:
         if part not in data:
-            raise InvalidInput(f"There is no {part!r}; give [{part}] with a name.")
+            raise InvalidInput(f"{part!r} is missing; add a table [{part}] with a name.")
 
 
 def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned]) -> set[str]:
-    """Name the cells that the study's patterns leave out."""
+    """Return the digests of the cells that the study's exclusions drop."""
     if "exclude" not in data:
         return set()
     patterns = [
@@ -84,13 +84,13 @@ def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned])
         if "theta" in pattern else pattern
         for pattern in data["exclude"]
     ]  # fmt: skip
-    # theta as the file writes it: the address has its contents
+    # theta as the file writes it; the digest holds its contents
     specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
     return excluded(specs, patterns)
 
 
 def _absolute(home: Path, value: Any) -> Any:
-    """Find members' own files, "my.py:Mine", next to the study, wherever the command is run."""
+    """Make paths of the user's members, "my.py:Mine", relative to the study file."""
     if isinstance(value, dict):
         return {key: _absolute(home, inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""On which line of a TOML text does a setting stand? tomllib reads values and forgets where."""
+"""Line numbers of settings in a TOML text, which tomllib does not keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Place = tuple[str, ...]  # ("algo", "inner_optimizer", "rate")
 
 
 def line_of(text: str, path: Place) -> int:
-    """Give the line of a setting, or of the closest thing around it that has one; text is valid.
+    """Return the line of a setting, or of the innermost table around it; `text` is valid TOML.
 
     >>> line_of('[algo]' + chr(10) + 'steps = 1', ("algo", "steps"))
     2
@@ -21,7 +21,7 @@ def line_of(text: str, path: Place) -> int:
 
 
 def _places(lines: list[str]) -> Iterator[tuple[Place, int]]:
-    """Yield every setting with its line; of tables in an array the number is part of the path."""
+    """Yield every setting with its line; paths of tables in an array contain the index."""
     header: Place = ()
     counts: dict[Place, int] = {}
     for number, statement in _statements(lines):
@@ -38,7 +38,7 @@ def _places(lines: list[str]) -> Iterator[tuple[Place, int]]:
 
 
 def _numbered(path: Place, counts: dict[Place, int]) -> Place:
-    """Say to which table of an array a header inside it belongs: the last one so far."""
+    """Add the index of the last table so far to a header inside an array of tables."""
     found: Place = ()
     for key in path:
         found = (*found, str(counts[found]), key) if found in counts else (*found, key)
@@ -46,7 +46,7 @@ def _numbered(path: Place, counts: dict[Place, int]) -> Place:
 
 
 def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield each header and assignment whole: lines are taken until they are TOML by themselves."""
+    """Yield each header and assignment, joining lines until they are valid TOML."""
     held: list[str] = []
     for number, line in enumerate(lines, start=1):
         held.append(line)
@@ -60,7 +60,7 @@ def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _paths(table: Mapping[str, Any]) -> list[Place]:
-    """List every path of a statement's table, the deepest first where it is a header's."""
+    """List every path of a statement's table, deepest first."""
     found: list[Place] = []
     for key, value in table.items():
         inside = value[0] if isinstance(value, list) and value == [{}] else value
@@ -70,6 +70,6 @@ def _paths(table: Mapping[str, Any]) -> list[Place]:
 
 
 def _offset(statement: str, key: str) -> int:
-    """Count the lines from the start of a statement to a key inside it (an inline table's)."""
+    """Count the lines from the start of a statement to a key of its inline table."""
     lines = statement.splitlines()
     return next((i for i, line in enumerate(lines) if key in line), 0)

@@ -1,4 +1,4 @@
-"""From one value of a study file to the values that it stands for: lists and ranges."""
+"""Values of a setting in a study file: lists and ranges."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def values(value: Any, kind: Any) -> list[Any]:
 
 
 def span(text: str, kind: type) -> list[float]:
-    """Write out `log(first, last, count)`, `linear(first, last, count)` or `range(first, end)`.
+    """List the values of `log(first, last, count)`, `linear(..)` or `range(first, end)`.
 
-    Numbers are kept to twelve digits, so that they have the address of the same number typed out.
+    Numbers are rounded to twelve digits, so that their digest is that of the number typed out.
     """
     match = re.fullmatch(r"(\w+)\(([^()]*)\)", text.replace(" ", ""))
     if match is None or match[1] not in RANGES:
         raise unknown("range", text if match is None else match[1], RANGES, " of values")
     usage = InvalidInput(
-        f"{text} can't be read; write log(1e-3, 1, 7) with positive ends, linear(0, 1, 5) or "
-        "range(0, 10), the last number of which is left out."
+        f"{text} can't be read. Write log(1e-3, 1, 7) with positive ends, linear(0, 1, 5) or "
+        "range(0, 10), which excludes the last number."
     )
     try:
         numbers = [float(part) for part in match[2].split(",")]
@@ -53,7 +53,7 @@ def span(text: str, kind: type) -> list[float]:
 
 
 def _tuples(value: Any) -> list[Any]:
-    """Tell a list of lists, which is several values of a field that holds a list, from one."""
+    """Return the values of a field that holds a list: a list of lists has several."""
     several = isinstance(value, list) and any(isinstance(one, list) for one in value)
     return list(value) if several else [value]
 
@@ -85,7 +85,7 @@ def _twelve(number: float) -> float:
 
 def _whole(number: float, text: str) -> int:
     if number != round(number):
-        raise InvalidInput(f"{text} gives {number}; it must give whole numbers.")
+        raise InvalidInput(f"{text} contains {number}; this setting takes whole numbers.")
     return round(number)
 
 

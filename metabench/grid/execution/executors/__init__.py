@@ -1,1 +1,1 @@
-"""The executors: what starts the processes that cells are measured in; the store does the rest."""
+"""Executors, which start the processes that measure cells."""

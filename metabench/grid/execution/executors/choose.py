@@ -1,4 +1,4 @@
-"""Which executor, and on which devices of this machine?"""
+"""The choice of an executor and of this machine's devices."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ EXECUTORS = ("inline", "pool", "ray")
 
 
 def make_executor(name: str, study: Study, workers: int, per_gpu: int, threads: int) -> Executor:
-    """Make the executor for the devices that a study's cells ask for.
+    """Create the executor for the devices that a study's cells require.
+
+    Args:
+        name: inline, pool or ray.
+        study: the study; its cells name their devices.
+        workers: processes for CPU cells; 0: as many as the cores allow (pool).
+        per_gpu: cells that share a GPU.
+        threads: torch threads per cell.
 
     Raises:
-        InvalidInput: if there is no such executor, or not one device of a kind that cells need.
+        InvalidInput: if the executor is unknown, or a device that cells require is missing.
     """
     needed = {cell.settings["device"] for cell in study.cells.values()}
     if name == "inline":
@@ -33,7 +40,7 @@ def make_executor(name: str, study: Study, workers: int, per_gpu: int, threads: 
     gpus = gpu_slots(per_gpu, threads) if "cuda" in needed else []
     if "cuda" in needed and not gpus:
         raise InvalidInput(
-            "The study asks for cuda, and torch sees no GPU here. Run it where there is one "
-            '(metabench slurm writes a job array), or give device = "cpu".'
+            "The study requires cuda, but torch finds no GPU. Run it on a machine with a GPU "
+            '(metabench slurm writes a job array), or set device = "cpu".'
         )
     return Pool((*cpus, *gpus))

@@ -1,4 +1,4 @@
-"""What an executor is: from jobs to outcomes, in whatever processes; nothing it knows is lost."""
+"""The interface of executors, which run jobs in other processes and yield their outcomes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from metabench.grid.execution.run_cell import Job, Outcome
 
 
 class Broken(OSError):
-    """No worker can be started: the environment, not a cell, has to be mended."""
+    """No worker can be started, for a reason outside of the cells."""
 
 
 class Executor(ABC):
-    """Settings are dataclass fields; jobs are taken when there is room for them, never ahead.
+    """Runs jobs; settings are dataclass fields, and a job is taken only when a worker is free.
 
-    An executor takes the next job from the iterable only when a worker is free. When the iterable
-    ends, early too, it finishes what is in hand; that is all an interrupt needs.
+    When the iterable of jobs ends, the executor finishes those already taken. An interrupt
+    therefore only has to end the iterable.
     """
 
     @abstractmethod
     def run(
         self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Outcome]:
-        """Measure every job, and yield what became of each as it ends.
+        """Measure every job and yield each outcome as the job ends.
 
-        What was taken but not begun is dropped once `stopped` says so.
+        Once `stopped` returns True, jobs that were taken but not started are dropped.
         """
 
     @abstractmethod
     def alone(self) -> Executor:
-        """Give the executor that measures one job at a time, with the machine to itself."""
+        """Return an executor that measures one job at a time per kind of device."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """Count the jobs that it measures together, for the time left."""
+        """The number of jobs that run at the same time, for the estimate of time left."""

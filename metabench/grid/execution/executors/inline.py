@@ -1,4 +1,4 @@
-"""One cell after another, in this process: for debugging, and where there is no other process."""
+"""The executor that measures cells one after another in the current process."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from metabench.grid.execution.executors.executor import Executor
-from metabench.grid.execution.run_cell import Job, Outcome, work
+from metabench.grid.execution.run_cell import Job, Outcome, run_cell
 
 
 @dataclass(frozen=True)
 class Inline(Executor):
-    """The foreground: a debugger works, a timeout doesn't, and a kill is the end."""
+    """Runs cells in the current process, where a debugger works but a timeout has no effect."""
 
     threads: int = 1  # torch threads [threads]
 
@@ -22,13 +22,13 @@ class Inline(Executor):
         import torch
 
         torch.set_num_threads(self.threads)
-        return map(work, jobs)
+        return map(run_cell, jobs)
 
     def alone(self) -> Inline:
-        """It is alone."""
+        """Return this executor, which runs one job at a time already."""
         return self
 
     @property
     def width(self) -> int:
-        """One at a time."""
+        """One."""
         return 1

@@ -1,8 +1,8 @@
-"""Every device of this machine: one long-lived worker a slot, which may die without harm.
+"""The executor for this machine's devices: one long-lived worker process per slot.
 
 Pebble's pool (https://pebble.readthedocs.io) survives a killed worker and ends one that takes too
-long; the standard library's loses the whole pool. A slot is a pool of one worker, so that it keeps
-its device when the worker is replaced.
+long; in the standard library a killed worker breaks the whole pool. A slot is a pool of
+one worker, so that it keeps its device when the worker is replaced.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import TYPE_CHECKING
 from metabench.grid.execution.executors.executor import Broken, Executor
 from metabench.grid.execution.executors.queue import Queue
 from metabench.grid.execution.executors.slots import Slot
-from metabench.grid.execution.run_cell import Job, Outcome, fail, work
+from metabench.grid.execution.run_cell import Job, Outcome, fail, run_cell
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-STARTS = 3  # times that a slot's worker may die before it begins, until nothing is started any more
+MOST_FAILED_STARTS = 3  # of a slot's worker in a row, after which the run ends
 
 
 @dataclass(frozen=True)
 class Pool(Executor):
-    """A worker for each slot; a job waits for one of its kind whose device has memory for it."""
+    """Runs a worker per slot; a job waits for a slot of its kind of device with enough memory."""
 
     slots: tuple[Slot, ...]
 
     def run(
         self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Outcome]:
-        """Measure the jobs, yielding each as it ends; workers are stopped at the end."""
+        """Measure the jobs and yield each outcome; stop the workers at the end."""
         queue = Queue(iter(jobs), self.slots, stopped)
         workers = [_Worker(slot) for slot in self.slots]
         running: Running = {}
@@ -48,11 +48,11 @@ class Pool(Executor):
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     worker, job = running.pop(future)
-                    outcome = worker.hear(future, job)
-                    if outcome is None:  # the worker died before it began
+                    outcome = worker.outcome_of(future, job)
+                    if outcome is None:  # the worker ended before it started the job
                         running[worker.take(job)] = worker, job
                         continue
-                    # its own worker is given the next job before the outcome is looked at
+                    # the worker gets its next job before the caller handles the outcome
                     _give([worker], queue, running)
                     yield outcome
         finally:
@@ -60,13 +60,13 @@ class Pool(Executor):
                 worker.stop()
 
     def alone(self) -> Pool:
-        """One slot of each kind of device, on the one with the most memory."""
+        """Return a pool of one slot per kind of device, on the device with the most memory."""
         kinds = {slot.device: slot for slot in sorted(self.slots, key=lambda slot: slot.bytes)}
         return replace(self, slots=tuple(kinds.values()))
 
     @property
     def width(self) -> int:
-        """Count the slots."""
+        """The number of slots."""
         return len(self.slots)
 
 
@@ -74,7 +74,7 @@ Running = dict[Future[Outcome], tuple["_Worker", Job]]
 
 
 def _give(workers: Iterable[_Worker], queue: Queue, running: Running) -> bool:
-    """Give each worker that has nothing to do a job; tell whether anything is being measured."""
+    """Give each idle worker a job; return whether any job is running."""
     busy = {id(worker) for worker, _ in running.values()}
     for worker in workers:
         if id(worker) in busy:
@@ -88,7 +88,7 @@ def _give(workers: Iterable[_Worker], queue: Queue, running: Running) -> bool:
 
 
 class _Worker:
-    """One slot's pool of one process."""
+    """The pool of one process for one slot."""
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
@@ -97,7 +97,7 @@ class _Worker:
         self._failed_starts = 0
 
     def take(self, job: Job) -> Future[Outcome]:
-        """Begin a job, in a new process if the last one is gone."""
+        """Start a job, in a new process if there is none."""
         from pebble import ProcessPool
 
         if self._pool is None:
@@ -108,32 +108,34 @@ class _Worker:
             )
         self._begun = time.perf_counter()
         timeout = job.timeout if job.timeout < float("inf") else None
-        future: Future[Outcome] = self._pool.schedule(work, args=(job,), timeout=timeout)
+        future: Future[Outcome] = self._pool.schedule(run_cell, args=(job,), timeout=timeout)
         return future
 
-    def hear(self, future: Future[Outcome], job: Job) -> Outcome | None:
-        """Give what became of the job, recording it if its process couldn't; None: not begun."""
+    def outcome_of(self, future: Future[Outcome], job: Job) -> Outcome | None:
+        """Return a job's outcome, recorded here if its process ended; None: it never started."""
         from pebble import ProcessExpired
 
         seconds = time.perf_counter() - self._begun
         try:
             outcome = future.result()
         except TimeoutError:
-            told = f"It took longer than {job.timeout:g} s."
-            return fail(job, "timeout", seconds, told)
+            reason = f"It took longer than {job.timeout:g} s."
+            return fail(job, "timeout", seconds, reason)
         except ProcessExpired as error:
-            told = f"Its process was killed (exit code {error.exitcode}); memory may have run out."
-            return fail(job, "killed", seconds, told)
+            reason = (
+                f"Its process was killed (exit code {error.exitcode}); memory may have run out."
+            )
+            return fail(job, "killed", seconds, reason)
         except (BrokenProcessPool, CancelledError) as error:
             self._start_again(error)
             return None
         self._failed_starts = 0
-        if outcome.status == "oom":  # what is left in the process's memory may be in the way
+        if outcome.status == "oom":  # the process may still hold memory
             self.stop()
         return outcome
 
     def stop(self) -> None:
-        """End the process, at once."""
+        """End the process immediately."""
         if self._pool is not None:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
@@ -142,19 +144,21 @@ class _Worker:
     def _start_again(self, error: BaseException) -> None:
         self.stop()
         self._failed_starts += 1
-        if self._failed_starts == STARTS:
-            raise Broken(f"{STARTS} workers in a row died before they began ({error})")
+        if self._failed_starts == MOST_FAILED_STARTS:
+            raise Broken(
+                f"{MOST_FAILED_STARTS} workers in a row ended before they started ({error})"
+            )
 
 
 def begin(environment: dict[str, str]) -> None:
-    """Tie a new worker to its device, then load what every cell needs.
+    """Bind a new worker process to its device, then import what every cell needs.
 
     The mask is set before torch is imported. Ctrl-C reaches every process of the terminal; the
     parent decides what it means.
     """
-    torch = sys.modules.get("torch")  # a script of one's own may have imported it on its own
+    torch = sys.modules.get("torch")  # the user's script may have imported it
     if torch is not None and torch.cuda.is_initialized():
-        raise RuntimeError("CUDA is in use before the worker's GPU is chosen")
+        raise RuntimeError("CUDA is in use before the worker's GPU is chosen.")
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     importlib.import_module("metabench.measurement.measurement")

@@ -1,4 +1,4 @@
-"""Several machines by Ray Core: the cluster places cells, the store says what is done.
+"""The executor for several machines: Ray Core places the cells.
 
 Without RAY_ADDRESS a cluster of this machine alone is started, its dashboard off. Ray's ports run
 whatever they are sent, so they always ask for a token (https://nvd.nist.gov/vuln/detail/CVE-2023-48022).
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from metabench.grid.execution.executors.executor import Broken, Executor
-from metabench.grid.execution.run_cell import Job, Outcome, fail, work
+from metabench.grid.execution.run_cell import Job, Outcome, fail, run_cell
 from metabench.settings.errors import InvalidInput
 
-LOOK_EVERY = 1.0  # seconds between looks for cells that take too long
+POLL_EVERY = 1.0  # seconds between checks for cells that exceed the timeout
 
 
 class Running(NamedTuple):
-    """A cell that was handed to the cluster."""
+    """A cell that was submitted to the cluster."""
 
     job: Job
     begun: float
@@ -28,7 +28,7 @@ class Running(NamedTuple):
 
 @dataclass(frozen=True)
 class Ray(Executor):
-    """Every machine of a Ray cluster, its workers reused from cell to cell."""
+    """Runs cells on all machines of a Ray cluster; worker processes are reused."""
 
     devices: frozenset[str]  # what the cells ask for: cpu, cuda
     per_gpu: int = 1  # cells on a GPU at once
@@ -38,53 +38,53 @@ class Ray(Executor):
     def run(
         self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Outcome]:
-        """Hand out as many jobs as fit, the next when one ends; the store decides on retries."""
+        """Submit as many jobs as fit, and the next one when one ends."""
         ray = _connected()
         self._require(ray.cluster_resources())
         waiting, running = iter(jobs), dict[Any, Running]()
         try:
             while True:
                 for job in _take(waiting, self.width - len(running)):
-                    running[self._handed(ray, job)] = Running(job, time.monotonic())
+                    running[self._submit(ray, job)] = Running(job, time.monotonic())
                 if not running:
                     return
-                ended, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_EVERY)
+                ended, _ = ray.wait(list(running), num_returns=1, timeout=POLL_EVERY)
                 for reference in [*ended, *_overdue(running, ended)]:
-                    yield _heard(ray, reference, running.pop(reference))
+                    yield _outcome_of(ray, reference, running.pop(reference))
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
 
     def alone(self) -> Ray:
-        """One cell at a time."""
+        """Return an executor that runs one cell at a time."""
         return replace(self, limit=1)
 
     @property
     def width(self) -> int:
-        """Count the cells that the cluster has room for."""
+        """The number of cells that the cluster has room for."""
         held = _connected().cluster_resources()
         rooms = [int(held.get("CPU", 0) / self.threads)] if "cpu" in self.devices else []
         rooms += [int(held.get("GPU", 0) * self.per_gpu)] if "cuda" in self.devices else []
         return min(sum(rooms), self.limit or sum(rooms))
 
     def _require(self, held: dict[str, float]) -> None:
-        """Refuse what the cluster could never place, which Ray would wait for without end."""
+        """Refuse cells that the cluster can never place; Ray would wait for them forever."""
         for device, resource, need in (("cpu", "CPU", self.threads), ("cuda", "GPU", 1)):
             if device in self.devices and held.get(resource, 0) < need:
                 raise InvalidInput(
-                    f"Cells ask for {need} {resource}, and the Ray cluster holds "
-                    f"{held.get(resource, 0):g} in all; start Ray where there are more."
+                    f"Cells need {need} {resource}, but the Ray cluster has "
+                    f"{held.get(resource, 0):g} in total. Start Ray on larger machines."
                 )
 
-    def _handed(self, ray: Any, job: Job) -> Any:
+    def _submit(self, ray: Any, job: Job) -> Any:
         gpus = 1 / self.per_gpu if job.settings["device"] == "cuda" else 0
         # no retries by Ray: a cell that was killed is recorded, and tried again alone
-        remote = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(work)
+        remote = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run_cell)
         return remote.remote(job)
 
 
 def _connected() -> Any:
-    """Join the cluster of RAY_ADDRESS, or start one of this machine; once a process."""
+    """Connect to the cluster of RAY_ADDRESS, or start one on this machine, once per process."""
     os.environ["RAY_AUTH_MODE"] = "token"
     try:
         import ray
@@ -112,7 +112,7 @@ def _overdue(running: dict[Any, Running], ended: list[Any]) -> list[Any]:
     return [reference for reference in late if reference not in ended]
 
 
-def _heard(ray: Any, reference: Any, running: Running) -> Outcome:
+def _outcome_of(ray: Any, reference: Any, running: Running) -> Outcome:
     job, seconds = running.job, time.monotonic() - running.begun
     done, _ = ray.wait([reference], timeout=0)
     if not done:
@@ -123,6 +123,6 @@ def _heard(ray: Any, reference: Any, running: Running) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error  # the store can't be written
     except ray.exceptions.RayError as error:
-        told = str(error).partition("\n")[0]
-        return fail(job, "killed", seconds, f"Its process was killed: {told}")
+        reason = str(error).partition("\n")[0]
+        return fail(job, "killed", seconds, f"Its process was killed: {reason}")
     return outcome

@@ -1,4 +1,4 @@
-"""Which devices are at hand, and how many cells each of them takes."""
+"""Devices of this machine, and how many cells each runs at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one worker: its kind of device, and the environment that ties it there."""
+    """Place for one worker: its device, and the environment that binds a process to it."""
 
     device: str  # cpu or cuda
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -22,12 +22,12 @@ class Slot:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Name the device that the slot shares with others."""
+        """The device, which may have several slots."""
         return self.device, self.environment.get(MASK, "")
 
 
 def cpu_slots(workers: int, threads: int) -> list[Slot]:
-    """Give room on the processor: `workers` of them, or as many as the cores hold if 0."""
+    """Return `workers` CPU slots, or as many as the cores allow if 0."""
     count = workers or max(len(os.sched_getaffinity(0)) // threads, 1)
     # A CPU cell sees no GPU, so that it can't take memory there by accident.
     environment = {MASK: "", **dict.fromkeys(THREADS, str(threads))}
@@ -35,7 +35,7 @@ def cpu_slots(workers: int, threads: int) -> list[Slot]:
 
 
 def gpu_slots(per_gpu: int, threads: int) -> list[Slot]:
-    """Give room on every GPU that this process may use, `per_gpu` workers each."""
+    """Return `per_gpu` slots for each GPU that this process may use."""
     environment = dict.fromkeys(THREADS, str(threads))
     held = memory_of_gpus()
     return [
@@ -46,7 +46,7 @@ def gpu_slots(per_gpu: int, threads: int) -> list[Slot]:
 
 
 def visible_gpus() -> list[str]:
-    """Name the GPUs by the entries of the mask, which may be numbers or UUIDs."""
+    """List the visible GPUs as in CUDA_VISIBLE_DEVICES, by number or UUID."""
     import torch
 
     count = torch.cuda.device_count()
@@ -56,17 +56,17 @@ def visible_gpus() -> list[str]:
 
 
 def memory_of_gpus() -> dict[str, float]:
-    """Map each GPU, by number and by UUID, to its bytes; nothing where the driver doesn't say.
+    """Return the bytes of each GPU, by number and UUID; empty if nvidia-smi can't be run.
 
-    The driver's own tool is asked, since torch would take memory on every GPU to answer.
+    torch isn't used, since it would allocate memory on every GPU.
     """
     command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return {}
     found = {}
-    for line in said.stdout.splitlines():
+    for line in listing.stdout.splitlines():
         number, uuid, mebibytes = (part.strip() for part in line.split(","))
         if mebibytes.isdigit():
             found[number] = found[uuid] = float(mebibytes) * 2**20
