@@ -36,7 +36,8 @@ def fidelities_of(
                 {**rung, "tasks": min(rung.get("tasks", tasks), tasks)} for rung in fidelities
             ]
         built = [
-            fields.build("probes", name, {**rung, **chosen.get(name, {})}) for rung in fidelities
+            fields.build("probes", name, {**rung, **chosen.get(name, {})}, name)
+            for rung in fidelities
         ]
         made[name] = list(dict.fromkeys(built))
     return made

@@ -71,12 +71,19 @@ def build(
     return cell
 
 
-def probe_of(name: str, settings: Mapping[str, Any], family: Family) -> Probe:
-    """Make a probe; it draws as many tasks as the family says unless told, or it knows itself."""
+def probe_of(name: str, settings: Mapping[str, Any], family: Family, group: str = "probe") -> Probe:
+    """Make a probe; its number of tasks is the family's unless it is set or the probe has its own.
+
+    Args:
+        name: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        settings: the probe's fields, whose values may still be text.
+        family: whose number of tasks it draws.
+        group: the key that the settings stand under, for messages.
+    """
     cls = fields.class_of("probes", name)
     follows = not cls.has_default_tasks and "tasks" in fields.types_of(cls)
-    untold = {"tasks": family.tasks} if follows else {}
-    made: Probe = fields.build("probes", name, {**untold, **settings})
+    defaults = {"tasks": family.tasks} if follows else {}
+    made: Probe = fields.build("probes", name, {**defaults, **settings}, group)
     return made
 
 
@@ -125,8 +132,9 @@ def split_assignments(
     >>> sorted_out(["outer.batch=4", "algo.steps=5"], ["outer"])
     ({'outer': {'batch': '4'}}, ['algo.steps=5'])
     """
-    mine = [given for given in assignments if given.partition(".")[0].strip() in roots]
-    return fields.parse(mine, roots), [given for given in assignments if given not in mine]
+    parsed = fields.parse(assignments, (*roots, *(root for root in ROOTS if root != "probe")))
+    others = [given for given in assignments if given.partition(".")[0].strip() not in roots]
+    return {root: parsed[root] for root in roots}, others
 
 
 def _address(target: str) -> str:

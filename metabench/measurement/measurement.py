@@ -33,6 +33,7 @@ from metabench.records.rows import Finding, Row
 from metabench.settings import fields as spec
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, inside, unknown
+from metabench.settings.synonyms import unknown_group
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,15 +77,20 @@ class Measurement:
             InvalidInput: with the path of the setting that is unknown, has the wrong type or can't
                 be.
         """
+        known = (*MEMBERS, "compute", "seed", "dtype", "device", "theta")
+        for key in settings:
+            if key not in known:
+                with inside(key):
+                    raise unknown_group("key", key, known, " of a measurement")
         rest = {key: value for key, value in settings.items() if key not in (*MEMBERS, "compute")}
         family = member(settings, "family", {})
         with inside("probe"):
             probe = registry.load("probes", settings["probe"]["name"])
-        told = probe.has_default_tasks or "tasks" not in spec.types_of(probe)
-        untold = {} if told else {"tasks": family.tasks}
+        follows = not probe.has_default_tasks and "tasks" in spec.types_of(probe)
+        defaults = {"tasks": family.tasks} if follows else {}
         with inside("compute"):
             compute = spec.make(Vectorization, settings.get("compute", {}), "compute")
-        probe = member(settings, "probe", untold)
+        probe = member(settings, "probe", defaults)
         return cls(probe, member(settings, "algo", {}), family, compute, **rest)
 
     def require_device(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 
@@ -23,17 +23,40 @@ def inside(key: str) -> Generator[None]:
         raise
 
 
-def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> InvalidInput:
-    """Name the nearest known words for one that isn't known.
+def unknown(
+    kind: str,
+    given: str,
+    known: Iterable[str],
+    where: str = "",
+    instead: Sequence[str] | None = None,
+) -> InvalidInput:
+    """Return the error for a word that isn't known; it names the nearest known ones.
+
+    Args:
+        kind: what the word should name, such as "algorithm".
+        given: the word.
+        known: the words that there are.
+        where: what follows the word in the message, such as " of a study".
+        instead: what was surely meant; None names the nearest known words.
 
     >>> print(unknown("algorithm", "mamel", ["maml", "fomaml"]))
     There is no algorithm 'mamel'; did you mean 'maml' or 'fomaml'? Known: fomaml, maml.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
-    guess = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5) if instead is None else instead
     listing = f" Known: {', '.join(names)}." if names else ""
-    return InvalidInput(f"There is no {kind} {given!r}{where}{guess}{listing}")
+    return InvalidInput(f"There is no {kind} {given!r}{where}{guess(near) or '.'}{listing}")
+
+
+def guess(meant: Sequence[str]) -> str:
+    """Return the end of a sentence that asks whether one of these was meant; "" for none.
+
+    >>> guess(["algo.steps", "algo.proximal_strength of imaml"])
+    "; did you mean 'algo.steps' or 'algo.proximal_strength' of imaml?"
+    """
+    parts = (each.partition(" ") for each in meant)
+    quoted = [f"{name!r}{space}{rest}" for name, space, rest in parts]
+    return f"; did you mean {' or '.join(quoted)}?" if meant else ""
 
 
 def check_limits(**limits: float) -> None:

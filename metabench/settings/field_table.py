@@ -1,17 +1,22 @@
-"""A member's fields as lines of text: name, type, default, unit, meaning."""
+"""Table of the fields of a member or settings group: name, type, default, unit, meaning."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
+from typing import Any
 
 from metabench.settings import fields as spec
 from metabench.settings import registry
 
 
 def fields(kind: str, name: str) -> list[str]:
-    """Give one line a field, aligned; nested members are spelled with their dotted path."""
-    cls = registry.load(kind, name)
+    """Return a member's fields, a line each; a nested member is shown by its name."""
+    return fields_of(registry.load(kind, name))
+
+
+def fields_of(cls: type[Any]) -> list[str]:
+    """Return a dataclass's fields, a line each, in aligned columns."""
     about, types = registry.comments(cls), typing.get_type_hints(cls)
     lines = [("field", "type", "default", "unit", "meaning")]
     for field in dataclasses.fields(cls):
@@ -37,5 +42,5 @@ def fields(kind: str, name: str) -> list[str]:
 
 
 def _as_set(default: object) -> str:
-    """Write a default the way --set takes it."""
+    """Return a default as --set takes it."""
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

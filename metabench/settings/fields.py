@@ -11,8 +11,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from metabench.settings import registry
-from metabench.settings.errors import InvalidInput, inside, unknown
+from metabench.settings import registry, synonyms
+from metabench.settings.errors import InvalidInput, guess, inside, unknown
 from metabench.settings.nested_keys import put
 
 # A field of this class holds a member of that kind, chosen by name.
@@ -31,17 +31,26 @@ def parse(assignments: Sequence[str], roots: Sequence[str]) -> dict[str, dict[st
         path, equals, value = assignment.partition("=")
         root, *keys = path.strip().split(".")
         if not equals or not keys or not all(keys):
+            meant = [] if root in roots and keys else synonyms.key_in_groups(path.strip(), roots)
+            ending = guess(meant) or "."
             raise InvalidInput(
-                f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}."
+                f"--set takes KEY=VALUE, such as algo.steps=5; given {assignment!r}{ending}"
             )
         if root not in settings:
-            raise unknown("part", root, roots, f" to set in {assignment!r}")
+            where = f" to set in {assignment!r}"
+            raise synonyms.unknown_group("group", path.strip(), roots, where)
         put(settings[root], keys, value.strip())
     return settings
 
 
-def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+def build(kind: str, name: str, settings: Mapping[str, Any], group: str = "") -> Any:
     """Make the named member with these settings, typed against its fields.
+
+    Args:
+        kind: of member, a key of `registry.KINDS`.
+        name: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        settings: its fields, whose values may still be text.
+        group: the key that they stand under, for messages; "" is the kind's: `algo`.
 
     Raises:
         InvalidInput: if a field isn't known, a value has the wrong type, or the settings were
@@ -52,7 +61,7 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     version = given.pop("version", cls.version)
     if str(version) != str(cls.version):
         raise InvalidInput(f"{name} is at version {cls.version}; these settings are of {version}.")
-    return make(cls, given, name)
+    return make(cls, given, name, group or synonyms.KIND_GROUPS.get(kind, name))
 
 
 def class_of(kind: str, name: str) -> type[Any]:
@@ -70,19 +79,33 @@ def class_of(kind: str, name: str) -> type[Any]:
     return cls
 
 
-def make(cls: type[Any], settings: Mapping[str, Any], called: str) -> Any:
-    """Make a dataclass of settings whose values may still be text; `called` is for messages."""
+def make(cls: type[Any], settings: Mapping[str, Any], called: str, group: str = "") -> Any:
+    """Make a dataclass of settings whose values may still be text.
+
+    Args:
+        cls: the dataclass.
+        settings: its fields.
+        called: what messages call it.
+        group: the key that the fields stand under, for messages; "" is `called`.
+
+    Raises:
+        InvalidInput: if a field isn't known or missing, or a value has the wrong type.
+    """
+    group = group or called
     types = types_of(cls)
     listed = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     fields = {field.name: field for field in listed}
     for name in settings:
         if name not in fields:
             with inside(name):
-                raise unknown("field", name, fields, f" of {called}")
+                meant = synonyms.key_of_field(group, name, fields) or None
+                raise unknown("field", name, fields, f" of {called}", meant)
     values = {}
     for name, value in settings.items():
         with inside(name):
-            values[name] = _value(value, types[name], fields[name], f"{called}.{name}")
+            values[name] = _value(
+                value, types[name], fields[name], f"{called}.{name}", f"{group}.{name}"
+            )
     try:
         return cls(**values)
     except TypeError as error:  # an abstract class, or a field without a default
@@ -123,10 +146,10 @@ def digest(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str) -> Any:
+def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str, key: str) -> Any:
     nested = NESTED.get(getattr(kind, "__name__", ""))
     if nested is not None:
-        return _member(value, nested, field, called)
+        return _member(value, nested, field, called, key)
     if typing.get_origin(kind) is tuple:
         (inner, *_) = typing.get_args(kind)
         parts = value.replace(" ", "").split(",") if isinstance(value, str) else value
@@ -134,14 +157,14 @@ def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str) ->
     return _scalar(value, kind, called)
 
 
-def _member(value: Any, kind: str, field: dataclasses.Field[Any], called: str) -> Any:
+def _member(value: Any, kind: str, field: dataclasses.Field[Any], called: str, key: str) -> Any:
     if not isinstance(value, Mapping):
         value = {"name": value}
     inner = {key: part for key, part in value.items() if key != "name"}
     if "name" in value:
-        return build(kind, str(value["name"]), inner)
+        return build(kind, str(value["name"]), inner, key)
     default = field.default_factory() if callable(field.default_factory) else field.default
-    return make(type(default), inner, called)
+    return make(type(default), inner, called, key)
 
 
 def _scalar(value: Any, kind: type[Any], called: str) -> Any:

@@ -34,6 +34,14 @@ KINDS = {
     "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
 }
 
+# groups of settings that are no member's -> "module:Class" of their dataclass
+GROUPS = {
+    "compute": "metabench.estimation.vectorization:Vectorization",
+    "outer": "metabench.outer_loop.optimizer_settings:OuterOptimizer",
+    "trial": "metabench.diagnosis.trial:Trial",
+    "study": "metabench.grid.study.cells:Plain",
+}
+
 
 def members(kind: str) -> dict[str, str]:
     """Map the names of one kind to "module:Class"; other packages can't replace ours."""
@@ -58,6 +66,15 @@ def load(kind: str, name: str) -> type[Any]:
     target = name if ":" in name else known.get(name)
     if target is None:
         raise unknown(KINDS[kind][1], name, known)
+    return load_target(target)
+
+
+def load_target(target: str) -> type[Any]:
+    """Import the class behind "package.module:Class" or "path/to/file.py:Class".
+
+    Raises:
+        InvalidInput: if there is no such module or class.
+    """
     module, _, attribute = target.rpartition(":")
     home = _from_file(Path(module)) if module.endswith(".py") else _imported(module, target)
     try:

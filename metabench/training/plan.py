@@ -81,7 +81,7 @@ def plan_of(
     own, rest = split_assignments(assignments, ("outer", *names))
     outer: OuterOptimizer = fields.make(OuterOptimizer, own["outer"], "outer")
     cell = build("verify", assignments=rest, **choices).resolved()
-    probes = {name: probe_of(name, own[name], cell.family) for name in names}
+    probes = {name: probe_of(name, own[name], cell.family, name) for name in names}
     return Plan(cell, outer, steps, every or max(steps // 10, 1), probes)
 
 

@@ -94,7 +94,8 @@ def _algorithm(told: dict[str, Any], name: str, settings: dict[str, Any]) -> Est
     recorded = trusted_settings(recorded, (name,))
     base: Estimator = fields.build("algorithms", recorded.pop("name"), recorded)
     changed = _over(fields.settings(base), settings)
-    made: Estimator = fields.make(type(base), changed, told.get("algo", {"name": "maml"})["name"])
+    called = told.get("algo", {"name": "maml"})["name"]
+    made: Estimator = fields.make(type(base), changed, called, "algo")
     return made
 
 

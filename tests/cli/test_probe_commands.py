@@ -262,7 +262,7 @@ BAD = {
     ),
     "an unknown part": (
         ("--set", "algorithm.steps=1"),
-        "There is no part 'algorithm' to set in 'algorithm.steps=1'; did you mean 'algo'?",
+        "There is no group 'algorithm' to set in 'algorithm.steps=1'; did you mean 'algo.steps'?",
     ),
     "an assignment without a value": (
         ("--set", "algo.steps"),
@@ -491,7 +491,7 @@ def test_listing_an_unknown_member_names_the_nearest():
     result = metabench("list", "mamll")
 
     assert result.exit_code == 2
-    assert "There is no member 'mamll'; did you mean 'maml'" in result.stderr
+    assert "There is no member or settings group 'mamll'; did you mean 'maml'" in result.stderr
 
 
 def test_divergence_is_counted_said_and_rendered(folder):

@@ -133,9 +133,40 @@ def test_listing_a_member_shows_every_field_with_its_default(kind, name):
     assert result.exit_code == 0
 
 
+@pytest.mark.parametrize("name", registry.GROUPS)
+def test_listing_a_settings_group_shows_every_field_with_its_default_and_unit(name):
+    result = CliRunner().invoke(main.main, ["list", name], catch_exceptions=False)
+
+    cls = registry.load_target(registry.GROUPS[name])
+    types, comments = typing.get_type_hints(cls), registry.comments(cls)
+    for field in dataclasses.fields(cls):
+        (line,) = re.findall(rf"^{field.name}  .*$", result.stdout, re.M)
+        shown = "" if field.default == () else str(field.default)
+        meaning, _, unit = comments[field.name].rstrip("]").partition(" [")
+        assert f"  {shown}  " in line
+        assert line.endswith(meaning)
+        assert unit in line
+        assert unit or types[field.name] in (str, bool, tuple[str, ...]), field.name
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "kind"), [("algo", "algorithms"), ("family", "families"), ("probe", "probes")]
+)
+def test_listing_a_group_of_a_members_fields_names_the_members(group, kind):
+    result = CliRunner().invoke(main.main, ["list", group], catch_exceptions=False)
+
+    for name in registry.members(kind):
+        assert re.search(rf"^  {name} ", result.stdout, re.M)
+    assert result.exit_code == 0
+
+
 def test_the_list_names_every_member_with_its_reference():
     result = CliRunner().invoke(main.main, ["list"], catch_exceptions=False)
 
+    for name, target in registry.GROUPS.items():
+        about = member_source.describe(target)
+        assert re.search(rf"^  {name} +{re.escape(about.summary)}$", result.stdout, re.M)
     for kind, name in MEMBERS:
         about = member_source.describe(registry.members(kind)[name])
         assert re.search(rf"^  {name} +{re.escape(about.summary)}$", result.stdout, re.M)

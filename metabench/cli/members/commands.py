@@ -1,4 +1,4 @@
-"""The commands that look at members: which there are, what they hold, whether they keep to it."""
+"""The commands `list` and `contract`: members and settings groups, and checks of a member."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import click
 
 from metabench.cli import exit_codes, options
 from metabench.settings import member_source, registry
+from metabench.settings.synonyms import KIND_GROUPS
 
 
 @click.command("list", epilog=exit_codes.EPILOG)
 @click.argument("name", required=False)
 def list_members(name: str | None) -> None:
-    """Show every algorithm, family, probe and step; with a NAME, its fields, units, defaults."""
+    """List all members and settings groups; with a NAME, its fields, units and defaults.
+
+    Members are algorithms, families, probes, inner optimizers and solvers; settings groups are
+    compute, outer, trial and study. Set a field with --set: --set compute.chunk=64.
+    """
     if name is None:
         _list_all()
     else:
@@ -20,9 +25,9 @@ def list_members(name: str | None) -> None:
 
 @click.command(epilog=exit_codes.EPILOG)
 @click.argument("member", metavar="MEMBER")
-@options.problem("Hold an algorithm or BlackBox on this.")
+@options.problem("Problem or Family to check an algorithm or BlackBox on.")
 def contract(member: str, problem: str | None) -> None:
-    """Hold a member to its kind's contract: a listed name, my_pkg:MyThing or my.py:mine."""
+    """Check a member against its kind's contract: a listed name, my_pkg:MyThing or my.py:mine."""
     from metabench.testing.check_member import check_member
 
     click.echo(check_member(member, problem))
@@ -31,31 +36,50 @@ def contract(member: str, problem: str | None) -> None:
 def _list_all() -> None:
     for kind in registry.KINDS:
         click.secho(kind, bold=True)
-        for name, target in registry.members(kind).items():
-            about = member_source.describe(target)
-            click.echo(f"  {name:<10} {about.summary}")
-            if about.reference:
-                click.secho(f"  {'':<10} {about.reference}", dim=True)
+        _list_summaries(registry.members(kind))
+    click.secho("settings groups", bold=True)
+    _list_summaries(registry.GROUPS)
     click.echo("\nFields of one: metabench list NAME")
 
 
+def _list_summaries(targets: dict[str, str]) -> None:
+    """Print the summary and the reference of each class."""
+    for name, target in targets.items():
+        about = member_source.describe(target)
+        click.echo(f"  {name:<10} {about.summary}")
+        if about.reference:
+            click.secho(f"  {'':<10} {about.reference}", dim=True)
+
+
 def _list_one(name: str) -> None:
-    from metabench.settings.field_table import fields
+    from metabench.settings.field_table import fields_of
 
     kinds = [kind for kind in registry.KINDS if name in registry.members(kind)]
-    if not kinds:
+    found = [(registry.KINDS[kind][1], registry.members(kind)[name]) for kind in kinds]
+    if not found and name in registry.GROUPS:
+        found = [("settings group", registry.GROUPS[name])]
+    if not found:
+        _list_kind(name)
+    for word, target in found:
+        about = member_source.describe(target)
+        click.secho(f"{name} ({word}): {about.summary}", bold=True)
+        click.echo(f"{about.reference}\n".lstrip("\n"))
+        for line in fields_of(registry.load_target(target)):
+            click.echo(line.rstrip())
+
+
+def _list_kind(group: str) -> None:
+    """Print the members whose fields a settings group such as `algo` has."""
+    kind = next((kind for kind, key in KIND_GROUPS.items() if key == group), None)
+    if kind is None:
         from metabench.settings.errors import unknown
 
-        raise unknown(
-            "member", name, {n for kind in registry.KINDS for n in registry.members(kind)}
-        )
-    for kind in kinds:
-        about = member_source.describe(registry.members(kind)[name])
-        click.secho(f"{name} ({registry.KINDS[kind][1]}): {about.summary}", bold=True)
-        click.echo(about.reference)
-        click.echo()
-        for line in fields(kind, name):
-            click.echo(line)
+        names = {name for kind in registry.KINDS for name in registry.members(kind)}
+        raise unknown("member or settings group", group, {*names, *registry.GROUPS})
+    word = registry.KINDS[kind][1]
+    click.secho(f"{group} (settings group): fields of the chosen {word}.\n", bold=True)
+    _list_summaries(registry.members(kind))
+    click.echo(f"\nFields of one: metabench list {next(iter(registry.members(kind)))}")
 
 
 COMMANDS = (list_members, contract)

@@ -18,6 +18,7 @@ from metabench.measurement.measurement import Measurement
 from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput, inside, unknown
+from metabench.settings.synonyms import keys_among
 
 TABLES = (*MEMBERS, "compute")
 PLAIN = ("seed", "dtype", "device", "theta")
@@ -28,10 +29,10 @@ KNOWN = (*TABLES, *PLAIN)
 class Plain:
     """Settings of a study besides those of its members."""
 
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "cpu"
-    theta: str = ""  # a file, relative to the study file; "": the family's initial theta
+    seed: int = 0  # of every random draw [1]
+    dtype: str = "float32"  # float32 or float64
+    device: str = "cpu"  # cpu or cuda
+    theta: str = ""  # file of a trained theta, relative to the study file; "": the initial one
     timeout: float = math.inf  # limit for a cell, or for a part of one [seconds]
     split: int = 1  # parts of each cell, if its probe can be split [1]
 
@@ -123,7 +124,8 @@ def _zipped(data: Mapping[str, Any], known: set[Place]) -> list[list[Place]]:
     for path in itertools.chain.from_iterable(groups):
         if path not in known:
             with inside("zip"):
-                raise unknown("axis", ".".join(path), map(".".join, known), " to zip")
+                names, name = list(map(".".join, known)), ".".join(path)
+                raise unknown("axis", name, names, " to zip", keys_among(name, names))
     return groups
 
 

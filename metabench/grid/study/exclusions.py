@@ -7,6 +7,7 @@ from typing import Any
 
 from metabench.records.rows import flatten
 from metabench.settings.errors import InvalidInput, inside, unknown
+from metabench.settings.synonyms import keys_among
 
 
 def excluded(
@@ -28,7 +29,7 @@ def excluded(
 def _matches(columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[str]) -> bool:
     for name, wanted in _wanted(pattern, ""):
         if name not in known:
-            raise unknown("setting", name, known, " to exclude by")
+            raise unknown("setting", name, known, " to exclude by", keys_among(name, known))
         if columns.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
             return False
     return True

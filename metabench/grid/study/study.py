@@ -12,7 +12,8 @@ from metabench.grid.study.exclusions import excluded
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.members import MEMBERS
 from metabench.settings import fields
-from metabench.settings.errors import InvalidInput, inside, unknown
+from metabench.settings.errors import InvalidInput, inside
+from metabench.settings.synonyms import unknown_group
 
 KEYS = (*KNOWN, "zip", "exclude", "timeout", "split")
 
@@ -69,7 +70,7 @@ def _check_keys(data: Mapping[str, Any]) -> None:
     for key in data:
         if key not in KEYS:
             with inside(key):
-                raise unknown("key", key, KEYS, " of a study")
+                raise unknown_group("key", key, KEYS, " of a study")
     for part in MEMBERS:
         if part not in data:
             raise InvalidInput(f"{part!r} is missing; add a table [{part}] with a name.")
