@@ -1,24 +1,29 @@
-"""What the number means that a command ends with, and how its help says so."""
+"""Exit codes of the commands, and the lines of `--help` that list them."""
 
 from __future__ import annotations
 
 REGRESSION = 1  # `compare`: B is worse than A
-STOPPED = 3  # `train`: the meta-gradient could not be used any more
-FAILED = 3  # `grid`: some cells could not be measured
-LEFT_OUT = 3  # readers: some records aren't what was written
-ENVIRONMENT = 4  # the machine broke underneath (disk full, out of memory)
-INTERRUPTED = 130  # by Ctrl-C
+INVALID = 2  # click's own code of a UsageError: an option, setting, study or path
+STOPPED = 3  # `train`: the meta-gradient diverged
+FAILED = 3  # `grid`: cells failed
+LEFT_OUT = 3  # commands that read records: damaged ones were left out
+SYSTEM_ERROR = 4  # disk full, out of memory
+INTERRUPTED = 130  # `grid`: by Ctrl-C or SIGTERM
 
-EPILOG = "Exit codes: 0 done, 2 change the command or a path, 4 the environment broke underneath."
+_INVALID = "2 invalid option, setting or path"
+_SYSTEM_ERROR = "4 system error (disk full, out of memory)"
+
+EPILOG = f"Exit codes: 0 done, {_INVALID}, {_SYSTEM_ERROR}."
 OF_TRAINING = (
-    "Exit codes: 0 done, 2 change the command or a path, 3 training stopped because it diverged, "
-    "4 the environment broke underneath."
+    f"Exit codes: 0 done, {_INVALID}, 3 training stopped because the meta-gradient diverged, "
+    f"{_SYSTEM_ERROR}."
 )
-OF_REPORTS = (
-    "Exit codes: 0 done, 2 change the command or a path, 3 some records are damaged and left out, "
-    "4 the environment broke underneath."
-)
+OF_REPORTS = f"Exit codes: 0 done, {_INVALID}, 3 damaged records were left out, {_SYSTEM_ERROR}."
 OF_GRIDS = (
-    "Exit codes: 0 done, 1 a regression (compare), 2 change the command, study or path, 3 some "
-    "cells failed or are damaged, 4 the environment broke underneath, 130 interrupted."
+    f"Exit codes: 0 done, 1 regression (compare), {_INVALID}, 3 cells failed or damaged records "
+    f"were left out, {_SYSTEM_ERROR}, 130 interrupted."
+)
+OF_ALL = (
+    f"Exit codes: 0 done, 1 regression (compare), {_INVALID}, 3 meta-gradient diverged (train), "
+    f"cells failed (grid) or damaged records were left out, {_SYSTEM_ERROR}, 130 interrupted."
 )

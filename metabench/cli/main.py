@@ -52,12 +52,12 @@ class Commands(click.Group):
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
                 raise
             click.echo(f"Error: {error}. Nothing that was saved before is lost.", err=True)
-            ctx.exit(exit_codes.ENVIRONMENT)
+            ctx.exit(exit_codes.SYSTEM_ERROR)
 
 
 @click.group(
     cls=Commands,
-    epilog=exit_codes.EPILOG,
+    epilog=exit_codes.OF_ALL,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(metabench.__version__)
