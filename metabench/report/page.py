@@ -14,7 +14,7 @@ from metabench.report.comparison_tables import HOW, LINES
 from metabench.report.figures import MOST, FigureRef, Gallery, Hook, hooks, showing
 from metabench.report.findings import drawings
 from metabench.report.glossary_marks import explain_terms
-from metabench.report.text_tables import Table, TextTable, cell, details, tables
+from metabench.report.text_tables import Table, TextTable, cell, details, label, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,6 +129,7 @@ def rendered(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters["latex"] = _latex
+    environment.filters["label"] = lambda row: label(row.quantity, row.of)
     environment.filters["evidence"] = lambda finding: [(r, cell(r)) for r in finding.evidence]
     style, script = (_text(name) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from metabench.records.number_format import interval_text, number
 from metabench.records.rows import Row, from_table
+from metabench.records.source_names import source_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,11 @@ REASONS = {
     "not_redrawable": "withheld, because a redraw changes nothing",
     "redraw_not_independent": "withheld, because a redraw changes more than this",
 }
+
+BY_SOURCE = ("component", "share")  # quantities whose `of` is a source of the variance
+TASK_INDICES = ("largest_task", "first_diverged")  # quantities whose value names a task
+QUANTITY_NAMES = {"snr": "signal-to-noise", "task_variance": "total variance"}
+OF_NAMES = {"foretold": "predicted"}
 
 
 class TextTable(NamedTuple):
@@ -60,8 +66,7 @@ def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
     lines = []
     for name, of in names:
         rows = {r.at: r for r in from_table(part, name, of)}
-        label = f"{words(name)}, {of}" if of else words(name)
-        lines.append((label, *(cell(rows.get(at)) for at in places)))
+        lines.append((label(name, of), *(cell(rows.get(at)) for at in places)))
     return TextTable((axis, *map(number, places)), tuple(lines))
 
 
@@ -83,7 +88,10 @@ def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
 def by_source(table: pd.DataFrame) -> TextTable:
     """Lay out the components, a source a line, with their shares."""
     shares = {r.of: r for r in from_table(table, "share", of=None)}
-    lines = [(r.of, cell(r), cell(shares.get(r.of))) for r in from_table(table, "component", None)]
+    lines = [
+        (source_name(r.of), cell(r), cell(shares.get(r.of)))
+        for r in from_table(table, "component", None)
+    ]
     return TextTable(("source", "variance", "share"), tuple(lines))
 
 
@@ -91,7 +99,7 @@ def overall(table: pd.DataFrame) -> TextTable:
     """Lay out the quantities that stand for the whole, one a line."""
     part = table[table["at"].isna() & (table["layer"] == "")]
     lines = [
-        (_named(r), cell(r))
+        (label(r.quantity, r.of), cell(r))
         for name in dict.fromkeys(part["quantity"])
         if name not in (*SAID, "component", "share")
         for r in from_table(part, name, of=None)
@@ -108,7 +116,7 @@ def by_name(table: pd.DataFrame) -> TextTable:
         (number(at), *(cell(rows.get((*column, at))) for column in columns))
         for at in sorted(set(part["at"]))
     ]
-    header = ("at", *(f"{words(name)}, {of}" for name, of in columns))
+    header = ("at", *(label(name, of) for name, of in columns))
     return TextTable(header, tuple(lines))
 
 
@@ -125,7 +133,7 @@ def by_layer(table: pd.DataFrame) -> TextTable:
         (layer, *(cell(rows.get((*column, layer))) for column in columns))
         for layer in dict.fromkeys(part["layer"])
     ]
-    header = ("layer", *(f"{words(name)}, {of}" if of else words(name) for name, of in columns))
+    header = ("layer", *(label(name, of) for name, of in columns))
     return TextTable(header, tuple(lines))
 
 
@@ -136,6 +144,8 @@ def cell(row: Row | None) -> str:
     '40 [21, unbounded]'
     >>> cell(Row("noise_scale", status="withheld"))
     'withheld'
+    >>> cell(Row("largest_task", value=1110.0))
+    'task 1110'
     """
     if row is None:
         return ""
@@ -143,6 +153,8 @@ def cell(row: Row | None) -> str:
         return REASONS[row.status]
     if row.value is None and row.low is None:
         return row.status
+    if row.quantity in TASK_INDICES and row.of in ("", "task") and row.value is not None:
+        return f"task {row.value:.0f}"
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
         text += f" {interval_text(row.low, row.high)}"
@@ -150,10 +162,23 @@ def cell(row: Row | None) -> str:
     return text if said else f"{text} ({row.status})"
 
 
-def _named(row: Row) -> str:
-    return f"{words(row.quantity)}, {row.of}" if row.of else words(row.quantity)
+def label(quantity: str, of: str) -> str:
+    """Write what a row is about: its quantity, and its source, method or objective.
+
+    >>> label("share", "query"), label("noise_scale", "")
+    ('share, query draws', 'noise scale')
+    """
+    if not of:
+        return words(quantity)
+    return (
+        f"{words(quantity)}, {source_name(of) if quantity in BY_SOURCE else OF_NAMES.get(of, of)}"
+    )
 
 
 def words(name: str) -> str:
-    """Write a quantity's name as words."""
-    return "signal-to-noise" if name == "snr" else name.replace("_", " ")
+    """Write a quantity's name as words.
+
+    >>> words("task_variance"), words("noise_scale")
+    ('total variance', 'noise scale')
+    """
+    return QUANTITY_NAMES.get(name, name.replace("_", " "))

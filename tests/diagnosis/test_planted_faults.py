@@ -84,10 +84,14 @@ class Exact(Quadratic):
     ("family", "name", "words"),
     [
         (Pool(dim=8, shots=3, queries=3), "finite_pool", "only 50 different tasks"),
-        (Neighbors(dim=8, shots=3, queries=3), "dependent_tasks", "resemble"),
-        (Outliers(dim=8, shots=3, queries=3), "heavy_tail", "no variance"),
-        (OneQuery(dim=8, shots=3, queries=30, spread=0, offset=0.1), "dominant_source", "Support"),
-        (Exact(dim=8, shots=3, queries=3), "dominant_source", "Differences between tasks"),
+        (Neighbors(dim=8, shots=3, queries=3), "dependent_tasks", "positively correlated"),
+        (Outliers(dim=8, shots=3, queries=3), "heavy_tail", "variance does not exist"),
+        (
+            OneQuery(dim=8, shots=3, queries=30, spread=0, offset=0.1),
+            "dominant_source",
+            "by source: support",
+        ),
+        (Exact(dim=8, shots=3, queries=3), "dominant_source", "by source: tasks "),
     ],
 )
 def test_what_was_planted_is_the_first_finding(family, name, words):
@@ -157,7 +161,7 @@ class Coupled(Quadratic):
 @pytest.mark.parametrize(
     ("family", "words"),
     [(Fixed(dim=3), "redrawing a task's support or query set changes nothing"),
-     (Coupled(dim=3), "because a redraw of the support set changes other draws")],
+     (Coupled(dim=3), "because redrawing the support set also changes other draws")],
 )  # fmt: skip
 def test_components_are_withheld_in_words_where_nothing_can_be_redrawn(family, words):
     table, findings = measured(family, tasks=512)
@@ -178,7 +182,10 @@ def test_a_fixed_query_set_is_counted_with_its_task():
     both = truth.components["support"] + truth.components["support x query"]
     assert rows["support"].low < both < rows["support"].high
     assert rows["query"].status == "not_redrawable"
-    assert any("query set is fixed to its task" in finding.claim for finding in findings)
+    assert any(
+        "fixed query set, so its variance counts under tasks" in finding.claim
+        for finding in findings
+    )
 
 
 @dataclass(frozen=True)

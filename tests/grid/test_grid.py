@@ -354,9 +354,9 @@ def test_show_gives_the_cells_and_one_cell_in_full():
     cells = metabench("show", "small.toml").stdout
     one = metabench("show", "small.toml", digest[:8]).stdout
 
-    assert re.search(r"^cell +status +algo +seed .*task variance", cells)
+    assert re.search(r"^cell +status +algo +seed .*total variance", cells)
     assert re.search(r"^B +variance +signal-to-noise", one, re.M)
-    assert "Noise equals signal" in one or "can't be told from zero" in one
+    assert "Noise equals signal" in one or "not distinguishable from zero" in one
 
 
 def test_rm_forgets_what_failed():

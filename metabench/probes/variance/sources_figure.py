@@ -1,4 +1,4 @@
-"""The sources figure: one bar of shares for the whole and for each layer."""
+"""Figure of the variance by source: a stacked bar for all parameters and for each layer."""
 
 from __future__ import annotations
 
@@ -9,37 +9,45 @@ import seaborn as sns
 
 from metabench.probes.base import Drawing
 from metabench.records.rows import Row, from_table
+from metabench.records.source_names import source_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-QUESTION = "Where does the noise come from?"
+QUESTION = "Which source does the variance come from?"
 CAPTION = (
-    "Shares of the variance by source, for all parameters and for each layer. Support and query "
-    "sets are drawn again within each task, crossed; inner mini-batches and label permutations "
-    "again for the same sets. An estimate below zero is noise, and drawn as nothing."
+    "Shares of the variance by source, for all parameters and for each layer. Within each task, "
+    "every redrawn support set is paired with every redrawn query set; inner mini-batches and "
+    "label permutations are redrawn for the same sets. Estimates below zero are noise, and not "
+    "drawn."
 )
-MOST = 12  # layers with a bar of their own
+MOST_LAYERS = 12  # that get a bar
 
 
 def sources(table: pd.DataFrame) -> list[Drawing]:
-    """Give the figure, where the sources of this table were told apart."""
+    """Return the figure, or nothing where the table has no shares."""
     if all(r.value is None for r in from_table(table, "share", of=None)):
         return []
     return [Drawing(QUESTION, CAPTION, partial(_draw, table), ("component", "share"))]
 
 
 def _draw(table: pd.DataFrame, axes: Axes) -> None:
-    """Stack the share of each source, one bar for the whole and one a layer."""
+    """Draw the shares of the sources, stacked: one bar for all parameters, one for each layer."""
     shares = [r for r in from_table(table, "share", of=None, layer=None) if r.value is not None]
     sources = list(dict.fromkeys(r.of for r in shares))
-    layers = list(dict.fromkeys(r.layer for r in shares))[: MOST + 1]
+    layers = list(dict.fromkeys(r.layer for r in shares))[: MOST_LAYERS + 1]
     found = {(r.of, r.layer): r for r in shares}
     left = dict.fromkeys(layers, 0.0)
     for source, color in zip(sources, sns.color_palette("colorblind"), strict=False):
         widths = [_width(found.get((source, layer))) for layer in layers]
-        axes.barh(range(len(layers)), widths, left=list(left.values()), color=color, label=source)
+        axes.barh(
+            range(len(layers)),
+            widths,
+            left=list(left.values()),
+            color=color,
+            label=source_name(source),
+        )
         left = {layer: left[layer] + width for layer, width in zip(layers, widths, strict=True)}
     axes.set_yticks(range(len(layers)), [layer or "all" for layer in layers])
     axes.invert_yaxis()

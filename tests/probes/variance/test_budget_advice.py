@@ -116,7 +116,7 @@ def test_the_variance_foretold_and_measured_is_that_of_the_closed_form(seed):
         assert found[of].low < found[of].value < found[of].high
     assert expected < truth_of(Plan(int(2 / (TASK + DRAW)), 1))
     assert finding.level == "info"
-    assert "foretold" in finding.claim
+    assert "predicted" in finding.claim
     assert "measured" in finding.claim
 
 
@@ -125,7 +125,7 @@ def test_a_plan_too_large_to_be_measured_is_measured_with_fewer_tasks_and_said_s
 
     held, plan = rows(table, "advised")["tasks measured"].value, planned(table)
     assert held < plan.tasks
-    assert f"(with {held:.0f} tasks, and scaled)" in finding.claim
+    assert f"(with {held:.0f} tasks, then scaled)" in finding.claim
     found = rows(table, "advised_variance")["measured"]
     assert found.value == pytest.approx(truth_of(plan), rel=0.5)
 
@@ -152,7 +152,7 @@ def test_all_variance_in_the_task_advises_tasks():
     table, finding = measured(Quadratic(dim=8, noise=0.003, jitter=0.003), "2s")
 
     assert planned(table) == Plan(64, 1)  # 2 s at 31 ms each
-    assert "Take 64 fresh tasks" in finding.repair
+    assert "Use 64 fresh tasks" in finding.repair
 
 
 def test_a_budget_in_tasks_is_what_so_many_fresh_tasks_take():
@@ -166,7 +166,7 @@ def test_a_budget_that_buys_nothing_is_said_so():
     _, finding = measured(PLAIN, "20ms")
 
     assert finding.level == "warning"
-    assert "20 ms buy no task" in finding.claim
+    assert "20 ms is too small for one task" in finding.claim
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_further_algorithms_are_held_against_the_exact_one():
     assert bias["reptile"].low > 0
     assert {"", "reptile"} <= set(even)
     (finding,) = [f for f in findings if f.name == "comparison"]
-    assert "In the seconds of 4 tasks of maml" in finding.claim
+    assert "In the time that 4 tasks of maml take" in finding.claim
     assert all(name in finding.claim for name in errors)
 
 

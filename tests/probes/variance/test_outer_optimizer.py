@@ -143,7 +143,7 @@ def test_a_limit_that_nothing_meets_changes_nothing():
     )
     assert {row.value for row in by_size(table, "clipped_share").values()} == {0.0}
     (finding,) = [f for f in findings if f.name == "clipping"]
-    assert "does nothing" in finding.claim
+    assert "has no effect" in finding.claim
 
 
 def test_a_limit_far_below_the_signal_is_warned_about():
@@ -161,7 +161,7 @@ def test_clipping_gives_a_heavy_tail_a_variance():
     assert {row.status for row in by_size(table, "variance").values()} == {"withheld"}
     assert all(row.low < row.value for row in by_size(table, "clipped_variance").values())
     assert {row.status for row in by_size(table, "clipping_bias").values()} == {"withheld"}
-    assert any("Unclipped there is no variance" in f.claim for f in findings)
+    assert any("Without clipping the variance does not exist" in f.claim for f in findings)
 
 
 def test_adams_update_of_a_noisy_gradient_falls_slower_than_its_batch_grows():

@@ -156,7 +156,7 @@ def test_correlated_neighbors_are_the_first_finding_and_the_noise_scale_is_withh
 
     assert first.name == "dependent_tasks"
     assert first.level == "critical"
-    assert "resemble" in first.claim
+    assert "positively correlated" in first.claim
     assert only(table, "slope").value > -0.9
     assert only(table, "noise_scale").status == "withheld"
     assert {row.status for row in from_table(table, "snr")} == {"withheld"}
@@ -168,7 +168,7 @@ def test_stratified_pairs_are_told_from_independent_tasks():
     finding = next(f for f in probe.find(table) if f.name == "dependent_tasks")
 
     assert only(table, "slope").value < -1.1
-    assert "balance" in finding.claim
+    assert "negatively correlated" in finding.claim
 
 
 def test_healthy_tasks_are_not_accused(repeated):
@@ -186,7 +186,7 @@ def test_a_batch_below_the_noise_scale_is_warned_about_and_one_above_is_not():
     assert finding(2).level == "warning"
     assert "Raise the task batch" in finding(2).repair
     assert finding(100_000).level == "info"
-    assert "larger batch would buy little" in finding(100_000).repair
+    assert "larger batch would gain little" in finding(100_000).repair
 
 
 def test_no_signal_is_said_so_with_the_tasks_that_would_do():
@@ -199,7 +199,7 @@ def test_no_signal_is_said_so_with_the_tasks_that_would_do():
     assert (scale.status, scale.high) == ("unbounded", None)
     first = probe.find(table)[0]
     assert first.name == "no_signal"
-    assert "can't be told from zero" in first.claim
+    assert "not distinguishable from zero" in first.claim
     assert "--tasks" in first.repair
 
 

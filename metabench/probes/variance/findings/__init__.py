@@ -1,1 +1,1 @@
-"""What the variance table says, a subject a file; nothing here needs torch."""
+"""Findings of the variance probe, one subject per file; none imports torch."""

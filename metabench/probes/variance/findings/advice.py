@@ -1,50 +1,56 @@
-"""The finding that says what to spend a budget on, and whether that held when measured."""
+"""Finding about how to spend a budget: the plan of least variance, predicted and measured."""
 
 from __future__ import annotations
 
 from metabench.probes.wording import interval, number
 from metabench.records.rows import Finding, Row, Rows, from_table
 
-VARIANCES = {"foretold", "measured", "fresh tasks"}  # of the plan, and of one draw a task instead
+VARIANCES = {"foretold", "measured", "fresh tasks"}  # the last is that of one draw a task
 
 
 def advice(table: Rows) -> list[Finding]:
-    """Say which plan a budget buys, its variance as foretold and as measured."""
+    """Return the plan that the budget affords, with its predicted and its measured variance."""
     plan = {r.of: r for r in from_table(table, "advised", of=None)}
     tasks = plan.get("tasks")
     if tasks is None:
         return []
     if tasks.value is None:
-        claim = "No advice on the budget, because the variance within tasks couldn't be measured."
-        repair = "Give a sampler that redraws sets: sample(address, seed)."
+        claim = "No advice on the budget: the variance within tasks could not be measured."
+        repair = "Provide a sampler that can redraw support and query sets: sample(address, seed)."
         return [Finding("advice", "info", "not_looked_at", claim, repair, (tasks,))]
     (budget,) = from_table(table, "budget")
     if not tasks.value:
         each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
-        claim = f"{_seconds(budget)} buy no task: one takes {_seconds(each['draw'])} and more."
-        return [
-            Finding("advice", "warning", "fault", claim, "Give a larger --budget.", (budget, tasks))
-        ]
+        claim = (
+            f"A budget of {_seconds(budget)} is too small for one task, which takes at least "
+            f"{_seconds(each['draw'])}."
+        )
+        return [Finding("advice", "warning", "fault", claim, "Raise --budget.", (budget, tasks))]
     found = {r.of: r for r in from_table(table, "advised_variance", of=None)}
     if not found.keys() >= VARIANCES or found["measured"].value is None:
         return []
-    return [_bought(table, budget, plan, found)]
+    return [_affordable_plan(table, budget, plan, found)]
 
 
-def _bought(table: Rows, budget: Row, plan: dict[str, Row], found: dict[str, Row]) -> Finding:
-    """Hold what was measured of the plan against what was foretold."""
+def _affordable_plan(
+    table: Rows, budget: Row, plan: dict[str, Row], found: dict[str, Row]
+) -> Finding:
+    """Compare the plan's measured variance with the predicted one."""
     each = {r.of: r for r in from_table(table, "seconds_each", of=None)}
-    foretold, measured, fresh = (found[of] for of in ("foretold", "measured", "fresh tasks"))
-    evidence = (budget, *plan.values(), *each.values(), foretold, measured, fresh)
+    predicted, measured, fresh = (found[of] for of in ("foretold", "measured", "fresh tasks"))
+    evidence = (budget, *plan.values(), *each.values(), predicted, measured, fresh)
     claim = (
-        f"{_seconds(budget)} buy {_plan(plan)}, of all plans the one with the least variance: "
-        f"{number(foretold.value)} {interval(foretold)} foretold, {number(measured.value)} "
-        f"{interval(measured)} measured{_scaled(plan)}. {_why(each)}"
+        f"A budget of {_seconds(budget)} affords {_plan_text(plan)}, the plan of least variance: "
+        f"{number(predicted.value)} {interval(predicted)} predicted, {number(measured.value)} "
+        f"{interval(measured)} measured{_scaling_note(plan)}. {_cost_text(each)}"
     )
     if _redraws(plan):
-        claim += f" Fresh tasks alone would leave {number(fresh.value)} {interval(fresh)}."
-    if _disjoint(foretold, measured):
-        repair = "Don't rely on it: the two disagree, so tasks or draws aren't independent."
+        claim += f" Fresh tasks without redraws would give {number(fresh.value)} {interval(fresh)}."
+    if _disjoint(predicted, measured):
+        repair = (
+            "Don't rely on this plan: prediction and measurement disagree, so tasks or draws "
+            "are not independent."
+        )
         return Finding("advice", "warning", "fault", claim, repair, evidence)
     return Finding("advice", "info", "", claim, _repair(plan), evidence)
 
@@ -52,10 +58,10 @@ def _bought(table: Rows, budget: Row, plan: dict[str, Row], found: dict[str, Row
 def _repair(plan: dict[str, Row]) -> str:
     tasks = plan["tasks"].value
     if not _redraws(plan):
-        return f"Take {tasks:.0f} fresh tasks a step; redraw no task's sets."
+        return f"Use {tasks:.0f} fresh tasks per step and no redraws."
     return (
         f"Average each task over {plan['draws'].value:.0f} independent draws of its support "
-        f"and query sets, and take {tasks:.0f} tasks a step."
+        f"and query sets, and use {tasks:.0f} tasks per step."
     )
 
 
@@ -63,22 +69,22 @@ def _redraws(plan: dict[str, Row]) -> bool:
     return (plan["draws"].value or 1) > 1
 
 
-def _plan(plan: dict[str, Row]) -> str:
+def _plan_text(plan: dict[str, Row]) -> str:
     draws = plan["draws"].value or 1
     each = "one draw" if draws == 1 else f"{draws:.0f} draws"
-    return f"{plan['tasks'].value:.0f} tasks with {each} of their sets each"
+    return f"{plan['tasks'].value:.0f} tasks with {each} of support and query sets each"
 
 
-def _scaled(plan: dict[str, Row]) -> str:
+def _scaling_note(plan: dict[str, Row]) -> str:
     held = plan.get("tasks measured")
-    return f" (with {held.value:.0f} tasks, and scaled)" if held else ""
+    return f" (with {held.value:.0f} tasks, then scaled)" if held else ""
 
 
-def _why(each: dict[str, Row]) -> str:
+def _cost_text(each: dict[str, Row]) -> str:
     task, draw = each["task"], each["draw"]
     if task.status == "unresolved":
-        return "A new task costs no more than another draw of one at hand, as far as can be told."
-    return f"A new task costs {_seconds(task)} besides {_seconds(draw)} for each draw of its sets."
+        return "A new task takes no measurable time beyond that of a redraw."
+    return f"A new task takes {_seconds(task)}, and each draw of its sets {_seconds(draw)} more."
 
 
 def _seconds(line: Row) -> str:

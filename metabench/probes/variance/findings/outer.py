@@ -1,4 +1,4 @@
-"""Findings about what the outer loop makes of the noise: clipping, and the optimizer's update."""
+"""Findings about outer-loop clipping and the noise of the outer optimizer's update."""
 
 from __future__ import annotations
 
@@ -7,46 +7,52 @@ from metabench.records.rows import Finding, Row, Rows, from_table
 
 
 def outer(table: Rows, batch: int) -> list[Finding]:
-    """Say whether clipping pays at the B you train with, and how the update's noise falls."""
+    """Return whether clipping pays at the B you train with, and how the update's noise falls."""
     return [*_clipping(table, batch), *_update(table)]
 
 
 def _clipping(table: Rows, batch: int) -> list[Finding]:
-    """Say how many batches are clipped, and what that does to the meta-gradient's error."""
+    """Report the share of batches clipped, and what clipping does to the error."""
     share = _at(table, "clipped_share", batch)
     before, after = _at(table, "variance", batch), _at(table, "clipped_variance", batch)
     bias, error = _at(table, "clipping_bias", batch), _at(table, "clipped_error", batch)
     if share is None or before is None or after is None or after.low is None:
         return []
-    claim = f"The outer loop clips {percents(share)} of batches of {share.at:.0f} tasks"
+    claim = f"Outer-loop clipping changes {percents(share)} of batches of {share.at:.0f} tasks"
     evidence = tuple(r for r in (share, before, after, bias, error) if r is not None)
     if not share.value:
-        claim += ": its limit does nothing at this batch."
+        claim += ": the limit has no effect at this batch size."
         return [Finding("clipping", "info", "", claim, "Nothing to change.", evidence)]
     if before.low is None or before.high is None:
-        claim += f". Unclipped there is no variance; clipped it is {number(after.value)} "
-        claim += f"{interval(after)}."
+        claim += ". Without clipping the variance does not exist; with clipping it is "
+        claim += f"{number(after.value)} {interval(after)}."
         return [Finding("clipping", "info", "", claim, "Keep the limit.", evidence)]
     if bias is None or error is None or error.low is None or error.high is None:
         return []
     claim += (
-        f": their variance of {number(before.value)} {interval(before)} becomes "
-        f"{number(after.value)} {interval(after)}, and a squared bias of {number(bias.value)} "
-        f"{interval(bias)} comes on top."
+        f": their variance changes from {number(before.value)} {interval(before)} to "
+        f"{number(after.value)} {interval(after)}, and clipping adds a squared bias of "
+        f"{number(bias.value)} {interval(bias)}."
     )
-    level, state, repair = _worth(before, error)
+    level, state, repair = _judge(before, error)
     return [Finding("clipping", level, state, claim, repair, evidence)]
 
 
-def _worth(before: Row, error: Row) -> tuple[str, str, str]:
-    """Hold the error that clipping leaves against the variance without: level, state, repair."""
+def _judge(before: Row, error: Row) -> tuple[str, str, str]:
+    """Compare the error with clipping to the variance without: level, state, repair."""
     if _above(error, before):
-        repair = "Raise the limit: at this batch clipping takes more signal than noise."
+        repair = (
+            "Raise the limit: at this batch size clipping adds more squared bias than it removes "
+            "variance."
+        )
         return "warning", "fault", repair
     if _above(before, error):
-        repair = "Keep the limit: clipped, the meta-gradient is closer to the unclipped mean."
+        repair = "Keep the limit: with clipping the meta-gradient is closer to the unclipped mean."
         return "info", "fine", repair
-    repair = "Nothing to change: what clipping gains and loses can't be told apart at this batch."
+    repair = (
+        "Nothing to change: at this batch size the errors with and without clipping are not "
+        "distinguishable."
+    )
     return "info", "undecided", repair
 
 
@@ -63,14 +69,14 @@ def _update(table: Rows) -> list[Finding]:
         f"{interval(slope[0])}, slower than 1/B."
     )
     repair = (
-        "Don't count on a larger batch to quiet the steps as it quiets the gradient: lower the "
-        "outer rate as well where they are too noisy."
+        "A larger batch reduces the noise of the update less than that of the gradient: lower the "
+        "outer rate as well if updates are too noisy."
     )
     return [Finding("update_noise", "info", "", claim, repair, (slope[0], warm[0]))]
 
 
 def _at(table: Rows, quantity: str, batch: int) -> Row | None:
-    """Give the row at the largest measured B up to the one trained with."""
+    """Return the row at the largest measured B up to the one trained with."""
     rows = [r for r in from_table(table, quantity) if r.at is not None]
     below = [r for r in rows if (r.at or 0) <= batch] or rows[:1]
     return max(below, key=lambda r: r.at or 0, default=None)

@@ -1,56 +1,59 @@
-"""Findings about the tasks themselves: do they come back, and do a few of them make the noise?"""
+"""Findings about the tasks: a finite pool, and heavy-tailed meta-gradients."""
 
 from __future__ import annotations
 
 from metabench.probes.wording import interval, number, percent
 from metabench.records.rows import Finding, Rows, from_table
 
-FINITE = 2.0  # tail index of the norm, above which it has a variance
-RELIABLE = 4.0  # above which that variance's own estimate has one
+INDEX_OF_FINITE_VARIANCE = 2.0  # tail index of |g - E g| above which g has a variance
+INDEX_OF_VALID_INTERVALS = 4.0  # above which the estimate of that variance has a variance
 
 
 def pool(table: Rows, tasks: int) -> list[Finding]:
-    """Say that tasks come back, if they do."""
+    """Report that the tasks come from a finite pool, if draws repeat."""
     distinct = from_table(table, "distinct_tasks")
     varies = from_table(table, "task_variance")
     if not distinct or (varies and varies[0].status == "degenerate"):
         return []
     claim = (
-        f"{tasks} draws hold only {distinct[0].value:.0f} different tasks: this is a finite pool, "
-        "and every number here is about that pool, not about the tasks behind it."
+        f"{tasks} draws contain only {distinct[0].value:.0f} different tasks: the pool is finite, "
+        "and every number here describes this pool, not the distribution it was drawn from."
     )
     repair = (
-        "Draw from more tasks if these are to stand for others; a meta-learner can fit a pool by "
-        "heart. If the pool is all there is, read on."
+        "Draw from more tasks if results should hold for others; a meta-learner can memorize a "
+        "finite pool. If the pool is the whole distribution, nothing needs to change."
     )
     return [Finding("finite_pool", "critical", "fault", claim, repair, tuple(distinct))]
 
 
 def heavy(table: Rows) -> list[Finding]:
-    """Say that the tail is too heavy for a variance, or for its interval."""
+    """Report a tail too heavy for a variance, or for its interval."""
     index, top = from_table(table, "tail_index"), from_table(table, "top_share")
     largest = from_table(table, "largest_task")
     if not index or index[0].value is None or index[0].high is None:
         return []
-    if index[0].value >= FINITE and index[0].high >= RELIABLE:
+    if index[0].value >= INDEX_OF_FINITE_VARIANCE and index[0].high >= INDEX_OF_VALID_INTERVALS:
         return []
     where = f"; the largest is task {largest[0].value:.0f}" if largest else ""
     text = (
-        f"|g - E g| has a tail of index {number(index[0].value)} {interval(index[0])}, and the top "
-        f"1 % of tasks make {percent(top[0])} of its squares{where}. "
+        "Per-task meta-gradients are heavy-tailed: |g - E g| has tail index "
+        f"{number(index[0].value)} {interval(index[0])}, and 1 % of tasks make up "
+        f"{percent(top[0])} of the sum of its squares{where}. "
     )
     evidence = (index[0], *top, *largest)
-    if index[0].value < FINITE:
-        text += "Below index 2 there is no variance for a sample to estimate: it is withheld."
+    if index[0].value < INDEX_OF_FINITE_VARIANCE:
+        text += "Below index 2 the variance does not exist, so it is not reported."
         repair = (
-            "Look at that task. Clip each task's meta-gradient before averaging, or bring the "
-            "tasks' losses to one scale; a larger batch will not average this away."
+            "Inspect that task. Clip each task's meta-gradient before averaging, or bring the "
+            "tasks' losses to a common scale; a larger batch does not average this out."
         )
-        state = "fault" if index[0].high < FINITE else "undecided"
+        state = "fault" if index[0].high < INDEX_OF_FINITE_VARIANCE else "undecided"
         return [Finding("heavy_tail", "critical", state, text, repair, evidence)]
     text += (
         "Below index 4 the variance exists, but its interval is too narrow: in simulations such "
-        "intervals cover 83 to 91 % instead of 95 %."
+        "intervals covered 83 to 91 % instead of 95 %."
     )
-    repair = "Read intervals as lower bounds on the doubt; clipping each task shortens the tail."
+    repair = (
+        "Take the true intervals to be wider; clip each task's meta-gradient to shorten the tail."
+    )
     return [Finding("heavy_tail", "warning", "fault", text, repair, evidence)]
