@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from metabench import Quadratic
 from metabench.probes.agreement import compare
 from metabench.probes.explosion import growth, stable
-from metabench.probes.explosion.growth import InnerWalk
+from metabench.probes.explosion.growth import UnrollStatistics
 from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
@@ -89,7 +89,7 @@ class Forms(NamedTuple):
         """Give the query gradient at phi, `(T, P)`."""
         return self.b * (phi - self.y)
 
-    def walk(self, rate: float) -> InnerWalk:
+    def walk(self, rate: float) -> UnrollStatistics:
         """Give what the explosion probe would measure."""
         paths = [self.path(K, rate) for K in AT]
         norms, ends, starts = (
@@ -107,7 +107,7 @@ class Forms(NamedTuple):
             [np.linalg.norm((1 - rate * self.a) ** (AT[-1] - k) * last, axis=1)
              for k in range(AT[-1] + 1)], 1)  # fmt: skip
         fine = np.ones((len(self.a), AT[-1] + 1, 1), bool)
-        return InnerWalk(AT, norms, {}, {}, ends, starts, inner, outer, adjoint, fine, fine)
+        return UnrollStatistics(AT, norms, {}, {}, ends, starts, inner, outer, adjoint, fine, fine)
 
 
 def measured(setting: Setting, forms: Forms) -> list[Row]:
@@ -117,7 +117,7 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     top = np.log(np.abs(1 - rate * forms.a)).max(1)
     rows.append(quantile("exponent", top[: len(top) // 4], least=-math.inf, of="1"))
     largest = forms.a.max(1)
-    rows += stable.thresholds(largest, 2.0, rate)
+    rows += stable.stable_rate_rows(largest, 2.0, rate)
     rows.append(row("unstable", share_interval(_unstable(forms, rate), len(largest)), of="rate"))
     phi, back = forms.path(5, SLOW, PULL)
     unrolled, first = back * forms.slope(phi), forms.slope(phi)

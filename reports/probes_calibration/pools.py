@@ -114,7 +114,7 @@ class Mitigated:
         exact = mb.MAML(self.K, subject.algorithm.inner_optimizer)
         others = {
             name: mitigations._gradients(probe, subject, algorithm, self.far)
-            for name, algorithm in mitigations._others(exact)
+            for name, algorithm in mitigations._other_algorithms(exact)
         }
         return mitigations._gradients(probe, subject, exact, self.far)[0], others
 
@@ -129,13 +129,13 @@ class Mitigated:
         """Give the rows of these tasks."""
         plain, others = self.gradients
         rows = []
-        for name, cut, clipped in mitigations._clips(plain[chosen]):
+        for name, cut, clipped in mitigations._clipped_gradients(plain[chosen]):
             share = share_interval(int(clipped.sum()), len(chosen))
             rows.append(row("share_clipped", share, at=float(self.K), of=name))
-            rows += mitigations._held(plain[chosen], cut, self.K, name)
+            rows += mitigations._comparison_rows(plain[chosen], cut, self.K, name)
         for name, (grads, down) in others.items():
             poles = len(chosen) < self.pool and bool(down[chosen].any())
-            rows += mitigations._held(plain[chosen], grads[chosen], self.K, name, poles)
+            rows += mitigations._comparison_rows(plain[chosen], grads[chosen], self.K, name, poles)
         return rows
 
     def at_cut(self, line: Row) -> Row | None:
@@ -153,7 +153,7 @@ def _cut(of: Mitigated, name: str) -> list[Row]:
     hits = int((np.abs(cut - plain).max(1) > 0).sum())
     share = row("share_clipped", share_interval(hits, len(plain)), of=name)
     with patch.object(tail_index, "MOMENTS", 0.0):
-        return [share, *mitigations._held(plain, cut, of.K, name)]
+        return [share, *mitigations._comparison_rows(plain, cut, of.K, name)]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Does the meta-gradient explode or vanish as the inner loop gets longer, and where on its way?"""
+"""Does the meta-gradient explode or vanish with more inner steps, and at which step?"""
 
 from __future__ import annotations
 
@@ -9,25 +9,38 @@ from typing import Any, ClassVar
 from metabench.probes.base import Probe
 from metabench.settings.errors import InvalidInput
 
-LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+DEFAULT_K = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
 class Explosion(Probe):
     """Norm of the exact meta-gradient over K inner steps, its growth, where it grows, and why.
 
-    One path a task; the reverse sweeps from all K share its Hessians. Quantiles over tasks with
-    order-statistic intervals; growth is the slope of log |g(K)| on K of each task, never pooled.
+    Each task is unrolled once, and the backward passes from all K share its Hessians. Norms are
+    quantiles over tasks with order-statistic intervals. Growth is the change of log |g(K)| per
+    inner step, fitted to each task separately.
     (Metz, Freeman, Schoenholz & Kachman, 2021, https://arxiv.org/abs/2111.05803).
+
+    Examples:
+        On a quadratic with curvature 1, a rate of 3 scales the gradient by |1 - 3| per step:
+
+        >>> import metabench as mb
+        >>> family = mb.Quadratic(dim=2, condition=1.0, jitter=0.0)
+        >>> maml = mb.MAML(1, mb.SGD(3.0))
+        >>> subject = mb.Subject(family.problem(), family.sample, maml, family.theta(0))
+        >>> probe = mb.Explosion(steps=3, tasks=8, directions=0, mitigated=0, precision=False)
+        >>> rows = probe.measure(subject, seed=0)
+        >>> [round(row.value, 3) for row in rows if row.quantity == "amplification_by_step"]
+        [2.0, 4.0, 8.0]
     """
 
-    steps: int = 200  # largest K that is looked at, unless one's own is larger [steps]
-    tasks: int = 128  # tasks whose paths are walked, and as many held out [tasks]
-    at: tuple[int, ...] = ()  # values of K, and one's own; empty: 0, 1, 2, 5, 10, .. steps [steps]
-    directions: int = 3  # leading Lyapunov exponents, 0 for none [exponents]
-    rounds: int = 2  # ways back and forth that settle them, 1 or more [rounds]
+    steps: int = 200  # largest K to measure; algo.steps if that is larger [steps]
+    tasks: int = 128  # tasks to unroll, and as many held out [tasks]
+    at: tuple[int, ...] = ()  # values of K, algo.steps added; empty: 0, 1, 2, 5, .. steps [steps]
+    directions: int = 3  # leading Lyapunov exponents to compute; 0: none [exponents]
+    rounds: int = 2  # backward and forward passes to converge them, 1 or more [rounds]
     mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
-    precision: bool = True  # walk the paths in the other precision as well: float32 or float64
+    precision: bool = True  # unroll in the other precision as well, float32 or float64
 
     version: ClassVar[int] = 4
     axis: ClassVar[str] = "K"
@@ -59,21 +72,24 @@ class Explosion(Probe):
     caption: ClassVar[str] = (
         "Norm of one task's exact meta-gradient after K inner steps: median over tasks with its "
         "95 % interval, and the range from the 5 % to the 95 % quantile. The dashed line is the "
-        "query gradient at phi_K, where the sweep back begins: above it the way back amplifies, "
-        "below it the gradient fades. A line that ends early has diverged."
+        "query gradient at phi_K: where the median lies above it, backpropagation through the "
+        "inner loop amplifies the gradient; where it lies below, the gradient shrinks. A line that "
+        "ends early has diverged."
     )
 
     def __post_init__(self) -> None:
-        """Refuse to walk nowhere."""
+        """Validate the settings."""
         for name, least in (("steps", 0), ("tasks", 1), ("directions", 0), ("rounds", 1),
                             ("mitigated", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.at and not (min(self.at) >= 0 and max(self.at) <= self.steps):
-            raise InvalidInput(f"at holds K from 0 to steps = {self.steps}; given {list(self.at)}.")
+            raise InvalidInput(
+                f"at is {list(self.at)}; give values of K from 0 to steps = {self.steps}."
+            )
 
     @property
     def plan(self) -> tuple[int, ...]:
         """The values of K, ascending."""
-        ladder = self.at or (*(K for K in LADDER if self.steps > K), self.steps)
-        return tuple(sorted(set(ladder)))
+        values = self.at or (*(K for K in DEFAULT_K if self.steps > K), self.steps)
+        return tuple(sorted(set(values)))

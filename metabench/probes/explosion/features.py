@@ -1,4 +1,4 @@
-"""How far the features of each layer drift as the inner loop goes on: why norms keep statistics."""
+"""Drift of each layer's features over the inner loop: its rows and its finding."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEAN, SPREAD = "feature_shift", "feature_spread"
-NOTABLE = 1.0  # standard deviations: a mean that moved farther lies outside most features
+NOTABLE_SHIFT = 1.0  # standard deviations: a mean shifted farther lies outside most features
 
 
 def rows_of(drift: dict[str, Vector], at: tuple[int, ...]) -> list[Row]:
-    """Give, of each layer at each K, the median over tasks of both; `degenerate` if none vary."""
+    """Return median shift and spread of each layer at each K; `degenerate` if nothing varies."""
     rows = []
     for name, moved in drift.items():
         if np.isnan(moved[:, 0, 1]).any():  # 0 / 0: one example, or a layer that gives a constant
@@ -33,25 +33,27 @@ def rows_of(drift: dict[str, Vector], at: tuple[int, ...]) -> list[Row]:
 
 
 def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
-    """Name the layer whose features move farthest within one's own loop, if any moves far."""
-    most = _farthest([r for r in from_table(table, MEAN, layer=None) if r.value is not None], own)
-    if most is None or (most.low or 0.0) <= NOTABLE:
+    """Name the layer whose features shift most within `own` inner steps, if one shifts far."""
+    most = _largest_shift(
+        [r for r in from_table(table, MEAN, layer=None) if r.value is not None], own
+    )
+    if most is None or (most.low or 0.0) <= NOTABLE_SHIFT:
         return []
     (spread,) = (r for r in from_table(table, SPREAD, layer=most.layer) if r.at == most.at)
     claim = (
-        f"By K = {most.at:.0f} the features of {most.layer} have moved, in the median task, by "
-        f"{number(most.value)} {interval(most)} of the standard deviations that they began with, "
-        f"and spread {number(spread.value)} {interval(spread)} times as wide."
+        f"After {most.at:.0f} inner steps the mean outputs of layer `{most.layer}` have shifted by "
+        f"{number(most.value)} {interval(most)} initial standard deviations (median task), and "
+        f"their spread is {number(spread.value)} {interval(spread)} times the initial one."
     )
     repair = (
-        "Statistics that all inner steps share can't fit: if batch norm keeps any, let it use the "
-        "batch's own, or keep each step's (--algo mamlpp)."
+        "Batch-norm statistics shared by all inner steps do not fit. If the model keeps running "
+        "statistics, use batch statistics or per-step ones (--algo mamlpp)."
     )
     return [Finding("feature_drift", "info", "", claim, repair, (most, spread))]
 
 
-def _farthest(shifts: list[Row], own: float) -> Row | None:
-    """Give the largest shift at the last K of one's own loop, or at the least K told beyond it."""
+def _largest_shift(shifts: list[Row], own: float) -> Row | None:
+    """Return the largest shift at the last K up to `own`, or at the smallest K beyond."""
     if not shifts:
         return None
     steps = sorted({r.at or 0.0 for r in shifts})

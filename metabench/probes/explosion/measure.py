@@ -1,4 +1,4 @@
-"""Walk each task's path once, and sweep back from every K."""
+"""Unrolls each task once and backpropagates from every K."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from metabench.algorithms.base import Algorithm
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.base import Progress
 from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
-from metabench.probes.explosion.growth import InnerWalk
+from metabench.probes.explosion.growth import UnrollStatistics
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
-from metabench.probes.explosion.mitigations import mitigations
-from metabench.probes.explosion.paths import chunks, eagerly, loop_of, numpy, some, swept, walker
-from metabench.probes.explosion.rates import rates
+from metabench.probes.explosion.mitigations import mitigation_rows
+from metabench.probes.explosion.paths import (
+    eager_vectorization,
+    inner_loop_of,
+    subset_size,
+    sweep_tasks,
+    task_chunks,
+    to_numpy,
+    with_all_steps,
+)
+from metabench.probes.explosion.rates import rate_rows
 from metabench.probes.quantile_rows import quantile
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task, cast
@@ -27,18 +35,28 @@ from metabench.stats.intervals import Vector
 if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
 
-DEPARTED = (0.01, 0.1)  # relative differences of two precisions that are told
-SETTLED = 0.05, 0.1  # largest change by the last way: of the exponent, relative, or of log sigma
+DEPARTURES = (0.01, 0.1)  # relative differences of two precisions whose first K is reported
+CONVERGED = 0.05, 0.1  # largest change in the last pass: of the exponent, relative; of log sigma
 
 
 def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Measure the norms over K and, from the same tasks, exponents and stable rates."""
+    """Measure norms over K and, on the same tasks, exponents, stable rates and mitigations.
+
+    Args:
+        probe: its settings.
+        subject: what is measured: problem, tasks, algorithm and theta.
+        seed: of the tasks.
+        progress: called with the tasks done and the tasks in all.
+
+    Returns:
+        All rows of the probe; one row "norm", withheld, if there is no inner loop to unroll.
+    """
     algorithm = subject.algorithm
     if not isinstance(algorithm, Algorithm) or algorithm.loop(subject.problem) is None:
         return [Row("norm", status="withheld")]
     given, own = subject, algorithm.steps
-    probe, subject = walker(probe, subject, algorithm)
-    total, done = _cost(probe), 0
+    probe, subject = with_all_steps(probe, subject, algorithm)
+    total, done = _total_progress(probe), 0
 
     def advance(count: int) -> None:
         nonlocal done
@@ -47,81 +65,83 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
 
     address = Address.fresh(0, probe.tasks)
     parts, errors, phis = [], [], []
-    for tasks in chunks(probe, subject, address, seed):
-        found = swept(subject, probe.plan, tasks)
-        parts.append(_walk(found, probe.plan, subject.problem))
+    for tasks in task_chunks(probe, subject, address, seed):
+        found = sweep_tasks(subject, probe.plan, tasks)
+        parts.append(_statistics_of(found, probe.plan, subject.problem))
         phis.append(found.phis)
         advance(len(found.grads))
         if probe.precision:
-            errors.append(_departure(subject, probe.plan, tasks, found))
+            errors.append(_float32_errors(subject, probe.plan, tasks, found))
             advance(len(found.grads))
         del found
-    walk = _joined(parts)
-    rows = growth.rows_of(walk, loop_of(subject).problem.layouts.phi.names)
-    rows += features.rows_of(walk.drift, probe.plan)
+    stats = _concatenated(parts)
+    rows = growth.rows_of(stats, inner_loop_of(subject).problem.layouts.phi.names)
+    rows += features.rows_of(stats.drift, probe.plan)
     rows.append(Row("own_steps", value=float(own)))
     if errors:
-        rows += _departures(np.concatenate(errors), probe.plan)
+        rows += _precision_rows(np.concatenate(errors), probe.plan)
     if probe.directions and probe.steps:
-        rows += _exponents(probe, subject, address, seed, advance)
-    rows += rates(probe, subject, torch.cat(phis), seed, advance)
-    if min(probe.mitigated, probe.steps) and loop_of(subject).rates is None:
-        rows += mitigations(probe, given, algorithm, seed, advance)
+        rows += _exponent_rows(probe, subject, address, seed, advance)
+    rows += rate_rows(probe, subject, torch.cat(phis), seed, advance)
+    if min(probe.mitigated, probe.steps) and inner_loop_of(subject).rates is None:
+        rows += mitigation_rows(probe, given, algorithm, seed, advance)
     progress(total, total)
     return rows
 
 
-def _cost(probe: Explosion) -> int:
-    walks = 2 if probe.precision else 1
+def _total_progress(probe: Explosion) -> int:
+    passes = 2 if probe.precision else 1
     exponents = probe.rounds * probe.directions > 0
     return (
-        probe.tasks * walks
-        + exponents * some(probe)
+        probe.tasks * passes
+        + exponents * subset_size(probe)
         + (6 + 7 * bool(probe.mitigated)) * probe.tasks
     )
 
 
-def _walk(found: Sweep, at: tuple[int, ...], problem: Problem) -> InnerWalk:
+def _statistics_of(found: Sweep, at: tuple[int, ...], problem: Problem) -> UnrollStatistics:
     layout = problem.layouts.theta
     norms = measure_multi_horizon_adjoint.layer_norms(layout, found.grads)
-    layers = {name: numpy(norms[..., i]) for i, name in enumerate(layout.names)}
-    return InnerWalk(
+    layers = {name: to_numpy(norms[..., i]) for i, name in enumerate(layout.names)}
+    return UnrollStatistics(
         at=at,
-        norms=numpy(measure_multi_horizon_adjoint.size(found.grads)),
+        norms=to_numpy(measure_multi_horizon_adjoint.norm(found.grads)),
         layers=layers if len(layers) > 1 else {},
-        ends=numpy(found.ends),
-        starts=numpy(found.starts),
-        inner=numpy(found.inner),
-        outer=numpy(found.outer),
-        adjoint=numpy(found.adjoint),
+        ends=to_numpy(found.ends),
+        starts=to_numpy(found.starts),
+        inner=to_numpy(found.inner),
+        outer=to_numpy(found.outer),
+        adjoint=to_numpy(found.adjoint),
         forward=found.forward.cpu().numpy(),
         backward=found.backward.cpu().numpy(),
-        drift={name: numpy(moved) for name, moved in found.drift.items()},
+        drift={name: to_numpy(moved) for name, moved in found.drift.items()},
     )
 
 
-def _joined(parts: list[InnerWalk]) -> InnerWalk:
+def _concatenated(parts: list[UnrollStatistics]) -> UnrollStatistics:
     layers = {name: np.concatenate([p.layers[name] for p in parts]) for name in parts[0].layers}
     drift = {name: np.concatenate([p.drift[name] for p in parts]) for name in parts[0].drift}
     rest = [np.concatenate(each) for each in zip(*(p[4:] for p in parts), strict=True)]
-    return InnerWalk(parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest)
+    return UnrollStatistics(
+        parts[0].at, np.concatenate([p.norms for p in parts]), layers, drift, *rest
+    )
 
 
-def _departure(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Vector:
-    """Give the relative difference of each task's meta-gradient in float32 and float64, (T, n)."""
+def _float32_errors(subject: Subject, at: tuple[int, ...], tasks: Task, found: Sweep) -> Vector:
+    """Return the relative difference of float32 and float64 meta-gradients, `(T, n)`."""
     single = subject.theta.dtype != torch.float64
     other = subject.at(subject.theta.to(torch.float64 if single else torch.float32))
-    again = swept(other, at, cast(tasks, other.theta))
-    exact, rough = (again, found) if single else (found, again)
-    gap = measure_multi_horizon_adjoint.size(exact.grads - rough.grads.double())
-    of = measure_multi_horizon_adjoint.size(exact.grads)
-    return numpy(torch.where(gap == 0, 0.0, gap / of))
+    repeated = sweep_tasks(other, at, cast(tasks, other.theta))
+    exact, rough = (repeated, found) if single else (found, repeated)
+    gap = measure_multi_horizon_adjoint.norm(exact.grads - rough.grads.double())
+    of = measure_multi_horizon_adjoint.norm(exact.grads)
+    return to_numpy(torch.where(gap == 0, 0.0, gap / of))
 
 
-def _departures(errors: Vector, at: tuple[int, ...]) -> list[Row]:
-    """Give the difference at each K, and the K from which it exceeds 1 % and 10 % in a task."""
+def _precision_rows(errors: Vector, at: tuple[int, ...]) -> list[Row]:
+    """Return the median difference at each K, and the median K where it first exceeds 1 %, 10 %."""
     rows = [quantile("float32_error", errors[:, i], at=float(K)) for i, K in enumerate(at)]
-    for limit in DEPARTED:
+    for limit in DEPARTURES:
         beyond = ~(errors <= limit)
         first = np.where(beyond.any(1), np.array(at, float)[beyond.argmax(1)], math.inf)
         found = quantile("float32_departure", first, of=f"float32 by {100 * limit:.0f} %")
@@ -129,35 +149,35 @@ def _departures(errors: Vector, at: tuple[int, ...]) -> list[Row]:
     return rows
 
 
-def _exponents(
+def _exponent_rows(
     probe: Explosion,
     subject: Subject,
     address: Address,
     seed: int,
     advance: Callable[[int], None],
 ) -> list[Row]:
-    """Give the leading finite-time exponents of a quarter of the tasks."""
-    loop = loop_of(subject)
+    """Return the leading finite-time Lyapunov exponents on a quarter of the tasks."""
+    loop = inner_loop_of(subject)
     P = loop.problem.layouts.phi.size
     count = min(probe.directions, P)
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(count, P, generator=generator, dtype=torch.float64).to(subject.theta)
-    run = eagerly(subject).per_task(
-        lambda theta, task: measure_multi_horizon_adjoint.exponents(
+    run = eager_vectorization(subject).per_task(
+        lambda theta, task: measure_multi_horizon_adjoint.lyapunov_exponents(
             loop, probe.steps, theta, task, start, probe.rounds
         )
     )
     last, before = [], []
-    for tasks in chunks(probe, subject, address.part(0, some(probe)), seed):
+    for tasks in task_chunks(probe, subject, address.part(0, subset_size(probe)), seed):
         found = run(subject.theta, tasks)
-        last.append(numpy(found[0]))
-        before.append(numpy(found[1]))
+        last.append(to_numpy(found[0]))
+        before.append(to_numpy(found[1]))
         advance(len(found[0]))
     values, moved = np.concatenate(last), np.abs(np.concatenate(last) - np.concatenate(before))
     rows = []
     for i in range(count):
         line = quantile("exponent", values[:, i], least=-math.inf, of=f"{i + 1}")
-        allowed = np.maximum(SETTLED[0] * np.abs(values[:, i]), SETTLED[1] / probe.steps)
+        allowed = np.maximum(CONVERGED[0] * np.abs(values[:, i]), CONVERGED[1] / probe.steps)
         loose = not np.mean(moved[:, i] <= allowed) > 0.5
         rows.append(
             line._replace(status="not_converged") if loose and line.value is not None else line

@@ -1,4 +1,4 @@
-"""Which inner rate is stable for how many tasks, and is it overshoot or downhill curvature?"""
+"""Rows on the inner rate: stable rates, unstable tasks, and what stretches distances."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from metabench.stats.intervals import Vector
 from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
-SHARES = (0.5, 0.95)  # of tasks that a rate is to be stable for
-FEWEST = 10  # inner steps below which a loop isn't called unstable
+SHARES = (0.5, 0.95)  # of tasks for which a stable rate is given
+FEWEST_STEPS = 10  # inner steps below which instability is not counted
 
 
-def thresholds(largest: Vector, edge: float, rate: float) -> list[Row]:
-    """Give the rates below which 50 % and 95 % of tasks are stable by their curvature."""
-    each = rates_of(largest, edge)
+def stable_rate_rows(largest: Vector, edge: float, rate: float) -> list[Row]:
+    """Return the rates below which curvature predicts 50 % and 95 % of tasks to be stable.
+
+    Args:
+        largest: largest eigenvalue of each task's inner Hessian at phi_0, `(T,)`.
+        edge: rate times curvature at which the optimizer becomes unstable; 2 for plain descent.
+        rate: the inner rate, for which the share of tasks past the edge is added.
+    """
+    each = stable_rates(largest, edge)
     rows = [
         quantile("stable_rate", each, 1 - share, of=f"{100 * share:.0f} % of tasks")
         for share in SHARES
@@ -29,22 +35,37 @@ def thresholds(largest: Vector, edge: float, rate: float) -> list[Row]:
     return [*rows, row("past_edge", share, at=rate, of="rate")]
 
 
-def rates_of(largest: Vector, edge: float) -> Vector:
-    """Give edge / lambda_max of each task; infinite where nothing curves up."""
+def stable_rates(largest: Vector, edge: float) -> Vector:
+    """Return edge / lambda_max of each task, `(T,)`; infinite without positive curvature."""
     with np.errstate(divide="ignore"):
         return np.where(largest > 0, edge / np.where(largest > 0, largest, 1), np.inf)
 
 
-def tried(largest: Vector, edge: float, rate: float) -> tuple[float, ...]:
-    """Choose rates to count at on held-out tasks: one's own, and around both quantiles."""
-    each = rates_of(largest, edge)
+def rates_to_count(largest: Vector, edge: float, rate: float) -> tuple[float, ...]:
+    """Return the rates at which to count unstable tasks.
+
+    They are the inner rate, and 0.5, 1 and 2 times the stable rates for each share of `SHARES`.
+
+    Args:
+        largest: largest eigenvalue of each task's inner Hessian at phi_0, `(T,)`.
+        edge: rate times curvature at which the optimizer becomes unstable.
+        rate: the inner rate.
+    """
+    each = stable_rates(largest, edge)
     around = [quantile_interval(each, 1 - share).value for share in SHARES]
     wanted = {rate, *(value * by for value in around for by in (0.5, 1.0, 2.0))}
     return tuple(sorted(float(f"{x:.3g}") for x in wanted if 0 < x < math.inf))
 
 
-def counted(rate: float, first: Vector, last: Vector, outer: Vector) -> list[Row]:
-    """Count the tasks whose inner loss ends above where it began, or isn't finite."""
+def counted_rows(rate: float, first: Vector, last: Vector, outer: Vector) -> list[Row]:
+    """Count the tasks whose support loss ends above its start or is not finite; add median losses.
+
+    Args:
+        rate: the inner rate.
+        first: support losses at phi_0, `(T,)`.
+        last: support losses at phi_K, `(T,)`.
+        outer: query losses at phi_K, `(T,)`.
+    """
     unstable = int((~(last <= first)).sum())
     return [
         row("unstable", share_interval(unstable, len(first)), at=rate, of="rate"),
@@ -53,11 +74,17 @@ def counted(rate: float, first: Vector, last: Vector, outer: Vector) -> list[Row
     ]
 
 
-def causes(K: int, smallest: Vector, largest: Vector, rate: float) -> list[Row]:
-    """Say at phi_K what stretches plain descent there: overshoot, or curvature below zero.
+def stretching_rows(K: int, smallest: Vector, largest: Vector, rate: float) -> list[Row]:
+    """Return how much one step of plain descent at phi_K stretches distances, and the cause.
 
-    The step multiplies along an eigenvector by 1 - alpha lambda, beyond 1 in size where lambda is
-    negative or above 2 / alpha; whichever stretches more is a task's cause.
+    A step multiplies distances along an eigenvector by |1 - alpha lambda|, which exceeds 1 where
+    lambda is negative or above 2 / alpha (overshoot). The larger of the two is the task's cause.
+
+    Args:
+        K: inner steps.
+        smallest: smallest eigenvalue of each task's inner Hessian at phi_K, `(T,)`.
+        largest: largest, likewise; not finite where it diverged.
+        rate: the inner rate, alpha.
     """
     known = np.isfinite(largest)
     if not known.any():

@@ -1,4 +1,4 @@
-"""Does the explosion probe find what quadratics are known to do, and say it?"""
+"""Does the explosion probe report what quadratics are known to do?"""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_norms_are_the_closed_form_of_a_quadratic(rate):
     for K in probe.plan:
         expected = closed_form(BOWL, rate, K, 64)
         assert one(table, "norm", K).value == pytest.approx(np.median(expected), rel=1e-10)
-    slopes = growth.slopes(
+    rates = growth.growth_rates(
         np.stack([closed_form(BOWL, rate, K, 64) for K in probe.plan], 1), probe.plan
     )
-    assert one(table, "growth").value == pytest.approx(np.median(slopes), rel=1e-8)
+    assert one(table, "growth").value == pytest.approx(np.median(rates), rel=1e-8)
 
 
-def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
-    """At rate 2.6 of curvature 1 the path and its adjoint grow by 1.6 a step, the norm by 1.6^2."""
+def test_an_exploding_bowl_is_reported_with_rate_and_cause():
+    """At rate 2.6 and curvature 1, iterates and adjoint grow by 1.6 a step, the norm by 1.6^2."""
     probe, table = table_of(mb.MAML(100, mb.SGD(2.6)), steps=100)
     findings = {f.name: f for f in probe.find(table)}
 
@@ -66,13 +66,13 @@ def test_an_exploding_bowl_is_named_with_its_rate_and_its_cause():
     assert one(table, "exponent", of="1").value == pytest.approx(math.log(1.6), rel=1e-6)
     assert one(table, "amplification_by_step", 100).value == pytest.approx(1.6**100, rel=0.05)
     assert findings["explodes"].level == "warning"
-    assert "overshoot (rate times curvature beyond 2) in 100 %" in findings["stretching"].claim
+    assert "overshoot (rate times curvature above 2) in 100 %" in findings["stretching"].claim
     assert findings["past_edge"].level == "warning"
     assert one(table, "stable_rate", of="50 % of tasks").value == pytest.approx(2.0, rel=1e-6)
 
 
-def test_fading_is_told_from_good_adaptation():
-    """A bowl whose optimum the way back forgets fades; a way back of 1 would not."""
+def test_vanishing_is_distinguished_from_good_adaptation():
+    """Backpropagation shrinks the gradient of a bowl at rate 0.9 until it vanishes."""
     probe, table = table_of(mb.MAML(50, mb.SGD(0.9)), steps=50)
     findings = {f.name: f for f in probe.find(table)}
 
@@ -81,7 +81,7 @@ def test_fading_is_told_from_good_adaptation():
     assert "stable" in findings
 
 
-def test_what_only_longer_loops_do_is_told_and_not_warned_of():
+def test_what_only_longer_loops_do_is_information_and_no_warning():
     """At K = 1 nothing has grown or faded tenfold yet, though it will have at 100 steps."""
     for rate, name in ((2.6, "explodes"), (0.9, "vanishes")):
         probe, table = table_of(mb.MAML(1, mb.SGD(rate)), steps=100)
@@ -140,7 +140,7 @@ def test_stable_rates_are_counted_on_held_out_tasks():
         assert row.value == pytest.approx(np.mean(rate * held_out > 2))
 
 
-def test_mitigations_leave_and_cost_what_the_closed_forms_say():
+def test_mitigations_have_the_norms_of_the_closed_forms():
     """Half the rate at curvature about 1 and K = 10; and clipping, whose share is its quantile."""
     far = replace(BOWL, offset=3.0)
     probe, table = table_of(mb.MAML(1, mb.SGD(2.6)), far, mitigated=10, tasks=128)
@@ -154,18 +154,18 @@ def test_mitigations_leave_and_cost_what_the_closed_forms_say():
     largest = float(clips[0].of.rpartition(" ")[2])
     expected = np.median(np.minimum(1, largest / plain))
     assert one(table, "norm_kept", 10, clips[0].of).value == pytest.approx(expected, rel=0.01)
-    (tried,) = [f for f in probe.find(table) if f.name == "mitigation"]
-    assert "to the exact mean meta-gradient" in tried.claim
+    (found,) = [f for f in probe.find(table) if f.name == "mitigation"]
+    assert "to the exact mean meta-gradient" in found.claim
 
 
-def test_what_no_moment_is_known_of_has_no_interval():
+def test_without_second_moments_there_is_no_interval():
     """Meta-gradients of tail index 1.5 have no variance; those of fifty tasks no interval of it."""
     noise = np.random.default_rng(0)
     plain = noise.standard_normal((200, 5))
     wild = plain * noise.random((200, 1)) ** (-1 / 1.5)
 
     def of(*samples):
-        return {r.quantity: r for r in mitigations._held(*samples, 4, "other")}
+        return {r.quantity: r for r in mitigations._comparison_rows(*samples, 4, "other")}
 
     assert of(plain, plain / 2)["variance_left"].high == pytest.approx(0.25, rel=1e-6)
     assert of(plain[:50], plain[:50] / 2)["variance_left"].status == "unresolved"
@@ -173,12 +173,12 @@ def test_what_no_moment_is_known_of_has_no_interval():
     assert {of(wild, plain)[name].status for name in ("bias", "cosine", "variance_left")} == {
         "withheld"
     }
-    poles = mitigations._held(plain, plain / 2, 4, "implicit", poles=True)
+    poles = mitigations._comparison_rows(plain, plain / 2, 4, "implicit", has_poles=True)
     assert [r.status for r in poles[1:]] == ["withheld"] * 3
 
 
-def test_who_diverged_first_is_named():
-    """One task in a hundred starts so far off that float32 overflows within the path."""
+def test_the_first_non_finite_value_is_located():
+    """One task in a hundred starts so far off that float32 overflows within the inner loop."""
     family = replace(BOWL, tail=0.3)
     made = subject(mb.MAML(60, mb.SGD(40.0)), family, family.theta(0).float())
     probe = Explosion(**{**QUICK, "steps": 60})
@@ -190,22 +190,22 @@ def test_who_diverged_first_is_named():
     place = one(table, "first_diverged", of="step of phi, in phi")
     tasks = made.draw(mb.Address.fresh(0, 64), 0)
     phi = made.theta.expand(64, -1)
-    walked = 0
+    step = 0
     while torch.isfinite(phi).all():
         a, z = tasks.support
         phi = phi - 40.0 * (a * (phi[:, None] - z)).mean(1)
-        walked += 1
+        step += 1
     broken = ~torch.isfinite(phi).all(1)
-    assert (task, place.value) == (int(broken.int().argmax()), walked)
+    assert (task, place.value) == (int(broken.int().argmax()), step)
 
 
 def test_float32_departs_where_its_own_error_says():
-    """The path forgets nothing at rate 2.6: rounding errors of 6e-8 grow by 1.6 a step."""
+    """At rate 2.6: rounding errors of 6e-8 grow by 1.6 a step."""
     made = subject(mb.MAML(1, mb.SGD(2.6)), BOWL, BOWL.theta(0).float())
     probe = Explosion(**{**QUICK, "steps": 50, "precision": True})
-    again = Explosion(**{**QUICK, "steps": 50, "precision": True})
+    repeated = Explosion(**{**QUICK, "steps": 50, "precision": True})
     table = to_table(probe.measure(made, 0))
-    double = to_table(again.measure(subject(mb.MAML(1, mb.SGD(2.6))), 0))
+    double = to_table(repeated.measure(subject(mb.MAML(1, mb.SGD(2.6))), 0))
 
     for K in (1, 10, 50):
         errors = [one(t, "float32_error", K).value for t in (table, double)]
@@ -218,7 +218,7 @@ def test_float32_departs_where_its_own_error_says():
     [({"steps": 0}, BOWL), ({"tasks": 1}, BOWL), ({}, replace(BOWL, dim=1)), ({}, mb.Ridge())],
     ids=["K = 0", "one task", "P = 1", "phi and theta differ"],
 )
-def test_hard_cases_give_numbers_or_a_sentence(settings, family):
+def test_edge_cases_give_numbers_or_a_finding(settings, family):
     probe, table = table_of(mb.MAML(1, mb.SGD(0.1)), family, **{**settings, "precision": True})
 
     assert all(math.isfinite(r.value) for r in from_table(table, "norm"))
@@ -227,31 +227,31 @@ def test_hard_cases_give_numbers_or_a_sentence(settings, family):
         drawing.draw(_axes())
 
 
-def test_a_black_box_is_withheld_in_words():
+def test_a_black_box_is_withheld_with_a_finding():
     box = mb.BlackBox(lambda theta, task: theta)
     probe = Explosion(**QUICK)
 
     (finding,) = probe.find(to_table(probe.measure(subject(box), 0)))
 
-    assert "no path can be walked" in finding.claim
+    assert "needs the inner iterates" in finding.claim
 
 
-def test_mini_batches_reach_as_far_as_the_path():
+def test_mini_batches_last_for_all_inner_steps():
     _, table = table_of(mb.MAML(1, mb.SGD(0.1), batch=2))
 
     assert one(table, "norm", 20).status == "ok"
 
 
-def test_slopes_go_as_far_as_a_task_is_finite():
+def test_growth_rates_use_steps_as_far_as_a_task_is_finite():
     norms = np.array([[9, 1, 2, 4, math.inf], [9, 1, 1, 1, 1], [9, 1, math.nan, 1, 1], [0.0] * 5])
 
-    found = growth.slopes(norms, (0, 1, 2, 3, 4))
+    found = growth.growth_rates(norms, (0, 1, 2, 3, 4))
 
     assert found.tolist() == [pytest.approx(math.log(2)), 0.0, math.inf, -math.inf]
 
 
-def test_nothing_that_curves_up_has_no_edge():
-    assert stable.rates_of(np.array([-1.0, 0.5]), 2.0).tolist() == [math.inf, 4.0]
+def test_without_positive_curvature_there_is_no_edge():
+    assert stable.stable_rates(np.array([-1.0, 0.5]), 2.0).tolist() == [math.inf, 4.0]
 
 
 def _axes():
@@ -260,8 +260,8 @@ def _axes():
     return Figure().subplots()
 
 
-def test_a_step_that_scales_the_gradient_has_no_edge_of_the_plain_hessian():
-    """Adam has an edge, but of the Hessian as it scales it, which `spectrum` looks at."""
+def test_a_preconditioned_optimizer_has_no_edge_of_the_plain_hessian():
+    """Adam has an edge of the preconditioned Hessian, which `spectrum` measures."""
     _, adam = table_of(mb.MAML(1, mb.Adam(0.01)), steps=2)
     _, heavy = table_of(mb.MAML(1, mb.Momentum(0.1, momentum=0.5)), steps=2)
 

@@ -1,4 +1,4 @@
-"""Are the meta-gradients of one shared sweep those of as many unrolls, and the exponents dense?"""
+"""Do meta-gradients of one shared unroll equal separate unrolls, and exponents dense ones?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metabench.problems.tasks import Address, tree_map
 AT = (0, 1, 2, 5, 7)
 
 
-def swept(step, problem, theta, tasks, at=AT, how="vmap"):
+def sweep_tasks(step, problem, theta, tasks, at=AT, how="vmap"):
     compute, loop = Vectorization(how, engine="eager"), Loop(problem, step)
     return compute.per_task(lambda t, task: measure_multi_horizon_adjoint.sweep(loop, at, t, task))(
         theta, tasks
@@ -38,7 +38,7 @@ def test_every_k_is_autograd_through_its_own_unroll(name, kind):
     step, problem = cases.STEPS[name], cases.problem(kind)
     theta, tasks = cases.theta(problem), cases.tasks(2)
 
-    found = swept(step, problem, theta, tasks).grads
+    found = sweep_tasks(step, problem, theta, tasks).grads
 
     for i in range(2):
         for n, K in enumerate(AT):
@@ -46,14 +46,14 @@ def test_every_k_is_autograd_through_its_own_unroll(name, kind):
             assert oracles.relative(found[i, n], expected) < 1e-10
 
 
-def test_theta_in_the_inner_loss_is_carried_along():
+def test_theta_in_the_inner_loss_contributes():
     """Ridge: theta is the penalty, of another size than phi, and doesn't move phi_0."""
     family = Ridge()
     problem, theta = family.problem(), family.theta(0)
     tasks = family.sample(Address.fresh(0, 2), 0)
     step = cases.STEPS["momentum"]
 
-    found = swept(step, problem, theta, tasks).grads
+    found = sweep_tasks(step, problem, theta, tasks).grads
 
     assert not found[:, 0].any()  # theta moves no phi_0
     task = tree_map(lambda leaf: leaf[1], tasks)
@@ -69,11 +69,11 @@ def test_theta_in_the_inner_loss_is_carried_along():
         torch.testing.assert_close(found[1, n], grad(outer)(theta), rtol=1e-10, atol=1e-14)
 
 
-def test_norms_on_the_way_back_are_those_of_maml():
+def test_norms_of_the_backward_pass_are_those_of_maml():
     problem, step = cases.problem(), cases.STEPS["sgd"]
     theta, tasks = cases.theta(problem), cases.tasks(1)
 
-    found = swept(step, problem, theta, tasks, how="loop")
+    found = sweep_tasks(step, problem, theta, tasks, how="loop")
     expected = MAML(7, step)(problem, theta, cases.one(tasks, 0)).notes["norms"]
 
     torch.testing.assert_close(found.adjoint[0], expected)
@@ -87,10 +87,10 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
     problem = proximal(cases.problem(), 0.5)
     theta, tasks = cases.theta(problem), cases.tasks(2)
     P = len(theta)
-    start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one way
+    start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one pass
 
     found, _ = Vectorization("vmap", engine="eager").per_task(
-        lambda t, task: measure_multi_horizon_adjoint.exponents(
+        lambda t, task: measure_multi_horizon_adjoint.lyapunov_exponents(
             Loop(problem, step), K, t, task, start, 60
         )
     )(theta, tasks)
@@ -101,8 +101,8 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
         def last(start, task=task):
             phi, slots = start, step.start(start)
             for k in range(K):
-                slope = grad(problem.inner_loss)(phi, theta, task.support)
-                phi, slots = step(slope, phi, slots, k)
+                gradient = grad(problem.inner_loss)(phi, theta, task.support)
+                phi, slots = step(gradient, phi, slots, k)
             return phi
 
         expected = torch.linalg.svdvals(jacrev(last)(theta)).log() / K
@@ -120,7 +120,7 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
     start = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found, before = Vectorization("vmap", engine="eager").per_task(
-        lambda t, task: measure_multi_horizon_adjoint.exponents(
+        lambda t, task: measure_multi_horizon_adjoint.lyapunov_exponents(
             Loop(problem, step), K, t, task, start, 1
         )
     )(theta, tasks)
@@ -131,11 +131,11 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
 
 
 def test_float32_norms_beyond_1e19_are_finite():
-    assert math.isfinite(float(measure_multi_horizon_adjoint.size(torch.full((3,), 1e30))))
+    assert math.isfinite(float(measure_multi_horizon_adjoint.norm(torch.full((3,), 1e30))))
 
 
 @pytest.mark.parametrize("algorithm", [MetaSGD(5, SGD(0.1)), ANIL(5, SGD(0.1))])
-def test_what_an_algorithm_learns_besides_is_swept_as_well(algorithm):
+def test_appended_parameters_have_meta_gradients_too(algorithm):
     of = cases.problem()
     problem, theta = algorithm.extend(of, cases.theta(of))
     tasks = cases.tasks(2)
@@ -158,7 +158,7 @@ def test_exponents_see_learned_rates():
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
 
     start = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
-    found, _ = measure_multi_horizon_adjoint.exponents(
+    found, _ = measure_multi_horizon_adjoint.lyapunov_exponents(
         algorithm.loop(problem), 6, theta, task, start, 20
     )
 
