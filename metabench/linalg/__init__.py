@@ -1,1 +1,1 @@
-"""Lanczos, traces and spectra of matrices known by their products."""
+"""Lanczos, traces, spectra and linear solvers from matrix-vector products."""

@@ -1,8 +1,8 @@
-r"""The largest and smallest eigenvalue of an expected operator, from those of a sample of tasks.
+r"""Smallest and largest eigenvalue of an expected operator, estimated from a sample of tasks.
 
-The largest eigenvalue of a mean over tasks is too large on average, for its eigenvector has been
-fitted to the noise; what that vector gives on other tasks is too small, for it isn't quite the
-right one. The two bracket the truth.
+The largest eigenvalue of the mean over sampled tasks overestimates that of the expectation, since
+its eigenvector is fitted to the sample. The Rayleigh quotient of that vector on other tasks
+underestimates it. The two bracket the true value.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from metabench.stats.mean_intervals import skewed_mean_interval
 
 PerTaskProducts = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task
 
-FEWEST = 8  # tasks: below, half of them have no spread to speak of
+FEWEST_TASKS = 8  # below, half of them give no usable standard error
 
 
 class ExpectedSpectrum(NamedTuple):
-    """The ends of the spectrum of E A, and whether those of the mean over tasks are converged."""
+    """Extreme eigenvalues of E A, and whether Lanczos converged for the mean over tasks."""
 
     smallest: Interval
     largest: Interval
@@ -35,20 +35,20 @@ class ExpectedSpectrum(NamedTuple):
 def spectrum_ends_of_mean(
     halves: Sequence[PerTaskProducts], counts: Sequence[int], signs: Tensor, effort: Effort
 ) -> ExpectedSpectrum:
-    """Bracket the ends of the spectrum of an expected operator.
+    """Estimate the smallest and largest eigenvalue of an expected operator with intervals.
 
-    Value: that of the mean over all tasks. The inner limit is what the eigenvector of either half
-    gives on the other half, less its error over tasks; the outer one adds the error and the
-    residual bound to the value. Both are infinite below 8 tasks.
+    The value is that of the mean over all tasks. The inner limit is the Rayleigh quotient of each
+    half's eigenvector on the other half, minus its error over tasks; the outer limit adds the error
+    and the residual bound to the value. Both limits are infinite below 8 tasks.
 
     Args:
-        halves: the products of the tasks of either half with one vector.
-        counts: tasks in each.
-        signs: random signs to start from, `(2, Q)`; two starts must agree.
+        halves: for either half of the tasks, the products of all its operators with one vector.
+        counts: tasks in each half.
+        signs: two start vectors of random signs, `(2, Q)`, whose results must agree.
         effort: tolerance and most products.
 
     Returns:
-        The two ends.
+        The two eigenvalues with intervals.
     """
     first, second = (_leading(halves, counts, sign, effort) for sign in signs[:2])
     each = [
@@ -56,32 +56,34 @@ def spectrum_ends_of_mean(
         for half, count in zip(halves, counts, strict=True)
     ]
     crossed = list(zip(halves, each[::-1], strict=True))
-    wholly = _steps(first) >= signs.shape[1]
+    whole_space = _steps(first) >= signs.shape[1]
     found = []
     for end, sign in ((0, -1.0), (-1, 1.0)):
         values = [sign * float(krylov.ritz.values[0, end]) for krylov in (first, second)]
         best = first if values[0] >= values[1] else second
         inside = [_quotients(half, best.vector(end)[0]) for half in halves]
         outside = [_quotients(half, other.vector(end)[0]) for half, other in crossed]
-        low = min(_interval(outside, sign).low, max(values))
-        spread = _interval(inside, sign)
-        bound = 0.0 if wholly else float(best.ritz.bounds[0, end])
+        low = min(_signed_interval(outside, sign).low, max(values))
+        spread = _signed_interval(inside, sign)
+        bound = 0.0 if whole_space else float(best.ritz.bounds[0, end])
         high = max(values) + spread.high - spread.value + bound
-        if sum(counts) < FEWEST:
+        if sum(counts) < FEWEST_TASKS:
             low, high = -math.inf, math.inf
         found.append(Interval(sign * max(values), *sorted((sign * low, sign * high))))
     size = first.ritz.values.abs().max()
     gap = (first.ritz.values[0, [0, -1]] - second.ritz.values[0, [0, -1]]).abs().max()
     agree = bool(gap <= effort.tolerance * size)
     done = all(bool(converged(each.ritz, effort.tolerance)) for each in (first, second))
-    return ExpectedSpectrum(found[0], found[1], wholly or (done and agree))
+    return ExpectedSpectrum(found[0], found[1], whole_space or (done and agree))
 
 
 def _leading(
-    fleets: Sequence[PerTaskProducts], counts: Sequence[int], start: Tensor, effort: Effort
+    halves: Sequence[PerTaskProducts], counts: Sequence[int], start: Tensor, effort: Effort
 ) -> Krylov:
+    """Run Lanczos on the mean operator of the given tasks."""
+
     def mean(vectors: Tensor) -> Tensor:
-        sums = torch.stack([fleet(vectors[0]).sum(0) for fleet in fleets])
+        sums = torch.stack([products(vectors[0]).sum(0) for products in halves])
         return (sums.sum(0) / sum(counts))[None]
 
     def enough(ritz: Ritz) -> bool:
@@ -90,13 +92,13 @@ def _leading(
     return krylov(mean, start[None], effort.steps, enough)
 
 
-def _interval(parts: Sequence[Tensor], sign: float) -> Interval:
+def _signed_interval(parts: Sequence[Tensor], sign: float) -> Interval:
     return skewed_mean_interval((sign * torch.cat(list(parts))).double().cpu().numpy())
 
 
-def _quotients(fleet: PerTaskProducts, vector: Tensor) -> Tensor:
-    """Give u^T A_i u of each task, `(T,)`, for the unit vector u."""
-    return fleet(vector) @ vector
+def _quotients(products: PerTaskProducts, vector: Tensor) -> Tensor:
+    """Compute u^T A_i u of each task, `(T,)`, for the unit vector u."""
+    return products(vector) @ vector
 
 
 def _steps(found: Krylov) -> int:

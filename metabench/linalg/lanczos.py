@@ -1,7 +1,7 @@
-r"""Eigenvalues of many symmetric operators at once, from products with vectors alone.
+r"""Eigenvalues of many symmetric operators at once, by Lanczos from matrix-vector products.
 
-Lanczos with full re-orthogonalisation, so that no eigenvalue is found twice: a pass over the basis
-after the recurrence of three terms, and another where that took much away
+Full reorthogonalization, so no eigenvalue is found twice: the vector is orthogonalized to the whole
+basis after the three-term recurrence, and again where its norm decreased much
 (Parlett, 1998, https://doi.org/10.1137/1.9781611971163, chapters 6 and 13). All n start vectors
 advance together: an operator maps `(n, P)` to `(n, P)`, each row by its own matrix.
 """
@@ -16,16 +16,17 @@ from torch import Tensor
 
 Operator = Callable[[Tensor], Tensor]  # (n, P) -> (n, P)
 
-CHECK_EVERY = 5  # steps between two looks at convergence
-CHEAP = 100  # parameters, in squared steps, from which on a look costs nothing beside a step
-PASSES = 3  # most over the basis a step: two are enough but where a space is exhausted
+CHECK_EVERY = 5  # steps between two checks of convergence
+CHECK_IS_CHEAP = 100  # parameters over squared steps: above it every step is checked
+MOST_PASSES = 3  # orthogonalizations a step: 2 suffice unless the space is exhausted
 
 
 class Ritz(NamedTuple):
-    """What m Lanczos steps know of each operator, in ascending order of the values.
+    """Ritz values of m Lanczos steps on n operators, ascending, with bounds and weights.
 
-    Within `bounds` of each value lies an eigenvalue. `weights` is the squared share of the start
-    vector along each Ritz vector: the Gauss quadrature of its spectral measure.
+    An eigenvalue lies within `bounds` of each value. `weights` are the squared components of the
+    start vector along the Ritz vectors, the weights of the Gauss quadrature of its spectral
+    measure.
     """
 
     values: Tensor  # (n, m)
@@ -34,22 +35,22 @@ class Ritz(NamedTuple):
 
 
 class Krylov(NamedTuple):
-    """Ritz values with what their vectors are made of: vector i is `coordinates[:, i] @ basis`."""
+    """Ritz values and the factors of their vectors: vector i is `coordinates[:, i] @ basis`."""
 
     ritz: Ritz
     basis: Tensor  # (n, m, P), orthonormal rows
-    coordinates: Tensor  # (n, m, m), a column for each Ritz value
+    coordinates: Tensor  # (n, m, m), a column per Ritz value
 
     def vector(self, i: int) -> Tensor:
-        """Give the Ritz vector of the i-th value of each operator, `(n, P)`."""
+        """Return the Ritz vector of the i-th value of each operator, `(n, P)`."""
         return torch.einsum("nm,nmp->np", self.coordinates[:, :, i], self.basis)
 
 
 class LanczosExtremes(NamedTuple):
     """The smallest and largest eigenvalue of each operator, `(n,)`, and whether they are converged.
 
-    Settled means that the residual bound of either end is within the tolerance, relative to the
-    larger of the two in size, or that the whole space has been searched.
+    Converged: the residual bounds of both are within the tolerance, relative to the larger of the
+    two in size, or the Krylov space is the whole space.
     """
 
     smallest: Tensor
@@ -61,9 +62,13 @@ class LanczosExtremes(NamedTuple):
 def lanczos(
     operator: Operator, start: Tensor, steps: int, stop: Callable[[Ritz], bool] | None = None
 ) -> Ritz:
-    """Take up to `steps` steps, never more than P, from the start vectors `(n, P)`.
+    """Run Lanczos and return the Ritz values only.
 
-    `krylov` says how; this gives its Ritz values alone.
+    Args:
+        operator: the products, `(n, P) -> (n, P)`.
+        start: start vectors, `(n, P)`, not zero.
+        steps: most products per start vector; at most P are taken.
+        stop: ends the search when true (see `krylov`).
     """
     return krylov(operator, start, steps, stop).ritz
 
@@ -71,16 +76,16 @@ def lanczos(
 def krylov(
     operator: Operator, start: Tensor, steps: int, stop: Callable[[Ritz], bool] | None = None
 ) -> Krylov:
-    """Take up to `steps` steps, never more than P, from the start vectors `(n, P)`.
+    """Run Lanczos from the start vectors and return Ritz values and basis.
 
-    Where a Krylov space is exhausted early (repeated eigenvalues, low rank), it goes on from a
-    random direction outside it, whose Ritz values have weight zero.
+    Where a Krylov space is exhausted early (repeated eigenvalues, low rank), Lanczos continues with
+    a random orthogonal direction, whose Ritz values have weight zero.
 
     Args:
-        operator: the products.
-        start: not zero; scaled to unit length here.
-        steps: most products a start vector.
-        stop: looked at every few steps, or at each of a large operator; true ends the search.
+        operator: the products, `(n, P) -> (n, P)`.
+        start: start vectors, `(n, P)`, not zero; scaled to unit length here.
+        steps: most products per start vector; at most P are taken.
+        stop: called every few steps, or every step of a large operator; true ends the search.
 
     Returns:
         The Ritz values with bounds and weights, and the basis.
@@ -95,7 +100,7 @@ def krylov(
         vector = basis[:, k]
         product = operator(vector)
         diagonal[:, k] = torch.linalg.vecdot(vector, product)
-        two = max(k - 1, 0)  # the recurrence of three terms, in one pass over them
+        two = max(k - 1, 0)  # three-term recurrence, in one pass over the terms
         terms = torch.cat([off[:, two:k], diagonal[:, k, None]], dim=1)[:, None]
         rest = torch.baddbmm(product[:, None], terms, basis[:, two : k + 1], alpha=-1)[:, 0]
         rest, length = _outside(basis[:, : k + 1], rest)
@@ -111,7 +116,7 @@ def krylov(
         if k + 1 < steps:
             least = torch.finfo(start.dtype).tiny
             torch.div(rest, length[:, None].clamp_min(least), out=basis[:, k + 1])
-        due = k % CHECK_EVERY == CHECK_EVERY - 1 or (k > CHECK_EVERY and CHEAP * k**2 <= P)
+        due = k % CHECK_EVERY == CHECK_EVERY - 1 or (k > CHECK_EVERY and CHECK_IS_CHEAP * k**2 <= P)
         if stop is not None and due:
             found = _ritz(diagonal[:, : k + 1], off[:, : k + 1], basis[:, : k + 1])
             if stop(found.ritz):
@@ -124,8 +129,14 @@ def lanczos_extremes(
 ) -> LanczosExtremes:
     """Find the smallest and largest eigenvalues of each operator to a relative tolerance.
 
-    A residual bound proves an eigenvalue where the Ritz value is, not that none lies beyond it, so
-    callers compare two independent start vectors.
+    A residual bound proves that an eigenvalue is near the Ritz value, not that none lies beyond it,
+    so callers compare two independent start vectors.
+
+    Args:
+        operator: the products, `(n, P) -> (n, P)`.
+        start: start vectors, `(n, P)`, not zero.
+        tolerance: of the residual bounds, relative to the larger eigenvalue in size.
+        steps: most products per start vector.
     """
     ritz = lanczos(operator, start, steps, lambda found: bool(converged(found, tolerance).all()))
     taken, whole = ritz.values.shape[1], ritz.values.shape[1] >= start.shape[1]
@@ -134,16 +145,16 @@ def lanczos_extremes(
 
 
 def converged(ritz: Ritz, tolerance: float) -> Tensor:
-    """Say of each start vector whether both of its ends are known to the tolerance, `(n,)`."""
+    """Return, per start vector, whether both extreme Ritz values have converged, `(n,)`."""
     size = torch.maximum(ritz.values[:, 0].abs(), ritz.values[:, -1].abs())
     worst = torch.maximum(ritz.bounds[:, 0], ritz.bounds[:, -1])
     return worst <= tolerance * size
 
 
 def cumulative(ritz: Ritz, at: Tensor) -> Tensor:
-    """Give each start vector's quadrature of the share of eigenvalues up to `at` `(g,)`, `(n, g)`.
+    """Return each start vector's cumulative quadrature weight at `at` `(g,)`, `(n, g)`.
 
-    Averaged over random start vectors of independent signs it estimates the spectral distribution
+    Its mean over start vectors of random signs estimates the fraction of eigenvalues up to `at`
     (Ubaru, Chen & Saad, 2017, https://doi.org/10.1137/16M1104974).
     """
     below = ritz.values[:, :, None] <= at
@@ -151,13 +162,12 @@ def cumulative(ritz: Ritz, at: Tensor) -> Tensor:
 
 
 def _outside(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Take out of each vector `(n, P)` what lies in the span of its basis `(n, k, P)`.
+    """Orthogonalize each vector `(n, P)` to its basis `(n, k, P)`; also return the norms `(n,)`.
 
-    Once more wherever that halved it, and left what round-off had put into the span. Beside the
-    vectors their norms `(n,)`.
+    Repeated while a norm drops below half, where round-off leaves a component in the span.
     """
     after = vector.norm(dim=1)
-    for _ in range(PASSES):
+    for _ in range(MOST_PASSES):
         before = after
         # rows times matrices: a matrix times a column reads the basis at half the speed
         shares = torch.bmm(vector[:, None], basis.mT)
@@ -169,6 +179,7 @@ def _outside(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ritz(diagonal: Tensor, off: Tensor, basis: Tensor) -> Krylov:
+    """Compute Ritz values and vectors of the tridiagonal matrices."""
     between = off[:, :-1]
     matrix = torch.diag_embed(diagonal)
     matrix = matrix + torch.diag_embed(between, 1) + torch.diag_embed(between, -1)

@@ -1,4 +1,4 @@
-"""What is known of the spectra of T operators, one a task: their ends, traces and densities."""
+"""Spectra of T operators, one per task: extreme eigenvalues, traces and densities."""
 
 from __future__ import annotations
 
@@ -12,60 +12,64 @@ from metabench.linalg.trace import xtrace
 
 
 class Effort(NamedTuple):
-    """How much is spent on a spectrum."""
+    """Tolerance and numbers of products for a spectrum."""
 
-    tolerance: float  # residual bound of either end, relative to the larger of the two in size [1]
-    steps: int  # most products from one start vector, for the ends
-    nodes: int  # fewest, for the density
-    exact: int  # parameters up to which the matrix is written out
+    tolerance: float  # of the extreme eigenvalues, relative to the larger in size [1]
+    steps: int  # most products per start vector, for the extreme eigenvalues
+    nodes: int  # fewest products per start vector, for the density
+    exact: int  # up to this many parameters the matrix is computed densely
 
 
 class ExtremeEigenvalues(NamedTuple):
     """The smallest and largest eigenvalue of each operator, `(T,)`.
 
-    What was found lies inside the spectrum; an eigenvalue lies within `slack` of it. Settled means
-    that two start vectors agree to the tolerance.
+    The values lie inside the spectrum, with an eigenvalue within `slack`. Converged: two start
+    vectors agree to the tolerance.
     """
 
     smallest: Tensor
     largest: Tensor
     slack: Tensor
     converged: Tensor
-    finite: Tensor  # False where a product wasn't: the rest of its numbers mean nothing
+    finite: Tensor  # False where a product was not finite: ignore the other fields
 
 
 class Spectra(NamedTuple):
-    """Ends, traces, and each start vector's quadrature of the density: s of them, of m nodes."""
+    """Extreme eigenvalues, traces, and quadratures of the density from s starts with m nodes."""
 
     ends: ExtremeEigenvalues
     trace: Tensor  # (T,), unbiased
-    trace_error: Tensor  # (T,), 0 where it is exact
+    trace_error: Tensor  # standard error, (T,), 0 where the trace is exact
     values: Tensor  # (T, s, m)
-    weights: Tensor  # (T, s, m), each start's add up to 1
+    weights: Tensor  # (T, s, m), summing to 1 for each start
     exact: bool  # the values are all the eigenvalues
 
 
 class _Finite:
-    """An operator whose products are zero from where they, or their squares, overflow.
+    """An operator whose products are set to zero for tasks where they, or their squares, overflow.
 
-    It remembers for which tasks.
+    `finite` records for which tasks they did not.
     """
 
     def __init__(self, operator: Operator, count: int, like: Tensor) -> None:
         self.operator = operator
         self.finite = torch.ones(count, dtype=torch.bool, device=like.device)
-        self.most = torch.finfo(like.dtype).max ** 0.5 / like.shape[-1]
+        self.largest = torch.finfo(like.dtype).max ** 0.5 / like.shape[-1]
 
     def __call__(self, vectors: Tensor) -> Tensor:
         product = self.operator(vectors)
-        self.finite = self.finite & (product.abs().amax(1) < self.most)
+        self.finite = self.finite & (product.abs().amax(1) < self.largest)
         return torch.where(self.finite[:, None], product, 0)
 
 
 def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
-    """Take the spectra of T operators from vectors of random signs `(s, T, P)`, s of 2 or more.
+    """Compute the spectra of T operators.
 
-    The first two start Lanczos, all estimate the traces.
+    Args:
+        operator: the products, `(T, P) -> (T, P)`.
+        signs: vectors of random signs, `(s, T, P)`, s >= 2; the first two start Lanczos, all
+            estimate the traces.
+        effort: tolerance and numbers of products.
     """
     _, T, P = signs.shape
     safe = _Finite(operator, T, signs)
@@ -84,7 +88,13 @@ def spectra(operator: Operator, signs: Tensor, effort: Effort) -> Spectra:
 
 
 def extreme_eigenvalues(operator: Operator, signs: Tensor, effort: Effort) -> ExtremeEigenvalues:
-    """Find the smallest and largest eigenvalues of T operators from two starts `(2, T, P)`."""
+    """Compute the smallest and largest eigenvalue of T operators.
+
+    Args:
+        operator: the products, `(T, P) -> (T, P)`.
+        signs: two start vectors of random signs, `(2, T, P)`.
+        effort: tolerance and numbers of products.
+    """
     T, P = signs.shape[1:]
     safe = _Finite(operator, T, signs)
     if effort.exact >= P:
@@ -96,19 +106,25 @@ def extreme_eigenvalues(operator: Operator, signs: Tensor, effort: Effort) -> Ex
 
 
 def dense(operator: Operator, like: Tensor) -> Tensor:
-    """Write the matrices out, `(T, P, P)`, a product a column, made exactly symmetric."""
+    """Compute the dense matrices `(T, P, P)`, one product per column, symmetrized."""
     columns = [operator(row.expand_as(like)) for row in torch.eye(like.shape[1]).to(like)]
     matrix = torch.stack(columns, 2)
     return (matrix + matrix.mT) / 2
 
 
 def block(operator: Operator, segment: slice, P: int) -> Operator:
-    """Give the diagonal block of an operator that belongs to some of its parameters."""
+    """Return the diagonal block of an operator for a slice of its parameters.
+
+    Args:
+        operator: the products, `(T, P) -> (T, P)`.
+        segment: the slice.
+        P: number of all parameters.
+    """
 
     def product(vectors: Tensor) -> Tensor:
-        whole = vectors.new_zeros(len(vectors), P)
-        whole[:, segment] = vectors
-        return operator(whole)[:, segment]
+        padded = vectors.new_zeros(len(vectors), P)
+        padded[:, segment] = vectors
+        return operator(padded)[:, segment]
 
     return product
 
@@ -122,7 +138,7 @@ def _ritz(operator: Operator, start: Tensor, effort: Effort) -> Ritz:
 
 
 def _ends(found: list[Ritz], safe: _Finite, effort: Effort, P: int) -> ExtremeEigenvalues:
-    """Take the outer ones of two starts; they must agree."""
+    """Take the outermost values of two starts; converged where the starts agree."""
     low = torch.stack([ritz.values[:, 0] for ritz in found])
     high = torch.stack([ritz.values[:, -1] for ritz in found])
     smallest, largest = low.min(0).values, high.max(0).values
@@ -132,10 +148,10 @@ def _ends(found: list[Ritz], safe: _Finite, effort: Effort, P: int) -> ExtremeEi
     )
     bounds = [torch.maximum(ritz.bounds[:, 0], ritz.bounds[:, -1]) for ritz in found]
     slack = torch.stack(bounds).max(0).values
-    whole = found[0].values.shape[1] >= P
-    done = (agree & (slack <= allowed)) | whole
+    whole_space = found[0].values.shape[1] >= P
+    done = (agree & (slack <= allowed)) | whole_space
     return ExtremeEigenvalues(
-        smallest, largest, torch.zeros_like(slack) if whole else slack, done, safe.finite
+        smallest, largest, torch.zeros_like(slack) if whole_space else slack, done, safe.finite
     )
 
 

@@ -1,8 +1,8 @@
-r"""The traces of many symmetric operators at once, from products with a few random vectors.
+r"""Traces of many symmetric operators at once, from products with a few random vectors (XTrace).
 
-A few products find the directions that carry most of the trace, and the same vectors, each held
-against the directions that the others found, estimate what is left. Every vector gives an unbiased
-estimate, and their spread an error (Epperly, Tropp & Webber, 2024,
+The products span a subspace with most of the trace, which is computed exactly; the remainder is
+estimated with the same vectors, each on the subspace of the others. Every vector gives an unbiased
+estimate, and their spread a standard error (Epperly, Tropp & Webber, 2024,
 https://arxiv.org/abs/2301.07825).
 """
 
@@ -20,17 +20,17 @@ class Trace(NamedTuple):
     """Unbiased traces of n operators with their standard errors, each `(n,)`."""
 
     value: Tensor
-    # The spread of the vectors' estimates, which have a basis in common: up to a third too small.
+    # From the spread of the vectors' estimates, which share a basis: up to a third too small.
     error: Tensor
 
 
 def xtrace(operator: Operator, signs: Tensor) -> Trace:
-    r"""Estimate traces from m vectors of random signs `(m, n, P)`, m of 2 or more, by 2 m products.
+    r"""Estimate n traces from m >= 2 vectors of random signs `(m, n, P)`, by 2 m products.
 
-    With Q an orthonormal basis of the products :math:`A \Omega` of all vectors but the i-th,
-    estimate i is :math:`\operatorname{tr} Q^\top A Q + \omega^\top A \omega` with omega the i-th
-    vector less its part in Q. Where m - 1 vectors find the whole range, the trace is exact, and
-    so it is with no more than m parameters, whose diagonal is read instead.
+    Estimate i is :math:`\operatorname{tr} Q^\top A Q + \omega^\top A \omega` with Q an orthonormal
+    basis of the products :math:`A \Omega` of all vectors but the i-th, and omega the i-th vector
+    without its component in Q. The trace is exact where m - 1 vectors span the range of A, and for
+    P <= m, where the diagonal is computed instead.
     """
     m, n, P = signs.shape
     if m >= P:
@@ -52,10 +52,10 @@ def xtrace(operator: Operator, signs: Tensor) -> Trace:
 
 
 def _dropped(triangle: Tensor) -> Tensor:
-    """Give the unit vectors orthogonal to all columns of R but one, or 0 where none is missed.
+    """Compute the unit vectors orthogonal to all columns of R but one, 0 where R is singular.
 
-    They are the columns of the inverse of R^T. Where the products span fewer dimensions than there
-    are vectors, those of any m - 1 of them span the same.
+    They are the columns of the inverse of R^T. Where R is singular, leaving out one product does
+    not change the span.
     """
     sizes = torch.linalg.svdvals(triangle)
     tiny = sizes.shape[1] * torch.finfo(sizes.dtype).eps * sizes[:, 0]

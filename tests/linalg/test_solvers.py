@@ -428,5 +428,5 @@ def test_settings_that_solve_nothing_are_refused():
         CG(steps=0)
     with pytest.raises(InvalidInput, match="tol is 1"):
         CG(tol=1.0)
-    with pytest.raises(InvalidInput, match=r"given 4 parameters.*stops at 3; use the solver cg"):
+    with pytest.raises(InvalidInput, match=r"given 4 parameters.*limit is 3\. Use the solver cg"):
         Dense(limit=3)(lambda v: v, vector(4))

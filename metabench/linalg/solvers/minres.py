@@ -1,4 +1,4 @@
-"""MINRES: the least residual a Krylov space holds, whatever the signs of the eigenvalues."""
+"""MINRES: minimal residual in a Krylov space, also for indefinite matrices."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ from torch import Tensor
 from metabench.linalg.solvers.solver import Matvec, Solve, Solver, relative_residual
 from metabench.settings.errors import InvalidInput, check_below_one
 
-ROUNDINGS = 100  # a pivot of so many roundings of the matrix is zero
+ZERO_ROUNDINGS = 100  # a pivot below so many roundings of the matrix is zero
 
 
 @dataclass(frozen=True)
 class MINRES(Solver):
     r"""Minimal residual method for a symmetric matrix, definite, indefinite or singular.
 
-    Lanczos and one Givens rotation a step; the residual never rises. An answer at a saddle, where
-    CG stops, is an answer to the linear system and no implicit gradient of a minimum: `curvature`,
-    the least Ritz value, says so. Of a singular system that has answers, the shortest is found.
+    Lanczos and one Givens rotation per step; the residual never increases. It also solves the
+    linear system at a saddle, where CG stops; x is then not the implicit gradient at a minimum, and
+    `curvature`, the smallest Ritz value, is negative. For a consistent singular system it finds the
+    solution of least norm.
     (Paige & Saunders, 1975, https://doi.org/10.1137/0712047).
+
+    >>> import metabench as mb
+    >>> import torch
+    >>> A = torch.tensor([[2.0, 0.0], [0.0, -5.0]])
+    >>> found = mb.MINRES(steps=2)(lambda v: A @ v, torch.tensor([2.0, 5.0]))
+    >>> found.x.round(decimals=4), bool(found.curvature < 0)
+    (tensor([ 1., -1.]), True)
     """
 
     steps: int = 10  # most products with the matrix [products]
-    tol: float = 1e-12  # relative residual at which x stands still [1]
+    tol: float = 1e-12  # relative residual at which it stops [1]
 
     def __post_init__(self) -> None:
-        """Refuse a solve without steps and a tolerance that nothing reaches."""
+        """Validate steps >= 1 and a tolerance below 1."""
         if self.steps < 1:
             raise InvalidInput(f"steps is {self.steps}; MINRES needs at least 1 step.")
         check_below_one(tol=self.tol)
@@ -57,17 +65,17 @@ class _State(NamedTuple):
     x: Tensor
     v: Tensor  # Lanczos vector, of norm 1
     before: Tensor  # the one before
-    beta: Tensor  # what joins the two
-    d: Tensor  # direction of the last move, and of the one before
+    beta: Tensor  # couples the two
+    d: Tensor  # last update direction, and the one before
     d_before: Tensor
-    cos: Tensor  # last Givens rotation, and of the one before
+    cos: Tensor  # last Givens rotation, and the one before
     sin: Tensor
     cos_before: Tensor
     sin_before: Tensor
-    rest: Tensor  # what of the right-hand side is still to be met, with its sign
+    rest: Tensor  # remaining right-hand side, signed
     residual: Tensor  # |rest|
-    size: Tensor  # of the matrix, as far as it was seen
-    going: Tensor  # False: stands still
+    size: Tensor  # estimate of the norm of the matrix
+    going: Tensor  # False: stopped
     steps: Tensor
 
 
@@ -81,7 +89,7 @@ def _start(b: Tensor) -> _State:
 
 
 def _advance(at: _State, matvec: Matvec, enough: Tensor) -> tuple[_State, Tensor, Tensor]:
-    """Add a column to the tridiagonal matrix, rotate it upper triangular, and move x along it."""
+    """Add a column to the tridiagonal matrix, make it upper triangular, and update x."""
     p = matvec(at.v) - at.beta * at.before
     alpha = at.v @ p
     p = p - alpha * at.v
@@ -91,8 +99,8 @@ def _advance(at: _State, matvec: Matvec, enough: Tensor) -> tuple[_State, Tensor
     middle, corner = at.cos * near + at.sin * alpha, at.cos * alpha - at.sin * near
     pivot = torch.hypot(corner, beta)
     size = torch.maximum(at.size, alpha.abs() + beta)
-    # a pivot of round-off: the matrix is singular, and nothing is left to gain
-    moves = at.going & ~(pivot <= ROUNDINGS * torch.finfo(pivot.dtype).eps * size)
+    # a pivot within round-off: the matrix is singular and the residual minimal
+    moves = at.going & ~(pivot <= ZERO_ROUNDINGS * torch.finfo(pivot.dtype).eps * size)
     safe = torch.where(moves, pivot, 1)
     cos, sin = corner / safe, beta / safe
     d = (at.v - middle * at.d - far * at.d_before) / safe
@@ -108,7 +116,7 @@ def _advance(at: _State, matvec: Matvec, enough: Tensor) -> tuple[_State, Tensor
 
 
 def _least_ritz(diagonal: list[Tensor], off: list[Tensor]) -> Tensor:
-    """Give the least eigenvalue of the tridiagonal matrix, of those columns that were taken."""
+    """Return the smallest eigenvalue of the tridiagonal matrix of the columns computed."""
     alpha, beta = torch.stack(diagonal), torch.stack(off[:-1]) if len(off) > 1 else None
     taken = ~alpha.isnan()
     largest = torch.where(taken, alpha, -math.inf).max()

@@ -1,4 +1,4 @@
-"""A low-rank sketch of the matrix: its inverse at once, or a head start for conjugate gradients."""
+"""Nystrom sketch: a low-rank inverse, or a preconditioner of conjugate gradients."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from metabench.settings.errors import InvalidInput, check_below_one
 
 @dataclass(frozen=True)
 class Nystrom(Solver):
-    r"""Inverse of a Nystrom sketch plus damping, refined by preconditioned CG if asked.
+    r"""Inverse of a Nystrom sketch plus damping, refined by preconditioned CG.
 
     :math:`A - \rho I \approx Y (\Omega^\top Y)^{-1} Y^\top` with :math:`Y = (A - \rho I) \Omega`
     for `rank` random directions; the sketch plus :math:`\rho I` is inverted by its eigenvectors.
-    Exact where :math:`A - \rho I` has no more than that rank: for imaml, rho is its
-    proximal_strength. `steps` of conjugate gradients follow, preconditioned with it
+    Exact if the rank of :math:`A - \rho I` is at most `rank`; for imaml, rho is its
+    proximal_strength. `steps` of conjugate gradients follow, preconditioned with the sketch
     (Frangella, Tropp & Udell, 2023).
     (Hataya & Yamada, 2023, https://arxiv.org/abs/2302.09726).
+
+    >>> import metabench as mb
+    >>> import torch
+    >>> A = torch.diag(torch.tensor([9.0, 4.0, 1.0, 1.0]))  # the identity plus rank 2
+    >>> solver = mb.Nystrom(rank=2, damping=1.0, steps=0)
+    >>> solver(lambda v: A @ v, torch.tensor([9.0, 4.0, 1.0, 1.0])).x.round(decimals=3)
+    tensor([1., 1., 1., 1.])
     """
 
-    rank: int = 10  # random directions, each a product with the matrix [products]
-    damping: float = 0.0  # rho, A's part that is a multiple of the identity; 0: unknown [curvature]
-    steps: int = 10  # of conjugate gradients afterwards, 0: the sketch's inverse alone [products]
-    tol: float = 1e-12  # relative residual at which x stands still [1]
+    rank: int = 10  # random directions, one product each [products]
+    damping: float = 0.0  # rho, a known multiple of the identity in A; 0: unknown [curvature]
+    steps: int = 10  # CG steps after the sketch; 0: the sketch's inverse only [products]
+    tol: float = 1e-12  # relative residual at which it stops [1]
     seed: int = 0  # of the random directions [seed]
 
     def __post_init__(self) -> None:
-        """Refuse a sketch of nothing and settings that can't be."""
+        """Validate rank >= 1, steps >= 0, seed >= 0, damping and tolerance."""
         if self.rank < 1:
             raise InvalidInput(f"rank is {self.rank}; the sketch needs at least 1 direction.")
         if self.steps < 0:
@@ -62,7 +69,7 @@ class Nystrom(Solver):
         return found._replace(x=x, steps=found.steps + rank, curvature=least)
 
     def _sketch(self, matvec: Matvec, b: Tensor, rank: int) -> _Sketch:
-        # numpy draws: under vmap torch would refuse to, and each task's directions are the same
+        # numpy draws: torch's random numbers fail under vmap; all tasks share the directions
         drawn = np.random.default_rng(self.seed).standard_normal((len(b), rank))
         omega = torch.from_numpy(np.linalg.qr(drawn)[0]).to(b)
         Y = torch.stack([matvec(column) for column in omega.T], -1) - self.damping * omega
@@ -70,7 +77,7 @@ class Nystrom(Solver):
         Y = torch.where(finite, Y, 0)  # LAPACK refuses NaN
         inner = omega.T @ Y
         values, vectors = torch.linalg.eigh((inner + inner.T) / 2)
-        # directions in which A bends down, or not at all, are left to the damping
+        # directions without positive curvature are left to the damping
         cut = rank * torch.finfo(b.dtype).eps * values.abs().max()
         kept = values > cut
         root = torch.where(kept, values, 1).rsqrt() * kept
@@ -78,7 +85,7 @@ class Nystrom(Solver):
         top = sizes**2 + self.damping
         seen = sizes**2 > cut
         tail = torch.full_like(cut, self.damping)
-        if self.damping == 0:  # then as the least eigenvalue that was seen
+        if self.damping == 0:  # then use the smallest eigenvalue found
             tail = torch.where(seen, top, math.inf).min()
             tail = torch.where(torch.isfinite(tail), tail, 1)
         gains = torch.where(seen, 1 / torch.where(seen, top, 1) - 1 / tail, 0)
@@ -87,10 +94,10 @@ class Nystrom(Solver):
 
 class _Sketch(NamedTuple):
     U: Tensor  # eigenvectors, (P, rank)
-    gains: Tensor  # their inverse eigenvalues over that of the rest, (rank,)
-    rest: Tensor  # inverse eigenvalue of every other direction, ()
-    least: Tensor  # least curvature among the random directions' span, ()
-    finite: Tensor  # whether the matrix was, ()
+    gains: Tensor  # their inverse eigenvalues minus that of the rest, (rank,)
+    rest: Tensor  # inverse eigenvalue of all other directions, ()
+    least: Tensor  # smallest curvature in the span of the random directions, ()
+    finite: Tensor  # whether all products were, ()
 
     def inverse(self, v: Tensor) -> Tensor:
         """Apply the sketch's inverse to `(P,)`."""
