@@ -1,4 +1,4 @@
-"""Clip gradients: every entry to a value, then the whole vector to a norm."""
+"""Gradient clipping: each entry by value, then the whole vector by norm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from metabench.settings.errors import check_limits as check_limits
 
 
 def clipped(gradient: Tensor, norm: float = math.inf, value: float = math.inf) -> Tensor:
-    """Clip one gradient `(Q,)`, or each of n `(n, Q)`; a limit that is infinite does nothing.
+    """Clip one gradient `(Q,)`, or each of n gradients `(n, Q)`.
 
-    Differentiable, also where nothing is clipped and where the gradient is zero.
+    Differentiable everywhere, also at a zero gradient
     (Pascanu, Mikolov & Bengio, 2013, https://arxiv.org/abs/1211.5063).
+
+    Args:
+        gradient: `(Q,)` or `(n, Q)`.
+        norm: largest norm; infinite: no limit.
+        value: largest size of an entry, applied first; infinite: no limit.
 
     >>> clipped(torch.tensor([3.0, -4.0]), norm=1.0)
     tensor([ 0.6000, -0.8000])
@@ -24,7 +29,7 @@ def clipped(gradient: Tensor, norm: float = math.inf, value: float = math.inf) -
     if norm < math.inf:
         square = (gradient * gradient).sum(-1, keepdim=True)
         over = square > norm**2
-        # The inner `where` keeps the derivative of 1/sqrt finite where nothing is clipped.
+        # The inner `where` keeps the derivative of 1/sqrt finite where the norm is not clipped.
         scale = norm / torch.where(over, square, torch.ones_like(square)).sqrt()
         gradient = torch.where(over, scale, torch.ones_like(scale)) * gradient
     return gradient

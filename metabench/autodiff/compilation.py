@@ -1,9 +1,10 @@
-"""How does a function that is applied many times at fixed shapes become fast?
+"""Tracing and compiling functions that are called many times with fixed shapes.
 
-`trace` records the function's aten operations once and replays them: the same kernels in the same
-order, hence the same bits, without the Python cost of nested transforms. `compile` hands that
-record to inductor, which fuses it: equal to round-off. `auto` rents before it buys: each shape runs
-eagerly until tracing it would have paid, then traced until compiling it would have.
+`trace` records the aten operations of a function once and replays them: the same kernels in the
+same order, hence bitwise the same results, without the Python cost of nested transforms. `compile`
+passes that graph to inductor, which fuses it: equal to round-off. `auto` runs each shape eagerly
+until the calls made would have paid for tracing it, then traced until they would have paid for
+compiling it.
 """
 
 from __future__ import annotations
@@ -25,25 +26,22 @@ ENGINES = ("auto", "eager", "trace", "compile")
 
 
 class BreakEven(NamedTuple):
-    """Applications at one shape after which tracing and compiling have paid for their set-up.
+    """Number of calls at one shape after which tracing and compiling have paid for their set-up.
 
-    That is cold set-up over what each later application saves (`python benchmarks/engines.py`).
-    Counts, not clocks: a repeated command makes the same choice, and gives the same bits.
+    The time of a cold set-up over the time saved per call (`python benchmarks/engines.py`).
+    Constants, not measured times, so that a repeated command chooses the same engine and gives the
+    same bits.
     """
 
-    trace: float  # [applications]
-    compile: float  # [applications]
+    trace: float  # [calls]
+    compile: float  # [calls]
 
 
-BREAK_EVEN_VMAP = BreakEven(
-    trace=140, compile=1_100
-)  # vmapped tasks: Python costs more than the arithmetic
-BREAK_EVEN_LOOP = BreakEven(
-    trace=math.inf, compile=13_000
-)  # one task by autograd, which has little Python
+BREAK_EVEN_VMAP = BreakEven(trace=140, compile=1_100)  # vmapped tasks: much Python
+BREAK_EVEN_LOOP = BreakEven(trace=math.inf, compile=13_000)  # one task by autograd: little Python
 
-# Views that often ask for the shape and strides their argument has.
-VIEWS = {
+# Operations that may return their argument unchanged, if it has the shape and strides asked for.
+VIEW_OPERATIONS = {
     torch.ops.aten.view.default,
     torch.ops.aten._unsafe_view.default,
     torch.ops.aten.expand.default,
@@ -53,66 +51,73 @@ Flat = Callable[..., Sequence[Tensor]]
 
 
 @dataclass
-class _Shape:
-    """What is known of one shape of the arguments."""
+class _Specialization:
+    """The function as run for one shape of the arguments."""
 
     run: Callable[[tuple[Any, ...], Sequence[Tensor]], Any]  # (arguments, their leaves) -> result
-    word: str = "eager"
-    applied: int = 0
+    engine: str = "eager"
+    calls: int = 0
 
 
 def accelerate(
-    function: Callable[..., Any], engine: str = "auto", patience: BreakEven = BREAK_EVEN_VMAP
+    function: Callable[..., Any], engine: str = "auto", break_even: BreakEven = BREAK_EVEN_VMAP
 ) -> Callable[..., Any]:
-    """Make a function of tensors (any pytree) fast; `engine` is one of `ENGINES`.
+    """Return a function of tensors (any pytree) that runs traced or compiled.
 
-    The function must depend on nothing but its arguments. What can't be traced or compiled, or
-    gives other numbers when it is, runs eagerly, with a warning that names the cause.
+    If tracing or compiling fails, or changes the results, the function runs eagerly, with a warning
+    that names the cause.
+
+    Args:
+        function: must depend on nothing but its arguments.
+        engine: one of `ENGINES`.
+        break_even: numbers of calls from which `auto` traces and compiles.
     """
-    shapes: dict[Any, _Shape] = {}
+    specializations: dict[Any, _Specialization] = {}
 
     def apply(*args: Any) -> Any:
         leaves: list[Tensor] = []
-        form = _form(args, leaves)
-        key = form, *[(leaf.shape, leaf.dtype, leaf.device) for leaf in leaves]
-        shape = shapes.get(key)
-        if shape is None:
-            shape = shapes[key] = _Shape(lambda args, leaves: function(*args))
-        wanted = engine_for(shape.applied, patience) if engine == "auto" else engine
-        if wanted != shape.word:
-            shape.run, shape.word = _copied(function, wanted, args) or shape.run, wanted
-        shape.applied += 1
-        return shape.run(args, leaves)
+        structure = _structure(args, leaves)
+        key = structure, *[(leaf.shape, leaf.dtype, leaf.device) for leaf in leaves]
+        current = specializations.get(key)
+        if current is None:
+            eager = _Specialization(lambda args, leaves: function(*args))
+            current = specializations[key] = eager
+        wanted = engine_for(current.calls, break_even) if engine == "auto" else engine
+        if wanted != current.engine:
+            current.run = _with_copied_results(function, wanted, args) or current.run
+            current.engine = wanted
+        current.calls += 1
+        return current.run(args, leaves)
 
     return apply
 
 
-def _form(tree: Any, leaves: list[Tensor]) -> Any:
-    """Collect a pytree's leaves, in torch's order, and give what tells its form from others.
+def _structure(tree: Any, leaves: list[Tensor]) -> Any:
+    """Append a pytree's leaves to `leaves`, in torch's order, and return a key of its structure.
 
-    torch's own flattening takes as long as a dozen small kernels.
+    Faster than torch's flattening, which takes as long as a dozen small kernels.
     """
     if isinstance(tree, Tensor):
         leaves.append(tree)
         return None
     if isinstance(tree, tuple):
-        return type(tree), *[_form(part, leaves) for part in tree]
+        return type(tree), *[_structure(part, leaves) for part in tree]
     parts, spec = tree_flatten(tree)
     leaves += parts
     return spec
 
 
-def engine_for(applied: int, patience: BreakEven = BREAK_EVEN_VMAP) -> str:
-    """Name the engine that pays from so many applications on."""
-    if applied >= patience.compile:
+def engine_for(calls: int, break_even: BreakEven = BREAK_EVEN_VMAP) -> str:
+    """Return the engine that has paid off after this number of calls."""
+    if calls >= break_even.compile:
         return "compile"
-    return "trace" if applied >= patience.trace else "eager"
+    return "trace" if calls >= break_even.trace else "eager"
 
 
 class Specialized(NamedTuple):
-    """A function made for arguments of one form: leaves in, leaves of its result out.
+    """A traced or compiled function: leaves of the arguments in, leaves of the result out.
 
-    Those are inference tensors, which autograd refuses.
+    The results are inference tensors, which autograd rejects.
     """
 
     run: Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -125,11 +130,17 @@ def specialize(
     args: tuple[Any, ...],
     expected: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
 ) -> Specialized | None:
-    """Trace or compile a function for arguments like these; None, with a warning, if it can't be.
+    """Trace or compile a function for given arguments; None, with a warning, if that fails.
 
-    Whoever calls it keeps to their form, shapes and dtypes: nothing looks at them any more. What
-    it finds is held against what the function gives, or against what is `expected` of what it
-    found, where a part of the result follows from another too steeply for round-off.
+    The result is compared with that of the function. Callers must keep the structure, shapes and
+    dtypes of the arguments, which are not checked again.
+
+    Args:
+        function: must depend on nothing but its arguments.
+        engine: "trace" or "compile".
+        args: example arguments.
+        expected: computes the results to compare with from the results found, where some results
+            amplify the round-off of others; None: the function's.
     """
     leaves, spec = tree_flatten(args)
     result: list[TreeSpec] = []
@@ -143,28 +154,28 @@ def specialize(
         graph = traced(flat, leaves)
         made = compiled(graph, leaves) if engine == "compile" else graph
         found = made(*leaves)
-        right = flat(*leaves) if expected is None else expected(found)
-        _expect_same(right, found, exactly=engine == "trace")
-    except Exception as error:  # tracing runs a stranger's loss, compiling a stranger's compiler
+        reference = flat(*leaves) if expected is None else expected(found)
+        _check_same(reference, found, exactly=engine == "trace")
+    except Exception as error:  # tracing runs a user's loss, compiling a C++ or GPU compiler
         cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         warnings.warn(
-            f"metabench could not {engine} this function and goes on without: {cause}",
+            f"metabench could not {engine} this function and runs it eagerly: {cause}",
             RuntimeWarning,
             stacklevel=4,
         )
         return None
 
     def run(leaves: Sequence[Tensor]) -> Sequence[Tensor]:
-        with torch.inference_mode():  # nothing of autograd's at each operation
+        with torch.inference_mode():  # without autograd's bookkeeping
             return made(*leaves)
 
     return Specialized(run, result[0])
 
 
-def _copied(
+def _with_copied_results(
     function: Callable[..., Any], engine: str, args: tuple[Any, ...]
 ) -> Callable[[tuple[Any, ...], Sequence[Tensor]], Any] | None:
-    """Make a function for one form, whose results autograd takes: copies."""
+    """Specialize a function and copy its results, so that autograd accepts them."""
     made = specialize(function, engine, args)
     if made is None:
         return None
@@ -179,14 +190,14 @@ def _copied(
 
 
 def traced(flat: Flat, leaves: Sequence[Tensor]) -> GraphModule:
-    """Record the aten operations of a function of tensors."""
+    """Record the aten operations of a function of tensors as a graph."""
     from torch.fx.experimental.proxy_tensor import make_fx  # takes half a second to import
 
-    # Clones, because make_fx takes aliased arguments for one: phi_0 is theta under the identity.
+    # Clones, because make_fx merges aliased arguments: phi_0 is theta if init is the identity.
     graph: GraphModule = make_fx(flat)(*(leaf.clone() for leaf in leaves))
     graph.graph.eliminate_dead_code()
     for node in graph.graph.nodes:
-        if node.target in VIEWS and _alike(node, node.args[0]):
+        if node.target in VIEW_OPERATIONS and _same_layout(node, node.args[0]):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
     graph.recompile()
@@ -194,7 +205,7 @@ def traced(flat: Flat, leaves: Sequence[Tensor]) -> GraphModule:
 
 
 def compiled(graph: GraphModule, leaves: Sequence[Tensor]) -> Flat:
-    """Fuse a recorded function with inductor, whose caches on disk outlive the process."""
+    """Compile a recorded graph with inductor, which caches it on disk."""
     from torch._inductor import standalone_compile  # plain `compile` bypasses the caches
 
     examples: list[Any] = [leaf.clone() for leaf in leaves]
@@ -202,20 +213,20 @@ def compiled(graph: GraphModule, leaves: Sequence[Tensor]) -> Flat:
     return made
 
 
-def _alike(one: torch.fx.Node, other: torch.fx.Node) -> bool:
+def _same_layout(one: torch.fx.Node, other: torch.fx.Node) -> bool:
     a, b = one.meta.get("tensor_meta"), other.meta.get("tensor_meta")
     return a is not None and b is not None and a.shape == b.shape and a.stride == b.stride
 
 
-def _expect_same(expected: Sequence[Tensor], found: Sequence[Tensor], exactly: bool) -> None:
+def _check_same(expected: Sequence[Tensor], found: Sequence[Tensor], exactly: bool) -> None:
     for a, b in zip(expected, found, strict=True):
         if exactly or not a.is_floating_point():
             same = torch.equal(a.nan_to_num(), b.nan_to_num())
         else:
-            # over the largest number, whose square may not be finite
+            # scaled by the largest entry, whose square may overflow
             largest = float(a.nan_to_num().abs().max()) if a.numel() else 0.0
             size, off = ((each.nan_to_num() / (largest or 1.0)).norm() for each in (a, a - b))
             same = bool(off <= torch.finfo(a.dtype).eps ** 0.75 * size)
             same = same and torch.equal(a.isfinite(), b.isfinite())
         if not same:
-            raise ArithmeticError("it gives other numbers; does it depend on more than its input?")
+            raise ArithmeticError("the results differ; does it depend on more than its input?")

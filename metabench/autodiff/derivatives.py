@@ -1,10 +1,10 @@
-"""The one door to derivatives of a loss, first and second.
+"""First and second derivatives of losses, for one task and for many.
 
-Reverse over reverse throughout: it worked for every loss tried, while forward over reverse fails
-for some of torch's fused losses (`F.mse_loss`: https://github.com/pytorch/pytorch/issues/123996).
+Always reverse over reverse mode: forward over reverse fails for some of torch's fused losses
+(`F.mse_loss`: https://github.com/pytorch/pytorch/issues/123996).
 
-Inside a vmap or any other transform derivatives are torch.func's. Where there is none (tasks one
-after another) they are autograd's own, the same kernels without the transforms' cost per operation.
+Inside vmap or another transform, derivatives are taken by torch.func; outside (tasks one after
+another) by autograd, with the same kernels and without the transforms' cost per operation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from metabench.problems.tasks import Loss
 
 
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
-    """Give the gradient of the loss in phi, `(P,)`."""
+    """Compute the gradient of the loss in phi, `(P,)`.
+
+    Args:
+        loss: `(phi, theta, data) -> ()`.
+        phi: parameters, `(P,)`.
+        theta: meta-parameters, `(Q,)`.
+        data: support or query set of one task.
+    """
     if inside_func_transform():
         result: Tensor = grad(lambda p: loss(p, theta, data))(phi)
         return result
@@ -34,10 +41,17 @@ def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
 def value_and_gradients(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the loss `()` with its gradients in phi `(P,)` and directly in theta `(Q,)`."""
+    """Compute the loss `()` and its partial gradients in phi `(P,)` and theta `(Q,)`.
+
+    Args:
+        loss: `(phi, theta, data) -> ()`.
+        phi: parameters, `(P,)`.
+        theta: meta-parameters, `(Q,)`.
+        data: support or query set of one task.
+    """
     if inside_func_transform():
-        slopes = grad_and_value(lambda p, t: loss(p, t, data), argnums=(0, 1))
-        result: Any = slopes(phi, theta)
+        gradients = grad_and_value(lambda p, t: loss(p, t, data), argnums=(0, 1))
+        result: Any = gradients(phi, theta)
         (in_phi, in_theta), value = result
     else:
         value, (in_phi, in_theta) = _value_and_gradients(
@@ -49,25 +63,33 @@ def value_and_gradients(
 def gradient_with_products(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
-    r"""Give the gradient in phi, and the map of v `(P,)` to second-derivative products.
+    r"""Compute the gradient in phi, and return a function for second-derivative products.
 
-    The map returns :math:`H v` with :math:`H = \nabla^2_{\phi\phi} f`, `(P,)`, and
-    :math:`C^\top v` with :math:`C = \nabla^2_{\phi\theta} f`, `(Q,)`. The gradient's graph is
-    kept, so each further product costs about one reverse sweep over it.
+    The function maps v `(P,)` to :math:`H v` with :math:`H = \nabla^2_{\phi\phi} f`, `(P,)`, and
+    :math:`C^\top v` with :math:`C = \nabla^2_{\phi\theta} f`, `(Q,)`. It keeps the graph of the
+    gradient, so each product costs about one backward pass.
+
+    Args:
+        loss: `(phi, theta, data) -> ()`.
+        phi: parameters, `(P,)`.
+        theta: meta-parameters, `(Q,)`.
+        data: support or query set of one task.
+
+    Returns:
+        The gradient `(P,)` and the function.
     """
     return vjp_of(lambda p, t: gradient(loss, p, t, data), phi, theta)
 
 
 def vjp_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """Give a function's value, and the map of its cotangent to those of its arguments.
+    """Compute a function's value and return its vector-Jacobian product, as torch.func.vjp.
 
-    The value and the cotangents that come back carry no graph of their own, unless the arguments
-    did.
+    The value and the cotangents have no autograd graph unless the arguments have one.
     """
     if inside_func_transform() or _tracked(primals):
         result: Any = vjp(function, *primals)
-        value, pull = result
-        return value, pull
+        value, vjp_function = result
+        return value, vjp_function
     leaves, spec = tree_flatten(primals)
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     with torch.enable_grad():
@@ -75,13 +97,13 @@ def vjp_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[.
 
     def pull_back(cotangent: Any) -> Any:
         pairs = zip(tree_leaves(value), tree_leaves(cotangent), strict=True)
-        ends = [(end, bar) for end, bar in pairs if end.requires_grad]
-        if not ends:
+        outputs = [(output, bar) for output, bar in pairs if output.requires_grad]
+        if not outputs:
             return tree_unflatten([torch.zeros_like(leaf) for leaf in leaves], spec)
         found = torch.autograd.grad(
-            [end for end, _ in ends],
+            [output for output, _ in outputs],
             leaves,
-            [bar for _, bar in ends],
+            [bar for _, bar in outputs],
             retain_graph=True,
             create_graph=_tracked(cotangent),
             materialize_grads=True,
@@ -92,31 +114,42 @@ def vjp_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[.
 
 
 def jvp_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
-    """Give the change of a function's value along `tangents`, one for each of its arguments.
+    """Compute the Jacobian-vector product of a function.
 
-    The transposed map is linear in its cotangent, so that its own transpose is wanted: no forward
-    mode, which warns and fails for some of torch's operations.
+    It is the VJP of the VJP, which is linear in its cotangent. Forward mode warns and fails for
+    some of torch's operations.
+
+    Args:
+        function: of tensors or pytrees.
+        primals: its arguments.
+        tangents: one for each argument.
     """
-    value, pull = vjp_of(function, *primals)
-    blank = tree_map(torch.zeros_like, value)
-    _, push = vjp_of(pull, blank)
-    return push(tangents)[0]
+    value, pull_back = vjp_of(function, *primals)
+    zero = tree_map(torch.zeros_like, value)
+    _, push_forward = vjp_of(pull_back, zero)
+    return push_forward(tangents)[0]
 
 
 def vectorize(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Turn a map of one vector into one of m vectors with a leading axis m, from the same graph."""
-    many: Callable[[Any], Any] = vmap(product)
-    return many
+    """Return the function for m vectors with a leading axis m, all from the same graph."""
+    vectorized: Callable[[Any], Any] = vmap(product)
+    return vectorized
 
 
 def per_task_hvp(
     loss: Loss, phis: Tensor, theta: Tensor, data: Any, how: str = "vmap"
 ) -> Callable[[Tensor], Tensor]:
-    """Give the map of one vector a task `(T, P)` to the products with each task's Hessian.
+    """Return the function from `(T, P)`, a vector per task, to each task's Hessian product.
 
-    One graph of the sum of all tasks' losses, kept: a product costs one reverse sweep over it.
-    Every derivative is taken outside the vmap, which is right through fused norms as well. `how`
-    is "loop" for a loss that can't be vmapped.
+    It keeps one graph of the sum of all tasks' losses, so a product costs one backward pass. All
+    derivatives are taken outside vmap, which is correct for fused norms, too.
+
+    Args:
+        loss: `(phi, theta, data) -> ()`.
+        phis: parameters of each task, `(T, P)`.
+        theta: meta-parameters, `(Q,)`.
+        data: support or query sets of the tasks, with a leading T.
+        how: "loop" for a loss that doesn't run under vmap.
     """
     return per_task_hvp_of(lambda phi, part: loss(phi, theta, part), phis, data, how)
 
@@ -124,40 +157,52 @@ def per_task_hvp(
 def per_task_hvp_of(
     value: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> Callable[[Tensor], Tensor]:
-    """Give the map of one vector a task `(T, P)` to its product with the Hessian of its value.
+    """Return the function from `(T, P)`, a vector per task, to products with Hessians of `value`.
 
-    For a `value` that takes derivatives itself, such as a loss after adaptation, this is a third
-    derivative of the loss, which torch's fused norms have wrong by every route
-    (https://github.com/pytorch/pytorch/issues/196699): give it a problem without them.
+    If `value` takes derivatives itself, as a loss after adaptation does, this is a third derivative
+    of the loss. torch computes it wrongly for fused norms
+    (https://github.com/pytorch/pytorch/issues/196699): use a problem without them.
+
+    Args:
+        value: `(point, task) -> ()`.
+        points: where each task's Hessian is taken, `(T, P)`.
+        tasks: with a leading T.
+        how: "loop" for a function that doesn't run under vmap.
     """
     points = points.detach().clone().requires_grad_()
-    total = _each(value, points, tasks, how).sum()
-    return _second(total, points)
+    total = _per_task(value, points, tasks, how).sum()
+    return _hessian_products(total, points)
 
 
 def per_task_jacobian_products(
     function: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    r"""Give the maps u -> J u and w -> J^T w, J the Jacobian of each task's function.
+    r"""Return the functions u -> J u and w -> J^T w, J the Jacobian of each task's function.
 
-    From `(T, Q)` to `(T, P)` and back. :math:`J^\top w` is linear in w, so that a sweep over its
-    own graph gives :math:`J u`, in reverse mode as well. What holds of fused norms in
-    `fleet_of_hessians` holds here, for a function that takes derivatives.
+    From `(T, Q)` to `(T, P)` and back. :math:`J^\top w` is linear in w, so its VJP is :math:`J u`.
+    For a function that takes derivatives, use a problem without fused norms (see
+    `per_task_hvp_of`).
+
+    Args:
+        function: `(point, task) -> (P,)`.
+        points: where each task's Jacobian is taken, `(T, Q)`.
+        tasks: with a leading T.
+        how: "loop" for a function that doesn't run under vmap.
     """
     points = points.detach().clone().requires_grad_()
-    found = _each(function, points, tasks, how)
-    blank = torch.zeros_like(found).requires_grad_()
-    back = _backward(found, points, blank) if found.requires_grad else None
-    if back is None or not back.requires_grad:  # it doesn't depend on theta
+    found = _per_task(function, points, tasks, how)
+    zero = torch.zeros_like(found).requires_grad_()
+    transposed = _backward(found, points, zero) if found.requires_grad else None
+    if transposed is None or not transposed.requires_grad:  # it doesn't depend on the points
         return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(points))
     return (
-        lambda u: _backward(back, blank, u, create_graph=False),
+        lambda u: _backward(transposed, zero, u, create_graph=False),
         lambda w: _backward(found, points, w, create_graph=False),
     )
 
 
-def _each(function: Callable[..., Tensor], points: Tensor, tasks: Any, how: str) -> Tensor:
-    """Apply a function to each task's point, at once or one after another."""
+def _per_task(function: Callable[..., Tensor], points: Tensor, tasks: Any, how: str) -> Tensor:
+    """Apply a function to each task's point, by vmap or a loop."""
     if how != "loop":
         return vmap(function)(points, tasks)
     every = range(len(points))
@@ -165,19 +210,20 @@ def _each(function: Callable[..., Tensor], points: Tensor, tasks: Any, how: str)
     return torch.stack([function(points[i], parts[i]) for i in every])
 
 
-def _second(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:
-    """Give the products with the Hessian of a number, whose graph is kept."""
+def _hessian_products(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the function for products with the Hessian of a number, keeping its graph."""
     if not total.requires_grad:  # a loss that doesn't depend on phi
         return torch.zeros_like
-    slope = _backward(total, at)
-    if not slope.requires_grad:  # a loss that is linear in phi
+    gradient = _backward(total, at)
+    if not gradient.requires_grad:  # a loss that is linear in phi
         return torch.zeros_like
-    return lambda vectors: _backward(slope, at, vectors, create_graph=False)
+    return lambda vectors: _backward(gradient, at, vectors, create_graph=False)
 
 
 def _backward(
     value: Tensor, at: Tensor, cotangent: Tensor | None = None, create_graph: bool = True
 ) -> Tensor:
+    """Backpropagate a cotangent of `value` to `at`, keeping the graph."""
     (result,) = torch.autograd.grad(
         value, at, cotangent, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )
@@ -185,20 +231,20 @@ def _backward(
 
 
 def _tracked(*given: Any) -> bool:
-    """Say whether autograd keeps a graph of any of these."""
+    """Whether any of the given tensors requires a gradient."""
     return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(given))
 
 
 def _value_and_gradients(
     function: Callable[..., Tensor], at: list[Tensor], *others: Any
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Give a scalar function's value and gradients, with a graph if an argument or other has."""
+    """Compute a scalar function's value and gradients, with a graph if any argument has one."""
     tracked = _tracked(at, others)
-    # views, so that phi_0 isn't theta to autograd even where it is the same tensor
+    # views, so that autograd distinguishes phi_0 from theta where they are the same tensor
     at = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in at]
     with torch.enable_grad():
         value = function(*at)
         if not value.requires_grad:
             return value, tuple(torch.zeros_like(x) for x in at)
-        slopes = torch.autograd.grad(value, at, create_graph=tracked, materialize_grads=True)
-    return value if tracked else value.detach(), slopes
+        found = torch.autograd.grad(value, at, create_graph=tracked, materialize_grads=True)
+    return value if tracked else value.detach(), found

@@ -1,8 +1,8 @@
-"""Slopes by finite differences that know when they can't be trusted: the truth without derivatives.
+"""Directional derivatives by finite differences, NaN where these cannot be trusted.
 
-On a ReLU network a step of 1e-4 is off by tens where one of 1e-6 is right to 1e-8, and no step is
-right at a kink. So a slope counts only where two adjacent steps agree, and the slopes of the two
-sides come closer as the step shrinks.
+On a ReLU network a step of 1e-4 can be off by tens where one of 1e-6 is accurate to 1e-8, and no
+step is right at a kink. A value therefore counts only where two adjacent steps agree and the
+one-sided differences approach each other as the step decreases.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 
 STEPS = (1e-5, 1e-6, 1e-7, 1e-8)  # in float64, along a unit vector
-AGREE = 1e-5  # two adjacent steps are one value up to this share of `scale`
-KINK = 1e-4  # sides that differ by more than this share of `scale` at every step are a kink
+AGREEMENT = 1e-5  # largest difference of two adjacent steps that agree, over `scale`
+KINK_GAP = 1e-4  # least difference of one-sided values at a kink, over `scale`
 
 
 def directional_derivatives(
     function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor, scale: Tensor
 ) -> Tensor:
-    """Give the central slopes of T numbers along a unit vector, `(T,)`, NaN where none settles.
+    """Estimate the derivatives of T numbers along a unit vector by central differences, `(T,)`.
 
     Args:
         function: `(Q,) -> (T,)`, in float64.
-        at: where, `(Q,)`.
+        at: the point, `(Q,)`.
         along: a unit vector, `(Q,)`.
-        scale: the size of slope that is expected of each number, `(T,)`.
+        scale: expected size of each derivative, `(T,)`.
 
     Returns:
-        Slopes whose error is of the order of 1e-6 of `scale`.
+        Derivatives with an error of the order of 1e-6 of `scale`; NaN where no two steps agree.
 
     >>> at, along = torch.zeros(2).double(), torch.tensor([1.0, 0.0]).double()
     >>> both = lambda x: torch.stack([(x[0] + 1) ** 3, x[0].relu()])
@@ -41,12 +41,12 @@ def directional_derivatives(
     before = before_gap = here * torch.nan  # agrees with nothing
     for h in STEPS:
         ahead, behind = function(at + h * along), function(at - h * along)
-        slope = (ahead - behind) / (2 * h)
+        central = (ahead - behind) / (2 * h)
         gap = ((ahead - here) / h - (here - behind) / h).abs()
-        kink = (gap > 0.5 * before_gap) & (gap > KINK * scale)
-        agree = ((slope - before).abs() <= AGREE * scale) & ~kink
-        converged = torch.where(converged.isnan() & agree, slope, converged)
+        kink = (gap > 0.5 * before_gap) & (gap > KINK_GAP * scale)
+        agree = ((central - before).abs() <= AGREEMENT * scale) & ~kink
+        converged = torch.where(converged.isnan() & agree, central, converged)
         if not converged.isnan().any():
             break
-        before, before_gap = slope, gap
+        before, before_gap = central, gap
     return converged

@@ -1,6 +1,6 @@
-"""How much work is one call of a function, counted rather than timed?
+"""Work of one call of a function: counts of operations, FLOP and bytes.
 
-Counts are the same on every run and every load, so what is chosen by them is chosen again.
+Unlike times, counts are the same on every run, so choices based on them are reproducible.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ from torch.utils.flop_counter import flop_registry
 
 from metabench.autodiff.operation_watch import OperationWatch
 
-MOST_BYTES_AT_ONCE = 2**31  # what the tasks that are computed together may hold at once [bytes]
+MOST_BYTES_AT_ONCE = 2**31  # of the intermediate results of all tasks computed together [bytes]
 
 
 class Work(NamedTuple):
-    """What one call did, as torch's kernels saw it."""
+    """Operations, FLOP and bytes of one call, counted at torch's kernels."""
 
     operations: int  # aten operations
-    flops: int  # in matrix products and convolutions; a product and a sum are two
-    bytes: int  # most that lived at once of what the call made
+    flops: int  # of matrix products and convolutions; a multiplication and an addition are 2
+    bytes: int  # largest total of tensors made by the call and alive at once
 
 
 def work_of(function: Callable[..., Any], *args: Any) -> Work:
     """Count the work of `function(*args)`.
 
+    >>> import metabench as mb
     >>> import torch
-    >>> work_of(lambda a: (a @ a).sum(), torch.ones(4, 4)).flops
+    >>> mb.work_of(lambda a: (a @ a).sum(), torch.ones(4, 4)).flops
     128
     """
-    counted = _Counter()
-    with OperationWatch(counted.heard):
+    counter = _Counter()
+    with OperationWatch(counter.record):
         function(*args)
-    return Work(counted.operations, counted.flops, counted.peak)
+    return Work(counter.operations, counter.flops, counter.peak)
 
 
 class _Counter:
-    """Counts operations, and sees when their results die."""
+    """Counts operations and the bytes of their live results."""
 
     def __init__(self) -> None:
         self.operations = self.flops = self.peak = self._live = 0
         self._alive: set[int] = set()
 
-    def heard(
+    def record(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         self.operations += 1
@@ -54,18 +55,18 @@ class _Counter:
             self.flops += flop_registry[name](*args, **kwargs, out_val=result)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._follow(leaf)
+                self._track(leaf)
         self.peak = max(self.peak, self._live)
 
-    def _follow(self, tensor: Tensor) -> None:
+    def _track(self, tensor: Tensor) -> None:
         """Count a tensor's storage once, until it is freed."""
         storage = tensor.untyped_storage()
-        name, size = storage.data_ptr(), storage.nbytes()
-        if size and name not in self._alive:
-            self._alive.add(name)
+        address, size = storage.data_ptr(), storage.nbytes()
+        if size and address not in self._alive:
+            self._alive.add(address)
             self._live += size
-            weakref.finalize(storage, self._freed, name, size)
+            weakref.finalize(storage, self._freed, address, size)
 
-    def _freed(self, name: int, size: int) -> None:
-        self._alive.discard(name)
+    def _freed(self, address: int, size: int) -> None:
+        self._alive.discard(address)
         self._live -= size

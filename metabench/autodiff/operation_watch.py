@@ -1,4 +1,4 @@
-"""Be told of every operation that torch runs, below functorch's layers."""
+"""A callback for every operation that torch runs, below functorch's layers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Of (operation, args, keyword args, result); the result goes on to who asked for it.
-Heard = Callable[[Any, Sequence[Any], Mapping[str, Any], Any], None]
+# Called with (operation, args, keyword args, result).
+OperationCallback = Callable[[Any, Sequence[Any], Mapping[str, Any], Any], None]
 
 
 class OperationWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
-    """Inside `with`, runs each operation unchanged and tells what it gave.
+    """Context manager that calls a function after every operation, which runs unchanged.
 
     >>> import torch
     >>> names = []
@@ -22,14 +22,14 @@ class OperationWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
     ['aten.ones.default', 'aten.exp.default']
     """
 
-    def __init__(self, heard: Heard) -> None:
-        """Tell `heard` of each operation, after it ran."""
+    def __init__(self, callback: OperationCallback) -> None:
+        """Store the function to call after each operation."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._heard = heard
+        self._callback = callback
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # True would import torch's compiler, for seconds, to keep it out of the method below.
+        # True would import torch's compiler, which takes seconds.
         return False
 
     def __torch_dispatch__(
@@ -39,8 +39,8 @@ class OperationWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run it, then tell."""
+        """Run the operation, then call the function."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        self._heard(func, args, kwargs, result)
+        self._callback(func, args, kwargs, result)
         return result

@@ -1,4 +1,4 @@
-"""How many seconds does a call take, the work that it leaves to a GPU included?"""
+"""Seconds of a call, including the work it queued on a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all that it was given; a CPU has when a call returns."""
+    """Wait until a device is idle; a CPU is when a call returns."""
     if device.type not in ("cpu", "meta"):
         torch.accelerator.synchronize(device)
 
@@ -21,18 +21,18 @@ def seconds_of(
     wait: Callable[[torch.device], None] = synchronize,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Time one call on a device, from idle to idle.
+    """Measure the seconds of one call, from an idle device to an idle device.
 
-    A GPU's kernels run after the call that started them has returned. So the device is waited for
-    before both readings: neither work of before is counted, nor work of the call left out.
+    GPU kernels may run after the call that queued them has returned. Waiting for the device before
+    both clock readings counts all work of the call and none of earlier calls.
 
     >>> seconds_of(lambda: sum(range(100)), torch.device("cpu")) > 0
     True
 
     Args:
-        call: what is timed; what it gives is dropped.
-        device: where its work is done.
-        wait: returns once the device is idle.
+        call: the function to time; its result is dropped.
+        device: the device it runs on.
+        wait: waits until the device is idle.
         clock: reads the time [seconds].
     """
     wait(device)

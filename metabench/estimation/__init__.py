@@ -1,1 +1,1 @@
-"""From one task to many: vectorization over tasks, an estimator on its tasks."""
+"""From one task to many: vectorization over tasks, and an estimator with its tasks."""

@@ -1,4 +1,4 @@
-"""What a probe looks at: a problem, where its tasks come from, an algorithm, and a theta."""
+"""What a probe measures: an algorithm at a theta, with its problem and task sampler."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Subject:
-    """A meta-gradient estimator at a fixed theta `(Q,)`, with the sampler that feeds it.
+    """A meta-gradient estimator at a fixed theta `(Q,)`, with its problem and task sampler.
 
-    Tasks follow theta's dtype and device. `algorithm.extend` has been applied once.
+    Tasks are converted to theta's dtype and device. `algorithm.extend` is applied once.
+
+    >>> import metabench as mb
+    >>> family = mb.Quadratic(dim=4)
+    >>> subject = mb.Subject(family.problem(), family.sample, mb.MAML(2), family.theta(seed=0))
+    >>> subject.meta_gradients(mb.Address.fresh(0, 3), seed=0).grad.shape  # of 3 tasks
+    torch.Size([3, 4])
     """
 
     problem: Problem
@@ -33,17 +39,17 @@ class Subject:
     algorithm: Estimator  # one of metabench's algorithms, or a BlackBox
     theta: Tensor
     compute: Vectorization = field(default_factory=Vectorization)
-    # The vectorized algorithm, once made: it remembers what it has traced and compiled.
-    _lifted: list[Callable[[Tensor, Task], Any]] = field(
+    # The vectorized algorithm, once made; it caches traced and compiled functions.
+    _vectorized: list[Callable[[Tensor, Task], Any]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        """Hold theta against its layout and let the algorithm extend both."""
+        """Check theta's shape and dtype, and let the algorithm extend problem and theta."""
         theta = self.theta.detach()
         if not torch.is_floating_point(theta):
             raise InvalidInput(f"theta is {theta.dtype}; it must be floating-point numbers.")
-        # A subject made of another one brings what an algorithm appended before.
+        # A subject made from another one has a problem and theta that may be extended already.
         base = self.problem.base or self.problem
         given, expected = tuple(theta.shape), base.layouts.theta.size
         if given not in ((expected,), (self.problem.layouts.theta.size,)):
@@ -54,7 +60,7 @@ class Subject:
                     f"vector of {expected} numbers. Flatten named parameters with "
                     "problem.layouts.theta.flatten(...)."
                 )
-        # cloned: a view would hold, and have counted as its own, what was appended
+        # cloned: a view would keep the appended part in memory
         first = theta[:expected].clone() if len(theta) > expected else theta
         problem, started = self.algorithm.extend(base, first)
         trained = theta.shape == started.shape and (
@@ -65,21 +71,21 @@ class Subject:
 
     @property
     def withheld(self) -> tuple[str, ...]:
-        """Say what this sampler and this estimator can't offer, a sentence each."""
+        """What this sampler and this estimator cannot provide, a sentence each."""
         return tuple(filter(None, (withheld(self.sample), self.algorithm.withheld)))
 
     def with_algorithm(self, algorithm: Estimator) -> Subject:
-        """Look at the same tasks and theta through another algorithm."""
+        """Return the subject with another algorithm, for the same tasks and theta."""
         return replace(self, algorithm=algorithm)
 
     def at(self, theta: Tensor) -> Subject:
-        """Look from another theta, as long as this one, without extending anything again."""
+        """Return the subject at another theta of the same length, without extending it again."""
         other = copy.copy(self)
         object.__setattr__(other, "theta", theta)
         return other
 
     def with_shots(self, times: int) -> Subject:
-        """Look at tasks with so many times the support examples: that many redraws end to end."""
+        """Return the subject with `times` times the support examples, from that many redraws."""
 
         def sample(address: Address, seed: int) -> Task:
             draws = [
@@ -93,7 +99,7 @@ class Subject:
         return replace(self, sample=sample)
 
     def draw(self, address: Address, seed: int) -> Task:
-        """Draw the addressed tasks, `(T, ...)`, with the mini-batches of their inner loops."""
+        """Draw the addressed tasks, `(T, ...)`, with their inner mini-batches."""
         task = cast(as_task(self.sample(address, seed)), self.theta)
         check_drawn(task, len(address.task))
         algorithm = self.algorithm
@@ -102,7 +108,7 @@ class Subject:
         return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
     def resolved(self, tasks: Task) -> tuple[Estimator, Vectorization]:
-        """Choose what is left to `auto` by the counted work of the first of these tasks."""
+        """Resolve `auto` settings by the counted work of the first of these tasks."""
         if self.algorithm.loops:
             return self.algorithm, replace(self.compute, batching="loop", engine="eager")
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
@@ -110,21 +116,26 @@ class Subject:
         return self.algorithm.resolved(work, compute.together), compute
 
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
-        """Compute the meta-gradients of the addressed tasks, each field with a leading T."""
+        """Compute the meta-gradients of the addressed tasks; each field has a leading T."""
         tasks = self.draw(address, seed)
-        if not self._lifted:
+        if not self._vectorized:
             algorithm, compute = self.resolved(tasks)
-            self._lifted.append(
+            self._vectorized.append(
                 compute.per_task(lambda at, task: algorithm(self.problem, at, task))
             )
-        result: MetaGrad = self._lifted[0](self.theta, tasks)
+        result: MetaGrad = self._vectorized[0](self.theta, tasks)
         return result
 
     def estimates(self, address: Address, seed: int, size: int) -> Iterator[Tensor]:
-        """Yield the estimator's means over consecutive batches of `size` tasks, each `(r, Q)`.
+        """Yield the mean meta-gradients of consecutive batches of `size` tasks, `(r, Q)` at a time.
 
-        The batches come a few at a time so that a caller can show progress and bound memory; the
-        order and the numbers depend on compute.chunk only to round-off.
+        A few batches are yielded at a time, to show progress and bound memory. compute.chunk
+        changes the results by round-off only.
+
+        Args:
+            address: the tasks, a multiple of `size`.
+            seed: of every draw.
+            size: B, tasks in a batch.
         """
         if isinstance(self.algorithm, BlackBox) and self.algorithm.batched:
             yield from self._batched(self.algorithm, address, seed, size)
@@ -138,7 +149,7 @@ class Subject:
     def _batched(
         self, estimator: BlackBox, address: Address, seed: int, size: int
     ) -> Iterator[Tensor]:
-        """Call an estimator of whole batches on one after another, as its own training would."""
+        """Call an estimator of whole batches on one batch after another."""
         for start in range(0, len(address.task), size):
             tasks = self.draw(address.part(start, start + size), seed)
             yield estimator.estimate(self.problem, self.theta, tasks).grad[None]

@@ -1,4 +1,4 @@
-"""Which parts of a task can be drawn again, each without the others? Seen by drawing a few."""
+"""Which parts of a task can be redrawn independently, found by redrawing a few tasks."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.problems.samplers import as_task
 from metabench.problems.tasks import Address, tree_map
 
-LOOKED_AT = 4  # tasks that are drawn again to see what a redraw changes
+TASKS_COMPARED = 4  # tasks redrawn to see what a redraw changes
 
 
 def redraws(subject: Subject, seed: int) -> dict[str, str]:
-    """Say how each redraw goes.
+    """Return the status of redrawing support set, query set, mini-batches and labels.
 
-    `ok`; `zero`, it never varies; `not_redrawable`, it is fixed to its task; or
-    `redraw_not_independent`, something else changes with it.
+    `ok`; `zero`: it never varies; `not_redrawable`: each task has one fixed set;
+    `redraw_not_independent`: redrawing it changes another part, too.
     """
-    address = Address.fresh(0, LOOKED_AT)
+    address = Address.fresh(0, TASKS_COMPARED)
     first = as_task(subject.sample(address, seed))
 
-    def moved(axis: str) -> tuple[bool, bool]:
-        redrawn = address._replace(**{axis: np.ones(LOOKED_AT, np.int64)})
-        again = as_task(subject.sample(redrawn, seed))
-        return not _equal(first.support, again.support), not _equal(first.query, again.query)
+    def changes(axis: str) -> tuple[bool, bool]:
+        redrawn_address = address._replace(**{axis: np.ones(TASKS_COMPARED, np.int64)})
+        redrawn = as_task(subject.sample(redrawn_address, seed))
+        return not _equal(first.support, redrawn.support), not _equal(first.query, redrawn.query)
 
-    def state(data: Any, own: bool, other: bool) -> str:
-        if own:
-            return "redraw_not_independent" if other else "ok"
+    def status(data: Any, changed: bool, other_changed: bool) -> str:
+        if changed:
+            return "redraw_not_independent" if other_changed else "ok"
         varies = not _equal(data, tree_map(lambda leaf: leaf.roll(1, 0), data))
         return "not_redrawable" if varies else "zero"
 
@@ -38,10 +38,10 @@ def redraws(subject: Subject, seed: int) -> dict[str, str]:
     learns = not isinstance(algorithm, Algorithm) or algorithm.steps > 0
     batched = isinstance(algorithm, Algorithm) and algorithm.batch > 0
     return {
-        "support": state(first.support, *moved("support")) if learns else "zero",
-        "query": state(first.query, *reversed(moved("query"))),
+        "support": status(first.support, *changes("support")) if learns else "zero",
+        "query": status(first.query, *reversed(changes("query"))),
         "inner": "ok" if learns and batched else "zero",
-        "label": "ok" if any(moved("label")) else "zero",
+        "label": "ok" if any(changes("label")) else "zero",
     }
 
 

@@ -1,4 +1,4 @@
-"""A subject's problem where third derivatives are right, which torch has wrong of fused norms."""
+"""A subject's problem without fused norms, whose third derivatives torch computes wrongly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from metabench.problems.problem import Problem
 
 
 def unfused_problem(subject: Subject, algorithm: Algorithm) -> Problem | None:
-    """Give the problem with its fused norms written out, None where that isn't known."""
+    """Return the problem with unfused norms; None where it has fused norms and no unfused form."""
     problem = subject.problem
     if not problem.fused:
         return problem

@@ -1,4 +1,4 @@
-"""From one task to T: the only place that knows there are many."""
+"""Vectorization: from a function of one task to a function of T tasks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,36 @@ from metabench.settings.errors import InvalidInput
 
 BATCHINGS = ("auto", "vmap", "loop")
 
-# A task whose results outgrow a core's caches gains nothing from being batched with others on a
-# CPU, and 256 of them would take gigabytes: beyond this, one after another.
-LOOP_FROM = 2**24  # results of one task that live at once [bytes]
-LEAST_CHUNK = 32  # below this, calls cost more than their arithmetic [tasks]
+# On a CPU, tasks with intermediate results larger than the caches gain nothing from vmap, and 256
+# of them would take gigabytes: above this size they are computed one after another.
+LOOP_FROM_BYTES = 2**24  # live intermediate results of one task [bytes]
+LEAST_CHUNK = 32  # below, calls cost more than their arithmetic [tasks]
 
 
 @dataclass(frozen=True)
 class Vectorization:
-    """How many tasks are computed together, and by what.
+    """How many tasks are computed together, and whether traced or compiled.
 
-    Every derivative is taken inside the vmap: derivatives of a vmapped function are silently wrong
-    through torch's fused batch and layer norms (https://github.com/pytorch/functorch/issues/534).
+    All derivatives are taken inside vmap: torch's derivatives of a vmapped function are silently
+    wrong for fused batch and layer norms (https://github.com/pytorch/functorch/issues/534).
+
+    >>> import metabench as mb
+    >>> family = mb.Quadratic(dim=4)
+    >>> tasks, theta = family.sample(mb.Address.fresh(0, 3), 0), family.theta(seed=0)
+    >>> loss = family.problem().outer_loss
+    >>> per_task = mb.Vectorization("vmap").per_task(lambda at, task: loss(at, at, task.query))
+    >>> per_task(theta, tasks).shape
+    torch.Size([3])
     """
 
-    batching: str = "auto"  # vmap: a chunk's tasks at once; loop: one by one; auto: by counted work
-    chunk: int = 512  # most tasks computed together, which bounds the memory [tasks]
-    engine: str = "auto"  # eager, trace, compile; auto: by how often a shape has been applied
+    batching: str = (
+        "auto"  # vmap: a chunk's tasks at once; loop: one by one; auto: by FLOP and bytes
+    )
+    chunk: int = 512  # most tasks computed together, bounds the memory [tasks]
+    engine: str = "auto"  # eager, trace, compile; auto: by the number of calls per shape
 
     def __post_init__(self) -> None:
-        """Refuse an unknown batching or engine and an empty chunk."""
+        """Validate batching, engine and chunk >= 1."""
         for name, given, words in (
             ("batching", self.batching, BATCHINGS),
             ("engine", self.engine, ENGINES),
@@ -49,11 +59,11 @@ class Vectorization:
             raise InvalidInput(f"compute.chunk is {self.chunk}; it must be at least 1 task.")
 
     def resolved(self, work: Work, device: torch.device) -> Vectorization:
-        """Choose between vmap and loop, if that is left to `auto`, by the work of one task.
+        """Resolve `auto` batching by the work of one task.
 
-        The chunk is halved until the results of its tasks have room.
+        The chunk is halved until the intermediate results of its tasks fit in memory.
         """
-        large = device.type == "cpu" and work.bytes > LOOP_FROM
+        large = device.type == "cpu" and work.bytes > LOOP_FROM_BYTES
         chosen = ("loop" if large else "vmap") if self.batching == "auto" else self.batching
         chunk = self.chunk
         while chunk > LEAST_CHUNK and work.bytes * chunk > MOST_BYTES_AT_ONCE:
@@ -62,16 +72,16 @@ class Vectorization:
 
     @property
     def together(self) -> int:
-        """Tasks whose intermediate results live at the same time."""
+        """Tasks whose intermediate results are in memory at the same time."""
         return 1 if self.batching == "loop" else self.chunk
 
     def per_task(self, function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
         """Turn `(theta, task) -> pytree` into `(theta, T tasks) -> pytree` with a leading T.
 
-        The result remembers, for each shape, what it has traced or compiled: call it many times.
+        The returned function caches what it has traced or compiled for each shape: reuse it.
         """
         if self.batching == "auto":
-            return self._later(function)
+            return self._resolving_on_first_call(function)
         if self.batching == "loop":
             apply = _looped(accelerate(function, self.engine, BREAK_EVEN_LOOP))
         else:
@@ -81,21 +91,20 @@ class Vectorization:
             count = count_tasks(tasks)
             if count <= self.chunk:
                 return apply(theta, tasks)
-            if self.engine in (
-                "trace",
-                "compile",
-            ):  # so that the last chunk has no shape of its own
+            if self.engine in ("trace", "compile"):  # the last chunk then has no other shape
                 tasks = _padded(tasks, -count % self.chunk)
             parts = [
-                apply(theta, _rows(tasks, start, start + self.chunk))
+                apply(theta, _task_range(tasks, start, start + self.chunk))
                 for start in range(0, count, self.chunk)
             ]
-            return tree_map(lambda leaf: leaf[:count], _joined(torch.cat, parts))
+            return tree_map(lambda leaf: leaf[:count], _join_trees(torch.cat, parts))
 
         return many
 
-    def _later(self, function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
-        """Settle on the first task that comes."""
+    def _resolving_on_first_call(
+        self, function: Callable[[Tensor, Task], Any]
+    ) -> Callable[[Tensor, Task], Any]:
+        """Return a function that resolves `auto` on the first task it is called with."""
         chosen: list[Callable[[Tensor, Task], Any]] = []
 
         def many(theta: Tensor, tasks: Task) -> Any:
@@ -108,19 +117,19 @@ class Vectorization:
 
 
 def first_task(tasks: Task) -> Task:
-    """Take the first of T tasks."""
+    """Return the first of T tasks."""
     task: Task = tree_map(lambda leaf: leaf[0], tasks)
     return task
 
 
 def count_tasks(tasks: Task) -> int:
-    """Read T off the leading axis of the query set."""
+    """Return T, the length of the leading axis of the query sets."""
     counts: list[int] = []
     tree_map(lambda leaf: counts.append(len(leaf)), tasks.query)
     return counts[0]
 
 
-def _rows(tasks: Task, start: int, stop: int) -> Task:
+def _task_range(tasks: Task, start: int, stop: int) -> Task:
     part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
     return part
 
@@ -134,15 +143,17 @@ def _padded(tasks: Task, more: int) -> Task:
 
 
 def _looped(function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
+    """Return the function applied to one task after another."""
+
     def apply(theta: Tensor, tasks: Task) -> Any:
         each = [
             function(theta, tree_map(lambda leaf, i=i: leaf[i], tasks))
             for i in range(count_tasks(tasks))
         ]
-        return _joined(torch.stack, each)
+        return _join_trees(torch.stack, each)
 
     return apply
 
 
-def _joined(join: Callable[[list[Tensor]], Tensor], parts: list[Any]) -> Any:
+def _join_trees(join: Callable[[list[Tensor]], Tensor], parts: list[Any]) -> Any:
     return tree_map(lambda *leaves: join(list(leaves)), *parts)

@@ -57,7 +57,7 @@ def test_fomaml_is_maml_with_the_hessians_detached(kind, step):
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 def test_fomaml_agrees_with_finite_differences_of_the_query_loss_in_phi(step):
-    """phi_K moves, theta and the path to it don't: what the first order claims to be."""
+    """The derivative in phi_K alone, which FOMAML claims to be."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, along = cases.theta(problem), cases.theta(problem, seed=1)
 
@@ -103,7 +103,7 @@ def test_theta_reaches_the_meta_gradient_through_init_and_both_losses(cls):
     assert oracles.relative(found, expected) < 1e-12
 
 
-def test_the_norms_note_follows_the_cotangent_along_the_path():
+def test_the_norms_note_holds_the_cotangents_norms_at_every_step():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, steps = cases.theta(problem), 3
 

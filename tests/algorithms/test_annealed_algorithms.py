@@ -1,4 +1,4 @@
-"""Are algorithms whose settings or rates move with the outer step trained as their papers say?"""
+"""Are algorithms whose settings or rates change in training trained as in their papers?"""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_alpha_maml_moves_both_rates_along_their_hypergradients(optimizer):
     assert len(set(rates)) == 6
 
 
-def test_the_outer_rates_slope_is_that_of_the_next_loss():
+def test_the_outer_rates_gradient_is_that_of_the_next_loss():
     """d/d beta of L_1(theta_0 - beta g_0), by finite differences through the whole step."""
     algorithm = AlphaMAML(K, SGD(ALPHA), alpha_rate=0.0, beta_rate=1.0)
     outer = OuterOptimizer(optimizer="sgd", rate=BETA, batch=B, held_out=4)
@@ -156,7 +156,7 @@ def test_the_outer_rates_slope_is_that_of_the_next_loss():
     assert second == pytest.approx(expected, rel=1e-7)
 
 
-def test_rates_of_zero_leave_both_rates_alone():
+def test_hypergradient_rates_of_zero_leave_both_rates_unchanged():
     outer = OuterOptimizer(batch=B, held_out=4)
     still = trained(AlphaMAML(K, SGD(ALPHA), alpha_rate=0.0, beta_rate=0.0), outer, 5)
     maml = trained(MAML(K, SGD(ALPHA)), outer, 5)
@@ -187,7 +187,7 @@ def test_a_training_in_two_halves_ends_where_one_in_one_go_does(algorithm):
     assert [e[:-1] for e in second.log] == [e[:-1] for e in whole.log]  # seconds aside
 
 
-def test_what_is_saved_says_the_epoch_that_training_reached():
+def test_a_snapshot_records_the_epoch_that_training_reached():
     metabench(
         *SMALL,
         "--algo",

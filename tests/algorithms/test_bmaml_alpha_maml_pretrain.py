@@ -1,4 +1,4 @@
-"""Are learned rates, Bayesian particles and joint training what their papers say?"""
+"""Do learned rates, Bayesian particles and joint training follow their papers?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def small():
 
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
-def test_alphas_entry_is_the_slope_of_the_adapted_loss_in_the_inner_rate(step):
+def test_alphas_entry_is_the_derivative_of_the_adapted_loss_in_the_inner_rate(step):
     problem, theta, task = small()
     algorithm = AlphaMAML(steps=3, inner_optimizer=step)
     longer, started = algorithm.extend(problem, theta)
@@ -48,7 +48,7 @@ def test_alphas_entry_is_the_slope_of_the_adapted_loss_in_the_inner_rate(step):
     )
 
 
-def test_the_outer_hypergradient_is_the_slope_of_the_next_loss_in_the_outer_rate():
+def test_the_outer_hypergradient_is_the_derivative_of_the_next_loss_in_the_outer_rate():
     problem, theta, _ = small()
     maml, beta = (
         MAML(steps=2, inner_optimizer=SGD(rate=0.1)),
@@ -224,6 +224,6 @@ def test_the_chaser_loss_of_many_particles_is_autograds():
         ({"temperature": 0.0}, "temperature is 0"),
     ],
 )
-def test_a_flock_that_cannot_be_is_refused(settings, words):
+def test_invalid_particle_settings_are_rejected(settings, words):
     with pytest.raises(InvalidInput, match=words):
         BMAML(**settings)

@@ -1,4 +1,4 @@
-"""Does the Hessian-free meta-gradient err as its displacement says, and not otherwise?"""
+"""Does the error of the Hessian-free meta-gradient follow its displacement?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_error_falls_as_the_square_of_delta_then_rises_as_round_off_over_it(
 
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
-def test_every_inner_step_is_carried_back_exactly_but_for_the_hessian(step):
+def test_every_inner_optimizer_is_differentiated_exactly_except_for_the_hessian(step):
     assert errors([1e-5], inner_optimizer=step)[0] < 1e-8
 
 
@@ -80,7 +80,7 @@ def test_delta_is_a_length_whatever_the_size_of_the_vector():
     assert oracles.relative(large / 1e6, quiet) < 1e-12
 
 
-def test_a_displacement_of_nothing_is_refused():
+def test_a_displacement_that_is_not_positive_is_rejected():
     for delta in (0.0, -1.0, float("inf")):
         with pytest.raises(InvalidInput, match="delta is"):
             replace(HFMAML(), delta=delta)

@@ -22,7 +22,7 @@ def start() -> Tensor:
 
 
 def slope(phi: Tensor) -> Tensor:
-    """Gradient of a loss with unequal curvatures, away from zero so that eps_root is nothing."""
+    """Gradient of a loss with unequal curvatures, away from zero so that eps_root is negligible."""
     return torch.arange(1.0, 7.0, dtype=torch.float64) * phi**3 + phi.sin() + 0.3
 
 
@@ -85,6 +85,6 @@ def test_a_step_is_torchs_own_optimizer(name):
         (Adam, {"eps_root": 0.0}, "NaN"),
     ],
 )
-def test_a_step_that_cannot_be_taken_is_refused(step, settings, words):
+def test_invalid_settings_are_rejected(step, settings, words):
     with pytest.raises(InvalidInput, match=words):
         step(**settings)

@@ -1,4 +1,4 @@
-"""Is MAML++ its paper's, each piece alone and all together, and MAML with every piece off?"""
+"""Is MAML++ that of the paper, for every combination of pieces, and MAML with all off?"""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_without_inner_steps_it_is_the_query_gradient():
 @pytest.mark.parametrize(
     ("settings", "words"), [({"epoch": -1}, "epoch is -1"), ({"floor": 2.0}, "floor is 2")]
 )
-def test_epochs_that_cannot_be_are_refused(settings, words):
+def test_invalid_epochs_are_rejected(settings, words):
     with pytest.raises(InvalidInput, match=words):
         MAMLPP(**settings)
 
@@ -269,7 +269,7 @@ def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statisti
 
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
-def test_gathering_statistics_leaves_the_meta_gradient_as_it_is(kind):
+def test_collecting_statistics_does_not_change_the_meta_gradient(kind):
     problem, theta, task = setting(kind)
     settings = {"steps": K, "inner_optimizer": SGD(RATE), "loss_epochs": 0, "learned_rates": False}
     gathering = MAMLPP(**settings, per_step_norms=False, statistics="collect")
@@ -325,7 +325,7 @@ def test_training_moves_running_statistics_to_the_tasks_mean_and_nothing_else_do
     assert float(final.abs().max()) < 1e-14
 
 
-def test_statistics_of_another_kind_are_refused():
+def test_unknown_statistics_are_rejected():
     with pytest.raises(InvalidInput, match="must be one of batch, collect, running"):
         MAMLPP(statistics="rolling")
     with pytest.raises(InvalidInput, match="momentum is 2"):

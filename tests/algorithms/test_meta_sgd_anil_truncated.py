@@ -1,4 +1,4 @@
-"""Are learned rates, a head that adapts alone and a truncated path what their papers say?"""
+"""Do learned rates, ANIL and truncation follow their papers?"""
 
 from __future__ import annotations
 

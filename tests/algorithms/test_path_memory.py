@@ -1,4 +1,4 @@
-"""Does the exact meta-gradient hold no more than its path, however long that is?"""
+"""Does the memory of the exact meta-gradient grow by the inner iterates only?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def subject():
 
 
 def unrolled(problem, steps, theta, task):
-    """Differentiate through all steps by autograd, as the field's libraries do."""
+    """Differentiate through all steps by autograd, as other libraries do."""
     theta = theta.clone().requires_grad_()
     phi = theta
     for _ in range(steps):
@@ -33,7 +33,7 @@ def unrolled(problem, steps, theta, task):
 
 
 @pytest.mark.parametrize("step", [mb.SGD(), mb.Momentum(), mb.Adam()], ids=lambda s: str(type(s)))
-def test_recomputed_memory_grows_by_less_than_the_path(step):
+def test_recomputed_memory_grows_by_less_than_the_inner_iterates(step):
     problem, theta, task = subject()
 
     held = {

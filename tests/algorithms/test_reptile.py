@@ -33,7 +33,7 @@ def test_it_is_the_mean_gradient_of_a_hand_written_loop():
     assert oracles.relative(found.phi, phi.detach()) < 1e-14
 
 
-def test_the_way_is_carried_back_through_init():
+def test_the_displacement_is_backpropagated_through_init():
     problem, theta, task = cases.mixed()
 
     found = Reptile(steps=1, inner_optimizer=SGD(rate=0.1))(problem, theta, task).grad
@@ -45,8 +45,8 @@ def test_the_way_is_carried_back_through_init():
     assert oracles.relative(found, expected) < 1e-12
 
 
-def test_it_agrees_with_finite_differences_of_the_support_loss_along_the_path():
-    """The mean over k of the slopes of f at phi_k, each by differences, phi_k by a plain loop."""
+def test_it_agrees_with_finite_differences_of_the_support_loss_at_the_inner_iterates():
+    """The mean over k of the gradients of f at phi_k by differences, phi_k by a plain loop."""
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta, along = cases.theta(problem), cases.theta(problem, seed=1)
 
@@ -95,7 +95,7 @@ def test_small_rates_show_the_papers_coefficients():
     assert oracles.relative(found, (g1 + g2) / 2) > 1e-5
 
 
-def test_momentum_inside_is_taken_as_the_way_it_went():
+def test_momentum_in_the_inner_loop_gives_its_displacement():
     problem, task = cases.problem(), cases.one(cases.tasks(1), 0)
     theta = cases.theta(problem)
 
@@ -105,12 +105,12 @@ def test_momentum_inside_is_taken_as_the_way_it_went():
 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"inner_optimizer": SGD(rate=0.0)}])
-def test_an_inner_loop_that_goes_nowhere_is_refused(settings):
+def test_an_inner_loop_without_displacement_is_rejected(settings):
     with pytest.raises(InvalidInput, match="reptile"):
         Reptile(**settings)
 
 
-def test_a_theta_that_is_no_initialization_is_refused():
+def test_a_theta_that_is_no_initialization_is_rejected():
     ridge = Ridge()
     task = tree_map(lambda leaf: leaf[0], ridge.sample(Address.fresh(0, 1), 0))
 

@@ -1,4 +1,4 @@
-"""Does clipping do what torch's own outer loop does, to each of many gradients?"""
+"""Does clipping equal torch's, for each of many gradients?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_gradient_is_clipped_as_torch_clips_it(norm, value):
         assert_close(line, parameter.grad, rtol=2e-6, atol=0)
 
 
-def test_no_limit_changes_no_bit():
+def test_infinite_limits_change_no_bit():
     assert torch.equal(clipped(gradients()), gradients())
 
 
@@ -43,6 +43,6 @@ def test_a_gradient_of_zero_has_a_derivative():
     assert_close(zero.grad, torch.ones(3))
 
 
-def test_a_limit_that_leaves_nothing_is_refused():
+def test_a_limit_of_zero_is_rejected():
     with pytest.raises(InvalidInput, match="outer_norm is 0"):
         check_limits(outer_norm=0)

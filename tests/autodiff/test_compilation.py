@@ -1,4 +1,4 @@
-"""Is a fast function still the same function?"""
+"""Do traced and compiled functions give the same results?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_compiled_meta_gradient_is_the_eager_one_to_round_off():
 
 
 def test_what_was_compiled_once_comes_from_the_cache():
-    """In the cache that all tests share, where a factor of its own makes the first one new."""
+    """Tests share the cache; a random factor makes the first function new."""
     from torch._dynamo.utils import counters
 
     own, found = float(time.time_ns()), []
@@ -72,7 +72,7 @@ def test_what_was_compiled_once_comes_from_the_cache():
     assert found == [(0, 1), (1, 0)]
 
 
-def test_what_a_trace_gives_can_be_differentiated_and_changed():
+def test_results_of_a_traced_function_can_be_differentiated_and_modified():
     run = compilation.accelerate(lambda x: 2 * x, "trace")
     x = torch.ones(3)
 
@@ -85,7 +85,7 @@ def test_what_a_trace_gives_can_be_differentiated_and_changed():
 
 
 def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
-    """make_fx alone takes x - 2y, traced at (a, a), for a function of one argument."""
+    """make_fx by itself traces x - 2y at (a, a) as a function of one argument."""
     a = torch.ones(3)
 
     run = compilation.accelerate(lambda x, y: x - 2 * y, "trace")
@@ -94,7 +94,7 @@ def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
     assert torch.equal(run(torch.full((3,), 3.0), a), torch.ones(3))
 
 
-def test_the_last_chunk_is_padded_rather_than_traced_anew():
+def test_the_last_chunk_is_padded_rather_than_traced_separately():
     problem, function = meta_gradient("plain")
     theta, many, shapes = cases.theta(problem), cases.tasks(10), []
 
@@ -109,8 +109,8 @@ def test_the_last_chunk_is_padded_rather_than_traced_anew():
     torch.testing.assert_close(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
 
 
-def test_auto_rents_before_it_buys():
-    """Eager calls count in Python; traced ones don't come by."""
+def test_auto_traces_and_compiles_after_the_break_even_calls():
+    """Eager calls run the Python function, traced ones do not."""
     seen = []
 
     def function(x):
@@ -127,7 +127,7 @@ def test_auto_rents_before_it_buys():
 
 
 @pytest.mark.parametrize("word", ["trace", "compile"])
-def test_what_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word):
+def test_a_function_that_cannot_be_traced_runs_eagerly_and_the_warning_names_the_cause(word):
     def branching(x):
         if x.sum() > 0:
             return x + 1
@@ -162,5 +162,5 @@ def test_traced_views_that_change_nothing_are_left_out():
 def test_a_result_that_loses_a_number_is_not_the_same(lost):
     right = torch.tensor([1.0, 2.0])
 
-    with pytest.raises(ArithmeticError, match="other numbers"):
+    with pytest.raises(ArithmeticError, match="results differ"):
         compilation._expect_same([right], [torch.tensor([1.0, lost])], exactly=False)

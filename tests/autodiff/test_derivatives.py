@@ -1,4 +1,4 @@
-"""Are derivatives the same within torch.func's transforms and outside of them?"""
+"""Are derivatives the same inside torch.func's transforms and outside?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabench.autodiff import derivatives
 
 
 def penalized(phi, theta, data):
-    """A loss in which theta counts beside phi."""
+    """A loss that depends on phi and theta."""
     return (phi.sin() * theta**2 * data).sum()
 
 
@@ -22,7 +22,7 @@ def lifted(function, *args):
     return vmap(function)(*(x[None] for x in args))[0]
 
 
-def test_phi_that_is_theta_itself_has_a_gradient_of_its_own():
+def test_phi_that_is_the_same_tensor_as_theta_has_a_separate_gradient():
     x, data = torch.randn(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
 
     alone = derivatives.gradient(penalized, x, x, data)

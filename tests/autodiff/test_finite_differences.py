@@ -1,4 +1,4 @@
-"""Do finite differences know a slope from a kink?"""
+"""Do finite differences distinguish derivatives from kinks?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def slopes(*functions):
     return both, torch.stack(exact)
 
 
-def test_smooth_slopes_are_found_however_curved():
+def test_derivatives_of_smooth_functions_are_found():
     found, exact = slopes(
         lambda x: x.sin().prod(), lambda x: (x**4).sum(), lambda x: (30 * x).tanh().sum()
     )
@@ -26,7 +26,7 @@ def test_smooth_slopes_are_found_however_curved():
     torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-7)
 
 
-def test_a_kink_near_by_is_stepped_past():
+def test_a_nearby_kink_is_avoided_by_smaller_steps():
     """A kink at a distance of 2e-6: the largest step sees it, the smaller ones don't."""
 
     def near(x):
@@ -37,13 +37,13 @@ def test_a_kink_near_by_is_stepped_past():
     torch.testing.assert_close(found, exact, rtol=1e-6, atol=0)
 
 
-def test_a_kink_at_the_spot_settles_nowhere():
+def test_a_kink_at_the_point_gives_nan():
     found, _ = slopes(lambda x: (x - AT).abs().sum(), lambda x: (x - AT).relu().sum(), torch.sum)
 
     assert found.isnan().tolist() == [True, True, False]
 
 
-def test_what_is_not_finite_settles_nowhere():
+def test_values_that_are_not_finite_give_nan():
     found = directional_derivatives(lambda x: (x.sum() / 0)[None], AT, ALONG, torch.ones(1))
 
     assert found.isnan().all()

@@ -1,4 +1,4 @@
-"""Are counts what arithmetic says, and the choices made by them reproducible?"""
+"""Are counts correct, and the choices based on them reproducible?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.maml import MAML
 from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work, work_of
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.estimation.vectorization import LOOP_FROM, Vectorization
+from metabench.estimation.vectorization import LOOP_FROM_BYTES, Vectorization
 from metabench.families.sinusoid import Sinusoid
 from metabench.settings.errors import InvalidInput
 
@@ -33,7 +33,7 @@ def test_a_matrix_product_is_counted_by_hand():
     assert work.bytes == 4 * (3 * 7 + 3 * 7)
 
 
-def test_what_has_been_freed_is_not_counted():
+def test_freed_memory_is_not_counted():
     a = torch.ones(1000)
 
     def chain():
@@ -58,7 +58,7 @@ def test_counting_does_not_import_the_compiler():
 
 @pytest.mark.parametrize("step", cases.STEPS.values(), ids=cases.STEPS.keys())
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
-def test_keeping_and_recomputing_give_the_same_bits(kind, step):
+def test_every_rematerialization_gives_the_same_bits(kind, step):
     problem, task, theta = _one(kind)
     kept = MAML(steps=4, inner_optimizer=step, rematerialize="none")
 
@@ -69,7 +69,7 @@ def test_keeping_and_recomputing_give_the_same_bits(kind, step):
 
 @pytest.mark.parametrize("truncate", [-1, 5])
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_so_do_steps_that_are_walked_again(name, truncate):
+def test_recomputing_segments_gives_the_same_bits(name, truncate):
     problem, task, theta = _one("batch norm")
     kept = MAML(
         steps=38, inner_optimizer=cases.STEPS[name], rematerialize="none"
@@ -94,7 +94,7 @@ def _one(kind):
 @pytest.mark.parametrize(
     ("step", "slots"), [(MAML().inner_optimizer, 0), (Adam(), 2)], ids=["sgd", "adam"]
 )
-def test_recomputed_memory_grows_by_the_path_alone(step, slots):
+def test_recomputed_memory_grows_by_the_inner_iterates_only(step, slots):
     """From K = 1 to 50 the peak grows by at most 1.2 x (1 + slots) P numbers a step; by less."""
     family = Sinusoid()
     problem, theta = family.problem(), family.theta(0)
@@ -126,7 +126,7 @@ def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
 
 
 def test_batching_follows_the_counted_work():
-    small, large = Work(100, 10, 1000), Work(100, 10, LOOP_FROM + 1)
+    small, large = Work(100, 10, 1000), Work(100, 10, LOOP_FROM_BYTES + 1)
 
     assert Vectorization().resolved(small, CPU).batching == "vmap"
     assert Vectorization().resolved(large, CPU).batching == "loop"
@@ -134,7 +134,7 @@ def test_batching_follows_the_counted_work():
     assert Vectorization("vmap").resolved(large, CPU).batching == "vmap"
 
 
-def test_the_chunk_and_the_trail_leave_room():
+def test_chunk_and_rematerialization_fit_in_memory():
     half = Work(100, 10, MOST_BYTES_AT_ONCE // 300)
     compute = Vectorization("vmap", 512).resolved(half, CPU)
     assert compute.chunk == 256
@@ -147,6 +147,6 @@ def test_the_chunk_and_the_trail_leave_room():
     assert MAML(rematerialize="none").resolved(huge, compute.together).rematerialize == "none"
 
 
-def test_an_unknown_trail_is_refused():
+def test_an_unknown_rematerialization_is_rejected():
     with pytest.raises(InvalidInput, match="auto, none, every_step, sqrt"):
         MAML(rematerialize="store")

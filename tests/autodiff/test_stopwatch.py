@@ -12,7 +12,7 @@ GPU = torch.device("cuda", 1)
 
 
 class Device:
-    """Work that is queued by a call and done only when waited for, as on a GPU."""
+    """Work that a call queues and that runs when waited for, as on a GPU."""
 
     def __init__(self):
         self.now = 0.0
@@ -32,7 +32,7 @@ class Device:
         return self.now
 
 
-def test_what_a_call_leaves_to_the_device_is_timed_and_what_was_queued_before_is_not():
+def test_queued_work_of_the_call_is_timed_and_earlier_work_is_not():
     device = Device()
     device.launch(100.0)
 
@@ -52,7 +52,7 @@ def test_a_gpu_is_waited_for_and_a_cpu_is_not(monkeypatch):
     assert waited == [GPU, torch.device("mps")]
 
 
-def test_what_a_call_raises_is_raised():
+def test_an_exception_of_the_call_is_raised():
     def fails():
         raise MemoryError
 
@@ -61,7 +61,7 @@ def test_what_a_call_raises_is_raised():
 
 
 @pytest.mark.parametrize("probe", ["agreement", "cost", "variance"])
-def test_every_probe_that_tells_seconds_holds_the_one_stopwatch(probe):
+def test_every_probe_that_reports_seconds_uses_the_stopwatch(probe):
     module = {"agreement": "timing"}.get(probe, "measure")
     held = __import__(f"metabench.probes.{probe}.{module}", fromlist=["seconds_of"])
 

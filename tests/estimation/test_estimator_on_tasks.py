@@ -1,4 +1,4 @@
-"""Does a subject draw the same tasks for everyone, and follow theta?"""
+"""Does a subject draw the same tasks for every algorithm, in theta's dtype?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def subject(algorithm=None, theta=None, compute=None, family=FAMILY) -> Subject:
     )
 
 
-def test_algorithms_meet_the_same_tasks_and_mini_batches():
+def test_algorithms_get_the_same_tasks_and_mini_batches():
     maml = subject(MAML(steps=3, batch=2))
 
     first = maml.draw(Address.fresh(7, 5), seed=1)
@@ -73,14 +73,14 @@ def test_estimates_are_means_over_consecutive_batches_whatever_the_chunk():
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_a_theta_or_mini_batch_that_does_not_fit_is_refused():
+def test_a_theta_or_mini_batch_of_the_wrong_size_is_rejected():
     with pytest.raises(InvalidInput, match="one flat vector of 4 numbers"):
         subject(theta=torch.zeros(2, 2))
     with pytest.raises(InvalidInput, match="6 support examples"):
         subject(MAML(batch=7)).draw(Address.fresh(0, 1), seed=0)
 
 
-def test_a_theta_that_is_still_being_trained_is_taken_as_it_stands():
+def test_a_theta_with_requires_grad_is_detached():
     theta = FAMILY.theta(0)
 
     found = subject(theta=theta.clone().requires_grad_()).meta_gradients(Address.fresh(0, 3), 0)

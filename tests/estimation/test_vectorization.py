@@ -49,6 +49,6 @@ def test_mini_batch_indices_are_split_among_tasks():
 @pytest.mark.parametrize(
     ("settings", "words"), [({"batching": "map"}, "vmap, loop"), ({"chunk": 0}, "1 task")]
 )
-def test_a_vectorization_that_cannot_be_is_refused(settings, words):
+def test_an_invalid_vectorization_is_rejected(settings, words):
     with pytest.raises(InvalidInput, match=words):
         Vectorization(**settings)

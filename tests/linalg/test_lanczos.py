@@ -55,7 +55,7 @@ def test_an_eigenvalue_lies_within_every_bound():
 
 
 def test_three_hundred_steps_leave_no_ghost_copies():
-    """Outliers that converge early are what plain Lanczos finds again and again."""
+    """Plain Lanczos finds outliers that converge early several times."""
     P = 600
     eigenvalues = torch.cat([torch.linspace(0, 1, P - 3), torch.tensor([50.0, 100.0, 200.0])])
     scale = eigenvalues.double()
@@ -105,7 +105,7 @@ def test_the_cumulative_density_averages_to_the_empirical_one():
 
 
 @pytest.mark.parametrize("kind", ["plain", "batch norm", "layer norm"])
-def test_fleet_products_are_those_of_each_tasks_dense_hessian(kind):
+def test_per_task_products_are_those_of_each_tasks_dense_hessian(kind):
     problem, many = cases.problem(kind), cases.tasks(4)
     theta, P = cases.theta(problem), problem.layouts.phi.size
     phis = torch.stack([cases.theta(problem, seed) for seed in range(4)])

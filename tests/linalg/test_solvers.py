@@ -1,4 +1,4 @@
-"""Do the solvers solve, and say so honestly when they don't?"""
+"""Do the solvers solve, and report when they do not?"""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_solver_solves_to_the_condition_numbers_round_off(name, spectrum):
 @pytest.mark.parametrize("steps", [3, 30])
 @pytest.mark.parametrize("spectrum", HARD.values(), ids=HARD.keys())
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_the_residual_is_that_of_the_answer(name, spectrum, steps):
+def test_the_residual_is_that_of_the_solution(name, spectrum, steps):
     A, b = oracles.symmetric(spectrum), vector()
     settings = {} if name == "dense" else {"steps": steps}
 
@@ -86,7 +86,7 @@ def test_the_residual_is_that_of_the_answer(name, spectrum, steps):
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
 def test_the_residual_is_measured_where_products_are_not_quite_symmetric(name):
-    """As products by differences aren't, whose recursions then lie."""
+    """As for products by finite differences, where the recursive residual is wrong."""
     A, b = oracles.symmetric(HARD["condition 50"]), vector()
     skew = torch.triu(torch.ones_like(A), 1)
     A = A + 0.1 * (skew - skew.T)
@@ -99,7 +99,7 @@ def test_the_residual_is_measured_where_products_are_not_quite_symmetric(name):
 
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_a_right_hand_side_of_zero_has_the_answer_zero(name):
+def test_a_right_hand_side_of_zero_has_the_solution_zero(name):
     A = oracles.symmetric([1.0, 2.0, 3.0])
 
     found = registry.load("solvers", name)()(lambda v: A @ v, torch.zeros(3, dtype=torch.float64))
@@ -118,7 +118,7 @@ def test_the_scale_of_the_right_hand_side_does_not_matter(scale):
 
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_every_solver_is_the_same_under_vmap_where_some_stand_still(name):
+def test_every_solver_is_the_same_under_vmap_where_some_have_converged(name):
     """Zero, an eigenvector (one step), a full vector, and one that isn't finite."""
     A, solver = oracles.symmetric([1.0, 2.0, 5.0, 10.0]), registry.load("solvers", name)()
     eigenvector = torch.linalg.eigh(A).eigenvectors[:, 2]
@@ -134,7 +134,7 @@ def test_every_solver_is_the_same_under_vmap_where_some_stand_still(name):
 
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_what_is_not_finite_does_not_pass_for_an_answer(name):
+def test_input_that_is_not_finite_gives_no_finite_solution(name):
     b = vector(3)
     solver = registry.load("solvers", name)()
 
@@ -208,7 +208,7 @@ def test_the_curvature_is_the_least_of_all_directions_met():
     ("solver", "enough"),
     [(CG(), 2), (MINRES(), 2), (Neumann(scale=0.4), 20), (Nystrom(rank=1), 3)],
 )
-def test_what_has_converged_stands_still(solver, enough):
+def test_a_converged_solver_stops(solver, enough):
     A, b = oracles.symmetric([2.0, 3.0]), vector(2)
 
     early, late = (replace(solver, steps=steps)(lambda v: A @ v, b) for steps in (20, 50))
@@ -225,7 +225,7 @@ def test_negative_curvature_is_flagged(name):
     assert float(registry.load("solvers", name)()(lambda v: A @ v, b).curvature) < 0
 
 
-def test_a_sketch_flags_what_the_right_hand_side_does_not_reach():
+def test_a_sketch_finds_negative_curvature_outside_the_krylov_space():
     A = oracles.symmetric([-4.0, 1.0, 2.0, 3.0])
     eigenvector = torch.linalg.eigh(A).eigenvectors[:, 2]
 
@@ -291,7 +291,7 @@ def test_the_residual_of_minres_is_the_least_of_the_krylov_space():
         assert float(found.residual) == pytest.approx(float((A @ best - b).norm() / b.norm()))
 
 
-def test_minres_finds_the_shortest_answer_of_a_singular_system_and_the_least_residual_of_none():
+def test_minres_solves_a_singular_system_with_least_norm_or_least_residual():
     A = oracles.symmetric([0.0, 0.0, 1.0, -2.0, 3.0])
     b = vector(5)
 
@@ -304,7 +304,7 @@ def test_minres_finds_the_shortest_answer_of_a_singular_system_and_the_least_res
 
 
 @pytest.mark.parametrize("solver", [CG(), MINRES(), Nystrom(rank=3), Neumann(300, 0.3)])
-def test_of_a_singular_system_that_has_answers_the_shortest_is_found(solver):
+def test_a_consistent_singular_system_is_solved_with_least_norm(solver):
     A = oracles.symmetric([0.0, 0.0, 1.0, 2.0, 3.0])
     b = A @ vector(5)
 
@@ -314,7 +314,7 @@ def test_of_a_singular_system_that_has_answers_the_shortest_is_found(solver):
     assert float(found.residual) < 1e-11
 
 
-def test_the_dense_solver_refuses_a_singular_matrix_to_round_off_alone():
+def test_the_dense_solver_rejects_only_matrices_singular_to_round_off():
     singular, near = (oracles.symmetric([least, 0.5, 1.0, 3.0]) for least in (0.0, 1e-13))
     # both systems have answers; of the first's, round-off would choose one
     found, close = (Dense()(lambda v, A=A: A @ v, A @ vector(4)) for A in (singular, near))
@@ -337,7 +337,7 @@ def test_neumann_is_the_sum_of_its_powers(terms):
     assert float(found.history[-1]) == pytest.approx(float(found.residual), rel=1e-9)
 
 
-def test_neumann_takes_its_factor_off_the_residual_and_says_where_it_diverges():
+def test_neumann_reduces_the_residual_by_its_factor_and_reports_divergence():
     A, b = oracles.symmetric([1.0, 4.0]), vector(2)
 
     slow, edge, past = (
@@ -352,11 +352,11 @@ def test_neumann_takes_its_factor_off_the_residual_and_says_where_it_diverges():
 
 
 def low_rank(P=40, damping=0.5):
-    """A few large eigenvalues above a floor: what a Hessian plus a pull looks like."""
+    """A few large eigenvalues above a floor, as of a Hessian plus a proximal term."""
     return oracles.symmetric([damping] * (P - 4) + [damping + top for top in (1, 10, 1e2, 1e4)])
 
 
-def test_a_sketch_of_the_rank_of_the_matrix_inverts_it_at_once():
+def test_a_sketch_of_full_rank_inverts_the_matrix():
     A, b = low_rank(), vector(40)
 
     exact, short, unknown = (
@@ -370,7 +370,7 @@ def test_a_sketch_of_the_rank_of_the_matrix_inverts_it_at_once():
     assert float(unknown.residual) > 1e-3
 
 
-def test_a_sketch_spares_conjugate_gradients_steps_where_the_spectrum_is_ill_conditioned():
+def test_a_sketch_preconditions_ill_conditioned_spectra():
     """Four outliers above a decade of small eigenvalues, condition number 1e6."""
     small = [0.01 + 0.09 * i / 59 for i in range(60)]
     A, b = oracles.symmetric([*small, 10.0, 1e2, 1e3, 1e4]), vector(64)
@@ -418,12 +418,12 @@ def test_clusters_cost_as_many_steps_as_there_are(solver, spectrum):
         (lambda: Nystrom(tol=1.0), "tol is 1"),
     ],
 )
-def test_settings_of_the_other_solvers_are_refused(make, words):
+def test_invalid_settings_of_the_other_solvers_are_rejected(make, words):
     with pytest.raises(InvalidInput, match=words):
         make()
 
 
-def test_settings_that_solve_nothing_are_refused():
+def test_invalid_settings_of_cg_are_rejected():
     with pytest.raises(InvalidInput, match="at least 1 step"):
         CG(steps=0)
     with pytest.raises(InvalidInput, match="tol is 1"):

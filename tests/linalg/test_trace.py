@@ -1,4 +1,4 @@
-"""Are traces unbiased, their errors honest, and exact where little is left?"""
+"""Are traces unbiased, their standard errors right, and exact for low rank?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_many_estimates_average_to_the_trace(name):
 
 @pytest.mark.parametrize("name", ["spread", "indefinite", "rank deficient"])
 def test_the_stated_error_is_the_spread(name):
-    """Its mean square against the variance: 0.5 is the third too small that its comment owns."""
+    """Its mean square over the variance; 0.5 corresponds to a third too small, as documented."""
     matrix = oracles.symmetric(cases.SPECTRA[name], seed=1)
 
     found = xtrace(lambda v: v @ matrix, signs(6, 2000))
@@ -36,8 +36,8 @@ def test_the_stated_error_is_the_spread(name):
     assert 0.45 < float((found.error**2).mean() / found.value.var()) < 2
 
 
-def test_a_low_rank_is_found_whole():
-    """With more vectors than the rank nothing is left to estimate."""
+def test_the_trace_of_a_low_rank_matrix_is_exact():
+    """With more vectors than the rank there is no remainder to estimate."""
     matrix = oracles.symmetric(cases.SPECTRA["rank deficient"], seed=3)
 
     found = xtrace(lambda v: v @ matrix, signs(14, 5))
@@ -47,7 +47,7 @@ def test_a_low_rank_is_found_whole():
     assert float(found.error.max()) < 1e-10
 
 
-def test_no_more_parameters_than_vectors_are_read_off_exactly():
+def test_with_as_many_vectors_as_parameters_the_trace_is_exact():
     matrix = oracles.symmetric(cases.SPECTRA["indefinite"], seed=3)
 
     for m in (60, 61):
@@ -56,7 +56,7 @@ def test_no_more_parameters_than_vectors_are_read_off_exactly():
     assert xtrace(lambda v: 3 * v, signs(2, 4, P=1)).value.tolist() == [3.0] * 4
 
 
-def test_nothing_has_no_trace():
+def test_the_trace_of_zero_is_zero():
     nothing = xtrace(torch.zeros_like, signs(4, 2))
 
     assert not nothing.value.any()
