@@ -39,9 +39,7 @@ class Vectorization:
     torch.Size([3])
     """
 
-    batching: str = (
-        "auto"  # vmap: a chunk's tasks at once; loop: one by one; auto: by FLOP and bytes
-    )
+    batching: str = "auto"  # vmap: a chunk at once; loop: one by one; auto: by a task's bytes
     chunk: int = 512  # most tasks computed together, bounds the memory [tasks]
     engine: str = "auto"  # eager, trace, compile; auto: by the number of calls per shape
 

@@ -57,8 +57,8 @@ def batch_loss(n, theta, alpha, weights=(0, 0, 1), second=True):
         phi = theta
         for weight in weights:
             loss = of.problem.inner_loss(phi, theta, support)
-            (slope,) = torch.autograd.grad(loss, phi, create_graph=True)
-            phi = phi - alpha * (slope if second else slope.detach())
+            (gradient,) = torch.autograd.grad(loss, phi, create_graph=True)
+            phi = phi - alpha * (gradient if second else gradient.detach())
             total = total + weight * of.problem.outer_loss(phi, theta, query) / B
     return total
 
@@ -78,8 +78,8 @@ def test_mamlpp_anneals_loss_weights_and_derivative_order_by_the_epoch():
         earlier = max((1 - epoch / 3) / K, 0.03 / K) if epoch < 3 else 0.0
         weights = (earlier, earlier, 1 - 2 * earlier)
         loss = batch_loss(n, theta, ALPHA, weights, second=epoch >= 2)
-        (slope,) = torch.autograd.grad(loss, theta)
-        theta = (theta - BETA * slope).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss, theta)
+        theta = (theta - BETA * gradient).detach().requires_grad_()
     torch.testing.assert_close(found, theta.detach(), rtol=1e-11, atol=1e-13)
 
 
@@ -123,12 +123,12 @@ def test_alpha_maml_moves_both_rates_along_their_hypergradients(optimizer):
     alpha = torch.tensor(ALPHA, dtype=torch.float64, requires_grad=True)
     beta, before, rates = BETA, None, []
     for n in range(6):
-        slope, along_alpha = torch.autograd.grad(batch_loss(n, theta, alpha), (theta, alpha))
+        gradient, along_alpha = torch.autograd.grad(batch_loss(n, theta, alpha), (theta, alpha))
         if before is not None:
-            beta = beta + beta_rate * float(slope @ before)
+            beta = beta + beta_rate * float(gradient @ before)
         rates.append(beta)
-        old = before if optimizer == "momentum" and before is not None else 0 * slope
-        before = 0.9 * old + slope
+        old = before if optimizer == "momentum" and before is not None else 0 * gradient
+        before = 0.9 * old + gradient
         theta = (theta - beta * before).detach().requires_grad_()
         alpha = (alpha - alpha_rate * along_alpha).detach().requires_grad_()
     torch.testing.assert_close(trainer.theta[:-1], theta.detach(), rtol=1e-10, atol=1e-12)
@@ -145,10 +145,10 @@ def test_the_outer_rates_gradient_is_that_of_the_next_loss():
     first, second = (entry.rate for entry in trained(algorithm, outer, 2).log)
 
     theta = subject(MAML(K)).theta.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(batch_loss(0, theta, ALPHA), theta)
+    (gradient,) = torch.autograd.grad(batch_loss(0, theta, ALPHA), theta)
 
     def loss(beta):
-        at = (theta - beta * slope).detach().requires_grad_()
+        at = (theta - beta * gradient).detach().requires_grad_()
         return float(batch_loss(1, at, ALPHA).detach())
 
     h = 1e-5
@@ -184,7 +184,7 @@ def test_a_training_in_two_halves_ends_where_one_in_one_go_does(algorithm):
     whole = trained(algorithm, outer, 9)
 
     assert torch.equal(second.theta, whole.theta)
-    assert [e[:-1] for e in second.log] == [e[:-1] for e in whole.log]  # seconds aside
+    assert [e[:-1] for e in second.log] == [e[:-1] for e in whole.log]  # except seconds
 
 
 def test_a_snapshot_records_the_epoch_that_training_reached():
@@ -211,8 +211,8 @@ def test_a_replay_repeats_the_epoch_at_which_training_stopped():
         *SMALL, "--algo", "mamlpp", "--set", "outer.epoch=2", "--steps", 90, *wild,
         "--save", "t.safetensors",
     )  # fmt: skip
-    again = metabench("replay", "t.replay.safetensors", "--json")
+    replayed = metabench("replay", "t.replay.safetensors", "--json")
 
-    assert (result.exit_code, again.exit_code) == (3, 0), again.output
+    assert (result.exit_code, replayed.exit_code) == (3, 0), replayed.output
     stopped = int(read_checksummed(Path("t.replay.safetensors")).tensors["steps"][-1])
-    assert json.loads(again.stdout)["spec"]["algo"]["epoch"] == min(stopped // 2, 15) > 0
+    assert json.loads(replayed.stdout)["spec"]["algo"]["epoch"] == min(stopped // 2, 15) > 0

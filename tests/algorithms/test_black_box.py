@@ -136,9 +136,9 @@ def test_theta_is_a_copy_that_the_estimator_may_overwrite():
 
     overwritten = subject(BlackBox(overwriting))
 
-    first, again = (overwritten.meta_gradients(Address.fresh(0, 2), 0).grad for _ in range(2))
+    first, second = (overwritten.meta_gradients(Address.fresh(0, 2), 0).grad for _ in range(2))
 
-    assert torch.equal(first, again)
+    assert torch.equal(first, second)
 
 
 def test_the_subject_states_what_a_black_box_cannot_provide():

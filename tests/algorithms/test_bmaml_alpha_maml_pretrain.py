@@ -35,7 +35,7 @@ def test_alphas_entry_is_the_derivative_of_the_adapted_loss_in_the_inner_rate(st
 
     found = algorithm(longer, started, task).grad
 
-    def loss(alpha):  # maml's own loss at another rate, by a plain loop
+    def loss(alpha):  # maml's particle loss at another rate, by a plain loop
         maml = MAML(steps=3, inner_optimizer=replace(step, rate=float(alpha)))
         return oracles.outer(maml, problem, theta, task)
 
@@ -127,8 +127,8 @@ def svgd_by_hand(particles, scores):
     for m in range(M):
         for j in range(M):
             k = np.exp(-squared[j][m] / h)
-            slope = -2 / h * (particles[j] - particles[m]) * k  # of k in particle j
-            along[m] += (k * scores[j] + slope) / M
+            repulsion = -2 / h * (particles[j] - particles[m]) * k  # of k in particle j
+            along[m] += (k * scores[j] + repulsion) / M
     return along
 
 
@@ -192,27 +192,27 @@ def test_the_chaser_loss_of_many_particles_is_autograds():
     found = algorithm(longer, started, task)
 
     leaf = started.clone().requires_grad_()
-    flock, P = leaf.view(3, -1), len(theta)
+    phi, P = leaf.view(3, -1), len(theta)
     away = started[P:] - theta.repeat(2)
     assert float(away.std()) == pytest.approx(0.3, rel=0.3)
 
-    def move(flock, data):
+    def step(phi, data):
         scores = []
-        for own in flock:
-            loss = problem.inner_loss(own, leaf[:P], data)
-            scores.append(-torch.autograd.grad(loss, own, create_graph=True)[0] / 0.7)
-        return flock + 0.1 * stein_direction(flock, torch.stack(scores))
+        for particle in phi:
+            loss = problem.inner_loss(particle, leaf[:P], data)
+            scores.append(-torch.autograd.grad(loss, particle, create_graph=True)[0] / 0.7)
+        return phi + 0.1 * stein_direction(phi, torch.stack(scores))
 
     for _ in range(2):
-        flock = move(flock, task.support)
+        phi = step(phi, task.support)
     both = tuple(torch.cat(pair) for pair in zip(task.support, task.query, strict=True))
-    leader = move(flock, both).detach()
-    chase = 0.5 * ((flock - leader) ** 2).sum()
+    leader = step(phi, both).detach()
+    chase = 0.5 * ((phi - leader) ** 2).sum()
     (expected,) = torch.autograd.grad(chase, leaf)
     assert longer.layouts.phi.size == 3 * P
     assert longer.layouts.theta.names[-1] == "particle.3.2.bias"
     assert oracles.relative(found.grad, expected) < 1e-11
-    mean = sum(problem.outer_loss(own, theta, task.query) for own in flock) / 3
+    mean = sum(problem.outer_loss(particle, theta, task.query) for particle in phi) / 3
     assert float(found.loss) == pytest.approx(float(mean.detach()), rel=1e-12)
 
 

@@ -89,9 +89,9 @@ def test_the_proximal_term_is_half_its_strength_times_the_squared_distance_from_
 
     found = proximal(problem, 0.7).inner_loss(phi, theta, task.support)
 
-    pull = 0.35 * ((phi - torch.tanh(theta[:4])) ** 2).sum()
+    penalty = 0.35 * ((phi - torch.tanh(theta[:4])) ** 2).sum()
     assert float(found) == pytest.approx(
-        float(problem.inner_loss(phi, theta, task.support) + pull), rel=1e-14
+        float(problem.inner_loss(phi, theta, task.support) + penalty), rel=1e-14
     )
 
 
@@ -147,9 +147,9 @@ def minimum(problem: Problem, theta: torch.Tensor, task: Task) -> torch.Tensor:
     phi = problem.init(theta)
     for _ in range(8):
         loss = lambda p: problem.inner_loss(p, theta, task.support)  # ruff: ignore[lambda-assignment]
-        slope = torch.autograd.functional.jacobian(loss, phi)
-        phi = phi - torch.linalg.solve(torch.autograd.functional.hessian(loss, phi), slope)
-    assert slope.norm() < 1e-13
+        gradient = torch.autograd.functional.jacobian(loss, phi)
+        phi = phi - torch.linalg.solve(torch.autograd.functional.hessian(loss, phi), gradient)
+    assert gradient.norm() < 1e-13
     return phi
 
 

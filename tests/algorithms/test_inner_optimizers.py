@@ -21,7 +21,7 @@ def start() -> Tensor:
     return torch.linspace(-1, 1, 6, dtype=torch.float64)
 
 
-def slope(phi: Tensor) -> Tensor:
+def gradient(phi: Tensor) -> Tensor:
     """Gradient of a loss with unequal curvatures, away from zero so that eps_root is negligible."""
     return torch.arange(1.0, 7.0, dtype=torch.float64) * phi**3 + phi.sin() + 0.3
 
@@ -29,7 +29,7 @@ def slope(phi: Tensor) -> Tensor:
 def ours(step: InnerOptimizer) -> Tensor:
     phi, slots = start(), step.start(start())
     for k in range(STEPS):
-        phi, slots = step(slope(phi), phi, slots, k)
+        phi, slots = step(gradient(phi), phi, slots, k)
     return phi
 
 
@@ -37,7 +37,7 @@ def torchs(optimizer: Callable, clip: Callable = lambda _: None) -> Tensor:
     phi = nn.Parameter(start())
     chosen = optimizer([phi])
     for _ in range(STEPS):
-        phi.grad = slope(phi.detach())
+        phi.grad = gradient(phi.detach())
         clip([phi])
         chosen.step()
     return phi.detach()

@@ -51,14 +51,14 @@ def by_hand(algorithm, problem, longer, theta, task, weights, second=True):
 
     total = torch.zeros((), dtype=torch.float64)
     for k in range(K):
-        slopes = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             loss(problem.inner_loss, phi, k, task.support), list(phi.values()), create_graph=second,
             retain_graph=True,
         )  # fmt: skip
         moving = {}
-        for (name, value), slope in zip(phi.items(), slopes, strict=True):
+        for (name, value), gradient in zip(phi.items(), gradients, strict=True):
             rate = parts[f"rate.{name}"][k] if algorithm.learned_rates else RATE
-            moving[name] = value if name in norms else value - rate * slope
+            moving[name] = value if name in norms else value - rate * gradient
         phi = moving
         total = total + weights[k] * loss(problem.outer_loss, phi, k, task.query)
     (gradient,) = torch.autograd.grad(total, leaf, materialize_grads=True, allow_unused=True)
@@ -230,11 +230,11 @@ def by_torchs_own_norm(theta, longer, task, statistics, shifts):
 
     for k in range(K):
         norm = fresh(k)
-        slopes = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             loss(phi, k, task.support, norm), list(phi.values()), create_graph=True
         )
         buffers.append((norm.running_mean, norm.running_var))
-        moving = zip(phi.items(), slopes, strict=True)
+        moving = zip(phi.items(), gradients, strict=True)
         phi = {n: v if shifts and n.startswith("1.") else v - RATE * g for (n, v), g in moving}
     last = loss(phi, K - 1, task.query, fresh(K - 1))
     (gradient,) = torch.autograd.grad(last, leaf, materialize_grads=True, allow_unused=True)
@@ -259,10 +259,10 @@ def test_running_statistics_of_each_step_are_those_of_torchs_batch_norm(statisti
     found = algorithm(longer, at, task)
 
     gradient, last, becomes = by_torchs_own_norm(at, longer, task, statistics, shifts)
-    aside = algorithm.custom_updates(longer)
+    updates = algorithm.custom_updates(longer)
     parts = longer.layouts.theta.unflatten(at)
-    held = torch.cat([parts[name].reshape(-1) for name in aside.averages])
-    moved = held + aside.share * (found.notes["batch_statistics"] - held)
+    held = torch.cat([parts[name].reshape(-1) for name in updates.averages])
+    moved = held + updates.share * (found.notes["batch_statistics"] - held)
     assert oracles.relative(found.grad, gradient) < 1e-12
     torch.testing.assert_close(found.loss, last, rtol=1e-13, atol=0)
     torch.testing.assert_close(moved, becomes, rtol=1e-12, atol=1e-14)

@@ -34,8 +34,8 @@ def by_hand(problem, theta, task, rates, steps, cut=0):
         if k == cut and cut > 0:
             phi = leaves[0] + (phi - leaves[0]).detach()
         loss = problem.inner_loss(phi, leaves[0], task.support)
-        (slope,) = torch.autograd.grad(loss, phi, create_graph=True)
-        phi = phi - leaves[1] * slope
+        (gradient,) = torch.autograd.grad(loss, phi, create_graph=True)
+        phi = phi - leaves[1] * gradient
     if cut == steps > 0:
         phi = leaves[0] + (phi - leaves[0]).detach()
     outer = problem.outer_loss(phi, leaves[0], task.query)
@@ -157,7 +157,7 @@ def test_truncated_maml_is_autograd_from_a_later_start(kept):
 
 
 def test_truncation_errs_less_by_the_contraction_of_each_further_step():
-    """On a bowl of curvature h: (1 - alpha h)^m v_K, so the error shrinks as v_{K-m} settles."""
+    """On a bowl of curvature h: (1 - alpha h)^m v_K, so the error shrinks as v_{K-m} converges."""
     family = Quadratic(dim=4, condition=1.0, jitter=0.0)
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
     theta, rate, K = family.theta(0), 0.3, 6
@@ -184,12 +184,12 @@ def test_a_subject_extends_theta_once_and_keeps_what_was_trained():
     trained = subject.theta + 0.01
 
     moved = subject.at(trained)
-    again = Subject(problem, family.sample, algorithm, trained)
+    second = Subject(problem, family.sample, algorithm, trained)
     other = moved.with_algorithm(MAML(steps=2))
     shots = moved.with_shots(2)
 
     assert len(subject.theta) == 2 * len(theta)
-    assert torch.equal(again.theta, trained)
+    assert torch.equal(second.theta, trained)
     assert torch.equal(shots.theta, trained)
     assert shots.problem.layouts == subject.problem.layouts
     assert torch.equal(other.theta, trained[: len(theta)])

@@ -42,9 +42,9 @@ def test_recomputed_memory_grows_by_less_than_the_inner_iterates(step):
     }
 
     numbers = (1 + len(step.start(theta))) * theta.numel()
-    path = (LONG - SHORT) * numbers * theta.element_size()
+    iterates = (LONG - SHORT) * numbers * theta.element_size()
     # the least that can be held is 2 sqrt(K) of the K steps
-    assert 0.25 * path < held[LONG] - held[SHORT] <= 0.5 * path
+    assert 0.25 * iterates < held[LONG] - held[SHORT] <= 0.5 * iterates
 
 
 def test_it_holds_less_than_a_quarter_of_a_plain_unroll():

@@ -40,8 +40,8 @@ def test_the_displacement_is_backpropagated_through_init():
 
     leaf = theta.clone().requires_grad_()
     phi = torch.tanh(leaf[:4])
-    (slope,) = torch.autograd.grad(problem.inner_loss(phi, theta, task.support), phi)
-    expected = torch.autograd.grad(torch.tanh(leaf[:4]), leaf, slope)[0]
+    (gradient,) = torch.autograd.grad(problem.inner_loss(phi, theta, task.support), phi)
+    expected = torch.autograd.grad(torch.tanh(leaf[:4]), leaf, gradient)[0]
     assert oracles.relative(found, expected) < 1e-12
 
 
@@ -55,13 +55,13 @@ def test_it_agrees_with_finite_differences_of_the_support_loss_at_the_inner_iter
     def loss(at):
         return float(problem.inner_loss(at, theta, task.support))
 
-    phi, slopes = theta, []
+    phi, derivatives = theta, []
     for _ in range(3):
-        slopes.append(oracles.directional(loss, phi, along, h=1e-4))
+        derivatives.append(oracles.directional(loss, phi, along, h=1e-4))
         entries = torch.eye(len(phi), dtype=torch.float64)
         gradient = [oracles.directional(loss, phi, entry, h=1e-4) for entry in entries]
         phi = phi - 0.1 * torch.tensor(gradient)
-    assert float(found @ along) == pytest.approx(sum(slopes) / 3, rel=1e-7)
+    assert float(found @ along) == pytest.approx(sum(derivatives) / 3, rel=1e-7)
 
 
 def test_one_step_is_the_support_gradient():

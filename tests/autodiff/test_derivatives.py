@@ -17,7 +17,7 @@ def penalized(phi, theta, data):
     return (phi.sin() * theta**2 * data).sum()
 
 
-def lifted(function, *args):
+def inside_vmap(function, *args):
     """Call it within a vmap over one."""
     return vmap(function)(*(x[None] for x in args))[0]
 
@@ -44,16 +44,16 @@ def test_products_are_those_of_the_dense_second_derivatives():
 
     expected = torch.cat([-phi.sin() * theta**2 * v, 2 * phi.cos() * theta * v])
     torch.testing.assert_close(products(phi, theta, v), expected)
-    torch.testing.assert_close(lifted(products, phi, theta, v), expected)
+    torch.testing.assert_close(inside_vmap(products, phi, theta, v), expected)
 
 
 def test_a_loss_that_is_linear_or_constant_in_phi_has_zeros():
     phi, theta = torch.ones(2, 3, dtype=torch.float64)
 
-    slope, times = derivatives.gradient_with_products(lambda p, t, d: p.sum(), phi, theta, ())
+    gradient, times = derivatives.gradient_with_products(lambda p, t, d: p.sum(), phi, theta, ())
     none = derivatives.gradient(lambda p, t, d: t.sum(), phi, theta, ())
 
-    assert torch.equal(slope, torch.ones_like(phi))
+    assert torch.equal(gradient, torch.ones_like(phi))
     assert [x.abs().sum() for x in times(phi)] == [0, 0]
     assert torch.equal(none, torch.zeros_like(phi))
 
@@ -65,8 +65,8 @@ def test_derivatives_of_a_meta_gradient_are_not_cut_off():
     v = torch.randn_like(theta)
     v, h = v / v.norm(), 1e-5
 
-    _, pull = derivatives.vjp_of(lambda at: maml(problem, at, task).grad, theta)
-    (found,) = pull(v)
+    _, vjp = derivatives.vjp_of(lambda at: maml(problem, at, task).grad, theta)
+    (found,) = vjp(v)
 
     ahead, behind = (maml(problem, theta + sign * h * v, task).grad for sign in (1, -1))
     assert oracles.relative(found, (ahead - behind) / (2 * h)) < 1e-7

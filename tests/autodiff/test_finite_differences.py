@@ -10,7 +10,7 @@ AT = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
 ALONG = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
 
 
-def slopes(*functions):
+def derivatives(*functions):
     both = directional_derivatives(
         lambda x: torch.stack([f(x) for f in functions]), AT, ALONG, torch.ones(len(functions))
     )
@@ -19,7 +19,7 @@ def slopes(*functions):
 
 
 def test_derivatives_of_smooth_functions_are_found():
-    found, exact = slopes(
+    found, exact = derivatives(
         lambda x: x.sin().prod(), lambda x: (x**4).sum(), lambda x: (30 * x).tanh().sum()
     )
 
@@ -32,13 +32,15 @@ def test_a_nearby_kink_is_avoided_by_smaller_steps():
     def near(x):
         return (x[0] - AT[0] - 2e-6).abs() + 1e-3 * x[0]
 
-    found, exact = slopes(near)
+    found, exact = derivatives(near)
 
     torch.testing.assert_close(found, exact, rtol=1e-6, atol=0)
 
 
 def test_a_kink_at_the_point_gives_nan():
-    found, _ = slopes(lambda x: (x - AT).abs().sum(), lambda x: (x - AT).relu().sum(), torch.sum)
+    found, _ = derivatives(
+        lambda x: (x - AT).abs().sum(), lambda x: (x - AT).relu().sum(), torch.sum
+    )
 
     assert found.isnan().tolist() == [True, True, False]
 

@@ -77,12 +77,13 @@ def test_recomputing_segments_gives_the_same_bits(name, truncate):
 
     found = replace(kept, rematerialize="sqrt", truncate=truncate)(problem, theta, task)
 
-    walked = replace(kept, truncate=truncate)
+    recomputed = replace(kept, truncate=truncate)
     if truncate == -1:
-        assert torch.equal(found.grad, walked(problem, theta, task).grad)
-    path = adapt(kept.inner_optimizer, 38, problem, theta, task)
-    v = torch.func.grad(problem.outer_loss)(path.last, theta, task.query)
-    cut = path._replace(vjps=path.vjps[38 - truncate :]) if truncate > 0 else path
+        assert torch.equal(found.grad, recomputed(problem, theta, task).grad)
+    iterates = adapt(kept.inner_optimizer, 38, problem, theta, task)
+    v = torch.func.grad(problem.outer_loss)(iterates.last, theta, task.query)
+    kept_vjps = iterates.vjps[38 - truncate :] if truncate > 0 else iterates.vjps
+    cut = iterates._replace(vjps=kept_vjps)
     assert torch.equal(found.notes["norms"], backpropagate(cut, theta, v).norms)
 
 
@@ -100,12 +101,12 @@ def test_recomputed_memory_grows_by_the_inner_iterates_only(step, slots):
     problem, theta = family.problem(), family.theta(0)
     task = cases.one(Subject(problem, family.sample, MAML(), theta).draw(cases.fresh(1), 0), 0)
 
-    def peak(steps, trail):
-        maml = MAML(steps=steps, inner_optimizer=step, rematerialize=trail)
+    def peak(steps, rematerialize):
+        maml = MAML(steps=steps, inner_optimizer=step, rematerialize=rematerialize)
         return work_of(maml, problem, theta, task).bytes
 
-    path = 49 * (1 + slots) * theta.numel() * theta.element_size()
-    assert peak(50, "sqrt") - peak(1, "sqrt") <= 0.5 * path
+    iterates = 49 * (1 + slots) * theta.numel() * theta.element_size()
+    assert peak(50, "sqrt") - peak(1, "sqrt") <= 0.5 * iterates
 
 
 def test_the_sinusoid_too_holds_less_than_a_quarter_of_a_plain_unroll():
