@@ -19,7 +19,7 @@ from metabench.linalg.spectra import Effort
 from metabench.stats.intervals import Interval
 from metabench.stats.mean_intervals import skewed_mean_interval
 
-PerTaskProducts = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row a task
+PerTaskProducts = Callable[[Tensor], Tensor]  # (Q,) -> (T, Q), a row per task
 
 FEWEST_TASKS = 8  # below, half of them give no usable standard error
 
