@@ -1,1 +1,1 @@
-"""Meta-training from the shell: a command that goes on where it was killed."""
+"""Meta-training as a command: checkpoints, resuming, findings and the replay of a failed step."""

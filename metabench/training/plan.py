@@ -1,4 +1,4 @@
-"""What is to be trained: problem, theta, outer loop, how far, and what is asked on the way."""
+"""Plan of a training: problem, first theta, outer loop, number of steps, probes on the way."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from metabench.training.shown import Training
 
 @dataclass(frozen=True)
 class Plan:
-    """A training as it is asked for; what it leaves on disk is `session.Session`'s affair."""
+    """Settings of a training; `session.Session` runs it and writes files."""
 
-    cell: Measurement  # problem, algorithm, first theta and seed; its own probe doesn't matter
-    outer: OuterOptimizer  # how theta is moved
+    cell: Measurement  # problem, algorithm, first theta and seed; its probe is not used
+    outer: OuterOptimizer  # optimizer, schedule and batch size
     steps: int  # outer steps [steps]
-    every: int  # from one validation, probe and checkpoint to the next [steps]
-    probes: Mapping[str, Probe]  # asked along the way, by the names that their rows begin with
+    every: int  # between validations, probes and checkpoints [steps]
+    probes: Mapping[str, Probe]  # run at every pause, by the prefix of their rows
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What determines theta after each step, as plain JSON values."""
+        """Settings that determine theta after each step, as plain JSON values."""
         settings = {key: value for key, value in self.cell.spec().items() if key != "probe"}
         settings["outer"] = fields.settings(self.outer)
         if self.outer.schedule == "cosine":
@@ -39,19 +39,21 @@ class Plan:
 
     @property
     def training(self) -> Training:
-        """The same as something that is read and drawn."""
+        """The probe that reads and draws the rows of this training."""
         return Training(self.steps, self.every, self.outer)
 
     def with_fixed_engine(self, engine: str) -> Plan:
-        """Fix the engine of all steps: the given one, or "" for what so many steps deserve."""
-        alike = steps_per_algorithm(self.cell.algorithm, self.outer, self.steps)
+        """Return the plan with one engine for all steps: the given one, or if "" a chosen one."""
+        shared_steps = steps_per_algorithm(self.cell.algorithm, self.outer, self.steps)
         return replace(
             self,
-            cell=replace(self.cell, compute=with_fixed_engine(self.cell.compute, alike, engine)),
+            cell=replace(
+                self.cell, compute=with_fixed_engine(self.cell.compute, shared_steps, engine)
+            ),
         )
 
     def trainer(self) -> Trainer:
-        """Make what takes the steps."""
+        """Return a trainer at step 0."""
         cell = self.cell
         return Trainer(cell.subject(), self.outer, self.steps, cell.seed, held_out(cell))
 
@@ -64,18 +66,18 @@ def plan_of(
     assignments: Sequence[str] = (),
     **choices: Any,
 ) -> Plan:
-    """Make a plan of words.
+    """Return the plan for settings given as on the command line.
 
     Args:
-        steps: outer steps.
-        every: steps between validations; None: a tenth of all.
-        probe: names of probes along the way, with commas.
+        steps: number of outer steps.
+        every: steps between validations; None: a tenth of `steps`.
+        probe: names of probes to run at every pause, separated by commas.
         assignments: fields of outer, algo, family, compute or one of these probes:
             `outer.rate=0.01`.
-        choices: the rest as `measurement.from_words.build` takes it.
+        choices: further arguments of `measurement.from_words.build`.
 
     Raises:
-        InvalidInput: if there is no such member, field, file or device.
+        InvalidInput: if a named member, field, file or device does not exist.
     """
     names = [name for name in probe.split(",") if name]
     own, rest = split_assignments(assignments, ("outer", *names))
@@ -86,7 +88,7 @@ def plan_of(
 
 
 def held_out(cell: Measurement) -> Subject | None:
-    """Look at the family's held-out split, where it has one."""
+    """Return the subject on the family's held-out split; None where there is no other split."""
     family = cell.family
     if not family.held_out or getattr(family, "split", "") == family.held_out:
         return None

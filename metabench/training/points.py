@@ -1,4 +1,4 @@
-"""One quantity along the training: a number a step, with its interval where it has one."""
+"""One quantity as a series over outer steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Point(NamedTuple):
-    """A number at a step; an end that is missing is NaN."""
+    """The value of a quantity at an outer step; a missing interval end is NaN."""
 
     at: float  # outer step
     value: float
@@ -22,12 +22,12 @@ class Point(NamedTuple):
     row: Row
 
     def __str__(self) -> str:
-        """Write the number with its interval."""
+        """Format as `value [low, high]`."""
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
 def points(table: pd.DataFrame, quantity: str) -> list[Point]:
-    """Read one quantity's numbers, those that are missing left out, in the order of steps."""
+    """Return the values of a quantity in the order of steps, without missing ones."""
     found = [
         Point(each.at or 0.0, each.value, _or_nan(each.low), _or_nan(each.high), each)
         for each in from_table(table, quantity)

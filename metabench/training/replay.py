@@ -1,4 +1,4 @@
-"""Compute the step at which a training stopped again, from what was recorded of it."""
+"""Replay of the outer step at which a training stopped, from its recording."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from metabench.settings import fields, registry
 from metabench.settings.errors import InvalidInput
 from metabench.settings.trust import trusted_settings
 
-EXPLODED = 1e4  # times |g| at the oldest theta that is held: more is no repair
+EXPLODED_NORM_RATIO = 1e4  # |g| over |g| at the oldest recorded theta beyond which it still fails
 
 
 class Replayed(NamedTuple):
-    """What the recorded step does now."""
+    """Result of a replay."""
 
     spec: Mapping[str, Any]  # of the training that stopped
-    thetas: list[tuple[int, float]]  # recorded steps, and |theta| at each
-    norms: list[float]  # |g| of the last step's tasks at each of them
+    thetas: list[tuple[int, float]]  # recorded step, and |theta| before it
+    norms: list[float]  # |g| of the last step's tasks at each of these thetas
     finding: Finding
-    address_check: str  # whether the tasks' addresses still give them, in a sentence
+    address_check: str  # sentence: do the recorded addresses still give the recorded tasks?
 
     @property
     def rows(self) -> list[Row]:
-        """The norms as rows; one that isn't finite has none."""
+        """Norms as rows; a norm that is not finite has the status `diverged`."""
         pairs = zip(self.thetas, self.norms, strict=True)
         return [_row(float(step), norm) for (step, _), norm in pairs]
 
@@ -53,27 +53,27 @@ def replay(
     algo: str = "",
     settings: Mapping[str, Any] | None = None,
 ) -> Replayed:
-    """Compute the recorded step again, and say where it goes wrong or that it no longer does.
+    """Replay the recorded step and find where it fails, or that it no longer does.
 
     Args:
-        file: what was recorded.
-        problem: where the problem stands, if the training was of one's own.
-        algo: another algorithm; "" for the recorded one.
-        settings: changed fields of the algorithm.
+        file: the recording.
+        problem: `FILE.py:NAME` of a custom problem; None for a registered family.
+        algo: name of another algorithm; "" for the recorded one.
+        settings: fields of the algorithm to change, by name.
 
     Raises:
-        InvalidInput: if the recording is of another problem.
+        InvalidInput: if the recording is damaged or was made with another problem.
     """
     recording = load(file)
-    told = recording.about.get("spec", {})
-    algorithm = _algorithm(told, algo, dict(settings or {}))
-    subject = _subject(told, problem, algorithm, recording)
+    spec = recording.about.get("spec", {})
+    algorithm = _algorithm(spec, algo, dict(settings or {}))
+    subject = _subject(spec, problem, algorithm, recording)
     norms = [_norm(subject, snapshot.theta, recording) for snapshot in recording.snapshots]
     finding = _finding(subject, recording, norms)
     thetas = [
         (snapshot.step, float(snapshot.theta.double().norm())) for snapshot in recording.snapshots
     ]
-    return Replayed(told, thetas, norms, finding, _address_check(subject, told, recording))
+    return Replayed(spec, thetas, norms, finding, _address_check(subject, spec, recording))
 
 
 def _row(at: float, norm: float) -> Row:
@@ -82,41 +82,41 @@ def _row(at: float, norm: float) -> Row:
     return Row("gradient_norm", at=at, status="diverged")
 
 
-def _algorithm(told: dict[str, Any], name: str, settings: dict[str, Any]) -> Estimator:
-    """Build the recorded algorithm, or another, with what is to be changed."""
-    recorded = dict(told.get("algo", {"name": "maml"}))
+def _algorithm(spec: dict[str, Any], name: str, settings: dict[str, Any]) -> Estimator:
+    """Build the recorded algorithm, or the named one, with changed fields."""
+    recorded = dict(spec.get("algo", {"name": "maml"}))
     if name and name != recorded["name"]:
         return algorithm_of(name, settings)
-    if ":" in recorded["name"] and not name:  # its code is not run because a file names it
+    if ":" in recorded["name"] and not name:  # code named by a file is not run unasked
         raise InvalidInput(
-            f"It was recorded with {recorded['name']}; name that: --algo FILE.py:NAME."
+            f"The recording was made with {recorded['name']}; give it: --algo FILE.py:NAME."
         )
     recorded = trusted_settings(recorded, (name,))
     base: Estimator = fields.build("algorithms", recorded.pop("name"), recorded)
-    changed = _over(fields.settings(base), settings)
-    called = told.get("algo", {"name": "maml"})["name"]
-    made: Estimator = fields.make(type(base), changed, called, "algo")
+    changed = _merged(fields.settings(base), settings)
+    name_used = spec.get("algo", {"name": "maml"})["name"]
+    made: Estimator = fields.make(type(base), changed, name_used, "algo")
     return made
 
 
-def _over(held: Any, changes: Any) -> Any:
-    """Put nested changes over nested settings."""
+def _merged(held: Any, changes: Any) -> Any:
+    """Merge nested changes into nested settings."""
     if not isinstance(changes, dict) or not isinstance(held, dict):
         return changes
     if "name" in changes and changes["name"] != held.get("name"):
         return changes
-    return {**held, **{key: _over(held.get(key), value) for key, value in changes.items()}}
+    return {**held, **{key: _merged(held.get(key), value) for key, value in changes.items()}}
 
 
 def _subject(
-    told: dict[str, Any], problem: str | None, algorithm: Estimator, recording: Recording
+    spec: dict[str, Any], problem: str | None, algorithm: Estimator, recording: Recording
 ) -> Subject:
-    """Build the recorded problem and look at it from the theta of the last snapshot."""
-    recorded = dict(told.get("family", {}))
+    """Build the recorded problem at the theta of the last snapshot."""
+    recorded = dict(spec.get("family", {}))
     name = recorded.pop("name", "")
     if problem is None and name not in registry.members("families"):
         raise InvalidInput(
-            f"It was recorded on {name or 'a problem of your own'}; name that: --problem "
+            f"The recording was made on {name or 'a custom problem'}; give it: --problem "
             "FILE.py:NAME."
         )
     family: Family = family_of(name, problem, {} if problem else recorded)
@@ -126,14 +126,14 @@ def _subject(
     subject = Subject(made, family.sample, algorithm, start)
     if subject.theta.shape != at.shape:
         raise InvalidInput(
-            f"The recorded theta has {len(at)} numbers, this problem's {len(subject.theta)}: it is "
-            "of another problem or algorithm."
+            f"The recorded theta has {len(at)} numbers, but this problem and algorithm need "
+            f"{len(subject.theta)}; give those of the recording: --problem, --algo."
         )
     return subject.at(at)
 
 
 def _norm(subject: Subject, theta: Tensor, recording: Recording) -> float:
-    """Give |g| of the recorded batch at a theta, with torch's random state as it was."""
+    """Compute |g| of the recorded batch at a theta, from the recorded random state."""
     torch.set_rng_state(recording.snapshots[-1].random)
     problem, algorithm = subject.problem, subject.algorithm
     many = subject.compute.per_task(lambda at, task: algorithm(problem, at, task).grad)
@@ -142,7 +142,7 @@ def _norm(subject: Subject, theta: Tensor, recording: Recording) -> float:
 
 
 def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Finding:
-    """Say where the last snapshot goes wrong, or that beside the oldest it is sound."""
+    """Find where the last snapshot fails, compared with the oldest, or that it does not."""
     snapshot, norm = recording.snapshots[-1], norms[-1]
     torch.set_rng_state(snapshot.random)
     cause = find_cause(
@@ -155,24 +155,24 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
     began = cause_row(
         cause, None if snapshot.address is None else int(snapshot.address.task[cause.task])
     )
-    if not failure_kind(norm, norms[0], EXPLODED):
-        claim = (
-            f"Replayed, step {snapshot.step} is sound: its meta-gradient has norm {number(norm)}."
-        )
+    if not failure_kind(norm, norms[0], EXPLODED_NORM_RATIO):
+        claim = f"Replayed, step {snapshot.step} no longer fails: |g| = {number(norm)}."
         return Finding("replayed", "info", "fine", claim, "Train with these settings.", (began,))
     where = cause_sentence(began)
     claim = f"Replayed, step {snapshot.step} fails again: |g| = {number(norm)}. {where}"
-    repair = "Try a change here before training again: --set algo.inner_optimizer.rate=..."
+    repair = "Replay with a change before training again: --set algo.inner_optimizer.rate=..."
     return Finding("replayed", "critical", "fault", claim, repair, (began,))
 
 
-def _address_check(subject: Subject, told: dict[str, Any], recording: Recording) -> str:
-    """Say whether the addresses still give the recorded tasks."""
+def _address_check(subject: Subject, spec: dict[str, Any], recording: Recording) -> str:
+    """Say in a sentence whether the recorded addresses still give the recorded tasks."""
     address = recording.snapshots[-1].address
-    if address is None or "seed" not in told:
-        return "The tasks were recorded without addresses."
-    drawn = subject.draw(address, told["seed"])
+    if address is None or "seed" not in spec:
+        return "The tasks were recorded without addresses, so they can't be redrawn."
+    drawn = subject.draw(address, spec["seed"])
     pairs = zip(tree_leaves(drawn), tree_leaves(recording.tasks), strict=True)
     if all(torch.equal(one, other) for one, other in pairs):
-        return "Its tasks, drawn again from their addresses, are the recorded ones."
-    return "Its tasks, drawn again from their addresses, are others: the family has changed since."
+        return "The tasks redrawn from their addresses equal the recorded ones."
+    return (
+        "The tasks redrawn from their addresses differ from the recorded ones; the family changed."
+    )

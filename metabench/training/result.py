@@ -1,4 +1,4 @@
-"""What came of a training: table, findings, page and record."""
+"""Result of a training: table, findings, page and record."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from metabench.training.plan import Plan
 
-SHOWN = 11  # most steps of the table that a terminal shows
+MOST_STEPS_PRINTED = 11  # of the table, in a terminal
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: what determined it, and all that was measured."""
+    """A finished training: its settings and everything that was measured."""
 
     training: Training
     settings: Mapping[str, Any]
@@ -35,24 +35,31 @@ class Trained:
     provenance: Mapping[str, Any]
 
     def record(self) -> str:
-        """Give all of it as one strict JSON object."""
+        """Return the result as one strict JSON object."""
         made = record.compose(self.settings, self.rows, self.findings, self.provenance)
         return record.text(made)
 
     def page(self) -> str:
-        """Give the page, as HTML text."""
+        """Return the page as HTML text."""
         return page(self.training, self.table, self.findings, self.provenance, self.settings)
 
     def short_table(self) -> pd.DataFrame:
-        """Leave out checks, and keep a few of the steps at which theta was validated."""
+        """Return the table without checks, at a few of the validated steps."""
         table = self.table[~self.table["quantity"].isin(["check", "theta"])]
         steps = sorted(table.loc[table["quantity"] == "validation", "at"])
-        chosen = steps[:: -(-len(steps) // SHOWN)] if steps else []
+        chosen = steps[:: -(-len(steps) // MOST_STEPS_PRINTED)] if steps else []
         return table[table["at"].isna() | table["at"].isin([*chosen, *steps[-1:]])]
 
 
 def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Row]) -> Trained:
-    """Read what a training measured."""
+    """Return the result of a trainer that has finished or stopped.
+
+    Args:
+        plan: what was trained.
+        spec: settings that determine theta, with the engine that was used.
+        trainer: after its last step.
+        rows: everything measured so far.
+    """
     if not trainer.failure:
         rows = [*rows, row("gain", trainer.gain())]
     settings = {**spec, "steps": plan.steps}
@@ -68,5 +75,5 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
 
 
 def _checks(table: pd.DataFrame) -> list[Finding]:
-    """Say what is wrong with the meta-gradient itself, if anything is."""
+    """Return the faults that `verify` found in the meta-gradient."""
     return [finding for finding in Verify().find(table) if finding.level != "info"]

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: theta for anybody, and the state from which it goes on."""
+"""Checkpoints of a training: theta for any tool, and the state from which it resumes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ Spec = Mapping[str, Any]
 
 
 def state_path(save: Path) -> Path:
-    """Give the file beside theta that holds the optimizer's state and the log."""
+    """Return the path of the optimizer's state and the log, beside theta."""
     return save.with_suffix(".state.safetensors")
 
 
 def replay_path(save: Path) -> Path:
-    """Give the file of what was recorded where training stopped."""
+    """Return the path of the recording of a step at which training stopped."""
     return save.with_suffix(".replay.safetensors")
 
 
 def save_checkpoint(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -> None:
     """Write the state, then theta by name; a kill in between loses neither.
 
+    Args:
+        save: file of theta.
+        trainer: its state is saved.
+        spec: settings that determine theta, by which a resumed training is checked.
+        rows: measured so far; they are kept with the state.
+
     Raises:
-        OSError: if the disk is full; what was kept before is as it was.
+        OSError: if the disk is full; the previous checkpoint is unchanged.
     """
     tensors, plain = trainer.state()
     about = {"spec": spec, "rows": [row._asdict() for row in rows], **plain}
@@ -37,54 +43,64 @@ def save_checkpoint(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -
     layout = trainer.subject.problem.layouts.theta
     named = layout.unflatten(trainer.theta)
     shapes = {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
-    told = {part: current_spec(spec, trainer)[part] for part in ("algo", "family")}
-    write_checksummed(save, named, {**told, "step": trainer.step, "shapes": shapes, "spec": spec})
+    trained_on = {part: current_spec(spec, trainer)[part] for part in ("algo", "family")}
+    write_checksummed(
+        save, named, {**trained_on, "step": trainer.step, "shapes": shapes, "spec": spec}
+    )
 
 
 def current_spec(spec: Spec, trainer: Trainer) -> dict[str, Any]:
-    """Give a training's settings with its algorithm as it is in this epoch."""
-    started, now = trainer.subject.algorithm, trainer.current_subject.algorithm
-    if now == started:
+    """Return a training's settings with the algorithm of the current epoch."""
+    first, now = trainer.subject.algorithm, trainer.current_subject.algorithm
+    if now == first:
         return dict(spec)
     return {**spec, "algo": {**spec["algo"], **settings(now)}}
 
 
 def restore(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
-    """Bring a trainer to where the same command was killed; give the rows measured till then.
+    """Restore a trainer from its last checkpoint, if there is one.
+
+    Args:
+        save: file of theta.
+        trainer: at step 0; it is moved to the step of the checkpoint.
+        spec: settings that determine theta; the checkpoint's must be equal.
+
+    Returns:
+        The rows measured before the checkpoint.
 
     Raises:
-        InvalidInput: if the files are of another training, which field says, or damaged.
+        InvalidInput: if the files are damaged or of other settings; the message names the fields.
     """
     state = state_path(save)
     if not state.is_file():
         if save.exists():
             raise InvalidInput(
-                f"{save} exists, but not {state.name}, from which its training would go on; give "
-                "--save another name, or start from it with --theta."
+                f"{save} exists without {state.name}, so its training can't be resumed. Give "
+                "--save another name, or start from this theta with --theta."
             )
         return []
     tensors, about = read_checksummed(state)
     if "spec" not in about or "theta" not in tensors:
-        raise InvalidInput(f"{state} is not a state of training; give --save another name.")
+        raise InvalidInput(f"{state} is not a saved training state; give --save another name.")
     differing = differences(about["spec"], spec)
     if differing:
         raise InvalidInput(
-            f"{state.name} is of another training: {'; '.join(differing)}. Give --save another "
-            "name, or take the settings of before."
+            f"{state.name} belongs to a training with other settings: {'; '.join(differing)}. Give "
+            "--save another name, or use those settings."
         )
     if len(tensors["log"]) > trainer.steps:
         raise InvalidInput(
-            f"{save} is at step {len(tensors['log'])} already; --steps {trainer.steps} is fewer."
+            f"{save} is already at step {len(tensors['log'])}; --steps is only {trainer.steps}."
         )
     trainer.restore(tensors, about)
     return [Row(**row) for row in about["rows"]]
 
 
 def saved_engine(save: Path) -> str:
-    """Give the engine of a training that goes on, which a longer one would choose otherwise.
+    """Return the engine of a training to be resumed; "" where there is no checkpoint.
 
     Raises:
-        InvalidInput: if its state is damaged.
+        InvalidInput: if the saved state is damaged.
     """
     if not state_path(save).is_file():
         return ""

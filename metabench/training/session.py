@@ -1,4 +1,4 @@
-"""One training: it goes on where it was killed, pauses for probes, and ends in a result."""
+"""A training session: resumes from its checkpoint, pauses for probes, returns a result."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from metabench.training.measure import log_rows, validate_and_probe
 from metabench.training.plan import Plan
 from metabench.training.result import Trained, trained
 
-SAY = 0.1  # seconds between two words of progress, which cost more than a small step
+PROGRESS_SECONDS = 0.1  # between progress reports, which cost more than a small step
 
 
 class Session:
-    """A training under way.
+    """A training in progress.
 
-    With a file to save theta in, every pause is kept beside it, and a session of the same plan and
-    file goes on from the last one, to the same numbers.
+    With a file to save theta in, every pause writes a checkpoint, and a new session of the same
+    plan and file resumes from the last one, with the same numbers.
     """
 
     def __init__(self, plan: Plan, save: Path | None = None) -> None:
-        """Begin, or take up what was saved.
+        """Start the training, or resume it from its checkpoint.
 
         Raises:
-            InvalidInput: if what is saved is of another training, or damaged.
+            InvalidInput: if the checkpoint is damaged or of other settings.
         """
         self.plan = plan.with_fixed_engine(resume.saved_engine(save) if save else "")
         self.save, self.spec = save, self.plan.spec
@@ -36,16 +36,16 @@ class Session:
 
     @property
     def failed(self) -> bool:
-        """Whether it stopped at a meta-gradient that can't be used."""
+        """Whether training stopped at an unusable meta-gradient."""
         return self.trainer.failure is not None
 
     @property
     def rows_by_step(self) -> list[Row]:
-        """Everything that has an outer step: the log in windows, and what pauses measured."""
+        """Rows of the log in windows, then those measured at pauses."""
         return [*log_rows(self.trainer, self.plan.every), *self.rows]
 
     def train(self, progress: Progress = silent) -> Trained:
-        """Train to the end, or to the first step that fails; say what came of it."""
+        """Train to the end, or to the first step that fails, and return the result."""
         trainer = self.trainer
         if not self.rows:
             self.rows += Verify(thorough=False).measure(trainer.subject, trainer.seed)
@@ -60,8 +60,8 @@ class Session:
         return trained(self.plan, self.spec, trainer, self.rows_by_step)
 
     def _steps(self, progress: Progress) -> None:
-        """Take steps, and pause where it is due."""
-        trainer, said = self.trainer, 0.0
+        """Take outer steps, and pause for validation and probes where due."""
+        trainer, reported = self.trainer, 0.0
         paused = {row.at for row in self.rows if row.quantity == "validation"}
         while True:
             step = trainer.step
@@ -70,9 +70,9 @@ class Session:
                 self._keep()
             if step == trainer.steps or not trainer.advance():
                 return
-            if time.monotonic() - said > SAY:
+            if time.monotonic() - reported > PROGRESS_SECONDS:
                 progress(trainer.step, trainer.steps)
-                said = time.monotonic()
+                reported = time.monotonic()
 
     def _due(self, step: int) -> bool:
         return step % self.plan.every == 0 or step == self.trainer.steps
@@ -82,12 +82,12 @@ class Session:
             resume.save_checkpoint(self.save, self.trainer, self.spec, self.rows)
 
     def _keep_failure(self) -> None:
-        """Save what `metabench replay` needs."""
+        """Save the recording that `metabench replay` needs."""
         failure = self.trainer.failure
         if failure and self.save:
-            told = {
+            about = {
                 "spec": resume.current_spec(self.spec, self.trainer),
                 "kind": failure.kind,
                 "norm": str(failure.norm),
             }
-            self.trainer.ring.save(resume.replay_path(self.save), failure.tasks, told)
+            self.trainer.ring.save(resume.replay_path(self.save), failure.tasks, about)

@@ -1,4 +1,4 @@
-"""A training as something that is measured, read and drawn."""
+"""A training as a probe: measured, read for findings and drawn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from metabench.estimation.estimator_on_tasks import Subject
 
-MOST = 8  # trajectories of probes that are drawn
+MOST_PROBE_FIGURES = 8  # of quantities measured by probes during training
 
 
 @dataclass(frozen=True)
 class Training(Probe):
-    """Train theta, and say whether that went well.
+    """Train theta, and report whether training made progress.
 
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400), algorithm 1.
     """
@@ -32,14 +32,14 @@ class Training(Probe):
     outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # how theta is moved
 
     axis: ClassVar[str] = "step"
-    question: ClassVar[str] = "Does meta-training get anywhere?"
+    question: ClassVar[str] = "Is meta-training making progress?"
     caption: ClassVar[str] = (
-        "Outer loss after adaptation against the outer step: the mean over the tasks of a window "
-        "of training steps, and on held-out tasks with 95 % intervals."
+        "Outer loss after adaptation at each outer step: the mean over the training tasks of a "
+        "window of steps, and the held-out tasks with 95 % intervals."
     )
 
     def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
-        """Train and give the log and the validations; theta itself is left behind."""
+        """Train, and return the rows of the log and of the validations; theta is not kept."""
         from metabench.outer_loop.trainer import Trainer
         from metabench.training.measure import log_rows, validate_and_probe
 
@@ -52,14 +52,14 @@ class Training(Probe):
         return [*log_rows(trainer, self.every), *rows, row("gain", trainer.gain())]
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
-        """Say where training diverged, or how far it came."""
+        """Return findings on whether training stopped, diverged, overfitted or made progress."""
         return find(table)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw training and validation loss."""
+        """Draw training and held-out loss."""
         lines = {"loss": "training", "validation": "held-out tasks"}
         for quantity, label in lines.items():
-            _trajectory(table, quantity, axes, label)
+            _draw_series(table, quantity, axes, label)
         values = [point.value for quantity in lines for point in points(table, quantity)]
         if min(values, default=0.0) > 0:
             axes.set_yscale("log")
@@ -67,24 +67,26 @@ class Training(Probe):
         axes.legend(frameon=False)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Add a trajectory of the gradient's norm and of what probes measured on the way."""
+        """Add the gradient norm and the quantities measured by probes, each over the outer step."""
         probed = [name for name in dict.fromkeys(table["quantity"]) if ": " in name]
         shown = [name for name in ("gradient_norm", *probed) if len(points(table, name)) > 1]
-        return super().drawings(table) + [_drawing(table, name) for name in shown[: 1 + MOST]]
+        return super().drawings(table) + [
+            _drawing(table, name) for name in shown[: 1 + MOST_PROBE_FIGURES]
+        ]
 
 
 def _drawing(table: pd.DataFrame, quantity: str) -> Drawing:
     words = quantity.replace("_", " ")
 
     def draw(axes: Axes) -> None:
-        _trajectory(table, quantity, axes, words)
+        _draw_series(table, quantity, axes, words)
         axes.set(xlabel="outer step", ylabel=words)
 
-    caption = "Against the outer step, with 95 % intervals where they can be had."
-    return Drawing(f"{words[:1].upper()}{words[1:]} along the training", caption, draw)
+    caption = "Each value at its outer step, with 95 % intervals where there are any."
+    return Drawing(f"{words[:1].upper()}{words[1:]} during training", caption, draw)
 
 
-def _trajectory(table: pd.DataFrame, quantity: str, axes: Axes, label: str) -> None:
+def _draw_series(table: pd.DataFrame, quantity: str, axes: Axes, label: str) -> None:
     found = points(table, quantity)
     at = [point.at for point in found]
     marker = "." if len(found) < 60 else ""

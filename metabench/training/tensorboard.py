@@ -1,4 +1,4 @@
-"""A training's table as TensorBoard's scalars, for those whose other runs are there."""
+"""Export of a training's table as TensorBoard scalars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.settings.errors import InvalidInput
 
 
 def require() -> Any:
-    """Import TensorBoard's writer.
+    """Return TensorBoard's `SummaryWriter` class.
 
     Raises:
         InvalidInput: if it isn't installed.
@@ -20,18 +20,18 @@ def require() -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidInput(
-            "--tensorboard needs the package tensorboard, which isn't installed; "
-            "pip install 'metabench[tensorboard]', or leave the option out: the table holds all."
+            "--tensorboard needs the package tensorboard, which is not installed: pip install "
+            "'metabench[tensorboard]'. Without the option, table.csv holds the same numbers."
         ) from error
     return SummaryWriter
 
 
-ELSEWHERE = ("began", "check")  # quantities whose `at` is no outer step
+NOT_BY_OUTER_STEP = ("began", "check")  # quantities whose `at` is not an outer step
 
 
 def write(folder: Path, rows: Sequence[Row]) -> None:
-    """Write every number that has an outer step, an interval's ends beside it."""
-    rows = [each for each in rows if each.quantity not in ELSEWHERE]
+    """Write each value that has an outer step, and the ends of its interval, as scalars."""
+    rows = [each for each in rows if each.quantity not in NOT_BY_OUTER_STEP]
     with require()(str(folder)) as writer:
         for each in rows:
             name = "/".join(filter(None, (each.quantity.replace(": ", "/"), each.of)))

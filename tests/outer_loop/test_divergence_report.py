@@ -198,7 +198,7 @@ def test_a_training_that_stops_names_where_and_its_recording_replays():
     assert "fails again" in again.stdout
     (one,) = re.findall(r"It began in .*", stopped.stdout)
     assert one in again.stdout
-    assert "drawn again from their addresses, are the recorded ones" in again.stdout
+    assert "redrawn from their addresses equal the recorded ones" in again.stdout
 
 
 def test_a_theta_whose_square_overflows_is_replayed():
@@ -243,7 +243,7 @@ def test_a_replay_says_whether_a_change_helps(folder):
     def said(*args):
         return metabench("replay", "loop.safetensors", "--problem", "my.py:problem", *args).stdout
 
-    assert "is sound" in said("--set", "algo.inner_optimizer.rate=0.01")
+    assert "no longer fails" in said("--set", "algo.inner_optimizer.rate=0.01")
     assert "e+28." in said()  # by the recorder's algorithm, two steps at 1e6
     assert "recorded without addresses" in said()
 
@@ -256,4 +256,4 @@ def test_a_replay_needs_the_problem_it_was_recorded_on():
     result = metabench("replay", "loop.safetensors")
 
     assert result.exit_code == 2
-    assert "name that: --problem FILE.py:NAME" in result.stderr
+    assert "give it: --problem FILE.py:NAME" in result.stderr

@@ -31,7 +31,7 @@ def test_a_session_gives_table_findings_and_page_and_prints_nothing(tmp_path, mo
     validated = found.table[found.table["quantity"] == "validation"]
     assert list(validated["at"]) == [0.0, 3.0, 6.0]
     assert all(isinstance(finding, mb.Finding) for finding in found.findings)
-    assert "Does meta-training get anywhere?" in found.page()
+    assert "Is meta-training making progress?" in found.page()
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
