@@ -1,1 +1,1 @@
-"""Meta-training: the outer loop, its checkpoints, and the step records that a replay needs."""
+"""The outer loop of meta-training, and the recordings from which a failed step is replayed."""

@@ -1,4 +1,4 @@
-"""Where did it begin? The task, inner step, layer and operation of a meta-gradient gone wrong."""
+"""Task, inner step, layer and operation where an unusable meta-gradient began."""
 
 from __future__ import annotations
 
@@ -15,25 +15,34 @@ from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
 from metabench.records.rows import Row
 
-GREW = 100.0  # an operation whose result is so many times what it was in health has exploded
+EXPLODED_RESULT_RATIO = (
+    100.0  # largest entry of an operation's result over that at the healthy theta
+)
 
 
 class Cause(NamedTuple):
-    """Where a meta-gradient stopped being usable."""
+    """The operation at which a meta-gradient became unusable."""
 
-    task: int  # its place in the batch
-    norm: float  # |g| of that task; not finite if it diverged
-    tasks: int  # tasks of the batch whose meta-gradient isn't finite
-    began: Operation | None  # None where no operation stands out
+    task: int  # index in the batch
+    norm: float  # |g| of this task; not finite if it diverged
+    tasks: int  # how many tasks of the batch have a meta-gradient that is not finite
+    began: Operation | None  # the first that failed; None where none stands out
 
 
 def find_cause(
     problem: Problem, algorithm: Estimator, theta: Tensor, tasks: Task, healthy: Tensor
 ) -> Cause:
-    """Find the worst task of a batch, and in it the first operation that went wrong.
+    """Find the worst task of a batch, and in it the first operation that failed.
 
-    That is the first whose result isn't finite, or, where all are, the first whose largest entry is
-    a hundred times what it is on the same task at `healthy`, a theta from before.
+    It is the first whose result is not finite or, where all are, the first whose largest entry is
+    a hundred times that of the same operation at `healthy`.
+
+    Args:
+        problem: of the tasks.
+        algorithm: whose meta-gradient failed.
+        theta: at which it failed, `(Q,)`.
+        tasks: the batch, with a leading T.
+        healthy: an earlier theta at which it did not fail, `(Q,)`.
     """
     norms = []
     for i in range(count_tasks(tasks)):
@@ -47,7 +56,7 @@ def find_cause(
 
 
 def cause_row(cause: Cause, address: int | None) -> Row:
-    """Put a cause into the table: `at` is the inner step, `of` phase and operation."""
+    """Return a cause as a row: `at` is the inner step, `of` phase and operation."""
     number = float(cause.task if address is None else address)
     if cause.began is None:
         return Row("began", value=number, status="unresolved")
@@ -59,29 +68,30 @@ def cause_row(cause: Cause, address: int | None) -> Row:
 
 
 def cause_sentence(began: Row) -> str:
-    """Say what such a row holds."""
+    """Return a sentence that states the row of a cause."""
     if began.status == "unresolved":
-        return f"It is task {began.value:.0f}; no single operation stands out."
+        return f"The cause is in task {began.value:.0f}; no single operation stands out."
     phase, _, name = began.of.partition(": ")
     step = f" of inner step {began.at:.0f}" if began.at is not None else ""
-    layer = f", at layer {began.layer}" if began.layer else ""
-    what = "is not finite" if began.status == "diverged" else f"grew more than {GREW:.0f}-fold"
+    layer = f", layer `{began.layer}`" if began.layer else ""
+    grew = f"grew more than {EXPLODED_RESULT_RATIO:.0f}-fold"
+    what = "is not finite" if began.status == "diverged" else grew
     return (
-        f"It began in task {began.value:.0f}, in the {phase}{step}{layer}: the result of "
-        f"{name} {what}."
+        f"The first failure is in task {began.value:.0f}, in the {phase}{step}{layer}: the result "
+        f"of {name} {what}."
     )
 
 
 def _first(now: list[Operation], before: list[Operation]) -> Operation | None:
-    """Compare what ran with the same operations in health."""
+    """Return the first operation that failed, compared with the run at the healthy theta."""
     alike = [_place(op) for op in now] == [_place(op) for op in before]
-    health = [op.largest for op in before] if alike else [1.0] * len(now)
-    beside = list(zip(now, health, strict=True))
-    sick = [(op, usual) for op, usual in beside if not math.isfinite(op.largest)]
-    fell_ill = [op for op, usual in sick if math.isfinite(usual)]
-    always = [op for op, _ in sick]  # the task itself is to blame
-    grown = [op for op, usual in beside if usual > 0 and op.largest > GREW * usual]
-    return next(iter([*fell_ill, *always, *grown]), None)
+    healthy = [op.largest for op in before] if alike else [1.0] * len(now)
+    pairs = list(zip(now, healthy, strict=True))
+    not_finite = [(op, usual) for op, usual in pairs if not math.isfinite(op.largest)]
+    newly = [op for op, usual in not_finite if math.isfinite(usual)]
+    always = [op for op, _ in not_finite]  # not finite at the healthy theta either
+    grown = [op for op, usual in pairs if usual > 0 and op.largest > EXPLODED_RESULT_RATIO * usual]
+    return next(iter([*newly, *always, *grown]), None)
 
 
 def _place(op: Operation) -> tuple[str, str, int]:
@@ -94,12 +104,18 @@ def _one(tasks: Task, i: int) -> Task:
 
 
 def failure_kind(norm: float, usual: float, explode: float) -> str:
-    """Say what is wrong with a meta-gradient of this norm: diverged, exploded, or nothing."""
+    """Return `diverged`, `exploded` or "" for a meta-gradient of this norm.
+
+    Args:
+        norm: |g|.
+        usual: median |g| of recent steps; infinite while there are too few.
+        explode: largest ratio of both that is usable.
+    """
     if not math.isfinite(norm):
         return "diverged"
     return "exploded" if norm > explode * usual else ""
 
 
 def is_finite(theta: Tensor) -> bool:
-    """Whether every number of theta is finite."""
+    """Return whether every entry of theta is finite."""
     return bool(torch.isfinite(theta).all())

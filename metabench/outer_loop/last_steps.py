@@ -1,4 +1,4 @@
-"""The last steps of an outer loop: kept while it goes on, written to a file, and read again."""
+"""A ring buffer of the last outer steps, and the recording file that a replay reads."""
 
 from __future__ import annotations
 
@@ -15,56 +15,67 @@ from metabench.problems.tasks import Address, Task
 from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
 from metabench.settings.errors import InvalidInput
 
-STEPS = 8  # that the ring holds
+STEPS_KEPT = 8  # by a ring buffer
 
 
 class StepSnapshot(NamedTuple):
-    """What an outer step began from."""
+    """State before an outer step."""
 
     step: int
     theta: Tensor  # (Q,)
-    address: Address | None  # of its tasks, where they have one
-    random: Tensor  # the state of torch's generator on the CPU
+    address: Address | None  # of its tasks, where known
+    random: Tensor  # state of torch's CPU generator
 
 
 class RingBuffer:
-    """The last few snapshots; older ones are forgotten."""
+    """Snapshots of the last few outer steps."""
 
     def __init__(
-        self, size: int = STEPS, address_of: Callable[[int], Address] | None = None
+        self, size: int = STEPS_KEPT, address_of: Callable[[int], Address] | None = None
     ) -> None:
-        """Begin empty; where a step's address follows from its number, it is made when asked."""
-        # fields of a Moment: made into one when asked, as each step adds to it
+        """Start empty; `address_of`, if given, returns the address of a step's tasks."""
+        # the fields of snapshots, which are built only when read
         self._kept: deque[tuple[int, Tensor, Address | None, Tensor]] = deque(maxlen=size)
         self._address_of = address_of
         self._random = torch.default_generator.get_state()
 
     def add(self, step: int, theta: Tensor, address: Address | None = None) -> None:
-        """Remember what a step begins from."""
+        """Add the state before a step; theta is copied.
+
+        Args:
+            step: its number.
+            theta: `(Q,)`.
+            address: of its tasks.
+        """
         state = torch.default_generator.get_state()
         self._kept.append((step, theta.detach().clone(), address, state))
 
     def add_uncopied(self, step: int, theta: Tensor) -> None:
-        """Remember it uncopied: theta stays as it is, and the step draws nothing at random."""
+        """Add a theta that is never overwritten, before a step that draws no random numbers."""
         self._kept.append((step, theta, None, self._random))
 
     @property
     def snapshots(self) -> list[StepSnapshot]:
-        """Give what is held, the oldest first."""
+        """The snapshots held, oldest first."""
         made = []
         for step, theta, address, state in self._kept:
             if self._address_of is not None:
                 address = self._address_of(step)
-            # cloned: what was made in inference mode can't be differentiated at
+            # cloned: torch can't differentiate at tensors made in inference mode
             made.append(StepSnapshot(step, theta.clone(), address, state))
         return made
 
     def oldest_theta(self) -> Tensor:
-        """Give the oldest theta, from before things went wrong."""
+        """Return the oldest theta held."""
         return self.snapshots[0].theta
 
     def save(self, path: Path, tasks: Task, about: Mapping[str, Any]) -> None:
-        """Write the snapshots and the batch of the last of them.
+        """Write the snapshots, and the batch of the last, to a recording.
+
+        Args:
+            path: file to write.
+            tasks: the batch of the last snapshot, with a leading T.
+            about: JSON values to store with them, such as the spec.
 
         Raises:
             OSError: if the disk is full.
@@ -78,23 +89,23 @@ class RingBuffer:
         if all(snapshot.address is not None for snapshot in snapshots):
             addresses = np.array([snapshot.address for snapshot in snapshots])
             tensors["addresses"] = torch.from_numpy(addresses)
-        told = {**about, "tree": _packed(tasks, "task", tensors)}
-        write_checksummed(path, tensors, told)
+        about = {**about, "tree": _packed(tasks, "task", tensors)}
+        write_checksummed(path, tensors, about)
 
 
 class Recording(NamedTuple):
-    """What a file holds: the snapshots, the batch, and what was said of them."""
+    """The contents of a recording file."""
 
     snapshots: tuple[StepSnapshot, ...]
-    tasks: Task
-    about: dict[str, Any]
+    tasks: Task  # the batch of the last snapshot
+    about: dict[str, Any]  # JSON values, such as the spec
 
 
 def load(path: Path) -> Recording:
-    """Read what `Ring.save` wrote.
+    """Read a recording that `RingBuffer.save` wrote.
 
     Raises:
-        InvalidInput: if there is no such file, or it is another, damaged or changed.
+        InvalidInput: if the file does not exist, is damaged, or is not a recording.
     """
     if not path.is_file():
         raise InvalidInput(f"There is no file {str(path)!r}.")
@@ -114,7 +125,7 @@ def load(path: Path) -> Recording:
 
 
 def _packed(tree: Any, name: str, into: dict[str, Tensor]) -> Any:
-    """Put the tensors of a batch among the others; give its shape as plain JSON."""
+    """Add the tensors of a tree to `into`, and return the tree with their names instead."""
     if isinstance(tree, Tensor):
         into[name] = tree
         return name

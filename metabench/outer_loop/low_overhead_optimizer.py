@@ -1,4 +1,4 @@
-"""A step of torch's optimizer of one tensor, without what it looks up for many at every step."""
+"""The step of torch's optimizer for a single tensor, without its per-step overhead."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.optim import SGD, Adam, Optimizer
 
 
 def low_overhead_step(optimizer: Optimizer) -> Callable[[], Any]:
-    """Give what `optimizer.step` does to the one tensor it has, by the same kernels.
+    """Return a function that does what `optimizer.step` does to its one tensor, with less overhead.
 
-    torch's hooks for profilers, its search for gradients and its checks cost many times the
-    arithmetic of a small theta. State and settings stay where torch keeps them; what has a state
-    begins it by torch's own step. On the CPU alone: elsewhere torch looks after streams.
+    torch's profiler hooks, its search for gradients and its checks cost many times the arithmetic
+    of a small theta; the kernels are the same. State and settings stay where torch keeps them, and
+    torch's own step creates the state. Only on a CPU: on other devices torch manages streams.
     """
     whole: Callable[[], Any] = torch.no_grad()(functools.partial(step_without_hooks, optimizer))
     if isinstance(optimizer, Adam):
@@ -30,7 +30,7 @@ def low_overhead_step(optimizer: Optimizer) -> Callable[[], Any]:
         return whole
     (group,) = optimizer.param_groups
     (theta,) = group["params"]
-    at = theta.detach()  # the same memory, of which autograd knows nothing
+    at = theta.detach()  # the same memory, outside autograd
     stateless = isinstance(optimizer, SGD) and not group["momentum"]
 
     def step() -> None:
@@ -44,7 +44,7 @@ def low_overhead_step(optimizer: Optimizer) -> Callable[[], Any]:
 
 
 def step_without_hooks(optimizer: Optimizer) -> None:
-    """Call `optimizer.step` without hooks, and without a switch of autograd's mode."""
+    """Call `optimizer.step` without its hooks and without switching autograd's mode."""
     inspect.unwrap(type(optimizer).step)(optimizer)
 
 

@@ -1,4 +1,4 @@
-"""The mean meta-gradient of a batch: what every outer step applies."""
+"""The mean meta-gradient of a batch, clipped: the gradient of an outer step."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
-# theta, tasks -> what an outer step goes by, means over its tasks: the meta-gradient, clipped if
-# it is to be (Q,); loss, |g| before their mean is clipped, and 1 if clipping changed anything (3,);
-# and what was shown of running averages
+# theta, tasks -> the mean meta-gradient, clipped if clipping is on (Q,); the mean loss, |g| of the
+# mean before it is clipped, and 1 if clipping changed anything, else 0 (3,); and mean batch
+# statistics for running averages
 Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class MeanGradients:
-    """How the mean meta-gradients of one training are computed, with nothing left to `auto`.
+    """How the mean meta-gradients of one training are computed; no setting is `auto`.
 
-    Which engine, is chosen once and by the number of steps: a compiled function rounds otherwise,
-    and a training that was killed must go on to the same numbers.
+    The engine is chosen once, by the number of steps: compiled functions round differently, and a
+    resumed training must give the same numbers.
     """
 
     problem: Problem
     algorithm: Estimator
     outer: OuterOptimizer
     compute: Vectorization
-    still: Tensor | None  # 0 for each number of theta that no gradient moves, 1 for the rest, (Q,)
+    gradient_mask: Tensor | None  # 0 for entries of theta that are running averages, else 1, (Q,)
 
     @property
     def together(self) -> bool:
-        """Whether a whole batch is one function of tensors, which can be traced with its mean."""
+        """Whether a batch is one vmap call, which can be traced together with its mean."""
         return self.compute.batching == "vmap" and self.outer.batch <= self.compute.chunk
 
     def means(self) -> Means:
-        """Make that function; one that can be traced is left eager, `fast_means` makes it fast."""
+        """Return the function from theta and tasks to means, eager where it can be traced whole."""
         problem, algorithm = self.problem, self.algorithm
         if isinstance(algorithm, BlackBox) and algorithm.batched:
 
@@ -62,14 +62,14 @@ class MeanGradients:
         return lambda theta, tasks: self._mean(*each(theta, tasks))
 
     def fast_means(self) -> Means:
-        """Make it, by this training's engine."""
+        """Return the same function, run by this training's engine."""
         means = self.means()
         return accelerate(means, self.compute.engine) if self.together else means
 
     def _mean(
-        self, gradients: Tensor, losses: Tensor, shown: Tensor
+        self, gradients: Tensor, losses: Tensor, statistics: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        gradients = gradients if self.still is None else gradients * self.still
+        gradients = gradients if self.gradient_mask is None else gradients * self.gradient_mask
         each = self.outer.clipped(gradients) if self.outer.clip_tasks else gradients
         mean = each.mean(0)
         cut = mean if self.outer.clip_tasks else self.outer.clipped(mean)
@@ -77,25 +77,44 @@ class MeanGradients:
         if self.outer.clips:
             differ = each != gradients if self.outer.clip_tasks else cut != mean
             changed = differ.any().to(losses.dtype)
-        return cut, torch.stack([losses.mean(), mean.norm(), changed]), shown.mean(0)
+        return cut, torch.stack([losses.mean(), mean.norm(), changed]), statistics.mean(0)
 
 
 def mean_gradients(
     subject: Subject, outer: OuterOptimizer, tasks: Task, steps: int
 ) -> MeanGradients:
-    """Settle how a training of so many steps on batches like these tasks computes its means."""
+    """Resolve how a training computes its mean meta-gradients.
+
+    Args:
+        subject: problem, algorithm and compute settings; `auto` is resolved.
+        outer: settings of the outer loop.
+        tasks: a batch with a leading B, for shapes.
+        steps: outer steps of the training.
+    """
     algorithm, compute = subject.resolved(tasks)
     compute = with_fixed_engine(compute, steps_per_algorithm(subject.algorithm, outer, steps))
-    return MeanGradients(subject.problem, algorithm, outer, compute, _still(subject))
+    return MeanGradients(subject.problem, algorithm, outer, compute, _gradient_mask(subject))
 
 
 def steps_per_algorithm(algorithm: Estimator, outer: OuterOptimizer, steps: int) -> int:
-    """Give the steps for which one meta-gradient is applied: an epoch, where it is annealed."""
+    """Return for how many outer steps the algorithm stays the same: an epoch if it is annealed.
+
+    Args:
+        algorithm: at its first epoch.
+        outer: gives the steps of an epoch.
+        steps: outer steps of the training.
+    """
     return steps if algorithm.at_epoch(1) == algorithm else min(outer.epoch, steps)
 
 
 def with_fixed_engine(compute: Vectorization, steps: int, before: str = "") -> Vectorization:
-    """Choose the engine, if that is left to `auto`: as before, or by the number of outer steps."""
+    """Return the compute settings with an engine chosen where it is `auto`.
+
+    Args:
+        compute: settings, engine `auto` or fixed.
+        steps: outer steps that one traced or compiled function serves.
+        before: engine of a training that is resumed; "" for none.
+    """
     if compute.engine != "auto":
         return compute
     return replace(
@@ -105,10 +124,10 @@ def with_fixed_engine(compute: Vectorization, steps: int, before: str = "") -> V
     )
 
 
-def _still(subject: Subject) -> Tensor | None:
-    """Tell running averages from the rest, where there are any.
+def _gradient_mask(subject: Subject) -> Tensor | None:
+    """Return 0 for entries of theta that are running averages, else 1; None if there are none.
 
-    No gradient moves an average, so none of it counts in a norm or is clipped.
+    No gradient updates an average, so its entries count neither in norms nor in clipping.
     """
     averages = subject.algorithm.custom_updates(subject.problem).averages
     if not averages:

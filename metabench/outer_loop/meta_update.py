@@ -1,4 +1,4 @@
-"""One move of theta: by torch's optimizer, but for what an algorithm moves by a rule of its own."""
+"""The update of theta: torch's optimizer, and an algorithm's custom updates of parts of theta."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import InvalidInput
 
-# theta (Q,), and what the optimizer keeps of the way there, by `Mover.slots`
+# theta (Q,), then the optimizer's state tensors in the order of `MetaUpdate.slots`
 UpdateState = Sequence[Tensor]
 
 
 class MetaUpdate:
-    """Moves theta along a gradient; what it does follows from its state and what it is given."""
+    """Updates theta by a meta-gradient; deterministic given its state and arguments."""
 
     def __init__(
         self,
@@ -29,7 +29,14 @@ class MetaUpdate:
         steps: int,
         custom_updates: CustomUpdates,
     ) -> None:
-        """Make the optimizer and its schedule.
+        """Build the optimizer and its schedule.
+
+        Args:
+            theta: to start from, `(Q,)`; it is copied.
+            layout: of theta.
+            outer: optimizer, schedule and rate.
+            steps: outer steps of the training, over which schedules run.
+            custom_updates: rules for parts of theta and for the outer rate.
 
         Raises:
             InvalidInput: if a schedule and an algorithm would both set the outer rate.
@@ -42,50 +49,45 @@ class MetaUpdate:
             self._optimizer_step = low_overhead_step(self._optimizer)
         elif custom_updates.rate:
             raise InvalidInput(
-                f"outer.schedule is {outer.schedule} with a warm-up of {outer.warmup} steps, and "
-                "the algorithm adapts the outer rate: choose outer.schedule=constant and "
+                f"outer.schedule is {outer.schedule} with a warm-up of {outer.warmup} steps, but "
+                "the algorithm adapts the outer rate too: set outer.schedule=constant and "
                 "outer.warmup=0, or algo.beta_rate=0."
             )
         self._custom_updates = custom_updates
         self._slices = dict(layout.segments())
         self._optimizer_only = custom_updates == CustomUpdates()
         self._last_direction: Tensor | None = (
-            None  # what theta moved along last, (Q,), per outer rate
+            None  # last change of theta divided by the outer rate, (Q,)
         )
-        self._taken_over: UpdateState | None = (
-            None  # what was put and torch's optimizer doesn't know of yet
-        )
+        self._taken_over: UpdateState | None = None  # not yet written to torch's optimizer
 
     @property
     def theta(self) -> Tensor:
-        """Where training is, `(Q,)`."""
+        """Current theta, `(Q,)`."""
         self._write_back()
         return self._theta.detach()
 
     @property
     def optimizer_only(self) -> bool:
-        """Whether theta moves by the optimizer alone, and its rate by nothing but a schedule."""
+        """Whether only the optimizer updates theta, and only a schedule its rate."""
         return self._optimizer_only
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Name the tensors that the optimizer keeps, in one order whatever a file's is.
-
-        There are none before its first step.
-        """
+        """Names of the optimizer's state tensors, sorted; none before its first step."""
         state = self._optimizer.state.get(self._theta, {})
         return tuple(sorted(name for name, slot in state.items() if isinstance(slot, Tensor)))
 
     @property
     def update_state(self) -> UpdateState:
-        """Give theta and those tensors, which nobody will write into."""
+        """Copies of theta and the optimizer's state tensors."""
         if self._taken_over is None:
             state = self._optimizer.state.get(self._theta, {})
             return tuple(each.clone() for each in (self.theta, *map(state.get, self.slots)))
         return self._taken_over
 
     def take_over(self, held: UpdateState) -> None:
-        """Take over theta and those tensors from whoever has computed the move."""
+        """Set theta and the state tensors to those that a compiled step computed."""
         self._taken_over = held
         if self._scheduler is not None:
             self._scheduler.step()
@@ -98,49 +100,48 @@ class MetaUpdate:
         state = self._optimizer.state.get(self._theta, {})
         for name, slot in zip(self.slots, slots, strict=True):
             state[name].copy_(slot)
-        self._taken_over = None  # last: an interrupt before it loses nothing
+        self._taken_over = None  # last, so that an interrupt before it loses nothing
 
     @property
     def rate(self) -> float:
-        """The outer rate of the next move, before its own descent."""
+        """Outer rate of the next update, before it is adapted."""
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def __call__(self, gradient: Tensor, shown: Tensor) -> float:
-        """Move theta; `shown` is what the tasks showed of running averages. Give the outer rate."""
+    def __call__(self, gradient: Tensor, statistics: Tensor) -> float:
+        """Update theta by a gradient and batch statistics; return the outer rate used."""
         self._write_back()
         self._theta.grad = gradient
         if self._optimizer_only:
             rate = self.rate
             self._optimizer_step()
         else:
-            rate = self._apply_custom_updates(gradient, shown)
+            rate = self._apply_custom_updates(gradient, statistics)
         if self._scheduler is not None:
             self._scheduler.step()
         return rate
 
-    def _apply_custom_updates(self, gradient: Tensor, shown: Tensor) -> float:
-        """Move what is set aside by its own rule, the outer rate first, the rest by the optimizer.
+    def _apply_custom_updates(self, gradient: Tensor, statistics: Tensor) -> float:
+        """Adapt the outer rate, take the optimizer's step, then apply the custom updates.
 
-        The outer rate is adapted ahead of the move, as hypergradient descent does
-        (Baydin, Cornish, Rubio, Schmidt & Wood, 2018, https://arxiv.org/abs/1703.04782), and can't
-        fall below 0.
+        The outer rate is adapted before the step, as in hypergradient descent (Baydin, Cornish,
+        Rubio, Schmidt & Wood, 2018, https://arxiv.org/abs/1703.04782), and stays at least 0.
         """
         custom_updates, before = self._custom_updates, self.theta.clone()
         if custom_updates.rate and self._last_direction is not None:
-            slope = float(outer_hypergradient(gradient, self._last_direction))
+            hypergradient = float(outer_hypergradient(gradient, self._last_direction))
             for group in self._optimizer.param_groups:
-                group["lr"] = max(group["lr"] - custom_updates.rate * slope, 0.0)
+                group["lr"] = max(group["lr"] - custom_updates.rate * hypergradient, 0.0)
         self._optimizer_step()
         theta, rate = self.theta, self.rate
-        for name, own in custom_updates.plain_rates.items():
+        for name, part_rate in custom_updates.plain_rates.items():
             part = self._slices[name]
-            theta[part] = before[part] - own * gradient[part]
+            theta[part] = before[part] - part_rate * gradient[part]
         start = 0
         for name in custom_updates.averages:
             part = self._slices[name]
-            seen = shown[start : start + (part.stop - part.start)]
-            theta[part] = before[part] + custom_updates.share * (seen - before[part])
-            start += len(seen)
+            batch = statistics[start : start + (part.stop - part.start)]
+            theta[part] = before[part] + custom_updates.share * (batch - before[part])
+            start += len(batch)
         if custom_updates.rate and rate:
             self._last_direction = (before - theta) / rate
             for name in (*custom_updates.plain_rates, *custom_updates.averages):
@@ -148,7 +149,7 @@ class MetaUpdate:
         return rate
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Give all that the next move depends on: tensors, and plain values."""
+        """Return everything the next update depends on: tensors, and plain values."""
         self._write_back()
         held = self._optimizer.state_dict()
         slots = held["state"].get(0, {})
@@ -162,7 +163,7 @@ class MetaUpdate:
         return tensors, plain
 
     def restore(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore what `state` returned."""
         self._taken_over = None
         self._theta.data.copy_(tensors["theta"])
         slots = {

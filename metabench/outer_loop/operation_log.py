@@ -1,4 +1,4 @@
-"""Every operation of one task's meta-gradient: where, on which layer, how large its result."""
+"""A log of all operations in one task's meta-gradient: phase, inner step, layer, largest entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metabench.problems.parameter_layout import Layout
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Data, Loss, Task
 
-# What holds no result: memory not yet written, and constants such as the -inf of a mask.
+# Operations whose result is unwritten memory or a constant, such as the -inf of a mask.
 CONSTANT = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "full",
             "new_full", "full_like", "scalar_tensor")  # fmt: skip
 
@@ -26,19 +26,25 @@ class Operation(NamedTuple):
     """One operation that ran."""
 
     phase: str  # inner loss, inner gradient and step, query loss and its gradient, adjoint
-    step: int  # the inner step it belongs to, -1 where to none
-    layer: str  # whose parameters were used last, "" where none had been
-    name: str  # torch's own, such as exp or addmm
-    largest: float  # |entry|; NaN and infinity where there is one
+    step: int  # inner step, -1 outside the inner loop
+    layer: str  # the layer whose parameters were used last, "" before any
+    name: str  # in torch, such as exp or addmm
+    largest: float  # largest |entry|; infinite or NaN if an entry is
 
 
 def operations(
     problem: Problem, algorithm: Estimator, theta: Tensor, task: Task
 ) -> list[Operation]:
-    """Compute one task's meta-gradient and list what ran, in order.
+    """Compute one task's meta-gradient and list the operations that ran, in order.
 
-    The inner steps' graphs are recomputed on the way back, so that the adjoint's steps are told
-    apart.
+    The graphs of inner steps are recomputed in the backward pass, so that each operation of the
+    adjoint belongs to a known inner step.
+
+    Args:
+        problem: of the task.
+        algorithm: whose meta-gradient is computed.
+        theta: `(Q,)`.
+        task: one, without a leading axis.
     """
     if "rematerialize" in {field.name for field in dataclasses.fields(algorithm)}:  # type: ignore[arg-type]
         algorithm = dataclasses.replace(algorithm, rematerialize=RECOMPUTE_EACH)  # type: ignore[type-var]
@@ -52,7 +58,7 @@ def operations(
 
 
 class _OperationLog:
-    """Lists operations, and hears which loss is being computed."""
+    """Lists operations, with the loss and inner step during which they ran."""
 
     def __init__(self, layout: Layout) -> None:
         self.found: list[Operation] = []
@@ -63,7 +69,7 @@ class _OperationLog:
         self._calls, self._last = 0, -1  # of the inner loss; the last inner step
 
     def inner(self, loss: Loss) -> Loss:
-        """Number the calls of the inner loss: forwards to the query loss, backwards after it."""
+        """Return the inner loss, which sets phase and step: 0 .. K - 1 forward, then back to 0."""
 
         def logged(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             back = self._last >= 0
@@ -77,7 +83,7 @@ class _OperationLog:
         return logged
 
     def outer(self, loss: Loss) -> Loss:
-        """Hear that the inner loop has ended."""
+        """Return the outer loss, which marks the end of the inner loop."""
 
         def logged(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             self._last, self._calls = max(self._calls - 1, 0), 0
@@ -97,7 +103,7 @@ class _OperationLog:
             self.found.append(Operation(self._phase, self._step, self._layer, name, largest))
 
     def _track_layer(self, name: str, args: Sequence[Any], out: Any) -> None:
-        """Note where each layer's parameters lie, and which were used."""
+        """Record where each layer's parameters are in memory, and which were used last."""
         pieces = out if isinstance(out, list | tuple) else []
         sizes = tuple(piece.numel() for piece in pieces if isinstance(piece, Tensor))
         if name.startswith("split") and sizes == self._layout.sizes:

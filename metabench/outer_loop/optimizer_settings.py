@@ -1,4 +1,4 @@
-"""How theta is moved: torch's own optimizers and schedules, by name."""
+"""Settings of the outer loop: torch's optimizers and schedules by name, clipping, batch size."""
 
 from __future__ import annotations
 
@@ -45,28 +45,37 @@ SCHEDULES = ("constant", "step", "cosine")
 class OuterOptimizer:
     """Settings of the outer loop; optimizers and schedules are torch's, with torch's defaults.
 
-    Weight decay is added to the gradient, but for adamw, which shrinks theta itself
+    Weight decay is added to the gradient, except for adamw, where it is decoupled
     (Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101).
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> outer = mb.OuterOptimizer("momentum", rate=0.1, clip_norm=1.0)
+    >>> outer.clipped(torch.tensor([3.0, 4.0])).norm()
+    tensor(1.)
+    >>> theta = torch.zeros(2)
+    >>> type(outer.build(theta))
+    <class 'torch.optim.sgd.SGD'>
     """
 
     optimizer: str = "adam"  # sgd, momentum, adam, adamw or rmsprop
     rate: float = 0.001  # outer learning rate beta [1/curvature]
-    momentum: float = 0.9  # of optimizer=momentum: share of the last move that is kept [1]
-    weight_decay: float = 0.0  # pull of theta towards zero [curvature]
-    batch: int = 25  # B, tasks of one outer step [tasks]
-    epoch: int = 500  # outer steps after which an algorithm that is annealed moves on [steps]
+    momentum: float = 0.9  # of optimizer=momentum: decay factor of the momentum buffer [1]
+    weight_decay: float = 0.0  # L2 penalty on theta, decoupled for adamw [curvature]
+    batch: int = 25  # B, tasks per outer step [tasks]
+    epoch: int = 500  # outer steps per epoch of an annealed algorithm [steps]
     clip_norm: float = math.inf  # largest norm of the meta-gradient [gradient norm]
     clip_value: float = math.inf  # largest entry of the meta-gradient [gradient entry]
     clip_tasks: bool = False  # clip each task's meta-gradient rather than their mean
     schedule: str = "constant"  # constant, step or cosine
-    warmup: int = 0  # steps in which the rate rises linearly from nearly zero [steps]
-    period: int = 1000  # of schedule=step: outer steps from one cut to the next [steps]
-    factor: float = 0.1  # of schedule=step: what a cut multiplies the rate with [1]
-    held_out: int = 256  # tasks that theta is validated on, never trained on [tasks]
-    explode: float = 1e4  # stop where |g| is this many times its recent median; inf: never [1]
+    warmup: int = 0  # first steps, over which the rate rises linearly [steps]
+    period: int = 1000  # of schedule=step: outer steps between two cuts of the rate [steps]
+    factor: float = 0.1  # of schedule=step: factor of each cut of the rate [1]
+    held_out: int = 256  # tasks for validation, never trained on [tasks]
+    explode: float = 1e4  # stop if |g| exceeds its recent median this many times; inf: never [1]
 
     def __post_init__(self) -> None:
-        """Refuse what no outer loop can use."""
+        """Validate every field."""
         if self.optimizer not in OPTIMIZERS:
             raise unknown("outer optimizer", self.optimizer, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
@@ -88,12 +97,12 @@ class OuterOptimizer:
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if not self.explode > 1:
             raise InvalidInput(
-                f"outer.explode is {self.explode}; it must be more than 1 (inf: never)."
+                f"outer.explode is {self.explode}; it must be more than 1; inf never stops."
             )
 
     @property
     def clips(self) -> bool:
-        """Whether any limit is finite."""
+        """Whether clipping is on: any limit is finite."""
         return min(self.clip_norm, self.clip_value) < math.inf
 
     def clipped(self, gradients: Tensor) -> Tensor:
@@ -101,15 +110,12 @@ class OuterOptimizer:
         return clipped(gradients, self.clip_norm, self.clip_value)
 
     def build(self, theta: Tensor, differentiable: bool = False) -> Optimizer:
-        """Make torch's optimizer of theta `(Q,)`.
-
-        It is fused, one kernel for a flat theta, or differentiable: operations that can be traced.
-        """
+        """Return torch's optimizer of theta `(Q,)`: fused, or differentiable for tracing."""
         how = {"differentiable": True} if differentiable else {"fused": True}
         return OPTIMIZERS[self.optimizer]([theta], self, **how)
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
-        """Make torch's schedule over `steps` outer steps; None where the rate never changes."""
+        """Return torch's schedule over `steps` outer steps; None where the rate is constant."""
         if self.schedule == "constant" and not self.warmup:
             return None
         after: LRScheduler

@@ -1,4 +1,4 @@
-"""What would torch's optimizers make of these gradients?"""
+"""Updates that torch's optimizers compute from given gradients at one theta."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 
 
 def updates(name: str, gradients: NDArray[np.floating], warm: int) -> NDArray[np.float64]:
-    """Give the updates `(n - warm, q)`, over the rate, of gradients `(n, q)` at one theta.
+    """Compute the updates `(n - warm, q)`, divided by the rate, for gradients at one theta.
 
-    The first `warm` gradients, one after another, make the optimizer's state (momentum, mean
-    squares); each of the others is then given to that same state. Optimizers and their defaults
-    are those of `OuterOptimizer`, without weight decay. Each treats every entry apart, so that
-    parts of a vector can be asked for one by one.
+    The first `warm` gradients, in turn, build up the optimizer's state (momentum, mean squares);
+    each of the others is then applied to that same state. Optimizers and defaults are those of
+    `OuterOptimizer`, without weight decay. All of them are elementwise, so that parts of a vector
+    can be computed separately.
+
+    Args:
+        name: of the optimizer.
+        gradients: `(n, q)`.
+        warm: gradients that only build up the state.
     """
     # contiguous: torch 2.13's fused steps read a CPU gradient as if it were, whatever its strides
     given = torch.from_numpy(np.ascontiguousarray(gradients, np.float64))
@@ -35,7 +40,7 @@ def updates(name: str, gradients: NDArray[np.floating], warm: int) -> NDArray[np
 
 
 def _repeated(slot: object, at: Tensor, count: int) -> object:
-    """Give a slot of the parameter's shape to each of many; a count of steps stays what it is."""
+    """Repeat a slot of the parameter's shape `count` times; other slots are copied unchanged."""
     if not isinstance(slot, Tensor):
         return slot
     return slot.expand(count, *at.shape).clone() if slot.shape == at.shape else slot.clone()

@@ -1,4 +1,4 @@
-"""One outer step: its meta-gradient, and the move along it, in two parts or as one function."""
+"""One outer step: the meta-gradient and the update, separately or as one compiled function."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from metabench.outer_loop.meta_update import MetaUpdate, UpdateState
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.task_batch import Batch, BatchForm, Rows
 
-# What an outer step found ahead of its move: mean outer loss of its tasks, |g| of the mean
-# meta-gradient before clipping; and the move, which gives the outer rate, and 1 if clipping cut.
+# An outer step before its update: mean outer loss of its tasks; |g| of the mean meta-gradient
+# before clipping; and a function that updates theta and returns the outer rate, and 1 if clipping
+# changed the gradient.
 StepNorms = tuple[float, float, Callable[[], tuple[float, float]]]
 OuterStep = Callable[[int, Batch, MetaUpdate, RingBuffer], StepNorms]  # of a step and its tasks
 
 
 def make_outer_step(batches: MeanGradients, meta_update: MetaUpdate) -> OuterStep:
-    """Choose: at once where that is compiled, and nothing of theta moves by a rule of its own.
+    """Return a compiled step for the engine `compile` without custom updates, else an eager one.
 
-    On the CPU alone: elsewhere what is called apart is launched ahead.
+    Only on a CPU: on other devices separate kernels are launched ahead anyway.
     """
     here = meta_update.theta.device.type == "cpu"
     if (
@@ -40,32 +41,32 @@ def make_outer_step(batches: MeanGradients, meta_update: MetaUpdate) -> OuterSte
 
 
 class EagerStep:
-    """The meta-gradient, then torch's optimizer: any algorithm, any engine."""
+    """The meta-gradient, then the update: for any algorithm and engine."""
 
     def __init__(self, batches: MeanGradients) -> None:
-        """Trace or compile nothing yet."""
+        """Prepare the mean meta-gradient; it is traced or compiled at the first call."""
         self._means = batches.fast_means()
 
     def __call__(
         self, step: int, batch: Batch, meta_update: MetaUpdate, ring: RingBuffer
     ) -> StepNorms:
-        """Apply the mean meta-gradient of these tasks at theta; nothing moves yet."""
+        """Compute the mean meta-gradient of a batch at theta, without updating theta yet."""
         theta = meta_update.theta
-        gradient, told, shown = self._means(theta, batch.tasks)
-        loss, norm, clipped = told.tolist()
+        gradient, summary, statistics = self._means(theta, batch.tasks)
+        loss, norm, clipped = summary.tolist()
         ring.add(step, theta)
-        return loss, norm, lambda: (meta_update(gradient, shown), clipped)
+        return loss, norm, lambda: (meta_update(gradient, statistics), clipped)
 
 
 class CompiledStep:
-    """All of a step in one compiled function, in which torch's own optimizer is traced too.
+    """A whole step as one compiled function, with torch's optimizer traced in it.
 
-    Beside a meta-gradient of half a millisecond, each thing that is called apart costs what the
-    caches have lost of it by then, many times its arithmetic (benchmarks/README.md).
+    Next to a meta-gradient of half a millisecond, each separate call costs many times its
+    arithmetic, because its data have left the caches (benchmarks/README.md).
     """
 
     def __init__(self, batches: MeanGradients) -> None:
-        """Compile nothing yet."""
+        """Prepare the step; each form of batch is compiled at its first call."""
         self._batches = batches
         self._first_step = EagerStep(
             replace(batches, compute=replace(batches.compute, engine="eager"))
@@ -73,7 +74,7 @@ class CompiledStep:
         self._fallback = EagerStep(batches)  # where it can't be compiled
         self._made: dict[BatchForm, Specialized | None] = {}
         self._form: BatchForm | None = (
-            None  # of the batch before: one for all that were drawn together
+            None  # of the previous batch; batches drawn together share one
         )
         self._step: Specialized | None = None
         self._rate, self._rate_given = torch.zeros((), dtype=torch.float64), 0.0
@@ -81,8 +82,8 @@ class CompiledStep:
     def __call__(
         self, step: int, batch: Batch, meta_update: MetaUpdate, ring: RingBuffer
     ) -> StepNorms:
-        """Compute where these tasks would move theta; nothing moves yet."""
-        if step == 0:  # torch's own step begins the optimizer's state
+        """Compute the updated theta for a batch, without replacing theta yet."""
+        if step == 0:  # torch's own step creates the optimizer's state
             return self._first_step(step, batch, meta_update, ring)
         rate, held = meta_update.rate, meta_update.update_state
         if rate != self._rate_given:
@@ -91,8 +92,8 @@ class CompiledStep:
             self._form, self._step = batch.drawn.form, self._function_for(batch, meta_update)
         if self._step is None:
             return self._fallback(step, batch, meta_update, ring)
-        told, _, *moved = self._step.run((*held, self._rate, *batch.rows))
-        loss, norm, clipped = told.tolist()
+        summary, _, *moved = self._step.run((*held, self._rate, *batch.rows))
+        loss, norm, clipped = summary.tolist()
         ring.add_uncopied(step, held[0])
 
         def move() -> tuple[float, float]:
@@ -102,21 +103,21 @@ class CompiledStep:
         return loss, norm, move
 
     def _function_for(self, batch: Batch, meta_update: MetaUpdate) -> Specialized | None:
-        """Give the function for batches of this form, compiled at the first of them."""
+        """Return the function for batches of this form, compiled once."""
         form, held, rows, rate = batch.drawn.form, meta_update.update_state, batch.rows, self._rate
         if form in self._made:
             return self._made[form]
         means, move = self._batches.means(), update_function(self._batches.outer, meta_update.slots)
 
         def step(held: UpdateState, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
-            gradient, told, _ = means(held[0], form.tasks(rows))
-            return told, gradient, *move(held, rate, gradient)
+            gradient, summary, _ = means(held[0], form.tasks(rows))
+            return summary, gradient, *move(held, rate, gradient)
 
         def expected(found: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            # Adam makes as much of a gradient that is nothing but round-off as of any other: where
-            # theta goes must follow from the gradient that was found.
-            gradient, told, _ = means(held[0], form.tasks(rows))
-            return told, gradient, *move(held, rate, found[1])
+            # Adam scales a gradient of pure round-off up like any other, so the update is checked
+            # for the gradient that was computed.
+            gradient, summary, _ = means(held[0], form.tasks(rows))
+            return summary, gradient, *move(held, rate, found[1])
 
         engine = self._batches.compute.engine
         self._made[form] = specialize(step, engine, (held, rate, rows), expected)
@@ -126,31 +127,31 @@ class CompiledStep:
 def update_function(
     outer: OuterOptimizer, names: tuple[str, ...]
 ) -> Callable[[UpdateState, Tensor, Tensor], tuple[Tensor, ...]]:
-    """Make `(theta and state, outer rate, gradient) -> (theta and state)`, by torch's optimizer.
+    """Return `(theta and state, outer rate, gradient) -> (theta and state)` for torch's optimizer.
 
-    It steps from zero at a rate of 1, and theta goes so much of that way: each optimizer's move is
-    proportional to its rate, which a schedule may thus change without compiling anew.
+    The optimizer steps from zero at rate 1, and that step times the rate is added to theta: every
+    optimizer's step is proportional to its rate, so a schedule needs no recompilation.
     """
     decay, bare = outer.weight_decay, replace(outer, rate=1.0, weight_decay=0.0)
 
     def move(held: UpdateState, rate: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         theta, *slots = held
-        way = torch.zeros_like(theta)
-        way.grad = gradient
+        update = torch.zeros_like(theta)
+        update.grad = gradient
         if decay and outer.optimizer == "adamw":
             theta = theta * (1 - rate * decay)
         elif decay:
-            way.grad = gradient + decay * theta
-        optimizer = bare.build(way, differentiable=True)
-        # a count of steps as float64, in which Adam's biases are then corrected
+            update.grad = gradient + decay * theta
+        optimizer = bare.build(update, differentiable=True)
+        # a step count becomes float64, in which Adam's bias correction is computed
         state: dict[str, Any] = {
             name: slot.clone() if slot.dim() else slot.to(torch.float64, copy=True)
             for name, slot in zip(names, slots, strict=True)
         }
-        optimizer.state[way] = state
+        optimizer.state[update] = state
         with torch.no_grad():
             step_without_hooks(optimizer)
         after = [state[name].to(slot.dtype) for name, slot in zip(names, slots, strict=True)]
-        return theta + rate * way, *after
+        return theta + rate * update, *after
 
     return move

@@ -1,4 +1,4 @@
-"""The tasks of one outer step, cut from many that were drawn together."""
+"""The tasks of one outer step, cut from tasks of many steps that were drawn together."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflat
 
 from metabench.problems.tasks import Task
 
-Rows = Sequence[Tensor]  # all numbers of a batch, those of one dtype in one tensor (n,)
+Rows = Sequence[Tensor]  # all entries of a batch, one tensor (n,) for each dtype
 
 
 class LeafPlace(NamedTuple):
-    """Where one leaf of a batch's tree is among its rows."""
+    """Position of one leaf of a batch in its rows."""
 
     dtype: torch.dtype
     row: int
@@ -26,27 +26,27 @@ class LeafPlace(NamedTuple):
     shape: torch.Size  # (B, ...)
 
     def view(self, rows: Rows) -> Tensor:
-        """Look at the leaf."""
+        """Return the leaf as a view of the rows."""
         return rows[self.row][self.start : self.start + self.shape.numel()].view(self.shape)
 
 
 class BatchForm(NamedTuple):
-    """What batches have in common that one compiled function can take."""
+    """Tree and shapes of a batch; one compiled function serves all batches of a form."""
 
     tree: TreeSpec
     places: tuple[LeafPlace, ...]
 
     def tasks(self, rows: Rows) -> Task:
-        """Give the tasks of a batch, `(B, ...)`."""
+        """Return the tasks of a batch, `(B, ...)`, as views of its rows."""
         tasks: Task = tree_unflatten([place.view(rows) for place in self.places], self.tree)
         return tasks
 
 
 class DrawnTasks:
-    """T tasks that were drawn together, in batches of B."""
+    """T tasks that were drawn together, cut into batches of B."""
 
     def __init__(self, tasks: Task, size: int) -> None:
-        """Cut nothing yet."""
+        """Hold T tasks to be cut into batches of `size`; they are cut when first read."""
         self._tasks, self._size = tasks, size
         self._cut: list[Task] = []
         leaves, tree = tree_flatten(tasks)
@@ -55,17 +55,17 @@ class DrawnTasks:
         self.form = _form(leaves, tree, size)
 
     def tasks(self, number: int) -> Task:
-        """Give a batch as it was drawn, `(B, ...)`."""
+        """Return batch `number` as drawn, `(B, ...)`."""
         if "rows" in vars(self):
             return self.form.tasks(self.rows[number])
-        self._cut = self._cut or _apart(self._tasks, self._size, self._count)
+        self._cut = self._cut or _cut_into_batches(self._tasks, self._size, self._count)
         return self._cut[number]
 
     @cached_property
     def rows(self) -> list[Rows]:
-        """Give each batch in as few tensors as can be: each one more costs a small step.
+        """Each batch as one tensor per dtype: every tensor more costs time in a small step.
 
-        Once this was asked for, the tasks are held as rows alone.
+        After the first read the tasks are kept only as rows.
         """
         parts: dict[torch.dtype, list[Tensor]] = {}
         for leaf, place in zip(tree_leaves(self._tasks), self.form.places, strict=True):
@@ -82,17 +82,17 @@ class Batch(NamedTuple):
 
     @property
     def tasks(self) -> Task:
-        """Give them as they were drawn, `(B, ...)`."""
+        """Tasks as drawn, `(B, ...)`."""
         return self.drawn.tasks(self.number)
 
     @property
     def rows(self) -> Rows:
-        """Give them as `drawn.form` says."""
+        """The same tasks as rows, in the form `drawn.form`."""
         return self.drawn.rows[self.number]
 
 
 def _form(leaves: Sequence[Tensor], tree: TreeSpec, size: int) -> BatchForm:
-    """Say what is where in a batch's rows."""
+    """Return the form of batches of `size` tasks with these leaves."""
     ends: dict[torch.dtype, int] = {}
     places = []
     for leaf in leaves:
@@ -103,12 +103,12 @@ def _form(leaves: Sequence[Tensor], tree: TreeSpec, size: int) -> BatchForm:
     return BatchForm(tree, tuple(places))
 
 
-def _apart(tree: Any, size: int, count: int) -> list[Any]:
-    """Cut T = count size tasks into batches; torch's own trees take as long as small kernels."""
+def _cut_into_batches(tree: Any, size: int, count: int) -> list[Any]:
+    """Cut T = count size tasks into batches; faster than torch's pytrees on small tasks."""
     if isinstance(tree, Tensor):
         return list(torch.split(tree, size))
     if isinstance(tree, Task) or (type(tree) is tuple and tree):
-        parts = zip(*(_apart(part, size, count) for part in tree), strict=True)
+        parts = zip(*(_cut_into_batches(part, size, count) for part in tree), strict=True)
         return [Task._make(part) for part in parts] if isinstance(tree, Task) else list(parts)
     leaves, spec = tree_flatten(tree)
     cut = [torch.split(leaf, size) for leaf in leaves]

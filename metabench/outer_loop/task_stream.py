@@ -1,4 +1,4 @@
-"""Tasks of each outer step: addressed, so that step n sees the same ones after any restart."""
+"""Tasks of each outer step, by address: step n sees the same tasks after any restart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from metabench.outer_loop.task_batch import Batch, DrawnTasks
 from metabench.problems.samplers import Indexed, Stream
 from metabench.problems.tasks import Address
 
-FIRST_HELD_OUT_TASK = 2**40  # where held-out tasks begin, beyond those of any training
+FIRST_HELD_OUT_TASK = 2**40  # beyond the tasks of any training
 BYTES_DRAWN_AHEAD = (
     2**20
 )  # bytes of tasks that are drawn together: beside so many, a draw's calls cost little
@@ -17,24 +17,31 @@ MOST_STEPS_DRAWN_AHEAD = (
 
 
 class TaskStream:
-    """Draws the tasks of many outer steps at once: an addressed draw costs its calls.
+    """Draws the tasks of outer steps, many steps at once to save calls.
 
     Step n sees the tasks first + n B .. first + (n + 1) B - 1 of the seed.
     """
 
     def __init__(self, subject: Subject, seed: int, batch: int, first: int = 0) -> None:
-        """Begin; nothing is drawn yet."""
+        """Start a stream; tasks are drawn when first read.
+
+        Args:
+            subject: its sampler draws the tasks.
+            seed: of the tasks.
+            batch: B, tasks per outer step.
+            first: index of the first task.
+        """
         self._subject, self._seed, self._batch, self._first = subject, seed, batch, first
         self._start = self._stop = 0  # the steps that are held
         self._ahead = 1
         self._held: DrawnTasks
 
     def address(self, step: int) -> Address:
-        """Give the addresses of one step's tasks."""
+        """Return the addresses of one step's tasks."""
         return Address.fresh(self._first + step * self._batch, self._batch)
 
     def __call__(self, step: int, last: int) -> Batch:
-        """Give the tasks of one step; those up to `last` may be drawn with them."""
+        """Return the tasks of one step; later steps below `last` may be drawn with it."""
         if not self._start <= step < self._stop:
             self._draw(step, max(min(self._ahead, last - step), 1))
         return Batch(self._held, step - self._start)
@@ -50,9 +57,9 @@ class TaskStream:
 
 
 def training_and_held_out(subject: Subject, held_out: int) -> tuple[int, Address]:
-    """Give the first task of training, and the addresses of those it never sees.
+    """Return the index of the first training task, and the addresses of the held-out tasks.
 
-    A sampler of one's own may have no far end: there, the first tasks are held out.
+    A `Stream` or `Indexed` may not reach far task indices, so its first tasks are held out.
     """
     if isinstance(subject.sample, Stream | Indexed):
         return held_out, Address.fresh(0, held_out)

@@ -1,4 +1,4 @@
-"""The outer loop: draw tasks, average their meta-gradients, clip, move theta."""
+"""The outer loop: draw tasks, average their meta-gradients, clip, update theta."""
 
 from __future__ import annotations
 
@@ -28,24 +28,33 @@ from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Estimate, Interval
 
-WINDOW = 100  # steps whose median norm a meta-gradient is held against
-REFRESHED = 20  # steps after which that median is taken anew
-# Settings of an outer loop that a step, as a function of theta, tasks and the rate, doesn't see.
-APART = {"rate", "schedule", "warmup", "period", "factor", "epoch", "held_out", "explode"}
+WINDOW = 100  # steps whose median norm a meta-gradient is compared with
+REFRESH_STEPS = 20  # between updates of that median, and the fewest it is taken of
+# Settings that do not change an outer step as a function of theta, tasks and rate.
+NOT_IN_STEP_FUNCTION = {
+    "rate",
+    "schedule",
+    "warmup",
+    "period",
+    "factor",
+    "epoch",
+    "held_out",
+    "explode",
+}
 
 
 class LogEntry(NamedTuple):
-    """What one outer step leaves in the log."""
+    """The log entry of one outer step."""
 
-    loss: float  # mean outer loss of its tasks, at the theta it began from
+    loss: float  # mean outer loss of its tasks, at theta before the update
     norm: float  # |g| of the mean meta-gradient, before clipping
-    clipped: float  # 1 if clipping changed the mean, or a task's own gradient, else 0
+    clipped: float  # 1 if clipping changed the mean or a task's meta-gradient, else 0
     rate: float  # outer rate
-    seconds: float  # sampling included
+    seconds: float  # including sampling
 
 
 class Failure(NamedTuple):
-    """Why training stopped: the step whose meta-gradient could not be used."""
+    """The step with an unusable meta-gradient, at which training stopped."""
 
     step: int
     kind: str  # diverged (not finite) or exploded
@@ -54,11 +63,20 @@ class Failure(NamedTuple):
 
 
 class Trainer:
-    """Trains theta; what step n does follows from theta, the optimizer's state and n alone.
+    """Meta-training of theta, one outer step at a time.
 
-    `subject` holds the problem, sampler, algorithm and the theta to start from; `validation` the
-    same problem with tasks of another split, if there is one. After a step that fails, theta is
-    what it was before it, and `failure` says why.
+    Step n depends only on theta, the optimizer's state and n. After a step that fails, theta is
+    unchanged and `failure` holds the reason.
+
+    >>> import metabench as mb
+    >>> family = mb.Quadratic(dim=2)
+    >>> subject = mb.Subject(family.problem(), family.sample, mb.MAML(), family.theta(seed=0))
+    >>> outer = mb.OuterOptimizer(rate=0.1, batch=8, held_out=16)
+    >>> trainer = mb.Trainer(subject, outer, steps=5)
+    >>> while trainer.step < trainer.steps and trainer.advance():
+    ...     pass
+    >>> trainer.step, trainer.theta.shape, len(trainer.held_out_losses(trainer.theta))
+    (5, torch.Size([2]), 16)
     """
 
     def __init__(
@@ -69,7 +87,15 @@ class Trainer:
         seed: int = 0,
         validation: Subject | None = None,
     ) -> None:
-        """Make the optimizer and its schedule; nothing is drawn yet."""
+        """Build the optimizer and its schedule.
+
+        Args:
+            subject: problem, sampler, algorithm and the theta to start from.
+            outer: settings of the outer loop.
+            steps: outer steps, over which schedules run.
+            seed: of the tasks.
+            validation: the same problem with held-out tasks; None: `subject`'s other tasks.
+        """
         self.subject, self.outer, self.steps, self.seed = subject, outer, steps, seed
         self.log: list[LogEntry] = []
         self.failure: Failure | None = None
@@ -80,53 +106,53 @@ class Trainer:
         custom_updates = subject.algorithm.custom_updates(subject.problem)
         layout = subject.problem.layouts.theta
         self._meta_update = MetaUpdate(subject.theta, layout, outer, steps, custom_updates)
-        self._algorithm = subject.algorithm  # as it is in the epoch of `_outer_step`
+        self._algorithm = subject.algorithm  # in the epoch for which `_outer_step` was made
         self._outer_step: OuterStep | None = None
-        self._usual = math.inf  # median |g| of recent steps
+        self._recent_norm = math.inf  # median |g| of recent steps
         self._losses: Callable[[Tensor, Task], Tensor] | None = None
 
     def with_seed(self, seed: int, outer: OuterOptimizer | None = None) -> Trainer:
-        """Begin anew on the tasks of another seed, with what was traced or compiled already.
+        """Return a trainer at step 0 on tasks of another seed, with the compiled functions of this.
 
-        Of another outer loop, rates and schedules are taken over as they are; what else of a step
-        differs is traced or compiled anew.
+        With another `outer`, they are shared if only rates, schedules, epochs, held-out tasks or
+        `explode` differ.
         """
         outer = outer or self.outer
         other = Trainer(self.subject, outer, self.steps, seed, self._validation)
         other._losses = self._losses
-        if _alike(outer, self.outer):
+        if _same_step_function(outer, self.outer):
             other._outer_step, other._algorithm = self._outer_step, self._algorithm
         return other
 
     @property
     def step(self) -> int:
-        """Outer steps taken so far."""
+        """Number of outer steps taken."""
         return len(self.log)
 
     @property
     def theta(self) -> Tensor:
-        """Where training is, `(Q,)`."""
+        """Current theta, `(Q,)`."""
         return self._meta_update.theta
 
     @property
     def current_subject(self) -> Subject:
-        """What the next step sees: theta where training is, the algorithm as of this epoch."""
+        """The subject of the next step: current theta, and the algorithm of its epoch."""
         algorithm = self.subject.algorithm.at_epoch(self.step // self.outer.epoch)
         same = algorithm == self.subject.algorithm
         subject = self.subject if same else self.subject.with_algorithm(algorithm)
         return subject.at(self.theta)
 
     def advance(self) -> bool:
-        """Take one outer step; False, and theta stays, where its meta-gradient can't be used."""
+        """Take one outer step; return False, without updating, if its gradient is unusable."""
         begun = time.perf_counter()
         step = self.step
         batch = self._task_stream(step, self.steps)
         if self._outer_step is None or step % self.outer.epoch == 0:
             self._outer_step = self._outer_step_for(batch)
         loss, norm, move = self._outer_step(step, batch, self._meta_update, self.ring)
-        if step % REFRESHED == 0:
-            self._usual = usual(self.log)
-        kind = divergence_report.failure_kind(norm, self._usual, self.outer.explode)
+        if step % REFRESH_STEPS == 0:
+            self._recent_norm = recent_norm(self.log)
+        kind = divergence_report.failure_kind(norm, self._recent_norm, self.outer.explode)
         if kind:
             self.failure = Failure(step, kind, norm, batch.tasks)
             return False
@@ -135,7 +161,7 @@ class Trainer:
         return True
 
     def examine(self) -> list[Row]:
-        """Say at which step training stopped, and where in its batch that began."""
+        """Return rows on the step at which training stopped and the operation that failed first."""
         if self.failure is None:
             return []
         step, kind, _, tasks = self.failure
@@ -151,27 +177,27 @@ class Trainer:
         ]
 
     def validate(self) -> tuple[Interval, Interval | None]:
-        """Give mean loss, and accuracy where classes are, after adaptation on held-out tasks.
+        """Return mean loss and accuracy (None without classes) on held-out tasks after adaptation.
 
-        The intervals are of 95 %.
+        Both with 95 % intervals.
         """
         loss, right = self._held_out_scores(self.theta)
         return (Estimate.mean(loss).interval(), None if right is None else
                 Estimate.mean(right).interval())  # fmt: skip
 
     def gain(self) -> Interval:
-        """Give by how much that loss fell since the start, paired by task."""
+        """Return the fall of the held-out loss since the start, paired by task (95 % interval)."""
         before, now = (self.held_out_losses(at) for at in (self.subject.theta, self.theta))
         return Estimate.mean(before - now).interval()
 
     def held_out_losses(self, theta: Tensor) -> NDArray[np.float64]:
-        """Give the loss of each held-out task `(T,)` after adaptation from theta."""
+        """Return the loss of each held-out task `(T,)` after adaptation from theta."""
         return self._held_out_scores(theta)[0]
 
     def _held_out_scores(
         self, theta: Tensor
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Give loss, and accuracy if there is one, of each held-out task `(T,)`, adapted."""
+        """Return loss, and accuracy or None, of each held-out task `(T,)` after adaptation."""
         held = self._validation
         tasks = held.draw(self._held_out, self.seed)
         if self._losses is None:
@@ -185,7 +211,7 @@ class Trainer:
         return (found, None) if found.ndim == 1 else (found[:, 0], found[:, 1])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Give all that the next step depends on: tensors, and plain values."""
+        """Return everything the next step depends on: tensors, and plain values."""
         tensors, plain = self._meta_update.state()
         tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(
             -1, len(LogEntry._fields)
@@ -193,15 +219,15 @@ class Trainer:
         return tensors, plain
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore what `state` returned."""
         self._meta_update.restore(tensors, plain)
         self.log = [LogEntry(*line) for line in tensors["log"].tolist()]
-        self._usual = usual(self.log[: self.step - self.step % REFRESHED])
-        if self.current_subject.algorithm != self._algorithm:  # that of another epoch
+        self._recent_norm = recent_norm(self.log[: self.step - self.step % REFRESH_STEPS])
+        if self.current_subject.algorithm != self._algorithm:  # of another epoch
             self._outer_step = None
 
     def _outer_step_for(self, batch: Batch) -> OuterStep:
-        """Give how this step is taken, made anew where the algorithm is another in this epoch."""
+        """Return the outer step function, rebuilt if the algorithm changed with the epoch."""
         now = self.current_subject
         if self._outer_step is not None and now.algorithm == self._algorithm:
             return self._outer_step
@@ -211,19 +237,19 @@ class Trainer:
         )
 
 
-def usual(log: Sequence[LogEntry]) -> float:
-    """Give the median |g| of the last steps; infinite while there are too few."""
-    if len(log) < REFRESHED:
+def recent_norm(log: Sequence[LogEntry]) -> float:
+    """Return the median |g| of the last steps; infinite while there are too few."""
+    if len(log) < REFRESH_STEPS:
         return math.inf
     return statistics.median(entry.norm for entry in log[-WINDOW:])
 
 
-def _alike(one: OuterOptimizer, other: OuterOptimizer) -> bool:
-    """Whether a step of both is the same function of theta, tasks and the outer rate."""
-    names = {field.name for field in fields(OuterOptimizer)} - APART
+def _same_step_function(one: OuterOptimizer, other: OuterOptimizer) -> bool:
+    """Return whether both make a step the same function of theta, tasks and outer rate."""
+    names = {field.name for field in fields(OuterOptimizer)} - NOT_IN_STEP_FUNCTION
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def log_array(trainer: Trainer) -> NDArray[np.float64]:
-    """Give the log as an array, a step a line, the fields of `LogEntry` as columns."""
+    """Return the log as an array, a row per step, with the fields of `LogEntry` as columns."""
     return np.array(trainer.log, np.float64).reshape(-1, len(LogEntry._fields))

@@ -165,7 +165,7 @@ def test_a_theta_that_is_not_finite_is_said_with_its_layer():
     theta[-1] = float("nan")
     named = of.layouts.theta.unflatten(theta)
 
-    with pytest.raises(MetaGradientDiverged, match=r"theta itself isn't finite: head\.bias"):
+    with pytest.raises(MetaGradientDiverged, match=r"theta itself is not finite: head\.bias"):
         Recorder(of, MAML(), "loop.safetensors").watch(named, batch(), named)
 
 
@@ -191,12 +191,14 @@ def test_a_training_that_stops_names_where_and_its_recording_replays():
     stopped = metabench(*WILD)
 
     assert stopped.exit_code == 3
-    assert re.search(r"It began in task \d+, in the .* the result of \w+ is not", stopped.stdout)
+    assert re.search(
+        r"The first failure is in task \d+, in the .* the result of \w+ is not", stopped.stdout
+    )
     (following,) = re.findall(r"^next +metabench (.+)$", stopped.stdout, re.M)
     again = metabench(*following.split())
     assert again.exit_code == 0
     assert "fails again" in again.stdout
-    (one,) = re.findall(r"It began in .*", stopped.stdout)
+    (one,) = re.findall(r"The first failure is in .*", stopped.stdout)
     assert one in again.stdout
     assert "redrawn from their addresses equal the recorded ones" in again.stdout
 
