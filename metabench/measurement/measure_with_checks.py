@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from metabench.probes.base import Probe, Progress, silent
+from metabench.probes.base import Probe, Progress, no_progress
 from metabench.probes.verify import Verify
 from metabench.records.rows import Row
 
@@ -19,7 +19,7 @@ def measure_checked(
     probe: Probe,
     subject: Subject,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     parts: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> list[Row]:
     """Check that the meta-gradient is right, then run the probe; the checks' rows come last.

@@ -22,7 +22,7 @@ from metabench.measurement import (
     measure_with_checks,
 )
 from metabench.measurement.members import MEMBERS, member
-from metabench.probes.base import Part, Probe, Progress, silent
+from metabench.probes.base import Part, Probe, Progress, no_progress
 from metabench.problems.checkpoints import load_theta
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
@@ -148,7 +148,7 @@ class Measurement:
         return self.probe.measure_part(self.subject(), self.seed, share)
 
     def measure(
-        self, progress: Progress = silent, parts: Sequence[Mapping[str, NDArray[Any]]] = ()
+        self, progress: Progress = no_progress, parts: Sequence[Mapping[str, NDArray[Any]]] = ()
     ) -> list[Row]:
         """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
         measured = measure_with_checks.measure_checked(

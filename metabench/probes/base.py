@@ -23,7 +23,7 @@ ENOUGH = 4  # whole chunks of a share: fewer would make shares too unequal
 Progress = Callable[[int, int], None]  # (tasks done, tasks in all)
 
 
-def silent(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Report progress to nobody."""
 
 
@@ -93,7 +93,7 @@ class Probe:
     fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
     causes: ClassVar[Mapping[str, str]] = {}  # a finding that may warn -> what is at fault then
 
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+    def measure(self, subject: Subject, seed: int, progress: Progress = no_progress) -> list[Row]:
         """Measure the subject on fresh tasks of this seed."""
         rows: list[Row] = _answer(self, "measure")(self, subject, seed, progress)
         return rows
@@ -111,7 +111,7 @@ class Probe:
         subject: Subject,
         seed: int,
         parts: Sequence[Mapping[str, NDArray[Any]]],
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> list[Row]:
         """Give the rows of `measure` from the arrays of every share, in order, to round-off.
 

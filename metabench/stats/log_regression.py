@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metabench.stats.intervals import LEVEL, Interval, Vector, quantile, spread
+from metabench.stats.intervals import LEVEL, Interval, Vector, jackknife_error, t_quantile
 from metabench.stats.moments import Moments
 
 
@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Bracket the slope."""
-        reach = quantile(self.freedom, level) * self.error
+        reach = t_quantile(self.freedom, level) * self.error
         return Interval(self.slope, self.slope - reach, self.slope + reach)
 
 
@@ -38,9 +38,9 @@ def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
         n = moments.n
         # one batch may make all of the variance: then no slope is finite
         with np.errstate(divide="ignore", invalid="ignore"):
-            left_out = np.log(moments.without_each()[0])
+            left_out = np.log(moments.leave_one_out()[0])
             logs[i] = n * math.log(moments.variance) - (n - 1) * left_out.mean()
-            errors[i] = spread(left_out)
+            errors[i] = jackknife_error(left_out)
     weights = np.array([moments.n - 1.0 for moments in samples])
     center = (weights @ x) / weights.sum()
     leverage = weights * (x - center)

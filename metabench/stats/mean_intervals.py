@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from metabench.stats.intervals import Estimate, Interval, Vector, quantile, spread
+from metabench.stats.intervals import Estimate, Interval, Vector, jackknife_error, t_quantile
 from metabench.stats.moments import Moments, mean_norm_interval
 from metabench.stats.proportions import share_interval
 
@@ -22,7 +22,7 @@ def mean_interval(sample: Vector) -> Interval:
     n, value = len(sample), float(sample.mean())
     if n < 2:
         return Interval(value, math.nan, math.nan)
-    reach = quantile(n - 1) * float(sample.std(ddof=1)) / math.sqrt(n)
+    reach = t_quantile(n - 1) * float(sample.std(ddof=1)) / math.sqrt(n)
     return Interval(value, value - reach, value + reach)
 
 
@@ -34,7 +34,7 @@ def skewed_mean_interval(sample: Vector) -> Interval:
     """
     if len(sample) < 3:
         return Interval(float(sample.mean()), math.nan, math.nan)
-    return Estimate.mean(sample).leaning()
+    return Estimate.mean(sample).hall_interval()
 
 
 def squared_norm_interval(sample: Vector) -> Interval:
@@ -45,7 +45,7 @@ def squared_norm_interval(sample: Vector) -> Interval:
     and 90 % were covered. So the ends reach at least as far as those of that part alone,
     :math:`(|\bar g^\top u| \pm t s)^2` with s its standard error, the others as they were found.
     """
-    found, n = mean_norm_interval(Moments.of(sample)), len(sample)
+    found, n = mean_norm_interval(Moments.from_samples(sample)), len(sample)
     if not math.isfinite(found.high):
         return found
     mean = sample.mean(0)
@@ -58,7 +58,7 @@ def squared_norm_interval(sample: Vector) -> Interval:
         u = (centered @ u) @ centered
     u = u / np.linalg.norm(u)
     part, square = abs(float(mean @ u)), float((centered @ u).var(ddof=1)) / n
-    reach = quantile(n - 1) * math.sqrt(square)
+    reach = t_quantile(n - 1) * math.sqrt(square)
     rest = found.value + square - part**2
     return found.widened(rest + max(part - reach, 0.0) ** 2, rest + (part + reach) ** 2)
 
@@ -79,7 +79,7 @@ def mean_share_interval(shares: Vector) -> Interval:
         return share_interval(n * value, n)
     if error == 0:
         return Interval(value, value, value)
-    trials = value * (1 - value) / error * (NORMAL / quantile(n - 1)) ** 2
+    trials = value * (1 - value) / error * (NORMAL / t_quantile(n - 1)) ** 2
     return share_interval(value * trials, trials)
 
 
@@ -98,5 +98,5 @@ def ratio_of_means(top: Vector, bottom: Vector, power: float = 1.0) -> Interval:
     rest = [(each.sum() - each) / (n - 1) for each in (top, bottom)]
     with np.errstate(divide="ignore", invalid="ignore"):  # one task may carry it all
         logs = power * np.log(rest[0]) - np.log(rest[1])
-        reach = quantile(n - 1) * spread(logs)
-    return Interval.of_logarithm(value, reach)
+        reach = t_quantile(n - 1) * jackknife_error(logs)
+    return Interval.from_logarithm(value, reach)

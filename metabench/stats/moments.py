@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.stats.intervals import Estimate, Interval, Vector, quantile, spread
+from metabench.stats.intervals import Estimate, Interval, Vector, jackknife_error, t_quantile
 
 
 class Moments(NamedTuple):
@@ -27,7 +27,7 @@ class Moments(NamedTuple):
     crossings: Vector  # <g_i - g bar, g_j - g bar> with j a third of the sample further, (n,)
 
     @classmethod
-    def of(cls, sample: NDArray[np.floating]) -> Moments:
+    def from_samples(cls, sample: NDArray[np.floating]) -> Moments:
         """Sum up n vectors `(n, Q)`, in float64."""
         sample = np.asarray(sample, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is data
@@ -68,10 +68,10 @@ class Moments(NamedTuple):
 
     def estimates(self) -> tuple[Estimate, Estimate]:
         """Give tr Cov(g) and |E g|^2 with their delete-one values."""
-        variance, squared = self.without_each()
+        variance, squared = self.leave_one_out()
         return Estimate(self.variance, variance), Estimate(self.mean_norm_squared, squared)
 
-    def without_each(self) -> tuple[Vector, Vector]:
+    def leave_one_out(self) -> tuple[Vector, Vector]:
         """Give variance and squared mean norm with each vector left out, `(n,)` and `(n,)`."""
         n = self.n
         rest = self.deviations.sum() - self.deviations * n / (n - 1)
@@ -88,9 +88,9 @@ def variance_interval(moments: Moments) -> Interval:
     if not (0 < value < math.inf):
         return Interval(value, math.nan, math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):  # one vector may carry all the variance
-        error = spread(np.log(moments.without_each()[0]))
-    reach = quantile(moments.n - 1) * error
-    return Interval.of_logarithm(value, reach)
+        error = jackknife_error(np.log(moments.leave_one_out()[0]))
+    reach = t_quantile(moments.n - 1) * error
+    return Interval.from_logarithm(value, reach)
 
 
 def skewed_variance_interval(moments: Moments) -> Interval:
@@ -101,7 +101,7 @@ def skewed_variance_interval(moments: Moments) -> Interval:
     found = variance_interval(moments)
     if not found.low > 0 or not found.high < math.inf:
         return found
-    halls = moments.estimates()[0].leaning()
+    halls = moments.estimates()[0].hall_interval()
     wide = found.widened(halls.low, halls.high)
     return wide._replace(low=max(wide.low, 0.0))
 
@@ -114,7 +114,7 @@ def mean_norm_interval(moments: Moments) -> Interval:
     first at the T asked about, not at the estimate, keeps the coverage there (Wilson, 1927,
     https://doi.org/10.1080/01621459.1927.10502953): a jackknife's is 76 % in two dimensions.
     """
-    value, t2 = moments.mean_norm_squared, quantile(moments.n - 1) ** 2
+    value, t2 = moments.mean_norm_squared, t_quantile(moments.n - 1) ** 2
     slope, floor = null_variance(moments)
     center = value + t2 * slope / 2
     reach = math.sqrt(max(center**2 - value**2 + t2 * floor, 0.0))
@@ -130,7 +130,7 @@ def tasks_to_detect(moments: Moments) -> float:
     guide because it isn't positive, half its upper limit stands in for it.
     """
     interval = mean_norm_interval(moments)
-    reach = quantile(moments.n - 1) * math.sqrt(null_variance(moments)[1])
+    reach = t_quantile(moments.n - 1) * math.sqrt(null_variance(moments)[1])
     target = interval.value if interval.value > 0 else interval.high / 2
     return math.inf if target <= 0 else moments.n * max(3 * reach / target, 2.0)
 
@@ -139,5 +139,5 @@ def null_variance(moments: Moments) -> tuple[float, float]:
     """Give s and f in Var = s T + f, the variance of the estimate where |E g|^2 is T."""
     if moments.mean_squared == 0:
         return 0.0, 0.0
-    slope = spread(moments.without_each()[1]) ** 2 / moments.mean_squared
+    slope = jackknife_error(moments.leave_one_out()[1]) ** 2 / moments.mean_squared
     return slope, 2 * float((moments.crossings**2).mean()) / moments.n**2

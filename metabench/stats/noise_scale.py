@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from metabench.stats.intervals import Estimate, Interval, quantile, spreads
+from metabench.stats.intervals import Estimate, Interval, jackknife_covariance, t_quantile
 from metabench.stats.moments import Moments, null_variance
 
 
@@ -28,8 +28,8 @@ def ratio_interval(top: Estimate, moments: Moments) -> Interval:
     below = max(bottom.value, 0.0)
     value = top.value / below if below > 0 else math.inf
     value = value if top.value > 0 else 0.0
-    t2 = quantile(moments.n - 1) ** 2
-    cov = spreads(top.left_out, bottom.left_out)
+    t2 = t_quantile(moments.n - 1) ** 2
+    cov = jackknife_covariance(top.left_out, bottom.left_out)
     slope, floor = null_variance(moments)
     # The ratio x is kept where (top - x below)^2 <= t^2 Var(top - x below), with the variance of
     # the bottom taken at top / x, i.e. a x^2 - 2 b x + c <= 0.

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from metabench.stats.intervals import LEVEL, Interval, Vector, quantile, spread
+from metabench.stats.intervals import LEVEL, Interval, Vector, jackknife_error, t_quantile
 from metabench.stats.moments import Moments
 
 TOP = 0.01  # the share of the numbers whose share of the sum is asked for
@@ -31,7 +31,7 @@ def top_share(numbers: Vector) -> Interval:
     if len(numbers) < RESOLVED:
         return Interval(value, math.nan, math.nan)
     left_out = np.log(top[1:] / (whole - largest))
-    reach = quantile(len(numbers) - 1) * spread(left_out)
+    reach = t_quantile(len(numbers) - 1) * jackknife_error(left_out)
     return Interval(value, value * math.exp(-reach), min(value * math.exp(reach), 1.0))
 
 
@@ -58,7 +58,7 @@ def hill(numbers: Vector) -> Interval:
     return Interval(value, value * low, value * high)
 
 
-def heaviest(*samples: Moments) -> float:
+def lowest_tail_index(*samples: Moments) -> float:
     """Estimate the lowest tail index among samples of vectors, from the ten that are farthest out.
 
     (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite of fewer than twenty vectors.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metabench.stats.intervals import Estimate, quantile, spread
+from metabench.stats.intervals import Estimate, jackknife_error, t_quantile
 
 
 class Cost(NamedTuple):
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     task: float  # [s]
     draw: float  # [s]
 
-    def of(self, plan: Plan) -> float:
+    def seconds(self, plan: Plan) -> float:
         """Give what a plan takes [s]."""
         return plan.tasks * (self.task + plan.draws * self.draw)
 
@@ -33,7 +33,9 @@ class Plan(NamedTuple):
     draws: int
 
 
-def optimal_plan(between: float, within: float, cost: Cost, budget: float, most: int) -> Plan:
+def minimum_variance_plan(
+    between: float, within: float, cost: Cost, budget: float, most: int
+) -> Plan:
     """Give the plan of least variance that a budget in seconds buys, none if it buys none.
 
     Args:
@@ -55,15 +57,15 @@ def optimal_plan(between: float, within: float, cost: Cost, budget: float, most:
     return Plan(int(tasks[chosen]), int(draws[chosen]))
 
 
-def predicted(between: Estimate, within: Estimate, plan: Plan) -> Estimate:
+def plan_variance(between: Estimate, within: Estimate, plan: Plan) -> Estimate:
     """Give the variance of a plan, with its delete-one-task values."""
     return between.scaled(1 / plan.tasks) + within.scaled(1 / (plan.tasks * plan.draws))
 
 
-def conservative(between: Estimate) -> float:
+def conservative_between(between: Estimate) -> float:
     """Give what to plan with for T: its upper limit where T can't be told from zero.
 
     Planning with zero would put all draws on one task.
     """
-    reach = quantile(len(between.left_out) - 1) * spread(between.left_out)
+    reach = t_quantile(len(between.left_out) - 1) * jackknife_error(between.left_out)
     return between.value if between.value > reach else max(between.value, 0.0) + reach

@@ -47,7 +47,7 @@ class Squares(NamedTuple):
     task: Vector  # of means over both
 
     @classmethod
-    def of(cls, sample: NDArray[np.floating], design: Design) -> Squares:
+    def from_samples(cls, sample: NDArray[np.floating], design: Design) -> Squares:
         """Sum up draws `(design.draws, Q)`, the label index fastest and the task slowest."""
         x = np.asarray(sample, np.float64).reshape(*design, -1)
         with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from metabench.probes.base import Progress, silent
+from metabench.probes.base import Progress, no_progress
 from metabench.probes.verify import Verify
 from metabench.records.rows import Row
 from metabench.training import resume
@@ -44,7 +44,7 @@ class Session:
         """Rows of the log in windows, then those measured at pauses."""
         return [*log_rows(self.trainer, self.plan.every), *self.rows]
 
-    def train(self, progress: Progress = silent) -> Trained:
+    def train(self, progress: Progress = no_progress) -> Trained:
         """Train to the end, or to the first step that fails, and return the result."""
         trainer = self.trainer
         if not self.rows:

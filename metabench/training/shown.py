@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
-from metabench.probes.base import Drawing, Probe, Progress, silent
+from metabench.probes.base import Drawing, Probe, Progress, no_progress
 from metabench.records.rows import Finding, Row, row
 from metabench.training.find import find
 from metabench.training.points import points
@@ -38,7 +38,7 @@ class Training(Probe):
         "window of steps, and the held-out tasks with 95 % intervals."
     )
 
-    def measure(self, subject: Subject, seed: int, progress: Progress = silent) -> list[Row]:
+    def measure(self, subject: Subject, seed: int, progress: Progress = no_progress) -> list[Row]:
         """Train, and return the rows of the log and of the validations; theta is not kept."""
         from metabench.outer_loop.trainer import Trainer
         from metabench.training.measure import log_rows, validate_and_probe

@@ -126,8 +126,8 @@ def measured(setting: Setting, forms: Forms) -> list[Row]:
     for name, grads in (("unrolled", unrolled), ("first order", first)):
         rows += compare.comparison_rows(grads, best, 5, name, "")
     phi, back = forms.path(5, SLOW)
-    own, gap = (Moments.of(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
-    exact = Moments.of(back * forms.slope(phi))
+    own, gap = (Moments.from_samples(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
+    exact = Moments.from_samples(back * forms.slope(phi))
     rows += [
         row("variance", skewed_variance_interval(own)),
         row("bias", mean_norm_interval(gap)),

@@ -80,9 +80,9 @@ def _clipped(setting: Setting, B: int) -> np.ndarray:
 def _truth_of_clipping(setting: Setting, B: int) -> dict[str, float]:
     """Give the share, variance, bias and error of clipped batches of B."""
     whole, cut = _pool(B).numpy(), _clipped(setting, B)
-    moments = Moments.of(cut)
+    moments = Moments.from_samples(cut)
     unclipped = FAMILY.truth(FAMILY.theta(0), 1, 0.1).mean  # a closed form
-    bias = Moments.of(cut - unclipped).mean_norm_squared
+    bias = Moments.from_samples(cut - unclipped).mean_norm_squared
     return {
         "clipped_share": float((cut != whole).any(1).mean()),
         "clipped_variance": moments.variance,
@@ -100,7 +100,7 @@ def _update_variances(setting: Setting, seed: int) -> dict[int, float]:
         first = torch.cat(list(_subject().estimates(address, seed, B)))
         first = clipped(first, setting.clip_norm, setting.clip_value)
         many = np.vstack([first.numpy(), _clipped(setting, B)[:STATES]])
-        found[B] = Moments.of(updates(setting.optimizer, many, warm)).variance
+        found[B] = Moments.from_samples(updates(setting.optimizer, many, warm)).variance
         start += B * batches
     return found
 

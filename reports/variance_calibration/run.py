@@ -205,7 +205,9 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
     whole = components.crossed(design._replace(tasks=again * TOGETHER))
     sample = gather(subject, whole, seed, 1, 2**30, _nothing).columns(0, family.dim)
     for part in np.split(sample, TOGETHER):
-        found = variance_components.components(variance_components.Squares.of(part, design), design)
+        found = variance_components.components(
+            variance_components.Squares.from_samples(part, design), design
+        )
         for line in components.rows(found, states, ""):
             value = None if line.low is None else expected(setting, line)
             if value is not None and line.low is not None and line.high is not None:
@@ -213,7 +215,7 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
         between, within = found["task"], found["total"] + found["task"].scaled(-1)
         task = truth.components["task"]
         for plan in PLANS:
-            told = two_stage_sampling.predicted(between, within, plan).skewed()
+            told = two_stage_sampling.plan_variance(between, within, plan).skewed()
             value = (task + (truth.variance - task) / plan.draws) / plan.tasks
             if told.low == told.low:  # not NaN: enough tasks for an interval
                 key = "advised_variance", "foretold", float(plan.draws)

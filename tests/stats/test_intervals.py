@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from metabench.stats.intervals import Estimate, quantile, spread
+from metabench.stats.intervals import Estimate, jackknife_error, t_quantile
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
@@ -16,13 +16,13 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(1).standard_normal(30)
     left_out = (x.sum() - x) / 29
 
-    assert spread(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
+    assert jackknife_error(left_out) == pytest.approx(x.std(ddof=1) / math.sqrt(30), rel=1e-12)
 
 
 def test_quantiles_are_those_of_scipy():
     for freedom in (1.5, 7.0, 4095.0):
         expected = scipy_stats.t(freedom).ppf(0.975)
-        assert quantile(freedom) == pytest.approx(expected, rel=1e-10)
+        assert t_quantile(freedom) == pytest.approx(expected, rel=1e-10)
 
 
 def test_a_skewed_interval_has_halls_upper_end_where_a_few_tasks_are_large():
@@ -38,7 +38,7 @@ def test_a_skewed_interval_has_halls_upper_end_where_a_few_tasks_are_large():
     for _ in range(100):
         t = (low + high) / 2
         straight = t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
-        low, high = (t, high) if straight < -quantile(199) else (low, t)
+        low, high = (t, high) if straight < -t_quantile(199) else (low, t)
     assert found.high == pytest.approx(each.mean() - error * t, rel=1e-6)
     assert found.low <= estimate.interval().low or found.low < found.value
 

@@ -19,7 +19,8 @@ def test_the_slope_of_exact_power_laws_is_found_and_bracketed():
     sizes = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     for power in (1.0, 0.5):
         samples = [
-            Moments.of(sample(2000, seed=int(B), mean=0.0) * B ** (-power / 2)) for B in sizes
+            Moments.from_samples(sample(2000, seed=int(B), mean=0.0) * B ** (-power / 2))
+            for B in sizes
         ]
 
         line = log_slope(sizes, samples)
@@ -30,8 +31,8 @@ def test_the_slope_of_exact_power_laws_is_found_and_bracketed():
 
 def test_a_slope_that_one_batch_makes_is_not_finite_and_warns_of_nothing():
     """Leave that batch out, and no variance is left to take the logarithm of."""
-    lone = Moments.of(np.array([[1.0], [0.0], [0.0]]))
+    lone = Moments.from_samples(np.array([[1.0], [0.0], [0.0]]))
 
-    line = log_slope(np.array([1.0, 2.0]), [lone, Moments.of(sample(9))])
+    line = log_slope(np.array([1.0, 2.0]), [lone, Moments.from_samples(sample(9))])
 
     assert not math.isfinite(line.slope)

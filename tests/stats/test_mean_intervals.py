@@ -85,6 +85,8 @@ def test_squared_norms_cover_where_one_direction_makes_the_noise():
     ]
 
     hits = [covered(squared_norm_interval(each), mean @ mean) for each in samples]
-    score = [covered(mean_norm_interval(Moments.of(each)), mean @ mean) for each in samples]
+    score = [
+        covered(mean_norm_interval(Moments.from_samples(each)), mean @ mean) for each in samples
+    ]
 
     assert np.mean(score) < 0.93 < 0.935 <= np.mean(hits) <= 0.975

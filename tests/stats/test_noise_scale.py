@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from samples import sample
 
-from metabench.stats.intervals import quantile, spreads
+from metabench.stats.intervals import jackknife_covariance, t_quantile
 from metabench.stats.moments import Moments, mean_norm_interval, null_variance
 from metabench.stats.noise_scale import noise_scale_interval
 
 
 def test_the_noise_scale_keeps_exactly_the_ratios_that_are_not_refuted():
-    moments = Moments.of(sample(60, mean=2.0))
-    tops, bottoms = moments.without_each()
-    cov, t = spreads(tops, bottoms), quantile(59)
+    moments = Moments.from_samples(sample(60, mean=2.0))
+    tops, bottoms = moments.leave_one_out()
+    cov, t = jackknife_covariance(tops, bottoms), t_quantile(59)
     slope, floor = null_variance(moments)
 
     found = noise_scale_interval(moments)
@@ -32,11 +32,11 @@ def test_the_noise_scale_keeps_exactly_the_ratios_that_are_not_refuted():
 def test_a_signal_that_cannot_be_told_from_zero_has_an_unbounded_noise_scale():
     unbounded = [
         noise_scale_interval(m).high == math.inf
-        for m in (Moments.of(sample(40, seed=s, mean=0.0)) for s in range(200))
+        for m in (Moments.from_samples(sample(40, seed=s, mean=0.0)) for s in range(200))
     ]
     unresolved = [
         mean_norm_interval(m).low <= 0
-        for m in (Moments.of(sample(40, seed=s, mean=0.0)) for s in range(200))
+        for m in (Moments.from_samples(sample(40, seed=s, mean=0.0)) for s in range(200))
     ]
 
     assert unbounded == unresolved

@@ -20,7 +20,7 @@ def paired(seed: int, n: int = 64, dim: int = 6) -> tuple[Moments, Moments, Mome
     noise = rng.standard_normal((n, dim))
     a = np.eye(dim)[0] + np.eye(dim)[1] + noise
     b = 2 * np.eye(dim)[0] + 2 * noise + 0.3 * rng.standard_normal((n, dim))
-    return Moments.of(a), Moments.of(b), Moments.of(a - b)
+    return Moments.from_samples(a), Moments.from_samples(b), Moments.from_samples(a - b)
 
 
 def covers(intervals, truth):
@@ -43,7 +43,9 @@ def test_shared_noise_alone_has_no_cosine():
     for _ in range(200):
         noise = rng.standard_normal((16, 5))
         found = paired_estimators.cosine(
-            Moments.of(noise), Moments.of(noise), Moments.of(0 * noise)
+            Moments.from_samples(noise),
+            Moments.from_samples(noise),
+            Moments.from_samples(0 * noise),
         )
         claimed += not math.isnan(found.low)
 
@@ -79,7 +81,7 @@ def test_the_better_estimator_is_better_at_any_budget():
 
 
 def test_an_exact_ratio_has_no_width_and_none_is_negative():
-    same = Moments.of(np.ones((9, 4)))  # |E g|^2 = 4 without noise
+    same = Moments.from_samples(np.ones((9, 4)))  # |E g|^2 = 4 without noise
 
     for top, expected in ((8.0, 2.0), (-8.0, 0.0)):
         found = ratio_interval(Estimate(top, np.full(9, top)), same)
@@ -87,7 +89,9 @@ def test_an_exact_ratio_has_no_width_and_none_is_negative():
 
 
 def test_log_ratios_cover_the_ratio_of_variances():
-    found = [paired_estimators.log_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))]
+    found = [
+        paired_estimators.variance_ratio(b, a) for a, b, _ in (paired(seed) for seed in range(300))
+    ]
 
     assert covers(found, 4.09)
 
@@ -96,17 +100,19 @@ def test_skewed_ratios_cover_what_clipping_leaves_of_a_variance():
     """Of Laplace numbers clipped at 2 there is 1 - 3 exp(-2) left: 2 - 2 (c + 1) exp(-c) of 2."""
     rng, found = (
         np.random.default_rng(0),
-        {paired_estimators.log_ratio: [], paired_estimators.skewed_ratio: []},
+        {paired_estimators.variance_ratio: [], paired_estimators.skewed_variance_ratio: []},
     )
     for _ in range(600):
         x = rng.laplace(size=(64, 1))
-        top, bottom = Moments.of(np.clip(x, -2, 2)), Moments.of(x)
+        top, bottom = Moments.from_samples(np.clip(x, -2, 2)), Moments.from_samples(x)
         for ratio, intervals in found.items():
             intervals.append(ratio(top, bottom))
 
     truth = 1 - 3 * math.exp(-2)
-    assert covers(found[paired_estimators.skewed_ratio], truth)
+    assert covers(found[paired_estimators.skewed_variance_ratio], truth)
     plain = zip(
-        found[paired_estimators.log_ratio], found[paired_estimators.skewed_ratio], strict=True
+        found[paired_estimators.variance_ratio],
+        found[paired_estimators.skewed_variance_ratio],
+        strict=True,
     )
     assert all(wide.low <= own.low < own.high <= wide.high for own, wide in plain)

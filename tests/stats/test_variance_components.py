@@ -30,7 +30,7 @@ def test_components_are_unbiased(design):
     truth = {name: 3 * size**2 for name, size in SIZES.items()} | {"label": 3 * 1.2**2}
 
     found = [
-        components(Squares.of(draws(design, rng).reshape(-1, 3), design), design)
+        components(Squares.from_samples(draws(design, rng).reshape(-1, 3), design), design)
         for _ in range(3000)
     ]
 
@@ -43,12 +43,12 @@ def test_components_are_unbiased(design):
 def test_leaving_a_task_out_is_measuring_without_it(design):
     x = draws(design, np.random.default_rng(1))
 
-    found = components(Squares.of(x.reshape(-1, 3), design), design)
+    found = components(Squares.from_samples(x.reshape(-1, 3), design), design)
 
     fewer = design._replace(tasks=design.tasks - 1)
     for i in range(design.tasks):
         rest = np.delete(x, i, axis=0).reshape(-1, 3)
-        for source, part in components(Squares.of(rest, fewer), fewer).items():
+        for source, part in components(Squares.from_samples(rest, fewer), fewer).items():
             assert found[source].left_out[i] == pytest.approx(part.value, rel=1e-9, abs=1e-9)
 
 
@@ -65,7 +65,7 @@ def test_mean_products_of_matching_draws_are_what_components_are_made_of():
         ]
         return np.mean(pairs)
 
-    found = components(Squares.of(x.reshape(-1, 3), Design(4)), Design(4))
+    found = components(Squares.from_samples(x.reshape(-1, 3), Design(4)), Design(4))
 
     both, neither = mean((True, True)), mean((False, False))
     same_support, same_query = mean((True, False)), mean((False, True))
@@ -80,8 +80,8 @@ def test_a_large_mean_changes_nothing():
     design, rng = Design(9, 2, 2), np.random.default_rng(3)
     x = draws(design, rng).reshape(-1, 3)
 
-    near = components(Squares.of(x, design), design)
-    far = components(Squares.of(x + 1e7, design), design)
+    near = components(Squares.from_samples(x, design), design)
+    far = components(Squares.from_samples(x + 1e7, design), design)
 
     for source, part in near.items():
         assert far[source].value == pytest.approx(part.value, rel=1e-5, abs=1e-6)
@@ -91,7 +91,9 @@ def test_parts_of_a_vector_add_up():
     design = Design(5, 2, 2)
     x = draws(design, np.random.default_rng(4), Q=7).reshape(-1, 7)
 
-    parts = Squares.joined([Squares.of(x[:, :3], design), Squares.of(x[:, 3:], design)])
+    parts = Squares.joined(
+        [Squares.from_samples(x[:, :3], design), Squares.from_samples(x[:, 3:], design)]
+    )
 
-    for one, other in zip(parts, Squares.of(x, design), strict=True):
+    for one, other in zip(parts, Squares.from_samples(x, design), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)

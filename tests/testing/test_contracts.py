@@ -17,7 +17,7 @@ from metabench.algorithms.maml import MAML
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.linalg.solvers.cg import CG
-from metabench.probes.base import silent
+from metabench.probes.base import no_progress
 from metabench.probes.variance import Variance
 from metabench.testing import check_algorithm, check_family, check_probe, check_solver
 
@@ -123,7 +123,7 @@ def test_the_solver_contract_names_the_fault(cls, fault):
 class Forgetful(Variance):
     """Merges all shares but the last."""
 
-    def merge(self, subject, seed, parts, progress=silent):
+    def merge(self, subject, seed, parts, progress=no_progress):
         return super().merge(subject, seed, [*parts[:-1], parts[0]], progress)
 
 

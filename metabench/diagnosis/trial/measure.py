@@ -20,7 +20,7 @@ from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Progress
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
-from metabench.stats.intervals import LEVEL, Interval, quantile
+from metabench.stats.intervals import LEVEL, Interval, t_quantile
 
 if TYPE_CHECKING:
     from metabench.diagnosis.trial import Trial
@@ -124,5 +124,5 @@ def _mean(values: Losses, level: float) -> Interval:
     if not np.isfinite(values).all():
         return Interval(math.nan, math.nan, math.nan)
     n, center = len(values), float(values.mean())
-    reach = quantile(n - 1, level) * float(values.std(ddof=1)) / math.sqrt(n)
+    reach = t_quantile(n - 1, level) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(center, center - reach, center + reach)

@@ -179,9 +179,13 @@ def _expectation_rows(grads: Vector, reference: Vector, suffix: str, **where: An
         return _no_expectation(suffix, "overflow", **where)
     if len(grads) < 4 or not (np.isfinite(grads).all() and np.isfinite(reference).all()):
         return _no_expectation(suffix, "withheld" if len(grads) < 4 else "diverged", **where)
-    a, b, d = Moments.of(grads), Moments.of(reference), Moments.of(grads - reference)
+    a, b, d = (
+        Moments.from_samples(grads),
+        Moments.from_samples(reference),
+        Moments.from_samples(grads - reference),
+    )
     if (
-        tail_index.heaviest(a, b) < tail_index.MOMENTS
+        tail_index.lowest_tail_index(a, b) < tail_index.MOMENTS
     ):  # as an inverse has whose Hessian may be singular
         return _no_expectation(suffix, **where)
     angle = row(f"cosine{suffix}", paired_estimators.cosine(a, b, d), **where)
@@ -201,8 +205,8 @@ def _norm_ratio(a: Moments, b: Moments, quantity: str, **where: Any) -> Row:
         return Row(quantity, status="unresolved", **where)
     value = math.sqrt(top.value / bottom.value)
     logs = np.log(top.left_out / bottom.left_out) / 2
-    reach = intervals.quantile(a.n - 1) * intervals.spread(logs)
-    if not reach < intervals.MOST:
+    reach = intervals.t_quantile(a.n - 1) * intervals.jackknife_error(logs)
+    if not reach < intervals.WIDEST_LOGARITHM:
         return Row(quantity, value=value, status="unresolved", **where)
     return row(
         quantity, Interval(value, value * math.exp(-reach), value * math.exp(reach)), **where

@@ -149,7 +149,7 @@ def many_steps(found: Curved, setting: Setting) -> list[Row]:
         interval = interval._replace(low=max(interval.low, 0.0))
         rows.append(row("rate", interval, status, of=f"stable for {100 * share:.0f} % of tasks"))
     log = 2 * K * math.log1p(setting.rate * L)
-    factor = math.exp(log) if log < intervals.MOST else None
+    factor = math.exp(log) if log < intervals.WIDEST_LOGARITHM else None
     status = LEAST if factor is not None else "overflow"
     return [*rows, Row("path_factor", value=factor, status=status)]
 

@@ -49,7 +49,7 @@ def sizes(found: Numbers, sets: int) -> Vector:
 
 def spread(found: Numbers, sets: int) -> Estimate:
     """Give sigma^2 = E |grad f - grad f_i|^2, without what a few sets leave in each."""
-    moments = Moments.of(found.gradient)
+    moments = Moments.from_samples(found.gradient)
     return moments.estimates()[0] + Estimate.mean(found.within).scaled(-1 / sets)
 
 
@@ -78,7 +78,7 @@ def held(rate: float, found: Numbers, sets: int, covered: bool) -> list[Row]:
     if sets == 1 or len(found.loss) < FEWEST or not found.finite:
         status = "diverged" if not found.finite else "not_redrawable" if sets == 1 else "unresolved"
         return [Row(name, at=rate, of="measured", status=status) for name in names]
-    true, drawn = Moments.of(found.whole), Moments.of(found.single)
+    true, drawn = Moments.from_samples(found.whole), Moments.from_samples(found.single)
     second = Estimate.mean((found.single**2).sum(1))
     rows = [
         _norm("meta_gradient_squared", found.whole, rate, ""),

@@ -55,7 +55,7 @@ def errors(
         return [Row("mse", status="withheld")]
     if not np.isfinite(grads[EXACT]).all():
         return [Row("mse", status="diverged")]
-    true = Moments.of(grads[EXACT])
+    true = Moments.from_samples(grads[EXACT])
     rows = []
     for name, found in grads.items():
         if found.shape != grads[EXACT].shape:
@@ -68,7 +68,7 @@ def errors(
         if not np.isfinite(found).all():
             rows.append(Row("mse", of=name, status="diverged"))
             continue
-        own, gap = Moments.of(found), Moments.of(found - grads[EXACT])
+        own, gap = Moments.from_samples(found), Moments.from_samples(found - grads[EXACT])
         same = not gap.deviations.any() and gap.mean_squared == 0
         bias = None if same else gap
         rows.append(row("variance", skewed_variance_interval(own), of=name))

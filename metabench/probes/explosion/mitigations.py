@@ -16,7 +16,7 @@ from metabench.probes.quantile_rows import quantile
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators, tail_index
-from metabench.stats.intervals import RESOLVED, Vector
+from metabench.stats.intervals import FEWEST_TASKS_IF_SKEWED, Vector
 from metabench.stats.mean_intervals import squared_norm_interval
 from metabench.stats.moments import Moments
 from metabench.stats.proportions import share_interval
@@ -125,8 +125,8 @@ def _comparison_rows(
     rows = [quantile("norm_kept", left, at=float(K), of=name)]
     if len(plain) < 4:
         return rows
-    a, b, d = (Moments.of(each) for each in (grads, plain, grads - plain))
-    heavy = tail_index.heaviest(a, b)
+    a, b, d = (Moments.from_samples(each) for each in (grads, plain, grads - plain))
+    heavy = tail_index.lowest_tail_index(a, b)
     if (
         has_poles or heavy < tail_index.MOMENTS
     ):  # no second moments: the sample's don't estimate the tasks'
@@ -137,8 +137,10 @@ def _comparison_rows(
     rows.append(row("bias", bias, status, at=float(K), of=name))
     angle = row("cosine", paired_estimators.cosine(a, b, d), at=float(K), of=name)
     rows.append(angle if angle.value is not None else angle._replace(status="unresolved"))
-    ratio = paired_estimators.skewed_ratio(a, b)
+    ratio = paired_estimators.skewed_variance_ratio(a, b)
     state = "ok" if math.isfinite(ratio.value) else "degenerate"
-    if heavy < LEAST_TAIL_INDEX or len(plain) < RESOLVED:  # the interval would not cover
+    if (
+        heavy < LEAST_TAIL_INDEX or len(plain) < FEWEST_TASKS_IF_SKEWED
+    ):  # the interval would not cover
         ratio, state = ratio._replace(low=math.nan, high=math.nan), "unresolved"
     return [*rows, row("variance_left", ratio, state, at=float(K), of=name)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metabench.probes.base import Part, Probe, Progress, silent
+from metabench.probes.base import Part, Probe, Progress, no_progress
 from metabench.records.rows import Row
 from metabench.settings import amounts, registry
 from metabench.settings.errors import InvalidInput, check_limits, unknown
@@ -180,7 +180,7 @@ class Variance(Probe):
         subject: Subject,
         seed: int,
         parts: Sequence[Mapping[str, NDArray[Any]]],
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> list[Row]:
         """Sum up all shares as `measure` does; redraws, which are few, are measured here."""
         from metabench.probes.variance.measure import measure

@@ -44,7 +44,7 @@ def measure(
     squares = by_layer(
         subject.problem.layouts.theta,
         [sample],
-        lambda block: Squares.of(block, design),
+        lambda block: Squares.from_samples(block, design),
         Squares.joined,
     )
     found = {layer: components(part, design) for layer, part in squares.items()}

@@ -83,7 +83,7 @@ def measure(
             first = int(address.task[~sample.finite][0])
             rows.append(Row("first_diverged", value=float(first)))
         layout = subject.problem.layouts.theta
-        samples[B] = by_layer(layout, [sample], Moments.of, Moments.joined)
+        samples[B] = by_layer(layout, [sample], Moments.from_samples, Moments.joined)
         handed[B] = measure_outer_optimizer.passed(probe, sample, layout)
         del sample
     eps = torch.finfo(subject.theta.dtype).eps

@@ -13,7 +13,7 @@ from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings.amounts import Budget
 from metabench.stats import two_stage_sampling
-from metabench.stats.intervals import Estimate, Interval, quantile
+from metabench.stats.intervals import Estimate, Interval, t_quantile
 from metabench.stats.moments import Moments, variance_interval
 from metabench.stats.two_stage_sampling import Cost, Plan
 
@@ -64,8 +64,8 @@ def measure(
     between, within = found["task"], found["total"] + found["task"].scaled(-1)
     afford = budget.seconds(cost.task + cost.draw)
     most = subject.compute.chunk
-    plan = two_stage_sampling.optimal_plan(
-        two_stage_sampling.conservative(between), within.value, cost, afford, most
+    plan = two_stage_sampling.minimum_variance_plan(
+        two_stage_sampling.conservative_between(between), within.value, cost, afford, most
     )
     rows += [Row("budget", value=afford), *_named(plan)]
     if not plan.tasks:
@@ -75,12 +75,12 @@ def measure(
         rows.append(
             row(
                 "advised_variance",
-                two_stage_sampling.predicted(between, within, each).skewed(),
+                two_stage_sampling.plan_variance(between, within, each).skewed(),
                 of=of,
             )
         )
     rows += _checked(subject, seed, plan, start, tasks, memory, advance)
-    rows.append(Row("advised_seconds", of="foretold", value=cost.of(plan)))
+    rows.append(Row("advised_seconds", of="foretold", value=cost.seconds(plan)))
     if plan.tasks * plan.draws <= subject.compute.chunk:
         address = design(plan, start)
         taken = np.median([clock(subject, address, len(address.task)) for _ in range(3)])
@@ -116,7 +116,7 @@ def _costs(
     task = max(float(np.median(apart)), 0.0)
     whole = float(np.median(seconds[:, 0])) / count
     draw = max(whole - task, 0.0)
-    return Cost(task, draw), float(apart.mean()) > quantile(PAIRS - 1) * error
+    return Cost(task, draw), float(apart.mean()) > t_quantile(PAIRS - 1) * error
 
 
 def _checked(
@@ -140,7 +140,7 @@ def _checked(
     if not sample.finite.all():
         return [Row("advised_variance", of="measured", status="diverged")]
     layout = subject.problem.layouts.theta
-    moments = by_layer(layout, [sample], Moments.of, Moments.joined)[""]
+    moments = by_layer(layout, [sample], Moments.from_samples, Moments.joined)[""]
     scale = held.tasks / plan.tasks
     measured = variance_interval(moments)
     interval = Interval(*(end * scale for end in measured))

@@ -212,7 +212,8 @@ def _amplification(
         return [Row("amplification", status="diverged")]
     top, bottom = _moments(subject, own), _moments(subject, plain)
     rows = (
-        row("amplification", paired_estimators.log_ratio(top[x], bottom[x]), layer=x) for x in top
+        row("amplification", paired_estimators.variance_ratio(top[x], bottom[x]), layer=x)
+        for x in top
     )
     return [r if r.value is not None else r._replace(status="degenerate") for r in rows]
 
@@ -223,7 +224,7 @@ def _moments(subject: Subject, *samples: Sample, weights: tuple[float, ...] = (1
     def mixed(*blocks: Array) -> Moments:
         parts = zip(weights, blocks, strict=True)
         total = sum(weight * block.astype(np.float64) for weight, block in parts)
-        return Moments.of(np.asarray(total))
+        return Moments.from_samples(np.asarray(total))
 
     return by_layer(subject.problem.layouts.theta, list(samples), mixed, Moments.joined)
 

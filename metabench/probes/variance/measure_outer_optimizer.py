@@ -11,7 +11,7 @@ from metabench.outer_loop.optimizer_updates import updates
 from metabench.probes.variance.collect import BLOCK, Array, Sample, by_layer
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
-from metabench.stats.intervals import Interval, quantile, spread
+from metabench.stats.intervals import Interval, jackknife_error, t_quantile
 from metabench.stats.log_regression import log_slope
 from metabench.stats.moments import Moments, mean_norm_interval, variance_interval
 from metabench.stats.proportions import share_interval
@@ -84,11 +84,11 @@ def passed(probe: Variance, sample: Sample, layout: Layout) -> Passed:
     if probe.clips:
         cut = Clipped(sample, layout.size, probe.clip_norm, probe.clip_value)
         kept, hits = cut, int(cut.moved.sum())
-        clipped = by_layer(layout, [cut], Moments.of, Moments.joined)
+        clipped = by_layer(layout, [cut], Moments.from_samples, Moments.joined)
         apart = by_layer(layout, [cut, sample], _apart, Moments.joined)
     if probe.outer_optimizer:
         moved = Updates(kept, probe.outer_optimizer, warm_steps(probe))
-        update = by_layer(layout, [moved], Moments.of, Moments.joined)
+        update = by_layer(layout, [moved], Moments.from_samples, Moments.joined)
     return Passed(len(sample.finite), hits, clipped, apart, update)
 
 
@@ -147,7 +147,7 @@ def _bias(apart: Moments) -> Interval:
     if not min(squared.value, squared.left_out.min()) > 0:
         return found
     root = squared.value**0.25
-    reach = quantile(apart.n - 1) * spread(squared.left_out**0.25)
+    reach = t_quantile(apart.n - 1) * jackknife_error(squared.left_out**0.25)
     return found.widened(max(root - reach, 0.0) ** 4, (root + reach) ** 4)
 
 
@@ -169,4 +169,4 @@ def _slope(quantity: str, samples: dict[int, Moments]) -> Row:
 
 
 def _apart(clipped: Array, whole: Array) -> Moments:
-    return Moments.of(clipped - whole.astype(np.float64))
+    return Moments.from_samples(clipped - whole.astype(np.float64))

@@ -18,7 +18,7 @@ from metabench.probes.variance import Variance
 from metabench.probes.variance.measure_advice import design
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import InvalidInput
-from metabench.stats.two_stage_sampling import Cost, Plan, optimal_plan
+from metabench.stats.two_stage_sampling import Cost, Plan, minimum_variance_plan
 
 PLAIN = Quadratic(dim=8, shots=3, queries=3)
 TASK, DRAW = 0.03, 0.001  # seconds that the clock of these tests counts
@@ -63,29 +63,29 @@ def planned(table) -> Plan:
 def test_the_best_plan_approaches_the_closed_form_as_the_budget_grows():
     cost = Cost(0.5, 0.02)
 
-    plan = optimal_plan(2.0, 9.0, cost, 1e6, 1000)
+    plan = minimum_variance_plan(2.0, 9.0, cost, 1e6, 1000)
 
     assert plan.draws == pytest.approx(math.sqrt(0.5 * 9.0 / (0.02 * 2.0)), abs=1)
-    assert cost.of(plan) == pytest.approx(1e6, rel=1e-3)
+    assert cost.seconds(plan) == pytest.approx(1e6, rel=1e-3)
 
 
 @pytest.mark.parametrize(("between", "within"), [(1.0, 5.0), (0.0, 1.0), (1.0, 0.0)])
 def test_no_affordable_plan_is_better(between, within):
     cost, money = Cost(0.1, 0.04), 3.0
 
-    plan = optimal_plan(between, within, cost, money, 60)
+    plan = minimum_variance_plan(between, within, cost, money, 60)
 
     def variance(p):
         return (between + within / p.draws) / p.tasks
 
     others = [Plan(n, r) for n in range(1, 30) for r in range(1, 61)]
-    affordable = [p for p in others if cost.of(p) <= money + 1e-9]
-    assert cost.of(plan) <= money + 1e-9
+    affordable = [p for p in others if cost.seconds(p) <= money + 1e-9]
+    assert cost.seconds(plan) <= money + 1e-9
     assert variance(plan) == pytest.approx(min(map(variance, affordable)))
 
 
 def test_a_budget_below_one_task_buys_none():
-    assert optimal_plan(1.0, 1.0, Cost(0.1, 0.04), 0.13, 60) == Plan(0, 0)
+    assert minimum_variance_plan(1.0, 1.0, Cost(0.1, 0.04), 0.13, 60) == Plan(0, 0)
 
 
 def test_the_design_redraws_every_set_of_a_task_and_shares_none():

@@ -33,7 +33,9 @@ def test_what_does_not_fit_goes_through_a_file_unchanged(size, monkeypatch):
     samples = [collect.gather(of, address, 0, size, m, lambda count: None) for m in (2**30, 2**10)]
 
     assert [type(s).__name__ for s in samples] == ["InMemory", "OnDisk"]
-    held, filed = (collect.by_layer(layout, [s], Moments.of, Moments.joined) for s in samples)
+    held, filed = (
+        collect.by_layer(layout, [s], Moments.from_samples, Moments.joined) for s in samples
+    )
     for name, moments in held.items():
         for one, other in zip(moments, filed[name], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -42,10 +44,12 @@ def test_what_does_not_fit_goes_through_a_file_unchanged(size, monkeypatch):
 def test_layers_and_blocks_add_up_to_the_whole():
     of = subject(Sinusoid(hidden=(20, 20)))
     address = Address.fresh(0, 32)
-    whole = Moments.of(of.meta_gradients(address, 0).grad.double().numpy())
+    whole = Moments.from_samples(of.meta_gradients(address, 0).grad.double().numpy())
     sample = collect.gather(of, address, 0, 1, 2**30, lambda count: None)
 
-    found = collect.by_layer(of.problem.layouts.theta, [sample], Moments.of, Moments.joined)
+    found = collect.by_layer(
+        of.problem.layouts.theta, [sample], Moments.from_samples, Moments.joined
+    )
 
     assert list(found) == ["", *of.problem.layouts.theta.names]
     assert found[""].variance == pytest.approx(whole.variance)
