@@ -33,9 +33,7 @@ class ANIL(Algorithm):
     ('4.weight', '4.bias')
     """
 
-    head: tuple[
-        str, ...
-    ] = ()  # patterns of the parameters that adapt, "6.*"; empty: the last module [names]
+    head: tuple[str, ...] = ()  # patterns of adapted parameters, "6.*"; empty: last module [names]
 
     @property
     def exact(self) -> bool:

@@ -1,1 +1,1 @@
-"""The command line: options and printing only, a folder a command."""
+"""The command line: options and printing, one folder for each group of commands."""

@@ -1,4 +1,4 @@
-"""What a command says that went on without some records, and how it ends."""
+"""Warnings about damaged records that a command left out, and the exit code they cause."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import click
 
 from metabench.cli.exit_codes import LEFT_OUT
 
-LISTED = 20  # records named one by one
+MOST_RECORDS_LISTED = 20
 
 
 def warn(broken: Iterable[str]) -> None:
-    """Say on stderr which records aren't what was written."""
-    said = list(broken)
-    for sentence in said[:LISTED]:
+    """Print a warning on stderr for each damaged record."""
+    sentences = list(broken)
+    for sentence in sentences[:MOST_RECORDS_LISTED]:
         click.echo(f"Warning: {sentence}", err=True)
-    if len(said) > LISTED:
-        click.echo(f"Warning: ... and {len(said) - LISTED:,} more.", err=True)
+    if len(sentences) > MOST_RECORDS_LISTED:
+        click.echo(f"Warning: ... and {len(sentences) - MOST_RECORDS_LISTED:,} more.", err=True)
 
 
 def end_without(broken: Iterable[str]) -> None:
-    """Say which records were left out, and exit with 3 if any were.
+    """Print a warning for each record that was left out, and exit with 3 if there are any.
 
     Raises:
         SystemExit: if any were.
     """
-    said = list(broken)
-    warn(said)
-    if said:
+    sentences = list(broken)
+    warn(sentences)
+    if sentences:
         raise SystemExit(LEFT_OUT)

@@ -1,4 +1,4 @@
-"""The command line: the commands of every folder here, and one for each probe of the registry."""
+"""The command `metabench`: the commands of the folders here, and one for each listed probe."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from metabench.settings.errors import InvalidInput
 
 
 class Commands(click.Group):
-    """A group with a command for every probe; misuse is one sentence and an exit code."""
+    """Group with a command for every probe; invalid input prints one sentence and exits with 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List ours and the probes'."""
+        """Return the names of the fixed commands and of the probes."""
         return sorted({*super().list_commands(ctx), *registry.members("probes")})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give a command of ours, or make the probe's: nobody's probe displaces a command."""
+        """Return a fixed command, or make a probe's; a probe never replaces a fixed command."""
         own = super().get_command(ctx, cmd_name)
         target = registry.members("probes").get(cmd_name)
         return own or (probe.command(cmd_name, target) if target else None)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Name the probes that got no command, then say what exit codes mean."""
+        """Write which probes have no command because of their name, then the exit codes."""
         for name in sorted(self.commands.keys() & registry.members("probes").keys()):
             formatter.write_paragraph()
             formatter.write_text(probe.refusal(name))
         super().format_epilog(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; misuse exits with 2, a broken environment with 4."""
+        """Run the command; invalid input exits with 2, a system error with 4."""
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
@@ -48,10 +48,10 @@ class Commands(click.Group):
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise
         except (OSError, MemoryError, RuntimeError) as error:
-            # torch says that it can't allocate by a RuntimeError; any other is a fault of ours
+            # torch reports a failed allocation as a RuntimeError; any other is a bug of metabench
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
                 raise
-            click.echo(f"Error: {error}. Nothing that was saved before is lost.", err=True)
+            click.echo(f"Error: {error}. Files saved earlier are intact.", err=True)
             ctx.exit(exit_codes.SYSTEM_ERROR)
 
 

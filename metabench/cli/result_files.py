@@ -1,4 +1,4 @@
-"""Where a command writes: the files that were asked for, else those of the run's folder."""
+"""Files that a command writes: those given by options, else those of the run's folder."""
 
 from __future__ import annotations
 
@@ -10,33 +10,45 @@ from metabench.settings.errors import InvalidInput
 
 
 class ResultFiles(NamedTuple):
-    """The page, the table and the record of one run."""
+    """Paths of the page, the table and the record of one run."""
 
     html: Path
     csv: Path
     record: Path
 
     def write(self, document: str, table: str, record: str) -> None:
-        """Write all three, each whole or not at all."""
+        """Write all three files, each atomically.
+
+        Args:
+            document: the page, as HTML.
+            table: the tidy table, as CSV.
+            record: the record, as JSON.
+        """
         run_folders.write(self.record, record + "\n")
         run_folders.write(self.csv, table)
         run_folders.write(self.html, document)
 
 
 def require_writable(html: Path | None, csv: Path | None) -> None:
-    """Refuse files that can't be written, before any work is done.
+    """Check that the files can be written, before any work is done.
 
     Raises:
-        InvalidInput: if one can't be, or both are the same.
+        InvalidInput: if one can't be written, or both are the same.
     """
     for path in filter(None, (html, csv)):
         run_folders.check_writable(path)
     if html and csv and html.resolve() == csv.resolve():
-        raise InvalidInput(f"--html and --csv both name {html}; give each a file of its own.")
+        raise InvalidInput(f"--html and --csv both name {html}; give two different files.")
 
 
 def files_in(folder: Path, html: Path | None, csv: Path | None) -> ResultFiles:
-    """Give the files that were asked for, else those of the run's folder."""
+    """Return the paths given by options, else those in the run's folder.
+
+    Args:
+        folder: the run's folder.
+        html: path of the page, if given.
+        csv: path of the table, if given.
+    """
     return ResultFiles(
         html or folder / "page.html", csv or folder / "table.csv", folder / "record.json"
     )

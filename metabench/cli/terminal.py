@@ -1,4 +1,4 @@
-"""What a person sees at the terminal: progress with time left, a table, findings."""
+"""Terminal output: progress with remaining time, tables, findings, JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from metabench.report.text_tables import TextTable
 
 COLORS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 TERMS = 3  # explained below the findings unless all are asked for
-SAY_EVERY = 5.0  # seconds between lines of progress where there is no terminal
+PROGRESS_INTERVAL = 5.0  # between progress lines where stderr is no terminal [seconds]
 
 
 @contextmanager
 def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
-    """Show how far the work is and how long it will take, on stderr."""
+    """Show progress and the remaining time on stderr; yields a function of (done, total)."""
     if quiet:
         yield lambda done, total: None
     elif sys.stderr.isatty():
@@ -35,11 +35,11 @@ def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
         print(label, file=sys.stderr, flush=True)
-        yield _lines()
+        yield _progress_lines()
 
 
 def print_table(table: TextTable) -> None:
-    """Print a table: colored and aligned on a terminal, plain columns elsewhere."""
+    """Print a table: colored on a terminal, plain columns elsewhere."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(table.header):
         shown.add_column(name, no_wrap=True, style="cyan" if i == 0 else None)
@@ -49,7 +49,7 @@ def print_table(table: TextTable) -> None:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print each finding with its level and what to change."""
+    """Print each finding: level, claim and repair."""
     console = _stdout()
     for i, finding in enumerate(findings):
         if i:
@@ -72,27 +72,27 @@ def print_terms(text: str, verbose: bool) -> None:
 
 
 def _stdout() -> Console:
-    """Wrap at the terminal's width, and not at all where a program reads."""
+    """Return a console that wraps at the terminal's width, and not at all in a pipe."""
     piped = None if sys.stdout.isatty() else 10_000
     return Console(width=piped, highlight=False, markup=False, emoji=False)
 
 
-def _lines() -> Callable[[int, int], None]:
+def _progress_lines() -> Callable[[int, int], None]:
     last = time.monotonic()
-    first: tuple[float, int] | None = None  # when what set-up and an earlier run did was done
+    first: tuple[float, int] | None = None  # time and count after set-up and resumed work
 
-    def say(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal last, first
         now = time.monotonic()
         first = first or (now, done)
-        if now - last >= SAY_EVERY and done > first[1]:
+        if now - last >= PROGRESS_INTERVAL and done > first[1]:
             last = now
             left = (now - first[0]) * (total - done) / (done - first[1])
             print(f"  {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
-    return say
+    return report
 
 
 def print_json(result: object) -> None:
-    """Print one strict JSON object; NumPy's whole numbers are numbers."""
+    """Print one strict JSON object; NumPy integers are written as numbers."""
     click.echo(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False, default=int))

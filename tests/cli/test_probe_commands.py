@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from shell import measured, metabench, numbers, without_seconds
 
-from metabench.cli.exit_codes import ENVIRONMENT
+from metabench.cli.exit_codes import SYSTEM_ERROR
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
 from metabench.problems.tasks import Address
@@ -526,7 +526,7 @@ def test_a_full_disk_exits_with_4_and_keeps_the_sentence_short(monkeypatch):
     monkeypatch.setattr(run_folders, "write", full)
     result = metabench(*SMALL)
 
-    assert result.exit_code == ENVIRONMENT == 4
+    assert result.exit_code == SYSTEM_ERROR == 4
     assert "No space left on device" in result.stderr
     assert "Traceback" not in result.output
 

@@ -331,7 +331,7 @@ def test_near_the_limit_the_batch_shell_is_signaled_and_finishes_the_cell_in_han
     said, _ = batch.communicate()
 
     assert batch.returncode == 130
-    assert "Interrupted; nothing is lost. Go on with: metabench grid odd.toml" in said
+    assert "Interrupted; all finished cells are kept. Resume with: metabench grid odd.toml" in said
     assert 1 <= len(store().standing()) < 50
     assert set(store().standing().values()) == {"done"}
 

@@ -1,4 +1,4 @@
-"""The command `diagnose`: its docstring, its options, one call."""
+"""The command `diagnose`: options and help."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from metabench.cli import exit_codes, options
 @options.problem()
 @options.theta()
 @click.option("--budget", default="3m", show_default=True, metavar="TIME",
-              help="For all of it: 90s, 3m, 1h.")  # fmt: skip
+              help="Total time: 90s, 3m, 1h.")  # fmt: skip
 @click.option("--try", "steps", type=click.IntRange(0), default=8, show_default=True, metavar="N",
-              help="Outer steps that each change is tried over, paired; 0: try none.")  # fmt: skip
-@options.tasks("Most fresh tasks to draw.")
-@options.probes("Only these, such as verify,variance.  [default: all]")
+              help="Outer steps over which each change is tried; 0: try none.")  # fmt: skip
+@options.tasks("Most tasks to draw.")
+@options.probes("Run only these, e.g. verify,variance.  [default: all]")
 @options.arithmetic
-@options.settings("A field of outer, trial, algo, family, compute or a probe")
+@options.settings("Set a field of outer, trial, algo, family, compute or a probe: outer.batch=4.")
 @options.results
 def diagnose(**given: Any) -> None:
-    """Ask every probe what is wrong, and try what could help: one command, one page.
+    """Run every probe, rank what is wrong, and try changes: one command, one page.
 
-    Tell it how you train: --set outer.batch=4 --set outer.rate=0.01. What warns is asked again on
-    fresh tasks; run again, it goes on where it was stopped.
+    Describe your outer loop: --set outer.batch=4 --set outer.rate=0.01. Every warning is
+    re-measured on fresh tasks. Run the command again to resume it.
     """
     from metabench.cli.diagnose.run import run
 

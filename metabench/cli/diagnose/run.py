@@ -1,4 +1,4 @@
-"""One checkup from the command line: check up, save, say."""
+"""Run a checkup from the command line: measure, save, print."""
 
 from __future__ import annotations
 
@@ -30,7 +30,16 @@ def run(
     quiet: bool,
     **choices: Any,
 ) -> None:
-    """Diagnose, print what matters, and save the page, the table and the records."""
+    """Run a checkup, print its faults and trials, and save the page, the table and the records.
+
+    Args:
+        budget: total time, such as 3m.
+        as_json: print the record instead of the text.
+        html: path of the page, if given.
+        csv: path of the table, if given.
+        quiet: show no progress.
+        choices: the rest as `plan_of` takes it.
+    """
     seconds = amounts.seconds(budget)
     plan = plan_of(**choices)
     require_writable(html, csv)
@@ -50,7 +59,7 @@ def run(
 
 
 def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Checkup:
-    """Do it, and show how much of the time is used up."""
+    """Run the checkup and show how much of its time is used up."""
     settings = plan.measurement.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet) as report:
@@ -61,11 +70,11 @@ def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Ch
 
 
 def _print(found: Checkup) -> None:
-    """Print faults, what was tried, and how many remarks there are besides."""
+    """Print the faults, the trials, the notes and the number of remarks."""
     for i, fault in enumerate(found.faults, 1):
         _print_fault(i, fault)
     if not found.faults:
-        click.echo("Nothing is wrong that the intervals support.\n")
+        click.echo(_no_fault(found) + "\n")
     laid = save.trials(found)
     if laid is not None:
         print_table(laid)
@@ -75,16 +84,24 @@ def _print(found: Checkup) -> None:
     for note in found.notes:
         click.echo(f"Note: {note}")
     count = sum(not each.alarms for each in found.findings)
-    click.echo(f"{count} more findings, none of them a warning, are on the page.")
+    click.echo(f"{count} more findings without a warning are on the page.")
+
+
+def _no_fault(found: Checkup) -> str:
+    """Say that nothing was found, by how many probes, and which did not finish."""
+    done = sum(bool(part.rows) for part in found.parts)
+    missing = ", ".join(part.name for part in found.parts if not part.rows)
+    rest = f"; not finished: {missing}" if missing else ""
+    return f"No problem found by the {done} probes that finished{rest}."
 
 
 def _print_fault(number: int, fault: Fault) -> None:
-    """Print what speaks for a fault, the most telling in full."""
+    """Print a fault: its first finding in full, the claims of the others."""
     first, *others = fault.findings
-    sure = "confirmed on fresh tasks" if first.confirmed else "heard once"
+    checked = "confirmed on fresh tasks" if first.confirmed else "not re-checked"
     color = COLORS[fault.level].split()[-1]
     cause = CAUSES.get(fault.cause, fault.cause)
-    click.secho(f"{number}. {cause}: found by {first.probe}, {sure}", fg=color)
+    click.secho(f"{number}. {cause}: found by {first.probe}, {checked}", fg=color)
     print_findings([first.finding])
     for other in others:
         click.echo(f"  also {other.probe}, {other.finding.name}: {other.finding.claim}")
@@ -92,7 +109,7 @@ def _print_fault(number: int, fault: Fault) -> None:
 
 
 def _next(found: Checkup, choices: dict[str, Any]) -> str:
-    """Name the probe that says more of the first fault, or training where nothing is wrong."""
+    """Return the command of the probe that found the first fault, or of training if none did."""
     given = {**choices, "tasks": None, "assignments": ()}
     if found.faults:
         probe = found.faults[0].findings[0].probe

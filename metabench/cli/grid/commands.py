@@ -1,4 +1,4 @@
-"""The commands of grids: a command is a docstring, its options, one call."""
+"""The commands of grids: options and help."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ running = options.together(
     click.option("--executor", default="pool", show_default=True,
                  help="inline, pool (every device here) or ray (a cluster)."),
     click.option("--workers", type=click.IntRange(0), default=0,
-                 help="CPU cells at once.  [default: as many as there are cores]"),
+                 help="CPU cells at once.  [default: number of cores]"),
     click.option("--per-gpu", type=click.IntRange(1), default=1, show_default=True,
                  help="GPU cells at once on each GPU."),
     click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
-                 help="Threads of a cell."),
-    click.option("--retry", is_flag=True, help="Measure failed cells again too."),
+                 help="Threads per cell."),
+    click.option("--retry", is_flag=True, help="Measure failed cells again, too."),
     options.quiet,
     STORE,
     options.json,
@@ -36,12 +36,12 @@ running = options.together(
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Measure N open cells first, for the forecast; they are kept.",
+    help="Measure N open cells first, to base the forecast on; their results are kept.",
 )
 @STORE
 @options.json
 def plan(**given: Any) -> None:
-    """List a study's cells, those already done, and a forecast of time and memory."""
+    """List a study's cells and their states, and forecast time and memory."""
     from metabench.cli.grid.plan import plan
 
     plan(**given)
@@ -51,7 +51,7 @@ def plan(**given: Any) -> None:
 @STUDY
 @running
 def grid(**given: Any) -> None:
-    """Measure a study's open cells on every device of this machine; run again to go on."""
+    """Measure a study's open cells on all devices of this machine; run again to resume."""
     from metabench.cli.grid.run import grid
 
     grid(**given, part="0/1")
@@ -72,20 +72,22 @@ def worker(**given: Any) -> None:
 @STUDY
 @click.option("--array", type=click.IntRange(1), required=True, help="Jobs of the array.")
 @click.option("--time", "limit", default="04:00:00", show_default=True, help="Limit of one job.")
-@click.option("--gpus", type=click.IntRange(0), default=0, show_default=True, help="GPUs a job.")
-@click.option("--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores a job.")
+@click.option("--gpus", type=click.IntRange(0), default=0, show_default=True, help="GPUs per job.")
+@click.option(
+    "--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores per job."
+)
 @click.option(
     "--grace",
     type=click.IntRange(0),
     default=300,
     show_default=True,
-    help="Seconds before the limit from which no further cell is begun.",
+    help="Seconds before the limit after which no further cell starts.",
 )
-@click.option("--output", type=FILE, help="Write here.  [default: <study's name>.sbatch]")
+@click.option("--output", type=FILE, help="File of the script.  [default: <study's name>.sbatch]")
 @STORE
 @options.json
 def slurm(**given: Any) -> None:
-    """Write a job array of `metabench worker`; submit it with sbatch, again to go on."""
+    """Write a job array of `metabench worker`; submit it with sbatch, and again to resume."""
     from metabench.cli.grid.plan import slurm
 
     slurm(**given)
@@ -96,7 +98,7 @@ def slurm(**given: Any) -> None:
 @STORE
 @options.json
 def status(**given: Any) -> None:
-    """Say how many cells are done, open and failed, and why they failed."""
+    """Count the cells that are done, open and failed, and say why they failed."""
     from metabench.cli.grid.status import status
 
     status(**given)
@@ -105,12 +107,12 @@ def status(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @STUDY
 @click.argument("digest", required=False)
-@click.option("--csv", type=FILE, help="Write the tidy table of every number here.")
+@click.option("--csv", type=FILE, help="File of the tidy table of all numbers.")
 @STORE
 @options.json
 @options.trust
 def show(**given: Any) -> None:
-    """Show a study's results, a cell a line; with a DIGEST, one cell in full."""
+    """Show a study's results, one cell per line; with a DIGEST, one cell in full."""
     from metabench.cli.grid.show import show
 
     show(**given)
@@ -121,7 +123,7 @@ def show(**given: Any) -> None:
 @STORE
 @options.json
 def compact(**given: Any) -> None:
-    """Gather the results into Parquet files that are read at once; the records stay."""
+    """Copy all results into two Parquet files for fast reading; the records stay."""
     from metabench.cli.grid.status import compact
 
     compact(**given)
@@ -132,9 +134,9 @@ def compact(**given: Any) -> None:
 @click.argument("b", type=FILE)
 @options.json
 def compare(**given: Any) -> None:
-    """Compare the cells that two stores (or studies) A and B share; exit 1 if B is worse.
+    """Compare the cells that two stores (or studies) A and B share; exit with 1 if B is worse.
 
-    Worse is a cell that fails now, a number that moved beyond round-off, or more time a cell.
+    B is worse if a cell fails, a number moved beyond round-off, or cells take longer.
     """
     from metabench.cli.grid.compare import compare_stores
 
@@ -144,11 +146,11 @@ def compare(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @STUDY
 @click.argument("digests", nargs=-1)
-@click.option("--failed", is_flag=True, help="All that failed.")
+@click.option("--failed", is_flag=True, help="All failed cells.")
 @STORE
 @options.json
 def rm(**given: Any) -> None:
-    """Forget cells of a study, so that the next grid measures them again."""
+    """Remove cells from a study's store, so that the next grid measures them again."""
     from metabench.cli.grid.status import rm
 
     rm(**given)
@@ -160,7 +162,7 @@ def rm(**given: Any) -> None:
 @options.json
 @options.trust
 def cell(**given: Any) -> None:
-    """Measure one cell on record again, alone and in the foreground; nothing is recorded."""
+    """Measure one recorded cell again in the foreground; nothing is recorded."""
     from metabench.cli.grid.run import cell
 
     cell(**given)

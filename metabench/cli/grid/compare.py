@@ -1,4 +1,4 @@
-"""The command that holds two stores against each other."""
+"""The command `compare`: differences between two stores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ from metabench.records.store.store_paths import store_of
 from metabench.records.store.tables import setting_text, tables
 from metabench.settings.errors import InvalidInput
 
-SHOWN = 40  # numbers printed; --json gives all
+MOST_NUMBERS_PRINTED = 40  # --json gives all
 
 
 def compare_stores(a: Path, b: Path, as_json: bool) -> None:
-    """Print where two stores differ; exit with 1 if B is worse."""
+    """Print where two stores differ; exit with 1 if B is worse.
+
+    Args:
+        a: a store's folder, or the study whose store it is.
+        b: the same of the store that is judged.
+        as_json: print JSON instead of text.
+
+    Raises:
+        SystemExit: with 1 if B is worse, with 3 if records are damaged.
+    """
     first, second = (tables(_store_named(place)) for place in (a, b))
     broken = [*first.broken, *second.broken]
     warn(broken)
@@ -38,7 +47,7 @@ def compare_stores(a: Path, b: Path, as_json: bool) -> None:
 
 
 def _store_named(place: Path) -> Store:
-    """Take a store's folder, or the study whose store it is."""
+    """Return the store of a folder or of a study file."""
     folder = place if place.is_dir() else store_of(place, None).folder
     if not Store(folder).is_there():
         raise InvalidInput(f"{folder} is no store; give a study file or the folder of its results.")
@@ -60,6 +69,6 @@ def _print_comparison(result: Comparison) -> None:
     )
     click.echo(f"moved  {len(result.moved)} numbers beyond round-off")
     if len(result.moved):
-        lines = result.moved[:SHOWN].itertuples(index=False)
+        lines = result.moved[:MOST_NUMBERS_PRINTED].itertuples(index=False)
         texts = tuple(tuple(map(setting_text, line)) for line in lines)
         print_table(TextTable(tuple(map(str, result.moved)), texts))

@@ -1,4 +1,4 @@
-"""The cells that failed, a line each."""
+"""Failed cells as text, one line each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-LISTED = 20  # failed cells named one by one
+MOST_FAILURES_LISTED = 20
 
 
 def print_failures(failed: Collection[Mapping[str, Any]]) -> None:
-    """Print a line for each failed cell, as far as they can be read."""
-    for line in list(failed)[:LISTED]:
+    """Print one line for each failed cell, up to a limit."""
+    for line in list(failed)[:MOST_FAILURES_LISTED]:
         click.echo(
             f"  {line['digest']}  {line['status']:<8}  {line['error'].splitlines()[0][:120]}"
         )
-    if len(failed) > LISTED:
-        click.echo(f"  ... and {len(failed) - LISTED:,} more: metabench status --json")
+    if len(failed) > MOST_FAILURES_LISTED:
+        click.echo(
+            f"  ... and {len(failed) - MOST_FAILURES_LISTED:,} more: metabench status --json"
+        )

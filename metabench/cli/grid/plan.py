@@ -1,4 +1,4 @@
-"""The commands that look ahead: plan, and slurm's job array."""
+"""The commands `plan` (cells and forecast) and `slurm` (job array)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from metabench.grid.study import study as studies
 from metabench.grid.study.study import Study
 from metabench.records.store.store_paths import store_of
 
-LISTED = 20  # cells listed one by one
+MOST_CELLS_LISTED = 20
 
 
 def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
-    """Print the cells, those done, and what the open ones will take."""
+    """Print a study's cells, their states, and the expected time and memory of the open ones.
+
+    Args:
+        study: path of the study file.
+        measure: number of open cells to measure first.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+    """
     asked, kept = studies.read(study), store_of(study, store).require_readable()
     if measure:
         few = todo(asked, kept.open(), retry=False)[:measure]
@@ -59,7 +66,19 @@ def slurm(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the batch script of a study that can be read."""
+    """Write the batch script of a study.
+
+    Args:
+        study: path of the study file.
+        array: number of jobs.
+        limit: time limit of a job, as Slurm has it.
+        gpus: GPUs per job.
+        cores: cores per job.
+        grace: seconds before the limit after which no further cell starts.
+        output: path of the script; None is `<study>.sbatch`.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+    """
     from metabench.records.run_folders import check_writable, write
 
     asked = studies.read(study)
@@ -86,9 +105,9 @@ def _print_cells(study: Study, states: Mapping[str, str]) -> None:
     names = varying(cells)
     lines = zip(cells[names].itertuples(index=False), states.items(), strict=True)
     table = [(digest, state, *map(setting_text, settings)) for settings, (digest, state) in lines]
-    print_table(TextTable(("cell", "state", *names), tuple(table[:LISTED])))
-    if len(table) > LISTED:
-        click.echo(f"... and {len(table) - LISTED:,} more: --json lists all")
+    print_table(TextTable(("cell", "state", *names), tuple(table[:MOST_CELLS_LISTED])))
+    if len(table) > MOST_CELLS_LISTED:
+        click.echo(f"... and {len(table) - MOST_CELLS_LISTED:,} more: --json lists all")
 
 
 def _expected(expected: Forecast | None, cells: int) -> str:

@@ -1,4 +1,4 @@
-"""The commands that measure: grid and worker, and cell, which records nothing."""
+"""The commands that measure cells: `grid`, `worker`, and `cell`, which records nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,23 @@ def grid(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the open cells of a part of a study; exit with 3 if any of them failed."""
+    """Measure the open cells of a part of a study, and print a summary.
+
+    Args:
+        study: path of the study file.
+        part: `i/N`, the part of the cells to measure.
+        executor: inline, pool or ray.
+        workers: CPU cells at once; 0 is the number of cores.
+        per_gpu: GPU cells at once on each GPU.
+        threads: threads per cell.
+        retry: measure failed cells again, too.
+        quiet: show no progress.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+
+    Raises:
+        SystemExit: with 3 if cells failed, with 130 if it was interrupted.
+    """
     asked, kept = studies.read(study), store_of(study, store).open()
     mine = set(part_of(units(asked), part))
     held = {unit.digest for unit in mine}
@@ -51,7 +67,7 @@ def grid(
         chosen = todo(asked, kept, retry, standing)
         tally = drive(asked, kept, started, chosen, watch, mine, standing)
     failed = failures(asked, kept, None if tally.ended or lost else standing)
-    (_say_json if as_json else _say)(study, kept, tally, failed)
+    (_print_json if as_json else _print_summary)(study, kept, tally, failed)
     if tally.interrupted:
         raise SystemExit(INTERRUPTED)
     if failed:
@@ -59,7 +75,17 @@ def grid(
 
 
 def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...]) -> None:
-    """Measure a cell on record once more, here; what it raises is shown whole, and exits with 3."""
+    """Measure a recorded cell again in this process, and print it.
+
+    Args:
+        digest: first digits of the cell's digest.
+        store: folder of the results; None searches all stores.
+        as_json: print JSON instead of text.
+        trusted: members whose code may run besides the listed ones.
+
+    Raises:
+        SystemExit: with 3, after the traceback, if the cell raises.
+    """
     from metabench.cli.grid.show import show_cell
     from metabench.measurement.measurement import Measurement
 
@@ -76,29 +102,29 @@ def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...
 
 
 def _trusted(settings: dict[str, Any], trusted: tuple[str, ...]) -> dict[str, Any]:
-    """Give a record's settings in which all members may be loaded; the rest names none."""
+    """Return a record's settings, with the names of trusted members only."""
     return {
         part: trusted_settings(value, trusted) if isinstance(value, dict) else value
         for part, value in settings.items()
     }
 
 
-def _say(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
+def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
     click.echo(f"cells  {tally}")
     if failed:
         click.echo(f"failed {len(failed):,}")
         print_failures(failed)
         own = "".join(f" --trust {name}" for name in custom_members(study))
         click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
-        click.echo(f"       metabench grid {study} --retry   (all that failed)")
+        click.echo(f"       metabench grid {study} --retry   (all failed cells)")
     click.echo(f"store  {store.folder}")
     if tally.interrupted:
-        click.echo(f"Interrupted; nothing is lost. Go on with: metabench grid {study}")
+        click.echo(f"Interrupted; all finished cells are kept. Resume with: metabench grid {study}")
     else:
         click.echo(f"next   metabench show {study}")
 
 
-def _say_json(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
+def _print_json(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
     print_json({
         "study": str(study),
         "store": str(store.folder),

@@ -1,4 +1,4 @@
-"""The command that shows results: a cell a line, or one cell in full."""
+"""The command `show`: one line per cell, or one cell in full."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metabench.settings.own_members import custom_members
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 40  # cells printed; --csv writes all
+MOST_CELLS_PRINTED = 40  # --csv writes all
 
 
 def show(
@@ -33,18 +33,19 @@ def show(
     as_json: bool,
     trusted: tuple[str, ...],
 ) -> None:
-    """Print a study's results, a cell a line, or one cell in full; exit with 3 if some are broken.
+    """Print a study's results, one line per cell, or one cell in full.
 
     Args:
-        study: its file.
-        digest: how that of the one cell begins; None: all cells.
-        csv: where the table of every number goes; None: nowhere.
-        store: where the results are; None: where a grid puts them.
-        as_json: whether a program reads it.
-        trusted: probes whose code may be run besides the listed ones and the study's.
+        study: path of the study file.
+        digest: first digits of one cell's digest; None shows all cells.
+        csv: path of the table of all numbers; None writes none.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+        trusted: probes whose code may run besides the listed ones and the study's.
 
     Raises:
-        InvalidInput: if nothing is measured yet, or the one cell's record isn't what was written.
+        InvalidInput: if nothing is measured yet, or the one cell's record is damaged.
+        SystemExit: with 3 if damaged records were left out.
     """
     kept = store_of(study, store).require_readable()
     if digest is not None:
@@ -56,7 +57,7 @@ def show(
     result = tables(kept, asked.cells)
     if not len(result.cells):
         warn(result.broken)
-        raise InvalidInput(f"Nothing is measured yet; run metabench grid {study}.")
+        raise InvalidInput(f"No cell is measured yet; run metabench grid {study}.")
     if csv is not None:
         run_folders.write(csv, run_folders.to_csv(tidy(result)))
     if as_json:
@@ -67,7 +68,13 @@ def show(
 
 
 def show_cell(record: Mapping[str, Any], as_json: bool, trusted: Sequence[str]) -> None:
-    """Print one record: its numbers and findings, or why there are none."""
+    """Print one record: its numbers and findings, or why there are none.
+
+    Args:
+        record: as its file has it.
+        as_json: print JSON instead of text.
+        trusted: probes whose code may run besides the listed ones.
+    """
     if as_json:
         print_json(record)
         return
@@ -80,7 +87,7 @@ def show_cell(record: Mapping[str, Any], as_json: bool, trusted: Sequence[str]) 
 
 
 def _print_cells(result: Tables) -> None:
-    """Print a cell a line: what varies, then every number that stands for the whole."""
+    """Print one line per cell: settings that vary, then every number without an axis."""
     from metabench.cli.terminal import print_table
     from metabench.report.text_tables import TextTable, cell, words
 
@@ -96,7 +103,7 @@ def _print_cells(result: Tables) -> None:
         )
     }
     settings = varying(result.cells)
-    shown = result.cells[:SHOWN]
+    shown = result.cells[:MOST_CELLS_PRINTED]
     lines = [
         (
             str(shown["digest"][i]),
@@ -108,8 +115,8 @@ def _print_cells(result: Tables) -> None:
     ]
     header = ("cell", "status", *settings, *map(words, names))
     print_table(TextTable(header, tuple(lines)))
-    if len(result.cells) > SHOWN:
-        click.echo(f"... and {len(result.cells) - SHOWN:,} more: --csv writes all")
+    if len(result.cells) > MOST_CELLS_PRINTED:
+        click.echo(f"... and {len(result.cells) - MOST_CELLS_PRINTED:,} more: --csv writes all")
 
 
 def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
@@ -130,7 +137,7 @@ def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table's lines as JSON values; what is missing is null."""
+    """Return a table's rows as JSON values; missing numbers are null."""
     lines = table.astype(object).to_dict("records")
     return [{str(k): None if _missing(v) else v for k, v in line.items()} for line in lines]
 

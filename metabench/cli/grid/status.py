@@ -1,4 +1,4 @@
-"""The commands that look after a store: status, compact, rm."""
+"""The commands `status`, `compact` and `rm`, which manage a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from metabench.settings.errors import InvalidInput
 
 
 def status(study: Path, store: Path | None, as_json: bool) -> None:
-    """Print how many cells are in which state, and the failures."""
+    """Print the number of cells in each state, and the failures.
+
+    Args:
+        study: path of the study file.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+
+    Raises:
+        SystemExit: with 3 if damaged records were left out.
+    """
     asked, kept = studies.read(study), store_of(study, store).require_readable()
     standing = kept.standing()
     done = sum(standing.get(digest) == "done" for digest in asked.cells)
@@ -51,7 +60,16 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
 
 
 def compact(study: Path, store: Path | None, as_json: bool) -> None:
-    """Write the snapshot of a study's store."""
+    """Write the Parquet snapshot of a study's store.
+
+    Args:
+        study: path of the study file.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+
+    Raises:
+        SystemExit: with 3 if damaged records were left out.
+    """
     from metabench.records.store.parquet_snapshot import require_pyarrow, write_snapshot
 
     require_pyarrow()
@@ -71,9 +89,20 @@ def compact(study: Path, store: Path | None, as_json: bool) -> None:
 def rm(
     study: Path, digests: tuple[str, ...], failed: bool, store: Path | None, as_json: bool
 ) -> None:
-    """Remove records; which ones must be said."""
+    """Remove the records of some cells.
+
+    Args:
+        study: path of the study file.
+        digests: first digits of the cells' digests.
+        failed: remove all failed cells.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+
+    Raises:
+        InvalidInput: if no cells are given, or there is no such cell.
+    """
     if not digests and not failed:
-        raise InvalidInput("Say which: give digests, or --failed for all that failed.")
+        raise InvalidInput("Give digests of the cells to remove, or --failed for all failed ones.")
     kept = store_of(study, store).open()
     chosen = {find_record(digest, kept.folder)["digest"] for digest in digests}
     if failed:

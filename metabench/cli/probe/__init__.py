@@ -1,1 +1,1 @@
-"""One probe from the command line."""
+"""The commands of probes."""

@@ -1,4 +1,4 @@
-"""A command for every probe, made of what its source says: help, options, settings."""
+"""A command for every probe; its help, options and settings are read from the probe's source."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from metabench.settings.member_source import Field
 
 
 class ProbeCommand(click.Command):
-    """A command whose help lists the settings of its probe that have no option of their own."""
+    """Command whose help lists the probe's settings that have no option."""
 
     settings: tuple[Field, ...] = ()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, then the settings with unit and default."""
+        """Write the options, then the settings with units and defaults."""
         super().format_options(ctx, formatter)
         if self.settings:
             with formatter.section("Settings (--set probe.X=)"):
-                formatter.write_dl([(field.name, _told(field)) for field in self.settings])
+                formatter.write_dl([(field.name, _option_help(field)) for field in self.settings])
 
 
 class Targets(click.Group):
-    """A group whose commands are all the probes that stand somewhere, by where they stand."""
+    """Group whose commands are probes named by file or module: `my.py:Hello`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List none: they stand in files of the user's."""
+        """Return no names: the probes are in the user's files."""
         return []
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Make the command of the probe that is asked for."""
+        """Make the command of the named probe."""
         known = registry.members("probes")
         parent = ctx.parent.command if ctx.parent else None
         taken = parent.commands if isinstance(parent, click.Group) else {}
         if cmd_name in known and cmd_name in taken:
             raise InvalidInput(refusal(cmd_name))
         if ":" not in cmd_name and cmd_name not in known:
-            registry.load("probes", cmd_name)  # which says what is wrong with it
+            registry.load("probes", cmd_name)  # raises, naming the nearest probe
         return command(cmd_name, known.get(cmd_name, cmd_name))
 
 
@@ -58,14 +58,15 @@ def command(name: str, target: str) -> ProbeCommand:
     fields = {f.name: f for f in member_source.field_lines(target) if f.name != "tasks"}
     offered = [fields[w] for w in words if w in fields and _flag(fields[w]) not in taken]
     made.params += [
-        click.Option([_flag(f), f"probe_{f.name}"], metavar="VALUE", help=_told(f)) for f in offered
+        click.Option([_flag(f), f"probe_{f.name}"], metavar="VALUE", help=_option_help(f))
+        for f in offered
     ]
     made.settings = tuple(f for f in fields.values() if f not in offered)
     return made
 
 
 def refusal(name: str) -> str:
-    """Say that a probe can't have this name for its command, and how it can be run."""
+    """Return the sentence for a probe whose name is another command's: how to run it."""
     target = registry.members("probes")[name]
     return (
         f"The probe {name!r} of {target} has the name of another command; run it as "
@@ -80,10 +81,9 @@ def refusal(name: str) -> str:
     no_args_is_help=True,
 )
 def probe() -> None:
-    """Measure with a probe of your own: my.py:Hello, or my_pkg.mod:Hello.
+    """Run a user-defined probe: my.py:Hello, or my_pkg.mod:Hello.
 
-    It takes the options that every probe has: metabench probe my.py:Hello --help shows them, and
-    the probe's settings.
+    Its options and settings are shown by: metabench probe my.py:Hello --help.
     """
 
 
@@ -102,8 +102,8 @@ def _flag(field: Field) -> str:
     return f"--{field.name.replace('_', '-')}"
 
 
-def _told(field: Field) -> str:
-    """Write meaning, unit and default as the help of options does."""
+def _option_help(field: Field) -> str:
+    """Return a field's meaning, unit and default, formatted as an option's help."""
     about = field.meaning[:1].upper() + field.meaning[1:]
     default = f"default: {field.default}" if field.default else ""
     notes = "; ".join(filter(None, (field.unit, default)))

@@ -1,4 +1,4 @@
-"""Which command goes further than this one?"""
+"""The command that the terminal suggests next."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 
 def next_command(probe: str, choices: dict[str, Any]) -> str:
-    """Name a command that goes further: of variance the shortcut, then real data, then fields."""
+    """Return the next command to try: after variance FOMAML, then digits; else diagnose."""
     if probe != "variance":
         kept = [g for g in choices["assignments"] if not g.startswith("probe.")]
-        told = {**choices, "tasks": None, "assignments": kept}
-        return f"metabench diagnose --algo {choices['algo']}" + same(told)
+        given = {**choices, "tasks": None, "assignments": kept}
+        return f"metabench diagnose --algo {choices['algo']}" + same(given)
     if choices["algo"] == "maml":
         return "metabench variance --algo fomaml" + same(choices)
     if choices["problem"] is not None and ":" in choices["algo"]:
         return f"metabench contract {choices['algo']} --problem {choices['problem']}"
     if choices["family"] != "digits" and choices["problem"] is None:
         return f"metabench variance --algo {choices['algo']} --family digits"
-    return f"metabench list {choices['algo']}   (its fields, for --set algo.FIELD=VALUE)"
+    return f"metabench list {choices['algo']}   (fields for --set algo.FIELD=VALUE)"
 
 
 def same(choices: dict[str, Any]) -> str:
-    """Write the rest of the command again, so that two results differ in one thing."""
+    """Return the command's other options, so that only the algorithm or the probe changes."""
     words = []
     if choices["problem"] is not None:
         words += ["--problem", choices["problem"]]

@@ -1,4 +1,4 @@
-"""One probe from the command line: measure, save, say."""
+"""Run a probe from the command line: measure, save, print."""
 
 from __future__ import annotations
 
@@ -35,7 +35,17 @@ def run(
     verbose: bool = False,
     **choices: Any,
 ) -> None:
-    """Measure one cell, print what it says and save the page, the table and the record."""
+    """Measure, print the tables and findings, and save the page, the table and the record.
+
+    Args:
+        probe: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        as_json: print the record instead of the text.
+        html: path of the page, if given.
+        csv: path of the table, if given.
+        quiet: show no progress.
+        verbose: explain every term that is printed.
+        choices: the rest as `measurement.from_words.build` takes it.
+    """
     cell = build(probe, **choices)
     require_writable(html, csv)
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello

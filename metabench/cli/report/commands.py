@@ -1,4 +1,4 @@
-"""The command `report`: its docstring, its options, one call."""
+"""The command `report`: options and help."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from metabench.cli import exit_codes, options
 @click.command(epilog=exit_codes.OF_REPORTS)
 @click.argument("sources", nargs=-1, required=True, metavar="STUDY|TABLE|RUN...", type=options.FILE)
 @click.option("-o", "--html", "page", default="page.html", show_default=True, type=options.FILE,
-              help="Write the page here.")  # fmt: skip
-@click.option("--table", type=options.FILE, help="Write all that the page shows as one tidy table: "
-              ".csv or .parquet.")  # fmt: skip
+              help="File of the page.")  # fmt: skip
+@click.option("--table", type=options.FILE, help="Also write all numbers of the page as one "
+              "tidy table: .csv or .parquet.")  # fmt: skip
 @options.store("Folder of a study's results.  [default: metabench-runs/<study's name>]")
-@click.option("--export", type=click.Path(path_type=Path, file_okay=False), help="Write every "
-              "figure (.svg, .csv) and table (.tex) into this folder too.")  # fmt: skip
+@click.option("--export", type=click.Path(path_type=Path, file_okay=False), help="Also write "
+              "every figure (.svg, .csv) and table (.tex) into this folder.")  # fmt: skip
 @click.option("--figures", "most", type=click.IntRange(0), default=12, show_default=True,
               help="Most figures on the page.")  # fmt: skip
 @options.trust
 def report(page: Path, **given: Any) -> None:
-    """Make one offline page of studies, tables (.csv, .parquet) and runs: findings first.
+    """Make one page of studies, tables (.csv, .parquet) and runs, findings first.
 
-    It needs no torch: a page can be made on a machine that has only the tables.
+    The page works offline. Making it needs the tables only, not torch.
     """
     from metabench.cli.left_out import end_without
     from metabench.report.report import report

@@ -1,4 +1,4 @@
-"""The commands of meta-training: a command is a docstring, its options, one call."""
+"""The commands `train` and `replay`: options and help."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from metabench.cli import exit_codes, options
 @options.problem()
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True,
               help="Outer steps.")  # fmt: skip
-@click.option("--save", type=options.FILE, metavar="FILE", help="theta, as safetensors; training "
-              "goes on from it.  [default: in metabench-runs]")  # fmt: skip
-@options.theta("Start from this theta.")
-@options.probes("Probes along the way: verify,variance")
-@click.option("--every", type=click.IntRange(1), help="Steps from one validation, probe and "
-              "checkpoint to the next.  [default: a tenth of the steps]")  # fmt: skip
+@click.option("--save", type=options.FILE, metavar="FILE", help="File of theta, as safetensors; "
+              "training resumes from it.  [default: in metabench-runs]")  # fmt: skip
+@options.theta("Initial theta, from a file.")
+@options.probes("Probes to run during training: verify,variance.")
+@click.option("--every", type=click.IntRange(1), help="Steps between validations, which run "
+              "the probes and save a checkpoint.  [default: a tenth of the steps]")  # fmt: skip
 @options.arithmetic
-@options.settings("A field of outer, algo, family, compute or a probe: outer.rate=0.01.")
+@options.settings("Set a field of outer, algo, family, compute or a probe: outer.rate=0.01.")
 @click.option("--tensorboard", "tensorboard_to", type=options.FILE, metavar="DIR",
-              help="Write the table there too.")  # fmt: skip
+              help="Also write the table there.")  # fmt: skip
 @options.results
 def train(**given: Any) -> None:
-    """Train theta, and say where training diverged or how far it came.
+    """Train theta, and report its progress or where it diverged.
 
-    Kill it anywhere and run it again: it goes on to the same numbers. Every probe takes what it
-    saves: metabench variance --theta FILE.
+    A killed training resumes when the command is run again, and reaches the same numbers. Every
+    probe reads the saved theta: metabench variance --theta FILE.
     """
     from metabench.cli.train.run import run
 
@@ -39,12 +39,12 @@ def train(**given: Any) -> None:
 
 @click.command(epilog=exit_codes.OF_TRAINING)
 @click.argument("file", type=options.FILE)
-@options.problem("Your own family, where it was recorded with one.")
+@options.problem("Family or Problem from your file, if the recording used one.")
 @options.algo("Algorithm.  [default: the recorded one]", default="")
-@options.settings("A field of algo, algo.inner_optimizer.rate=0.001: does it help?")
+@options.settings("Change a field of algo, to see if it helps: algo.inner_optimizer.rate=0.001.")
 @options.json
 def replay(**given: Any) -> None:
-    """Replay the step at which a training stopped: task, inner step, layer, operation."""
+    """Replay the step at which a training diverged: task, inner step, layer, operation."""
     from metabench.cli.train.replay import replay
 
     replay(**given)

@@ -1,4 +1,4 @@
-"""Replay the step at which a training stopped, and say what it does now."""
+"""The command `replay`: recompute the step at which a training diverged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ HEADER = ("step", "|theta|", "|g| of the last step's tasks")
 def replay(
     file: Path, problem: str | None, algo: str, assignments: Sequence[str], as_json: bool
 ) -> None:
-    """Compute the recorded step again, and print where it goes wrong or that it no longer does."""
+    """Recompute the recorded step, and print where it diverges or that it no longer does.
+
+    Args:
+        file: the recording.
+        problem: `FILE.py:NAME` of the family or problem, if the recording used one.
+        algo: algorithm to use; "" is the recorded one.
+        assignments: fields of the algorithm to change: `algo.steps=5`.
+        as_json: print JSON instead of text.
+    """
     found = compute(file, problem, algo, fields.parse(assignments, ("algo",))["algo"])
     if as_json:
         settings = {"recording": file.name, **found.spec}

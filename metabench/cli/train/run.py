@@ -1,4 +1,4 @@
-"""One training from the command line: train, save, say."""
+"""Run a training from the command line: train, save, print."""
 
 from __future__ import annotations
 
@@ -31,7 +31,17 @@ def run(
     csv: Path | None,
     **choices: Any,
 ) -> None:
-    """Train, print what it says, and save theta, the page, the table and the record."""
+    """Train, print the tables and findings, and save theta, the page, the table and the record.
+
+    Args:
+        save: file of theta; None is one in the run's folder.
+        tensorboard_to: folder for TensorBoard, if given.
+        quiet: show no progress.
+        as_json: print the record instead of the text.
+        html: path of the page, if given.
+        csv: path of the table, if given.
+        choices: the rest as `training.plan.plan_of` takes it.
+    """
     plan = plan_of(**choices)
     if tensorboard_to:
         tensorboard.require()
@@ -56,9 +66,9 @@ def run(
 
 
 def _label(session: Session) -> str:
-    told, trainer = session.spec, session.trainer
-    label = f"train: {told['algo']['name']} on {told['family']['name']}, seed {told['seed']}"
-    return f"{label}, going on from step {trainer.step}" if trainer.step else label
+    spec, trainer = session.spec, session.trainer
+    label = f"train: {spec['algo']['name']} on {spec['family']['name']}, seed {spec['seed']}"
+    return f"{label}, resuming at step {trainer.step}" if trainer.step else label
 
 
 def _print(found: Trained) -> None:
@@ -69,7 +79,7 @@ def _print(found: Trained) -> None:
 
 
 def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
-    """Refuse files that can't be written, or are one, before any step is taken."""
+    """Check that all files can be written and differ, before training starts."""
     if save.suffix != ".safetensors":
         raise InvalidInput(
             f"--save is {save}; theta is saved as safetensors: {save.stem}.safetensors."
@@ -79,12 +89,12 @@ def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
         run_folders.check_writable(path)
     if len({path.resolve() for path in given}) < len(given):
         raise InvalidInput(
-            "--save, --html and --csv name one file twice; give each one of its own."
+            "--save, --html and --csv name the same file twice; give different files."
         )
 
 
 def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
-    """Name the command that looks at this theta as it was trained."""
+    """Return the command to run next: replay a divergence, else measure variance at theta."""
     own = ["--problem", choices["problem"]] if choices["problem"] else []
     if session.failed:
         return " ".join(["metabench replay", str(resume.replay_path(save)), *own])
@@ -97,7 +107,7 @@ def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
 
 
 def _annealed(session: Session) -> list[str]:
-    """Give the settings of the algorithm that training itself has changed."""
+    """Return the algorithm's settings that training has changed, as assignments."""
     trainer = session.trainer
     before, now = (
         fields.settings(of) for of in (trainer.subject.algorithm, trainer.current_subject.algorithm)
