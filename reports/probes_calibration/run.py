@@ -31,7 +31,7 @@ import metabench as mb
 from metabench.diagnosis.trial import Trial
 from metabench.families.quadratic import Quadratic
 from metabench.probes.base import Probe
-from metabench.probes.cost.error import errors
+from metabench.probes.cost.error import error_rows
 from metabench.problems.tasks import Data
 from metabench.records.rows import Row, row
 from metabench.stats.proportions import share_interval
@@ -145,7 +145,7 @@ def cost(
     algorithms = {"maml": mb.MAML(steps, step), "fomaml": mb.FOMAML(steps, step)}
     subjects = {name: of_family(family, each) for name, each in algorithms.items()}
     seconds, held = {"maml": 0.02, "fomaml": 0.01}, {"maml": 2.0**16, "fomaml": 2.0**14}
-    return errors(mb.Cost(tasks=tasks), subjects, seconds, held, seed, lambda count: None)
+    return error_rows(mb.Cost(tasks=tasks), subjects, seconds, held, seed, lambda count: None)
 
 
 def clocks(tasks: int, seed: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What does one meta-gradient cost, and which algorithm buys the smallest error for it?"""
+"""Which algorithm gives the lowest error of the meta-gradient for a given cost?"""
 
 from __future__ import annotations
 
@@ -9,24 +9,38 @@ from typing import Any, ClassVar
 from metabench.probes.base import Probe
 from metabench.settings.errors import InvalidInput
 
-EXACT, UNROLL = "maml", "autograd"  # whose rows are the truth, and the way others go to it
+EXACT, UNROLL = "maml", "autograd"  # the unbiased reference, and plain autograd through its unroll
 
 
 @dataclass(frozen=True)
 class Cost(Probe):
-    """Seconds and bytes of every algorithm's meta-gradient, and the error that they buy.
+    """Seconds, memory and error of every algorithm's meta-gradient.
 
     The error is the mean squared distance |bias|^2 + V1 / B to the true meta-gradient of the same
-    inner loop, which MAML has without bias. `autograd` is reverse mode through the whole unroll,
-    what other libraries do.
+    inner loop, of which MAML is an unbiased estimate. `autograd` is reverse mode through the whole
+    unroll, as other libraries compute it.
     (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761), chapters 3 and 12.
+
+    Examples:
+        >>> import metabench as mb
+        >>> rows = [
+        ...     mb.Row("mse", at=25.0, of="maml", value=1.2, low=0.9, high=1.5),
+        ...     mb.Row("mse", at=25.0, of="fomaml", value=3.0, low=2.0, high=4.0),
+        ... ]
+        >>> [finding.repair for finding in mb.Cost(batch=25).find(mb.to_table(rows))]
+        ['Use --algo maml at this budget.']
     """
 
-    tasks: int = 256  # tasks that variance and bias are estimated from [tasks]
-    steps: tuple[int, ...] = (1, 5, 20)  # values of K that are timed; one's own joins them [steps]
-    sizes: tuple[int, ...] = (1, 5, 25, 100)  # values of B that are timed and told [tasks]
-    batch: int = 25  # the B you train with, which findings speak of [tasks]
-    rounds: int = 7  # times each is timed, in turn [calls]
+    tasks: int = 256  # tasks from which variance and bias are estimated [tasks]
+    steps: tuple[int, ...] = (1, 5, 20)  # values of K to time; algo.steps is added [steps]
+    sizes: tuple[int, ...] = (
+        1,
+        5,
+        25,
+        100,
+    )  # task batches B to time and to give errors for [tasks]
+    batch: int = 25  # your task batch B, to which findings refer [tasks]
+    rounds: int = 7  # how often each algorithm is timed, in turns [calls]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "B"
@@ -40,15 +54,16 @@ class Cost(Probe):
         {"tasks": 64, "steps": (5,), "sizes": (1, 25), "rounds": 2},
         {"tasks": 128, "rounds": 3},
     )
-    question: ClassVar[str] = "Which algorithm buys the smallest error for its seconds?"
+    question: ClassVar[str] = "Which algorithm gives the lowest error for a given time?"
     caption: ClassVar[str] = (
-        "Mean squared error to the true meta-gradient against the seconds spent on tasks, from the "
-        "measured bias, variance and seconds of each algorithm. A line that flattens is biased: "
-        "more tasks no longer help it. Whoever is lowest at your budget is the one to use."
+        "Mean squared error to the true meta-gradient over the seconds spent on tasks, from the "
+        "measured bias, variance and seconds of each algorithm. Where a line flattens, the error "
+        "left is bias, and more tasks no longer help. Use the algorithm that is lowest at your "
+        "budget."
     )
 
     def __post_init__(self) -> None:
-        """Refuse to time nothing, and too few tasks for a variance."""
+        """Validate the settings; a variance needs at least 16 tasks."""
         for name, least in (("tasks", 16), ("batch", 1), ("rounds", 1)):
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")

@@ -1,4 +1,4 @@
-"""Who is priced: every listed algorithm on the same inner loop, and autograd through its unroll."""
+"""The algorithms to compare: all that run on the subject's inner loop, and plain autograd."""
 
 from __future__ import annotations
 
@@ -22,83 +22,85 @@ if TYPE_CHECKING:
 
     from metabench.estimation.estimator_on_tasks import Subject
 
-Make = Callable[[int], Algorithm]
+MakeAlgorithm = Callable[[int], Algorithm]  # K -> the algorithm with K inner steps
 
 
 @dataclass(frozen=True)
 class Autograd(Algorithm):
-    """Reverse mode through the whole unrolled loop, every step's graph kept.
+    """Reverse mode through the whole unrolled loop, which keeps the graph of every step.
 
-    The numbers of maml at the price of what other libraries do
+    The meta-gradient is that of maml; the cost is that of other libraries
     (Griewank & Walther, 2008, https://doi.org/10.1137/1.9780898717761).
     """
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
-        """Give the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
+        """Return the meta-gradient `(Q,)` of one task at theta `(Q,)`."""
 
         def outer(at: Tensor) -> tuple[Tensor, Tensor]:
             phi = adapt(self.inner_optimizer, self.steps, problem, at, task, NO_BACKWARD).last
             return problem.outer_loss(phi, at, task.query), phi
 
-        (loss, phi), pull = derivatives.vjp_of(outer, theta)
-        return MetaGrad(pull((loss.new_ones(()), phi.new_zeros(phi.shape)))[0], loss, phi, {})
+        (loss, phi), vjp = derivatives.vjp_of(outer, theta)
+        return MetaGrad(vjp((loss.new_ones(()), phi.new_zeros(phi.shape)))[0], loss, phi, {})
 
 
-def comparison_algorithms(subject: Subject, seed: int) -> tuple[dict[str, Make], list[Row]]:
-    """Give every algorithm that can be run here on the subject's inner optimizer, by name.
+def comparison_algorithms(
+    subject: Subject, seed: int
+) -> tuple[dict[str, MakeAlgorithm], list[Row]]:
+    """Return every algorithm that runs on the subject's inner optimizer, and rows on the others.
 
-    Rivals see theta as it is without what the subject's own algorithm learns besides; others that
-    learn more than theta have another meta-gradient, and are left out. One that refuses the
-    problem, or an operation of it, is left out with a row that says why; what the subject's own
-    algorithm, its sampler or its losses raise is raised.
+    All get theta without parameters that the subject's algorithm appended to it. Other algorithms
+    that append parameters are left out, because their meta-gradient is another vector. One that
+    fails on the problem is left out with a row that gives the reason; errors of the subject's own
+    algorithm, its sampler or its losses are raised.
     """
     own = subject.algorithm
     assert isinstance(own, Algorithm)
     task = first_task(subject.draw(Address.fresh(0, 1), seed))
-    made: dict[str, Make] = {}
+    made: dict[str, MakeAlgorithm] = {}
     rows = []
     for name in registry.members("algorithms"):
-        make = _maker(registry.load("algorithms", name), own)
-        why = _against(subject, make, task, seed)
+        make = _with_steps(registry.load("algorithms", name), own)
+        why = _reason_left_out(subject, make, task, seed)
         if why is None:
             made[name] = make
         elif why:
-            of = f"{name} isn't priced: {why.rstrip('.')}; the other algorithms are"
+            of = f"{name} does not run here ({why.rstrip('.')}); compare the other algorithms"
             rows.append(Row("unavailable", of=of, status="withheld"))
 
     def unroll(K: int) -> Autograd:
         return Autograd(K, own.inner_optimizer, own.batch)
 
-    why = _against(subject, unroll, task, seed)
+    why = _reason_left_out(subject, unroll, task, seed)
     if why is None:
         made[UNROLL] = unroll
     else:
-        of = f"{UNROLL} isn't priced: {why.rstrip('.')}; the other algorithms are"
+        of = f"{UNROLL} does not run here ({why.rstrip('.')}); compare the other algorithms"
         rows.append(Row("unavailable", of=of, status="withheld"))
     return made, rows
 
 
-def _maker(cls: type[Algorithm], own: Algorithm) -> Make:
+def _with_steps(cls: type[Algorithm], own: Algorithm) -> MakeAlgorithm:
     if type(own) is cls:
         return lambda K: replace(own, steps=K)
     return lambda K: cls(K, own.inner_optimizer, own.batch)
 
 
-def _against(subject: Subject, make: Make, task: Task, seed: int) -> str | None:
-    """Say why an algorithm isn't run here: None if it is, "" if it learns more and isn't one's own.
+def _reason_left_out(subject: Subject, make: MakeAlgorithm, task: Task, seed: int) -> str | None:
+    """Return why an algorithm is left out: None if it runs, "" if it appends parameters to theta.
 
-    Only a refusal (InvalidInput) and what torch can't compute (RuntimeError) speak against it, and
-    neither where the algorithm is the subject's own.
+    Only InvalidInput and RuntimeError (of torch) are reasons; they are raised if the algorithm is
+    the subject's own, which may also append parameters.
     """
     algorithm = None
     plain = (subject.problem.base or subject.problem).layouts.theta.size
     try:
         algorithm = make(max(_steps(subject), 1))
-        looked = subject.with_algorithm(algorithm)
-        if len(looked.theta) != plain and type(algorithm) is not type(subject.algorithm):
+        compared = subject.with_algorithm(algorithm)
+        if len(compared.theta) != plain and type(algorithm) is not type(subject.algorithm):
             return ""
-        algorithm.check(looked.problem, looked.theta, task)
-        looked.meta_gradients(Address.fresh(0, 2), seed)
+        algorithm.check(compared.problem, compared.theta, task)
+        compared.meta_gradients(Address.fresh(0, 2), seed)
     except (InvalidInput, RuntimeError) as error:
         if type(algorithm) is type(subject.algorithm):
             raise

@@ -1,4 +1,4 @@
-"""The figures of the cost probe: error for seconds, and seconds and memory against K."""
+"""Figures of the cost probe: error over seconds, and seconds and memory against K."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def draw(probe: Cost, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw the mean squared error that each budget of seconds buys."""
+    """Draw the mean squared error over seconds.
+
+    Args:
+        probe: its settings.
+        table: its rows.
+        axes: drawn on.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     for name, lines in by_method(table, "mse_by_seconds").items():
         found[name] = [(at, line.value) for at, line in lines.items() if line.value]
@@ -31,17 +37,17 @@ def draw(probe: Cost, table: pd.DataFrame, axes: Axes) -> None:
 
 
 def more(probe: Cost, table: pd.DataFrame) -> list[Drawing]:
-    """Give seconds and bytes against K."""
+    """Return the figures of seconds and memory against K."""
     return [
         Drawing(
-            "How do seconds grow with K?",
-            "Median seconds of the meta-gradients of one task batch, calls in turn.",
+            "How does time grow with K?",
+            "Median seconds of the meta-gradients of a task batch. Algorithms are timed in turns.",
             partial(over_k, table, quantity="seconds_by_k", label="seconds"),
         ),
         Drawing(
             "How does memory grow with K?",
-            "Bytes that one task's meta-gradient holds at once, counted. A flat line keeps no "
-            "path; autograd keeps every step's graph.",
+            "Peak memory of one task's meta-gradient, counted from torch's allocations. Algorithms "
+            "with a flat line store no inner iterates; autograd keeps the graph of every step.",
             partial(over_k, table, quantity="bytes", label="bytes"),
         ),
     ]

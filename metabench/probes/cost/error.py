@@ -19,39 +19,40 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.cost import Cost
 
-BUDGETS = 10.0 ** np.arange(-3, 2)  # seconds
+SECONDS = 10.0 ** np.arange(-3, 2)  # seconds
 MEBIBYTES = 4.0 ** np.arange(-2, 4)
 
 
-def errors(
+def error_rows(
     probe: Cost,
-    lookeds: dict[str, Subject],
+    subjects: dict[str, Subject],
     seconds: dict[str, float],
-    held: dict[str, float],
+    memory: dict[str, float],
     seed: int,
     advance: Callable[[int], None],
 ) -> list[Row]:
-    """Give bias and variance of each algorithm, and the error that a budget buys.
+    """Return bias and variance of each algorithm, and its error for each budget.
 
     Args:
         probe: its settings.
-        lookeds: the subjects, by algorithm, at one K.
+        subjects: the subjects, by algorithm, at one K.
         seconds: of one task, by algorithm.
-        held: bytes of one task, by algorithm.
+        memory: bytes of one task, by algorithm.
         seed: of the tasks.
         advance: called with 1 after each algorithm.
 
     Returns:
-        Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`; of one
-        that learns more than theta, whose meta-gradient is another vector, a row that says so.
+        Rows `variance`, `bias`, `mse`, `mse_by_seconds`, `mse_by_mebibytes`, `break_even`; for an
+        algorithm that appends parameters to theta, whose meta-gradient is another vector, a row
+        `unavailable`.
     """
     grads: dict[str, Vector] = {}
-    for name, looked in lookeds.items():
+    for name, subject in subjects.items():
         if name != UNROLL:
-            drawn = looked.meta_gradients(Address.fresh(0, probe.tasks), seed).grad
+            drawn = subject.meta_gradients(Address.fresh(0, probe.tasks), seed).grad
             grads[name] = drawn.double().cpu().numpy()
         advance(4)
-    if EXACT not in grads:  # a row of rivals says why
+    if EXACT not in grads:  # a row of `comparison_algorithms` gives the reason
         return [Row("mse", status="withheld")]
     if not np.isfinite(grads[EXACT]).all():
         return [Row("mse", status="diverged")]
@@ -60,8 +61,8 @@ def errors(
     for name, found in grads.items():
         if found.shape != grads[EXACT].shape:
             of = (
-                f"{name} learns more than theta, so that its meta-gradient is no estimate of "
-                f"{EXACT}'s and has no error; its seconds and bytes are told"
+                f"the error of {name}, which learns parameters beyond theta, so its meta-gradient "
+                f"can't be compared with {EXACT}'s; compare its seconds and bytes"
             )
             rows.append(Row("unavailable", of=of, status="withheld"))
             continue
@@ -78,29 +79,29 @@ def errors(
             interval = mean_norm_interval(gap)
             status = "ok" if interval.low > 0 else "unresolved"
             rows.append(row("bias", interval, status, of=name))
-        rows += _budgets(probe, name, own, bias, seconds[name], held.get(name, 0.0))
+        rows += _mse_rows(probe, name, own, bias, seconds[name], memory.get(name, 0.0))
         if bias is not None:
-            rows += _even(true, own, gap, seconds, name)
+            rows += _break_even_rows(true, own, gap, seconds, name)
     return rows
 
 
-def _budgets(
-    probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, held: float
+def _mse_rows(
+    probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, memory: float
 ) -> list[Row]:
     def at(B: float, quantity: str, place: float) -> Row:
         error = paired_estimators.squared_error(own, bias, B, spread_of=skewed_variance_interval)
         return row(quantity, error, at=place, of=name)
 
     rows = [at(float(B), "mse", float(B)) for B in sorted({*probe.sizes, probe.batch})]
-    rows += [at(b / seconds, "mse_by_seconds", float(b)) for b in BUDGETS if b >= seconds]
-    room = [m for m in MEBIBYTES if held and m * 2**20 >= held]
-    return rows + [at(m * 2**20 / held, "mse_by_mebibytes", float(m)) for m in room]
+    rows += [at(b / seconds, "mse_by_seconds", float(b)) for b in SECONDS if b >= seconds]
+    room = [m for m in MEBIBYTES if memory and m * 2**20 >= memory]
+    return rows + [at(m * 2**20 / memory, "mse_by_mebibytes", float(m)) for m in room]
 
 
-def _even(
+def _break_even_rows(
     true: Moments, own: Moments, gap: Moments, seconds: dict[str, float], name: str
 ) -> list[Row]:
-    """Give the task batch, and the seconds, beyond which exactness pays."""
+    """Return the task batch, and the seconds, from which on the exact algorithm has less error."""
     costs = seconds[EXACT], seconds[name]
     found = {"break_even": (1.0, 1.0), "break_even_seconds": costs}
     rows = []

@@ -1,4 +1,4 @@
-"""What the cost table says: the price of a meta-gradient, and who is closest for a budget."""
+"""Findings of the cost probe: the lowest error for a budget, break-even, memory and time."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ if TYPE_CHECKING:
 
 
 def find(probe: Cost, table: pd.DataFrame) -> list[Finding]:
-    """Make findings of one cost table, the weightiest first."""
+    """Return the findings of one cost table, the most severe first."""
     seconds = from_table(table, "seconds", of=None)
     if [r.status for r in seconds] == ["withheld"]:
-        claim = "Withheld: a black box has no other algorithm's inner loop to be compared on."
+        claim = "Not computed: other algorithms can't be run on the inner loop of a black box."
         repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
         return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(seconds))]
     findings = [
         *_diverged(table),
         *_best(table, probe.batch),
-        *_even(table, probe.batch),
-        *_growth(table),
-        *_unroll(table),
+        *_break_even(table, probe.batch),
+        *_memory(table),
+        *_autograd(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:
-    """Say whose error can't be told, since some of its meta-gradients aren't finite."""
+    """Name the algorithms without an error because some meta-gradients are not finite."""
     lost = [r for r in from_table(table, "mse", of=None) if r.status == "diverged"]
     if not lost:
         return []
     names = ", ".join(r.of or EXACT for r in lost)
-    claim = f"Some meta-gradients of {names} aren't finite, so no error is told" + (
-        f" of any algorithm: each is held against {EXACT}." if not lost[0].of else "."
+    claim = f"Some meta-gradients of {names} are not finite, so " + (
+        "their errors are not computed."
+        if lost[0].of
+        else f"no errors are computed: all are relative to {EXACT}."
     )
-    repair = "Lower the inner rate, or ask `metabench explosion` where it begins."
+    repair = "Lower the inner rate, or run `metabench explosion` to see where it diverges."
     return [Finding("diverged", "warning", "fault", claim, repair, tuple(lost))]
 
 
 def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
-    """Say whose error is smallest at one's batch, and for a second; a tie is said to be one."""
+    """Name the algorithm with the lowest error at your batch, and in one second."""
     made = []
-    for quantity, at, words in (("mse", float(batch), f"At B = {batch}"),
-                                ("mse_by_seconds", 1.0, "For one second")):  # fmt: skip
+    for quantity, at, words in (("mse", float(batch), f"At B = {batch},"),
+                                ("mse_by_seconds", 1.0, "In one second,")):  # fmt: skip
         lines = {n: by[at] for n, by in by_method(table, quantity).items() if at in by}
         known = {name: r for name, r in lines.items() if r.value is not None}
         if len(known) < 2:
@@ -58,36 +60,39 @@ def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
         a, b = known[first], known[second]
         apart = a.high is not None and b.low is not None and a.high < b.low
         claim = (
-            f"{words} the mean squared error is smallest for {first}, {number(a.value)} "
-            f"{interval(a)}, then {second}, {number(b.value)} {interval(b)}"
-            + ("." if apart else "; their intervals overlap, so neither is shown to be better.")
+            f"{words} {first} has the lowest mean squared error, {number(a.value)} {interval(a)}, "
+            f"followed by {second} with {number(b.value)} {interval(b)}."
+            + ("" if apart else " Their intervals overlap, so neither is shown to be better.")
         )
-        repair = f"Use --algo {first} at this budget." if apart else "Take the simpler one."
+        repair = f"Use --algo {first} at this budget." if apart else "Use the simpler of the two."
         made.append(
             Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, (a, b))
         )
     return made
 
 
-def _even(table: pd.DataFrame, batch: int) -> list[Finding]:
+def _break_even(table: pd.DataFrame, batch: int) -> list[Finding]:
     made = []
     for line in from_table(table, "break_even", of=None):
         bias = [r for r in from_table(table, "bias", of=line.of) if r.status == "ok"]
         if not bias or line.value is None or line.high is None:
             continue
-        here = "above" if line.high < batch else "below" if (line.low or 0) > batch else "about"
+        here = "above" if line.high < batch else "below" if (line.low or 0) > batch else "within"
         claim = (
-            f"{line.of} is biased (squared, {number(bias[0].value)} {interval(bias[0])}): {EXACT} "
-            f"has the smaller error from B* = {number(line.value)} tasks {interval(line)} on; "
-            f"B = {batch} is {here} it."
+            f"{line.of} is biased (squared bias {number(bias[0].value)} {interval(bias[0])}): "
+            f"{EXACT} has the lower error from B* = {number(line.value)} tasks {interval(line)} "
+            f"on. Your B = {batch} is {here} this interval."
         )
-        bad = line.high < batch
-        repair = f"Use {EXACT} at this batch." if bad else "Nothing to change at this batch."
+        repair = {
+            "above": f"Use {EXACT} at this batch.",
+            "below": "Nothing to change at this batch.",
+            "within": "Measure more tasks (--tasks) to decide at this batch.",
+        }[here]
         made.append(
             Finding(
                 f"pays_{line.of}",
                 "info",
-                "undecided" if here == "about" else "",
+                "undecided" if here == "within" else "",
                 claim,
                 repair,
                 (line, bias[0]),
@@ -96,42 +101,50 @@ def _even(table: pd.DataFrame, batch: int) -> list[Finding]:
     return made
 
 
-def _growth(table: pd.DataFrame) -> list[Finding]:
-    """Say what memory does as K grows, of the exact algorithm and of what keeps no path."""
-    held = by_method(table, "bytes")
-    if EXACT not in held or len(held[EXACT]) < 2:
+def _memory(table: pd.DataFrame) -> list[Finding]:
+    """Report how the memory of the exact algorithm grows with K, and which algorithms stay flat."""
+    memory = by_method(table, "bytes")
+    if EXACT not in memory or len(memory[EXACT]) < 2:
         return []
-    few, many = min(held[EXACT]), max(held[EXACT])
+    few, many = min(memory[EXACT]), max(memory[EXACT])
 
     def grown(name: str) -> float:
-        return (held[name][many].value or 0.0) / (held[name].get(few, held[name][many]).value or 1)
+        return (memory[name][many].value or 0.0) / (
+            memory[name].get(few, memory[name][many]).value or 1
+        )
 
-    flat = [name for name in held if many in held[name] and few in held[name] and grown(name) < 1.1]
+    flat = [
+        name
+        for name in memory
+        if many in memory[name] and few in memory[name] and grown(name) < 1.1
+    ]
     claim = (
-        f"From K = {few:g} to {many:g} the bytes of one task grow {number(grown(EXACT))} times for "
-        f"{EXACT}" + (f" and not for {', '.join(flat)}." if flat else ".")
+        f"From K = {few:g} to {many:g} the memory of one task grows by a factor of "
+        f"{number(grown(EXACT))} for {EXACT}"
+        + (f", and by less than a factor of 1.1 for {', '.join(flat)}." if flat else ".")
     )
     repair = (
-        "If memory is short: --set algo.rematerialize=sqrt keeps only phi and the optimizer's "
-        "slots a step."
+        "If memory is short, set algo.rematerialize=sqrt, which keeps only phi and the optimizer's "
+        "state of each step."
     )
-    rows = tuple(held[name][k] for name in (EXACT, *flat) for k in (few, many))
+    rows = tuple(memory[name][k] for name in (EXACT, *flat) for k in (few, many))
     return [Finding("memory", "info", "", claim, repair, rows)]
 
 
-def _unroll(table: pd.DataFrame) -> list[Finding]:
-    seconds, held = by_method(table, "seconds_by_k"), by_method(table, "bytes")
+def _autograd(table: pd.DataFrame) -> list[Finding]:
+    seconds, memory = by_method(table, "seconds_by_k"), by_method(table, "bytes")
     if not (UNROLL in seconds and EXACT in seconds):
         return []
     K = max(seconds[EXACT])
-    pair = [(s[EXACT][K], s[UNROLL][K]) for s in (seconds, held)]
+    pair = [(s[EXACT][K], s[UNROLL][K]) for s in (seconds, memory)]
     (fast, slow), (small, large) = pair
     claim = (
-        f"At K = {K:g}, {EXACT} takes {_times(fast, slow)} the seconds and "
-        f"{_times(small, large)} the bytes of autograd through the unroll, for the same numbers."
+        f"At K = {K:g}, {EXACT} takes {_ratio(fast, slow)} the seconds and "
+        f"{_ratio(small, large)} the memory of plain autograd through the unroll, for the same "
+        "meta-gradient."
     )
     return [Finding("unroll", "info", "", claim, "Nothing to change.", (fast, slow, small, large))]
 
 
-def _times(one: Row, other: Row) -> str:
+def _ratio(one: Row, other: Row) -> str:
     return f"{(one.value or 0) / (other.value or 1):.2g} times"

@@ -1,4 +1,4 @@
-"""Time every algorithm in turn, count its bytes, and estimate its error on the same tasks."""
+"""Times every algorithm, counts its memory, and estimates its error on the same tasks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from metabench.autodiff.stopwatch import seconds_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
-from metabench.probes.cost.comparison_algorithms import Make, comparison_algorithms
-from metabench.probes.cost.error import errors
+from metabench.probes.cost.comparison_algorithms import MakeAlgorithm, comparison_algorithms
+from metabench.probes.cost.error import error_rows
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 from metabench.settings.errors import InvalidInput
@@ -26,39 +26,51 @@ if TYPE_CHECKING:
     from metabench.probes.cost import Cost
 
 Key = tuple[str, str, int]  # (algorithm, "K" or "B", its value)
-Cell = tuple[Subject, int]  # what is looked through, and how many tasks
+Call = tuple[Subject, int]  # whose meta-gradients are computed, of how many tasks
 
 
 def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Price every algorithm at each K for B = `batch`, at each B for one's own K, and its error."""
+    """Measure seconds, memory and error of every algorithm.
+
+    Each is timed at every K for B = `batch`, and at every B for the algorithm's own K.
+
+    Args:
+        probe: its settings.
+        subject: what is measured: problem, tasks, algorithm and theta.
+        seed: of the tasks.
+        progress: called with the calls done and the calls in all.
+
+    Returns:
+        All rows of the probe; one row "seconds", withheld, for a black box.
+    """
     own = subject.algorithm
     if not isinstance(own, Algorithm):
         return [Row("seconds", status="withheld")]
-    made, refused = comparison_algorithms(subject, seed)
-    cells = _cells(probe, subject, made, own.steps)
-    count = _Count((probe.rounds + 1) * len(cells) + len(made) * 4, progress)
-    taken = _taken(probe, cells, seed, count)
-    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size)), *refused]
-    for name, axis, value in sorted(set(cells) - set(taken)):
+    made, left_out = comparison_algorithms(subject, seed)
+    calls = _calls(probe, subject, made, own.steps)
+    count = _ProgressCounter((probe.rounds + 1) * len(calls) + len(made) * 4, progress)
+    times = _time_in_turns(probe, calls, seed, count)
+    rows = [Row("parameters", value=float(subject.problem.layouts.phi.size)), *left_out]
+    for name, axis, value in sorted(set(calls) - set(times)):
         quantity = f"seconds_by_{axis.lower()}"
         rows.append(Row(quantity, at=float(value), of=name, status="out of memory"))
-    for (name, axis, value), seconds in taken.items():
+    for (name, axis, value), seconds in times.items():
         middle = quantile_interval(np.array(seconds))
-        rows.append(_timed(f"seconds_by_{axis.lower()}", middle, value, name))
+        rows.append(_seconds_row(f"seconds_by_{axis.lower()}", middle, value, name))
         if axis == "K":
-            held = _bytes(cells[name, axis, value][0], seed)
-            rows.append(Row("bytes", at=float(value), of=name, value=held))
-    here = {name: (name, "K", own.steps) for name in made if (name, "K", own.steps) in taken}
-    seconds_each = {name: float(np.median(taken[key])) / probe.batch for name, key in here.items()}
+            peak = _bytes(calls[name, axis, value][0], seed)
+            rows.append(Row("bytes", at=float(value), of=name, value=peak))
+    here = {name: (name, "K", own.steps) for name in made if (name, "K", own.steps) in times}
+    seconds_each = {name: float(np.median(times[key])) / probe.batch for name, key in here.items()}
     bytes_each = {r.of: r.value or 0.0 for r in rows if (r.quantity, r.at) == ("bytes", own.steps)}
-    lookeds = {name: cells[key][0] for name, key in here.items()}
-    rows += errors(probe, lookeds, seconds_each, bytes_each, seed, count)
+    subjects = {name: calls[key][0] for name, key in here.items()}
+    rows += error_rows(probe, subjects, seconds_each, bytes_each, seed, count)
     count.finish()
     return rows
 
 
-class _Count:
-    """How far the measurement has come, told to whoever asked."""
+class _ProgressCounter:
+    """Counts finished calls and reports them as progress."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.total, self.progress, self.done = total, progress, 0
@@ -71,47 +83,51 @@ class _Count:
         self.progress(self.total, self.total)
 
 
-def _cells(probe: Cost, subject: Subject, made: dict[str, Make], K: int) -> dict[Key, Cell]:
-    """Give what is timed: every algorithm at each K for B = `batch`, at each B for one's own K."""
-    cells: dict[Key, Cell] = {}
+def _calls(
+    probe: Cost, subject: Subject, made: dict[str, MakeAlgorithm], K: int
+) -> dict[Key, Call]:
+    """Return what to time: every algorithm at each K for B = `batch`, and at each B for K."""
+    calls: dict[Key, Call] = {}
     for name, make in made.items():
         for k in sorted({*probe.steps, K}):
-            if looked := _looked(subject, make, k):
-                cells[name, "K", k] = looked, probe.batch
+            if timed := _with_algorithm(subject, make, k):
+                calls[name, "K", k] = timed, probe.batch
         for B in probe.sizes:
-            if looked := _looked(subject, make, K):
-                cells[name, "B", B] = looked, B
-    return cells
+            if timed := _with_algorithm(subject, make, K):
+                calls[name, "B", B] = timed, B
+    return calls
 
 
-def _taken(probe: Cost, cells: dict[Key, Cell], seed: int, count: _Count) -> dict[Key, list[float]]:
-    """Time each in turn, so that a busy moment meets all; out of memory, a cell is left out."""
-    taken: dict[Key, list[float]] = {key: [] for key in cells}
+def _time_in_turns(
+    probe: Cost, calls: dict[Key, Call], seed: int, count: _ProgressCounter
+) -> dict[Key, list[float]]:
+    """Time all calls in turns, so that a busy moment affects all; skip those out of memory."""
+    times: dict[Key, list[float]] = {key: [] for key in calls}
     for turn in range(probe.rounds + 1):  # the first is a warm-up
-        for key, (looked, B) in cells.items():
+        for key, (timed, B) in calls.items():
             count()
-            if key not in taken:
+            if key not in times:
                 continue
             try:
-                seconds = _seconds(looked, B, seed)
-            except (torch.OutOfMemoryError, MemoryError):  # at this K or B; smaller ones are told
-                del taken[key]
+                seconds = _seconds(timed, B, seed)
+            except (torch.OutOfMemoryError, MemoryError):  # at this K or B, not at smaller ones
+                del times[key]
                 continue
             if turn:
-                taken[key].append(seconds)
-    return taken
+                times[key].append(seconds)
+    return times
 
 
-def _looked(subject: Subject, make: Make, K: int) -> Subject | None:
-    """Look through an algorithm with K steps; None where it takes none, as reptile does 0."""
+def _with_algorithm(subject: Subject, make: MakeAlgorithm, K: int) -> Subject | None:
+    """Return the subject with the algorithm at K steps, or None if it refuses this K."""
     try:
         return replace(subject, algorithm=make(K))
     except InvalidInput:
         return None
 
 
-def _timed(quantity: str, seconds: Interval, at: int, name: str) -> Row:
-    """Give the median; below six calls its order statistics don't reach 95 %."""
+def _seconds_row(quantity: str, seconds: Interval, at: int, name: str) -> Row:
+    """Return the median; below six calls its order statistics don't reach 95 %."""
     value, low, high = seconds
     if not np.isfinite([low, high]).all():
         return Row(quantity, at=float(at), of=name, value=value)
@@ -124,7 +140,7 @@ def _seconds(subject: Subject, B: int, seed: int) -> float:
 
 
 def _bytes(subject: Subject, seed: int) -> float:
-    """Count the most bytes that one task's meta-gradient holds at once."""
+    """Count the peak memory of one task's meta-gradient [bytes]."""
     tasks = subject.draw(Address.fresh(0, 1), seed)
     algorithm, _ = subject.resolved(tasks)
     work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))

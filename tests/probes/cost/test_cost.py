@@ -1,4 +1,4 @@
-"""Is what an algorithm costs counted rightly, and the error that it buys a closed form?"""
+"""Are memory and time of algorithms counted right, and are their errors closed forms?"""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_errors_hold_the_closed_forms(bowl):
             assert near(row, squared + variance / B)
 
 
-def test_a_budget_of_seconds_buys_the_tasks_it_has_time_for(bowl):
+def test_the_error_for_a_budget_uses_as_many_tasks_as_it_has_time_for(bowl):
     _, table = bowl
     seconds = one(table, "seconds_by_k", "maml", 2).value / 4
     variance = one(table, "variance", "maml").value
@@ -72,7 +72,7 @@ def test_a_budget_of_seconds_buys_the_tasks_it_has_time_for(bowl):
     assert one(table, "mse_by_seconds", "maml", 1.0).value == pytest.approx(variance * seconds)
 
 
-def test_memory_is_flat_for_what_keeps_no_path(bowl):
+def test_memory_is_flat_for_algorithms_that_store_no_iterates(bowl):
     _, table = bowl
 
     def grown(name):
@@ -84,18 +84,19 @@ def test_memory_is_flat_for_what_keeps_no_path(bowl):
     assert grown("autograd") > 2
 
 
-def test_findings_speak_of_the_budget(bowl):
+def test_findings_name_the_batch(bowl):
     probe, table = bowl
     findings = {f.name: f for f in probe.find(table)}
 
-    assert findings["best_mse"].claim.startswith("At B = 4 the mean squared error is smallest for")
+    assert findings["best_mse"].claim.startswith("At B = 4, ")
+    assert "has the lowest mean squared error" in findings["best_mse"].claim
     assert "keeps only phi" in findings["memory"].repair
     assert "autograd through the unroll" in findings["unroll"].claim
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
 
 
-def test_a_better_algorithm_is_only_named_where_intervals_part():
+def test_a_better_algorithm_is_only_named_where_intervals_are_disjoint():
     rows = [mb.Row("mse", at=4.0, of=name, value=v, low=v - 1, high=v + 1)
             for name, v in (("maml", 5.0), ("fomaml", 6.0))]  # fmt: skip
 
@@ -106,7 +107,7 @@ def test_a_better_algorithm_is_only_named_where_intervals_part():
     assert far.repair == "Use --algo maml at this budget."
 
 
-def test_what_learns_more_than_theta_is_left_out():
+def test_an_algorithm_that_appends_parameters_is_left_out():
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), BOWL.theta(0))
 
     names, rows = comparison_algorithms(subject, 0)
@@ -116,14 +117,14 @@ def test_what_learns_more_than_theta_is_left_out():
     assert "meta_sgd" not in names
 
 
-def test_one_that_learns_more_than_theta_is_priced_beside_the_others_and_its_error_withheld():
+def test_the_subjects_own_algorithm_is_timed_without_error_if_it_appends_parameters():
     small = {"tasks": 16, "steps": (2,), "sizes": (4,)}
     (_, table), (_, plain) = (
         measured(algorithm(2, mb.SGD(0.5)), **small) for algorithm in (mb.MetaSGD, mb.MAML)
     )
 
-    (said,) = [r.of for r in from_table(table, "unavailable", of=None)]
-    assert said.startswith("meta_sgd learns more than theta")
+    (reason,) = [r.of for r in from_table(table, "unavailable", of=None)]
+    assert reason.startswith("the error of meta_sgd, which learns parameters beyond theta")
     assert one(table, "seconds_by_k", "meta_sgd", 2).value > 0
     for quantity, at in (("mse", 4.0), ("bytes", 2.0)):
         for name in ("maml", "fomaml"):
@@ -141,7 +142,7 @@ def test_one_that_learns_more_than_theta_is_priced_beside_the_others_and_its_err
     ],
     ids=["K = 0", "P = 1", "phi and theta differ", "diverged"],
 )
-def test_hard_cases_give_numbers_or_a_sentence(algorithm, family):
+def test_edge_cases_give_numbers_or_a_finding(algorithm, family):
     probe, table = measured(algorithm, family, tasks=16, steps=(1,), sizes=(1,))
 
     findings = [finding.name for finding in probe.find(table)]
@@ -150,7 +151,7 @@ def test_hard_cases_give_numbers_or_a_sentence(algorithm, family):
     assert ("diverged" in findings) == (algorithm.inner_optimizer.rate > 1)
 
 
-def test_a_black_box_is_withheld_in_words():
+def test_a_black_box_is_withheld_with_a_finding():
     subject = mb.Subject(
         BOWL.problem(), BOWL.sample, mb.BlackBox(lambda theta, task: theta), BOWL.theta(0)
     )
@@ -181,8 +182,8 @@ class Once(torch.autograd.Function):
         return x**2
 
     @staticmethod
-    def backward(ctx, slope):
-        return Never.apply(2 * ctx.saved_tensors[0] * slope)
+    def backward(ctx, gradient):
+        return Never.apply(2 * ctx.saved_tensors[0] * gradient)
 
 
 class Never(torch.autograd.Function):
@@ -193,11 +194,11 @@ class Never(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, slope):
+    def backward(ctx, gradient):
         raise RuntimeError("derivative for once_backward is not implemented")
 
 
-def test_an_operation_that_a_rival_cant_differentiate_is_a_row_and_said():
+def test_an_operation_that_another_algorithm_cant_differentiate_is_a_row_with_its_reason():
     def inner(phi, theta, data):
         return (0.5 * data[0] * Once.apply(phi - data[1])).sum(-1).mean()
 
@@ -211,14 +212,14 @@ def test_an_operation_that_a_rival_cant_differentiate_is_a_row_and_said():
 
     table = to_table(Cost(**{**QUICK, "tasks": 16}).measure(subject, 0))
 
-    said = [r.of for r in from_table(table, "unavailable", of=None)]
-    assert any(of.startswith("maml isn't priced: ") for of in said)
-    assert any(of.startswith("autograd isn't priced: ") for of in said)
+    reasons = [r.of for r in from_table(table, "unavailable", of=None)]
+    assert any(of.startswith("maml does not run here (") for of in reasons)
+    assert any(of.startswith("autograd does not run here (") for of in reasons)
     assert one(table, "seconds_by_k", "fomaml", 1).value > 0
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
-def test_what_ones_own_loss_raises_is_told(error):
+def test_what_the_users_loss_raises_is_raised(error):
     def broken(phi, theta, data):
         raise error("a mistake in my loss")
 
@@ -226,7 +227,7 @@ def test_what_ones_own_loss_raises_is_told(error):
         Cost(**QUICK).measure(through(broken), 0)
 
 
-def test_a_rival_too_large_for_memory_is_a_row(monkeypatch):
+def test_an_algorithm_too_large_for_memory_is_a_row(monkeypatch):
     seconds = measure_module._seconds
 
     def short(subject, B, seed):
