@@ -199,4 +199,4 @@ class MetaHessians:
             row("largest_eigenvalue", found.largest, of="meta"),
             row("smallest_eigenvalue", found.smallest, of="meta"),
         ]
-        return rows + outer._stable(rows, 0.0)
+        return rows + outer.outer_rate_rows(rows, 0.0)

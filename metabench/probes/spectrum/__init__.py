@@ -1,4 +1,4 @@
-"""How curved are the inner and outer losses, and are the rates past what that curvature allows?"""
+"""How curved are the inner and outer losses, and are the inner and outer rates stable?"""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Spectrum(Probe):
-    """Eigenvalues of every task's inner Hessian, where adaptation starts and where it ends.
+    """Eigenvalues of every task's inner Hessian at the start and the end of the inner loop.
 
     Gradient descent with rate alpha grows along an eigenvector whose eigenvalue is above 2 / alpha
-    (momentum mu: 2 (1 + mu) / alpha) or below zero. Ends of the spectrum by Lanczos with residual
-    bounds, from two starts that must agree; densities by stochastic Lanczos quadrature.
-    (Ghorbani, Krishnan & Xiao, 2019, https://arxiv.org/abs/1901.10159).
+    (momentum mu: 2 (1 + mu) / alpha) or below zero. Extreme eigenvalues are found by Lanczos with
+    residual bounds, from two start vectors that must agree; densities by stochastic Lanczos
+    quadrature. (Ghorbani, Krishnan & Xiao, 2019, https://arxiv.org/abs/1901.10159).
+
+    >>> import metabench as mb
+    >>> bowls = mb.Quadratic(dim=2, jitter=0.0)  # every Hessian has eigenvalues 1 and 0.1
+    >>> subject = mb.Subject(bowls.problem(), bowls.sample, mb.MAML(steps=1), bowls.theta(seed=0))
+    >>> rows = mb.Spectrum(tasks=2, nodes=2, vectors=2, meta=0).measure(subject, seed=0)
+    >>> [round(r.value, 6) for r in rows if r.quantity == "stable_rate" and r.of == "start"]
+    [2.0, 2.0, 2.0]
     """
 
     tasks: int = 128  # fresh tasks whose spectra are taken [tasks]
     tolerance: float = 1e-2  # residual bound of extreme eigenvalues, relative to the larger [1]
-    steps: int = 100  # most Hessian products from one start vector of a task [products]
+    steps: int = 100  # most Hessian products of a task from one start vector [products]
     nodes: int = 40  # fewest quadrature nodes of a density [products]
     vectors: int = 8  # random vectors of a task's trace [vectors]
-    exact: int = 128  # parameters up to which all eigenvalues are taken, exactly [parameters]
-    meta: int = 96  # most tasks of expected Hessians and of the adaptation map; 0: none [tasks]
-    outer_rate: float = 0.0  # beta of plain outer descent, if you want it judged [1/curvature]
-    layers: int = 12  # most layers with a spectrum of their own, the largest; 0: none [layers]
+    exact: int = 128  # parameters up to which all eigenvalues are computed exactly [parameters]
+    meta: int = 96  # most tasks of the meta-Hessian and the adaptation map; 0: none [tasks]
+    outer_rate: float = 0.0  # beta of plain outer descent, to be judged; 0: not [1/curvature]
+    layers: int = 12  # most layers whose Hessian block is measured, the largest; 0: none [layers]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "share of tasks"
@@ -51,11 +58,11 @@ class Spectrum(Probe):
         "stable_outer_rate": "high",
     }
     intervals: ClassVar[str] = (
-        "Quantiles over tasks lie between order statistics, which assumes nothing of their "
+        "Quantiles over tasks have intervals between order statistics, which hold for any "
         "distribution; shares have exact binomial limits, means Student's t, ratios of means a "
         "jackknife of their logarithm. The upper end of a largest eigenvalue adds its residual "
-        "bound. Densities have a band of the interval over tasks and start vectors and of what the "
-        "quadrature leaves open."
+        "bound. The band of a density covers the interval over tasks and start vectors and the "
+        "error of the quadrature."
     )
     has_default_tasks: ClassVar[bool] = True
     fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = (
@@ -74,16 +81,16 @@ class Spectrum(Probe):
     }
     question: ClassVar[str] = "How curved are the inner losses, and is the inner rate too large?"
     caption: ClassVar[str] = (
-        "The largest and the smallest eigenvalue of each task's inner Hessian: at 30 % of tasks "
-        "stands the value that 30 % of tasks lie below, with its 95 % interval. Where the largest "
-        "is above the dotted line, the step's edge over the inner rate, a step overshoots and "
-        "grows; where the smallest is below zero it grows as well, slowly."
+        "Quantiles over tasks of the largest and the smallest eigenvalue of the inner Hessian, "
+        "with 95 % intervals: 30 % of tasks lie below the value drawn at 0.3. Where the largest is "
+        "above the dotted line (stability edge / inner rate), steps overshoot and grow. Where the "
+        "smallest is below zero, they grow too, slowly."
     )
 
     def __post_init__(self) -> None:
-        """Refuse samples and budgets from which nothing follows."""
+        """Validate numbers of tasks, steps and vectors, the tolerance and the outer rate."""
         if self.tasks < 1:
-            raise InvalidInput(f"tasks is {self.tasks}; a spectrum takes at least 1 task.")
+            raise InvalidInput(f"tasks is {self.tasks}; it must be at least 1.")
         if not 0 < self.tolerance < 1:
             raise InvalidInput(f"tolerance is {self.tolerance}; it must lie between 0 and 1.")
         for name in ("steps", "nodes", "vectors"):

@@ -1,4 +1,4 @@
-"""The spectrum figures: the ends over tasks with the edge, and the densities with their bands."""
+"""The spectrum's figures: extreme eigenvalues with the edge, densities, and convergence of CG."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ if TYPE_CHECKING:
 
 QUESTION = "How are the eigenvalues spread?"
 CAPTION = (
-    "Share of the inner Hessian's eigenvalues below each value, mean over tasks, with a band that "
-    "holds the interval over tasks and start vectors and what the quadrature leaves open; where "
-    "many eigenvalues are close to zero, that is much of the step there."
+    "Share of the inner Hessian's eigenvalues below each value, mean over tasks. The band covers "
+    "the interval over tasks and start vectors and the error of the quadrature, which is large at "
+    "the step where many eigenvalues are close to zero."
 )
 SOLVE = "How fast do conjugate gradients converge?"
 SOLVE_CAPTION = (
-    "Relative residual of the implicit system after each step, median over tasks with its 95 % "
-    "interval, and the bound that follows from the condition number of the inner objective's "
-    "Hessian at phi_K; 1 where a task's Hessian is not positive definite."
+    "Relative residual of the implicit linear system after each step (median over tasks, with its "
+    "95 % interval), and its bound from the condition number of the inner objective's Hessian at "
+    "phi_K. The bound is 1 where a task's Hessian is not positive definite."
 )
 STYLES = {"start": "-", "adapted": "--", "preconditioned": "-."}
 WORDS = {
     "start": "at the start of the inner loop",
-    "adapted": "at its end",
-    "preconditioned": "at its end, as the step scales it",
+    "adapted": "at the end",
+    "preconditioned": "at the end, as the step scales it",
 }
 
 
 def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw the largest and the smallest eigenvalue against the share of tasks below."""
+    """Draw the largest and the smallest eigenvalue against the share of tasks below.
+
+    Args:
+        probe: its settings (unused).
+        table: a measured table.
+        axes: where to draw.
+    """
     blue, orange = sns.color_palette("colorblind", 2)
     axes.set(xlabel="share of tasks below", ylabel="extreme eigenvalues of the inner Hessian")
     drawn = []
@@ -61,7 +67,7 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
 
 
 def more(probe: Spectrum, table: pd.DataFrame) -> list[Drawing]:
-    """Give the densities and the convergence of conjugate gradients, where there are any."""
+    """Return the figures of densities and of the convergence of CG, where measured."""
     further = (
         (QUESTION, CAPTION, _draw_density, "cumulative_density"),
         (SOLVE, SOLVE_CAPTION, _draw_solve, "cg_residual"),
@@ -120,7 +126,7 @@ def _rows(table: pd.DataFrame, quantity: str, place: str) -> list[Row]:
 
 
 def _limit(table: pd.DataFrame) -> float | None:
-    """Give the eigenvalue beyond which the step grows, if the step has an edge and a rate."""
+    """Return the eigenvalue beyond which steps grow, if the optimizer has an edge and a rate."""
     values = [row.value for name in ("edge", "rate") for row in from_table(table, name)]
     if len(values) < 2 or values[0] is None or not values[1]:
         return None
@@ -128,7 +134,7 @@ def _limit(table: pd.DataFrame) -> float | None:
 
 
 def _threshold(rows: list[Row]) -> float:
-    """Be linear below the usual size of a smallest eigenvalue."""
+    """Return the value below which the axis is linear: a low quantile of the sizes drawn."""
     sizes = [abs(row.value) for row in rows if row.value]
     return max(float(np.quantile(sizes, 0.1)) if sizes else 1.0, 1e-300)
 

@@ -1,4 +1,4 @@
-"""What the spectra say about the inner rate, in sentences with numbers and repairs."""
+"""Findings of the spectra: stability of the inner and outer rate, and how curvature is spread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metabench.probes.spectrum.findings_density import shape
 from metabench.probes.spectrum.findings_edge import edge
 from metabench.probes.spectrum.findings_outer import beyond
-from metabench.probes.spectrum.wording import PLACES, number, rows_at
+from metabench.probes.spectrum.wording import HESSIANS, PLACES, number, rows_at
 from metabench.probes.wording import percents
 from metabench.records.rows import LEVELS, Finding, from_table
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def find(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
-    """Make findings of one spectrum table, the weightiest first."""
+    """Return the findings of one spectrum table, the worst first."""
     findings = [finding for place in PLACES for finding in _diverged(table, place)]
     edges = [finding for place in PLACES for finding in edge(table, place)]
     past = [finding for finding in edges if finding.level != "info"]
-    # where no place is past its edge, the one that allows the least says enough
-    findings += past or sorted(edges, key=_room)[:1]
+    # where no place is past its edge, report only the one with the smallest stable rate
+    findings += past or sorted(edges, key=_smallest_stable_rate)[:1]
     findings += [finding for place in PLACES for finding in _negative(table, place)][:1]
     findings += [*_not_converged(table), *_no_steps(table), *beyond(table), *shape(table)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def _room(finding: Finding) -> float:
-    """Order by the rate up to which most tasks, or half of them, are inside the edge."""
+def _smallest_stable_rate(finding: Finding) -> float:
+    """Return the smallest rate up to which 95 %, or half, of the tasks are stable."""
     rates = [row.value for row in finding.evidence if row.quantity == "stable_rate"]
     return min((rate for rate in rates if rate is not None), default=math.inf)
 
@@ -42,8 +42,8 @@ def _diverged(table: pd.DataFrame, place: str) -> list[Finding]:
         return []
     what = "Hessians" if place == "start" else "inner loops"
     claim = (
-        f"{percents(hit[0])} of {what} are not finite {PLACES[place]}, so their spectra there "
-        "are withheld."
+        f"{percents(hit[0])} of {what} are not finite {PLACES[place]}, so traces and densities "
+        "are not computed there."
     )
     repair = (
         "Check theta and the tasks for NaN and infinity."
@@ -59,13 +59,13 @@ def _negative(table: pd.DataFrame, place: str) -> list[Finding]:
         return []
     smallest = rows_at(table, "smallest_eigenvalue", place)[0.5]
     claim = (
-        f"{percents(shares[0])} of inner losses curve down in some direction {PLACES[place]} "
-        f"(median smallest eigenvalue {number(smallest)}): the meta-gradient grows along it at "
-        "every inner step."
+        f"{percents(shares[0])} of inner losses have negative curvature {PLACES[place]} (median "
+        f"smallest eigenvalue {number(smallest)}): the meta-gradient grows along these directions "
+        "at every inner step."
     )
     repair = (
-        "Usual before training. An implicit meta-gradient needs a pull (--set "
-        "algo.proximal_strength=...) above its size: conjugate gradients are invalid without."
+        "This is usual before training. An implicit meta-gradient needs a proximal strength (--set "
+        "algo.proximal_strength=...) above the size of this eigenvalue: otherwise CG is not valid."
     )
     return [Finding("negative_curvature", "info", "", claim, repair, (shares[0], smallest))]
 
@@ -74,8 +74,10 @@ def _no_steps(table: pd.DataFrame) -> list[Finding]:
     steps = from_table(table, "inner_steps")
     if not steps or steps[0].value:
         return []
-    claim = "With K = 0 there is no inner step, so no rate is past an edge."
-    repair = "Take inner steps (--set algo.steps=5), or read the curvature as that of the start."
+    claim = "With K = 0 there is no inner step, so the inner rate has no stability edge."
+    repair = (
+        "Take inner steps (--set algo.steps=5). The curvature is that at the start of the loop."
+    )
     return [Finding("no_steps", "info", "", claim, repair, tuple(steps))]
 
 
@@ -85,9 +87,12 @@ def _not_converged(table: pd.DataFrame) -> list[Finding]:
         return []
     worst = max(hit, key=lambda row: row.value or 0.0)
     claim = (
-        f"For {percents(worst)} of tasks the ends of the spectrum did not settle."
+        f"The extreme eigenvalues did not converge for {percents(worst)} of tasks."
         if worst.low is not None
-        else f"The ends of the {worst.of} Hessian's spectrum did not settle."
+        else f"The extreme eigenvalues of the {HESSIANS.get(worst.of, worst.of)} did not converge."
     )
-    repair = "Allow more products (--set probe.steps=...) or a larger --set probe.tolerance."
+    repair = (
+        "Allow more Hessian products (--set probe.steps=...) or a larger tolerance (--set "
+        "probe.tolerance=...)."
+    )
     return [Finding("not_converged", "warning", "not_looked_at", claim, repair, tuple(hit))]

@@ -1,4 +1,4 @@
-"""Findings about the whole spectrum: how few directions carry it, and which layer is steepest."""
+"""Findings about the whole spectrum: its effective rank, and the layer of largest curvature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def shape(table: pd.DataFrame) -> list[Finding]:
-    """Say how the curvature is spread over directions and layers, where adaptation starts."""
+    """Return findings on the effective rank and the layers, at the start of the inner loop."""
     return [*_rank(table), *_layers(table)]
 
 
@@ -25,15 +25,15 @@ def _rank(table: pd.DataFrame) -> list[Finding]:
     if rank.value is None or rank.low is None or negative.value is None:
         return []
     claim = (
-        f"Where the inner loop starts, a task's curvature is spread over about {number(rank)} "
-        f"directions; {percents(negative)} of it is negative."
+        f"At the start of the inner loop, a task's curvature is spread over about {number(rank)} "
+        f"directions (effective rank); {percents(negative)} of it is negative."
     )
     evidence = (rank, negative, *from_table(table, "trace", of="start"))
     return [Finding("shape", "info", "", claim, "Nothing to change.", evidence)]
 
 
 def _layers(table: pd.DataFrame) -> list[Finding]:
-    """Name the steepest layer if its interval lies above those of all others."""
+    """Return a finding on the layer of largest curvature, if its interval lies above the next."""
     blocks = from_table(table, "largest_eigenvalue", of="start", layer=None)
     blocks = [row for row in blocks if row.layer and row.value is not None]
     blocks.sort(key=lambda row: -(row.value or 0.0))
@@ -44,13 +44,13 @@ def _layers(table: pd.DataFrame) -> list[Finding]:
     if not _above(first, second):
         return []
     claim = (
-        f"The steepest layer is {first.layer}: the largest eigenvalue of its own block is "
-        f"{number(first)} for the median task, and {number(whole)} with all layers together; next "
-        f"is {second.layer} with {number(second)}."
+        f"Layer `{first.layer}` has the largest curvature: in the median task, the largest "
+        f"eigenvalue of its Hessian block is {number(first)}, that of the whole Hessian "
+        f"{number(whole)}. Next is `{second.layer}` with {number(second)}."
     )
     repair = (
-        "If the inner rate must come down, a smaller rate for this layer alone costs the others "
-        "nothing."
+        "If the inner rate is too large, a smaller rate for this layer alone leaves the others as "
+        "they are."
     )
     return [Finding("steepest_layer", "info", "", claim, repair, (first, second, whole))]
 

@@ -1,4 +1,4 @@
-"""Findings about the inner rate: which tasks are past the edge that their curvature sets."""
+"""Findings about the inner rate: for how many tasks it is past the stability edge."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from metabench.records.rows import Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-MANY = 10  # inner steps from which on growth a step is called unstable
+FEWEST_STEPS_UNSTABLE = 10  # inner steps from which on growth at each step is called unstable
 
 
 def edge(table: pd.DataFrame, place: str) -> list[Finding]:
-    """Hold the inner rate against what the curvature of a place allows."""
+    """Return findings that compare the inner rate with the stability edge at one place."""
     if not from_table(table, "past_edge", of=place):
         return []
     (rate,), (limit,) = (from_table(table, name) for name in ("rate", "edge"))
     if limit.value is None or not rate.value:
         return []
-    seen = _Seen.of(table, place, rate.value, limit.value)
-    if seen.half.value is None:
-        claim = f"The inner loss has no curvature for half of the tasks {PLACES[place]}."
-        repair = "Nothing to change: the curvature limits no rate there."
-        return [Finding("no_curvature", "info", "", claim, repair, (seen.past, seen.half))]
+    found = _InnerRate.from_table(table, place, rate.value, limit.value)
+    if found.half.value is None:
+        claim = f"The inner loss of half of the tasks has no positive curvature {PLACES[place]}."
+        repair = "Nothing to change: the curvature there limits no inner rate."
+        return [Finding("no_curvature", "info", "", claim, repair, (found.past, found.half))]
     (steps,) = from_table(table, "inner_steps")
-    return [_past(seen, steps) if seen.past.low else _inside(seen)]
+    return [_past(found, steps) if found.past.low else _inside(found)]
 
 
-class _Seen(NamedTuple):
-    """An inner rate, and the rates that the curvature of a place allows."""
+class _InnerRate(NamedTuple):
+    """An inner rate, and the rates that the curvature at a place allows."""
 
     place: str
     rate: float
@@ -43,69 +43,74 @@ class _Seen(NamedTuple):
     growth: dict[float, Row]  # of the direction that a step stretches most, over tasks
 
     @classmethod
-    def of(cls, table: pd.DataFrame, place: str, rate: float, edge: float) -> _Seen:
-        """Read it off a table."""
+    def from_table(cls, table: pd.DataFrame, place: str, rate: float, edge: float) -> _InnerRate:
+        """Return the rates in a table."""
         (past,) = from_table(table, "past_edge", of=place)
         stable, growth = (rows_at(table, name, place) for name in ("stable_rate", "step_growth"))
         return cls(place, rate, edge, past, stable[0.5], stable[0.95], growth)
 
     @property
     def claim(self) -> str:
-        """How many tasks are past the edge, and what rates would be inside."""
-        limits = f"half the tasks stay inside up to a rate of {number(self.half)}"
+        """The share of tasks past the edge, and up to which rates tasks are stable."""
+        limits = f"Half of the tasks are stable up to rate {number(self.half)}"
         limits += f", 95 % up to {number(self.most)}" if self.most.value is not None else ""
         return (
-            f"At inner rate {self.rate:g}, {percents(self.past)} of tasks are past the edge "
-            f"{number_format.number(self.edge)} / lambda_max {PLACES[self.place]}: {limits}."
+            f"Inner rate {self.rate:g} is past the stability edge "
+            f"{number_format.number(self.edge)} / lambda_max for {percents(self.past)} of tasks "
+            f"{PLACES[self.place]}. {limits}."
         )
 
     @property
     def evidence(self) -> tuple[Row, ...]:
-        """The rows that this rests on."""
+        """The rows that the claim is based on."""
         rows = (self.past, self.half, self.most, self.growth.get(0.5))
         return tuple(row for row in rows if row is not None)
 
 
-def _past(seen: _Seen, steps: Row) -> Finding:
-    """Say what being past the edge does, and which rate would not be."""
-    target = seen.half if seen.most.value is None else seen.most
+def _past(found: _InnerRate, steps: Row) -> Finding:
+    """Return the finding of a rate past the edge, with the growth and a stable rate."""
+    target = found.half if found.most.value is None else found.most
     repair = (
         f"Lower the inner rate to about {0.9 * (target.low or target.value or 0):.2g} "
         "(--set algo.inner_optimizer.rate=...), or clip the inner gradient, which bounds the "
         "growth."
     )
-    grown = (seen.past.low or 0) > 0.5 and (steps.value or 0) >= MANY
-    claim = seen.claim + _growth(seen.growth, steps)
+    grown = (found.past.low or 0) > 0.5 and (steps.value or 0) >= FEWEST_STEPS_UNSTABLE
+    claim = found.claim + _growth(found.growth, steps)
     level = "critical" if grown else "warning"
-    return Finding("past_edge", level, "fault", claim, repair, seen.evidence)
+    return Finding("past_edge", level, "fault", claim, repair, found.evidence)
 
 
-def _inside(seen: _Seen) -> Finding:
-    """Say how much room there is up to the edge."""
-    room = (seen.most.low or 0.0) / seen.rate
+def _inside(found: _InnerRate) -> Finding:
+    """Return the finding of a rate inside the edge, with the margin up to it."""
+    margin = (found.most.low or 0.0) / found.rate
     repair = (
-        f"There is room: 95 % of tasks would stay inside at a rate {room:.2g} times larger."
-        if room > 3
+        f"A larger inner rate is possible: 95 % of tasks stay stable at a rate {margin:.2g} times "
+        "larger."
+        if margin > 3
         else "Nothing to change."
     )
     return Finding(
         "inside_edge",
         "info",
-        "fine" if room > 1 else "undecided",
-        seen.claim,
+        "fine" if margin > 1 else "undecided",
+        found.claim,
         repair,
-        seen.evidence,
+        found.evidence,
     )
 
 
 def _growth(growth: dict[float, Row], steps: Row) -> str:
-    """Say what a step, and the whole loop, does to the direction that grows most."""
+    """Return a sentence on the growth of the fastest-growing direction, or an empty string."""
     most, K = growth.get(0.95), int(steps.value or 0)
     if most is None or most.value is None or K < 1:
         return ""
-    text = f" In one task of twenty, a step stretches some direction {number(most)} times or more"
+    text = (
+        " In one of twenty tasks, each step stretches some direction by a factor of "
+        f"{number(most)} or more"
+    )
     whole = most.value**K if most.value < 1e30 else float("inf")
-    if K >= MANY:
-        return f"{text}: unstable over K = {K} steps."
-    many = f"; K = {K} such steps, {number_format.number(whole)} times" if K > 1 else ""
+    if K >= FEWEST_STEPS_UNSTABLE:
+        return f"{text}, unstable over K = {K} steps."
+    many = f"; K = {K} steps, by {number_format.number(whole)}" if K > 1 else ""
     return f"{text}{many}."

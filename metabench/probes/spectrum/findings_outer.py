@@ -12,12 +12,12 @@ from metabench.records.rows import Finding, Row, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-STRETCHED = 10.0  # a singular value from which on the meta-gradient is called at risk
-SOLVED = 1e-2  # a relative residual below which a solve is called done
+LARGE_SINGULAR_VALUE = 10.0  # from which on the meta-gradient is called at risk
+SOLVED = 1e-2  # a relative residual below which a solve is called converged
 
 
 def beyond(table: pd.DataFrame) -> list[Finding]:
-    """Say what outer rate is stable, how far adaptation stretches, and whether CG converges."""
+    """Return findings on the stable outer rate, the adaptation map and the convergence of CG."""
     return [*_outer(table), *_map(table), *_solve(table)]
 
 
@@ -29,13 +29,13 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
     (limit,), rate = stable, from_table(table, "outer_rate")
     evidence = (limit, top[0], *from_table(table, "smallest_eigenvalue", of="meta"), *rate)
     base = (
-        f"The meta-Hessian's largest eigenvalue is {number(top[0])}, so plain outer descent is "
-        f"stable below a rate of {number(limit)} here"
+        f"The meta-Hessian's largest eigenvalue is {number(top[0])}, so plain outer gradient "
+        f"descent is stable below a rate of {number(limit)} here"
     )
     if not rate or not rate[0].value:
         repair = (
-            "Give yours to have it judged: --set probe.outer_rate=0.01. Weight decay w adds w to "
-            "every eigenvalue."
+            "To judge your outer rate, set it: --set probe.outer_rate=0.01. Weight decay w adds w "
+            "to every eigenvalue."
         )
         return [Finding("outer_edge", "info", "", f"{base}.", repair, evidence)]
     beta = rate[0].value
@@ -44,7 +44,7 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
         repair = f"Lower the outer rate below {limit.low or limit.value:.2g}, or warm it up."
         return [Finding("past_outer_edge", "warning", "fault", claim, repair, evidence)]
     inside = beta < (limit.low or 0.0)
-    claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to tell'}."
+    claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to judge'}."
     repair = "Nothing to change." if inside else "Measure with more --set probe.meta tasks."
     return [
         Finding("outer_edge", "info", "fine" if inside else "undecided", claim, repair, evidence)
@@ -57,15 +57,16 @@ def _map(table: pd.DataFrame) -> list[Finding]:
         return []
     half = found[0.5]
     claim = (
-        f"Adaptation stretches some direction of theta {number(half)} times in the median task: "
-        "its meta-gradient can be that much larger than its query gradient."
+        "The Jacobian d phi_K / d theta of adaptation has a largest singular value of "
+        f"{number(half)} in the median task: the meta-gradient can be that many times as large as "
+        "the query gradient."
     )
-    if (half.low or 0.0) > STRETCHED:
+    if (half.low or 0.0) > LARGE_SINGULAR_VALUE:
         repair = (
             "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
         )
         return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
-    state = "fine" if half.high is not None and half.high <= STRETCHED else "undecided"
+    state = "fine" if half.high is not None and half.high <= LARGE_SINGULAR_VALUE else "undecided"
     return [Finding("stretch", "info", state, claim, "Nothing to change.", tuple(found.values()))]
 
 
@@ -77,11 +78,12 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
     lowest = rows_at(table, "smallest_eigenvalue", "adapted").get(0.05)
     if down and down[0].low and lowest is not None and lowest.value is not None:
         claim = (
-            f"{percents(down[0])} of inner objectives curve down at phi_K, where conjugate "
-            f"gradients are invalid; one task of twenty is below {number(lowest)}."
+            f"{percents(down[0])} of inner objectives have negative curvature at phi_K, where CG "
+            f"is not valid; in one of twenty tasks the smallest eigenvalue is below "
+            f"{number(lowest)}."
         )
         repair = (
-            f"Raise the pull by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
+            f"Raise the proximal strength by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
             "algo.proximal_strength=...), or take more inner steps."
         )
         return [Finding("indefinite", "warning", "fault", claim, repair, (down[0], lowest))]
@@ -90,12 +92,15 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
         return []
     steps = max(int(r.at or 0) for r in from_table(table, "cg_residual", of="measured"))
     claim = (
-        f"After {steps} steps of conjugate gradients the median task's relative residual is "
-        f"{number(measured)}; the spectrum's bound on it is {_bound(bound)}."
+        f"After {steps} steps of conjugate gradients, the relative residual is {number(measured)} "
+        f"in the median task; its bound from the condition number is {_bound(bound)}."
     )
     evidence = (measured, bound, *rows_at(table, "condition_number", "adapted").values())
     if (measured.low or 0.0) > SOLVED:
-        repair = "Take more steps (--set algo.solver.steps=...), or a stronger pull."
+        repair = (
+            "Take more solver steps (--set algo.solver.steps=...), or raise the proximal strength "
+            "(--set algo.proximal_strength=...)."
+        )
         return [Finding("unsolved", "warning", "fault", claim, repair, evidence)]
     state = "fine" if measured.high is not None and measured.high <= SOLVED else "undecided"
     return [Finding("solved", "info", state, claim, "Nothing to change.", evidence)]

@@ -1,4 +1,4 @@
-"""Take the spectra of many tasks at once, where the inner loop starts and where it ends."""
+"""Spectra of the inner Hessians of many tasks, at the start and the end of the inner loop."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Effort, ExtremeEigenvalues, block, extreme_eigenvalues, spectra
 from metabench.probes.base import Progress
-from metabench.probes.spectrum import measure_expected_hessians as outer
+from metabench.probes.spectrum import measure_expected_hessians as expected
 from metabench.probes.spectrum import measure_implicit_system as implicit
 from metabench.probes.spectrum.summary import summary
-from metabench.probes.spectrum.task_spectra import Inside, MetaSpectra, TaskSpectra, joined
+from metabench.probes.spectrum.task_spectra import Densities, SpectrumEnds, TaskSpectra, concatenate
 from metabench.problems.problem import Problem
 from metabench.problems.random_signs import random_signs
 from metabench.problems.tasks import Address, Task
@@ -32,21 +32,28 @@ if TYPE_CHECKING:
     from metabench.problems.parameter_layout import Layout
 
 
-class Loop(NamedTuple):
-    """Where the inner loop of T tasks ended."""
+class LoopEnd(NamedTuple):
+    """Parameters and optimizer state of T tasks at the end of the inner loop."""
 
     phi: Tensor  # (T, P)
     slots: Slots  # each (T, P)
 
 
 def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Measure the spectra of `probe.tasks` fresh tasks, a chunk at a time."""
+    """Return the rows of the spectra of `probe.tasks` fresh tasks, measured in chunks.
+
+    Args:
+        probe: numbers of tasks, products and vectors, and the tolerance.
+        subject: whose inner losses are measured.
+        seed: of tasks and random vectors.
+        progress: is called with the tasks done and all tasks.
+    """
     algorithm = subject.algorithm
     looped = algorithm if isinstance(algorithm, Algorithm) else None
     problem = looped.inner(subject.problem) if looped else subject.problem
     effort = Effort(probe.tolerance, probe.steps, probe.nodes, probe.exact)
     parts: dict[str, list[TaskSpectra]] = {}
-    address, chunk = Address.fresh(0, probe.tasks), together(probe, subject)
+    address, chunk = Address.fresh(0, probe.tasks), chunk_size(probe, subject)
     subject = replace(subject, compute=replace(subject.compute, chunk=chunk))
     for start in range(0, probe.tasks, chunk):
         part = address.part(start, start + chunk)
@@ -55,28 +62,32 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
         signs = random_signs(part, phi, seed, probe.vectors)
 
         def hessian(phi: Tensor, problem: Problem = problem, tasks: Task = tasks) -> Operator:
-            return fleet(problem, phi, subject, tasks)
+            return inner_hessians(problem, phi, subject, tasks)
 
-        places = {"start": _found(probe, effort, hessian(phi), signs, problem.layouts.phi)}
+        places = {"start": _spectra(probe, effort, hessian(phi), signs, problem.layouts.phi)}
         if looped and looped.steps:
-            end = _ended(subject, looped, part, seed, tasks)
+            end = _loop_end(subject, looped, part, seed, tasks)
             finite = torch.isfinite(end.phi).all(1)
             there = hessian(torch.where(finite[:, None], end.phi, 0))
-            found = _found(probe, effort, there, signs, problem.layouts.phi)
-            places["adapted"] = found.only(_numbers(finite))
+            found = _spectra(probe, effort, there, signs, problem.layouts.phi)
+            places["adapted"] = found.where_finite(_float64(finite))
             scale = _scale(looped, subject, end)
             if scale is not None:
-                found = _scaled(there, torch.where(finite[:, None], scale, 0), signs, effort)
-                places["preconditioned"] = found.only(_numbers(finite))
+                found = _scaled_spectra(
+                    there, torch.where(finite[:, None], scale, 0), signs, effort
+                )
+                places["preconditioned"] = found.where_finite(_float64(finite))
         for place, found in places.items():
             parts.setdefault(place, []).append(found)
         progress(min(start + chunk, probe.tasks), probe.tasks)
-    ends = {place: joined(found) for place, found in parts.items()}
-    rows = summary(probe, looped, ends)
+    spectra_at = {place: concatenate(found) for place, found in parts.items()}
+    rows = summary(probe, looped, spectra_at)
     rates = looped.rates(subject.problem, subject.theta) if looped else None
     if rates is not None and bool((rates < 0).any()):
-        why = "some learned inner rates are negative, and the edge takes them for 0; "
-        why += "read the largest singular value of the adaptation map, which takes all as they are"
+        why = (
+            "some learned inner rates are negative, and the stability edge counts them as 0; read "
+        )
+        why += "the largest singular value of the adaptation map, which uses all rates as they are"
         rows.append(Row("unavailable", of=why, status="withheld"))
 
     def draw(vectors: int, count: int, size: int) -> Tensor:
@@ -84,28 +95,35 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
         return random_signs(Address.fresh(0, count), like, seed, vectors)
 
     if looped and probe.meta:
-        rows += outer.measure(probe, subject, draw, seed)
-    if "adapted" in ends:
-        rows += implicit.measure(probe, subject, seed, ends["adapted"])
+        rows += expected.measure(probe, subject, draw, seed)
+    if "adapted" in spectra_at:
+        rows += implicit.measure(probe, subject, seed, spectra_at["adapted"])
     return rows
 
 
-def together(probe: Spectrum, subject: Subject) -> int:
-    """Take as many tasks together as their Lanczos vectors have room for."""
+def chunk_size(probe: Spectrum, subject: Subject) -> int:
+    """Return how many tasks' Lanczos vectors fit into memory at once."""
     P = subject.problem.layouts.phi.size
     vectors = max(probe.steps, probe.nodes, 4 * probe.vectors, min(P, probe.exact))
     held = vectors * P * subject.theta.element_size()
     return max(1, min(probe.tasks, subject.compute.chunk, MOST_BYTES_AT_ONCE // 2 // held))
 
 
-def fleet(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
-    """Give the products with the Hessians of all tasks' inner losses at phi `(T, P)`."""
+def inner_hessians(problem: Problem, phi: Tensor, subject: Subject, tasks: Task) -> Operator:
+    """Return the product with the Hessian of every task's inner loss.
+
+    Args:
+        problem: with the inner loss.
+        phi: a point of each task, `(T, P)`.
+        subject: with theta and how tasks are batched.
+        tasks: T tasks.
+    """
     how = subject.compute.batching
     return derivatives.per_task_hvp(problem.inner_loss, phi, subject.theta, tasks.support, how)
 
 
-def _scale(algorithm: Algorithm, subject: Subject, end: Loop) -> Tensor | None:
-    """Give what multiplies the rate of each parameter `(T, P)`, if anything does."""
+def _scale(algorithm: Algorithm, subject: Subject, end: LoopEnd) -> Tensor | None:
+    """Return the factor of the inner rate for each parameter `(T, P)`, or None if all are 1."""
     scale = algorithm.inner_optimizer.preconditioner(end.slots, algorithm.steps)
     rates = algorithm.rates(subject.problem, subject.theta)
     if rates is None:
@@ -114,8 +132,10 @@ def _scale(algorithm: Algorithm, subject: Subject, end: Loop) -> Tensor | None:
     return rates if scale is None else rates * scale
 
 
-def _ended(subject: Subject, algorithm: Algorithm, part: Address, seed: int, tasks: Task) -> Loop:
-    """Give what the algorithm reports as phi_K, and its slots where they scale the step."""
+def _loop_end(
+    subject: Subject, algorithm: Algorithm, part: Address, seed: int, tasks: Task
+) -> LoopEnd:
+    """Return phi_K as the algorithm reports it, and the optimizer state where it scales steps."""
     problem = algorithm.inner(subject.problem)
     phi = subject.meta_gradients(part, seed).phi
     if phi.shape[1] != problem.layouts.phi.size:  # it reports more than what adapts
@@ -126,20 +146,20 @@ def _ended(subject: Subject, algorithm: Algorithm, part: Address, seed: int, tas
         phi = subject.compute.per_task(end)(subject.theta, tasks)
     slots = algorithm.inner_optimizer.start(phi)
     if algorithm.inner_optimizer.preconditioner(slots, 1) is None:
-        return Loop(phi, slots)
+        return LoopEnd(phi, slots)
 
-    def loop(theta: Tensor, task: Task) -> Loop:
-        path = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task)
-        return Loop(path.last, path.slots)
+    def loop(theta: Tensor, task: Task) -> LoopEnd:
+        iterates = adapt(algorithm.inner_optimizer, algorithm.steps, problem, theta, task)
+        return LoopEnd(iterates.last, iterates.slots)
 
-    last: Loop = subject.compute.per_task(loop)(subject.theta, tasks)
+    last: LoopEnd = subject.compute.per_task(loop)(subject.theta, tasks)
     return last
 
 
-def _found(
+def _spectra(
     probe: Spectrum, effort: Effort, hessian: Operator, signs: Tensor, layout: Layout
 ) -> TaskSpectra:
-    """Take the spectra of a chunk, and those of the blocks of its largest layers."""
+    """Return the spectra of a chunk of tasks, and those of its largest layers' blocks."""
     whole = spectra(hessian, signs, effort)
     layers = {}
     if probe.layers and len(layout.names) > 1:
@@ -151,24 +171,24 @@ def _found(
             part = signs[:, :, segment]
             found = extreme_eigenvalues(block(hessian, segment, layout.size), part, effort)
             trace = (part * products[:, :, segment]).sum(2).mean(0)
-            layers[name] = _outer(found), _numbers(trace)
+            layers[name] = _as_arrays(found), _float64(trace)
     parts = whole.trace, whole.trace_error, whole.values, whole.weights
-    inside = Inside(*map(_numbers, parts))
-    return TaskSpectra(_outer(whole.ends), inside, whole.exact, layout.size, layers)
+    densities = Densities(*map(_float64, parts))
+    return TaskSpectra(_as_arrays(whole.ends), densities, whole.exact, layout.size, layers)
 
 
-def _scaled(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> TaskSpectra:
-    """Find the ends of the Hessian scaled from both sides by the root of a diagonal `(T, P)`."""
+def _scaled_spectra(hessian: Operator, scale: Tensor, signs: Tensor, effort: Effort) -> TaskSpectra:
+    """Return the ends of D^1/2 H D^1/2, with `scale` the diagonal of D, `(T, P)`."""
     root = scale.sqrt()
     return TaskSpectra(
-        _outer(extreme_eigenvalues(lambda v: root * hessian(root * v), signs, effort))
+        _as_arrays(extreme_eigenvalues(lambda v: root * hessian(root * v), signs, effort))
     )
 
 
-def _outer(found: ExtremeEigenvalues) -> MetaSpectra:
-    return MetaSpectra(*map(_numbers, found))
+def _as_arrays(found: ExtremeEigenvalues) -> SpectrumEnds:
+    return SpectrumEnds(*map(_float64, found))
 
 
-def _numbers(values: Tensor) -> Vector:
+def _float64(values: Tensor) -> Vector:
     result: Vector = values.detach().double().cpu().numpy()
     return result

@@ -1,4 +1,4 @@
-"""Take the spectra of expected Hessians, and of the map from theta to where adaptation ends."""
+"""Spectra of expected Hessians over tasks, and singular values of d phi_K / d theta."""
 
 from __future__ import annotations
 
@@ -37,54 +37,51 @@ if TYPE_CHECKING:
     from metabench.probes.spectrum import Spectrum
 
 BUDGET = 1e12  # operations of all tasks' meta-Hessian products: seconds to a minute on a CPU
-PRODUCTS = 300  # meta-gradients' worth of work that one task's spectrum takes, or so
-FEWEST = 8  # tasks, whatever they cost
+META_GRADIENTS = 300  # that cost about as much as one task's spectrum
+FEWEST_TASKS = 8  # measured even beyond the budget
 OUTER_EDGE = 2.0  # of plain gradient descent
-VECTORS = 4  # of a task's trace
+TRACE_VECTORS = 4  # of a task
 
-Signs = Callable[[int, int, int], Tensor]  # (s, T, Q) -> so many vectors of signs, (s, T, Q)
+Signs = Callable[[int, int, int], Tensor]  # (s, T, Q) -> random signs of that shape
 
 
 def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[Row]:
-    """Measure the mean inner Hessian at theta, the meta-Hessian, and the adaptation map.
+    """Return the rows of the expected inner Hessian, the meta-Hessian and the adaptation map.
 
     Args:
-        probe: its settings; `meta` tasks at the most.
-        subject: an algorithm of ours.
-        signs: draws vectors of signs.
+        probe: its settings; at most `meta` tasks are used.
+        subject: with one of metabench's algorithms; otherwise there are no rows.
+        signs: draws random signs.
         seed: of the tasks.
-
-    Returns:
-        Their rows.
     """
     algorithm, theta = subject.algorithm, subject.theta
     if not isinstance(algorithm, Algorithm):
         return []
     tasks = subject.draw(Address.fresh(0, 1), seed)
     work = work_of(algorithm, subject.problem, theta, first_task(tasks))
-    afford = int(BUDGET / (PRODUCTS * max(work.flops, 1)))
-    count = min(probe.meta, probe.tasks, max(FEWEST, afford))
+    afford = int(BUDGET / (META_GRADIENTS * max(work.flops, 1)))
+    count = min(probe.meta, probe.tasks, max(FEWEST_TASKS, afford))
     tasks = subject.draw(Address.fresh(0, count), seed)
     effort = Effort(probe.tolerance, probe.steps, 0, probe.exact)
     how = subject.compute.batching
     inner = algorithm.inner(subject.problem)
 
-    def steep(phi: Tensor, task: Task) -> Tensor:
+    def inner_loss(phi: Tensor, task: Task) -> Tensor:
         return inner.inner_loss(phi, theta, task.support)
 
     rows = [Row("meta_tasks", value=float(count))]
-    rows += _expected(steep, inner.init(theta), tasks, how, signs, effort, "mean")
+    rows += _expected(inner_loss, inner.init(theta), tasks, how, signs, effort, "mean")
     plain = unfused_problem(subject, algorithm)
     if plain is None:
-        why = "the meta-Hessian and the adaptation map need third derivatives, which torch has "
-        why += "wrong through fused norms; write them out, net = metabench.safe_norms(net)"
+        why = "the meta-Hessian and the adaptation map need third derivatives, which torch gets "
+        why += "wrong through fused norms; replace them: net = metabench.safe_norms(net)"
         return [*rows, Row("unavailable", of=why, status="withheld")]
 
     def objective(at: Tensor, task: Task) -> Tensor:
         return algorithm.objective(plain, at, task)
 
     rows += _expected(objective, theta, tasks, how, signs, effort, "meta")
-    rows += _stable(rows, probe.outer_rate)
+    rows += outer_rate_rows(rows, probe.outer_rate)
     return [*rows, *_map(algorithm, plain, theta, tasks, how, signs(2, count, len(theta)), effort)]
 
 
@@ -97,8 +94,8 @@ def _expected(
     effort: Effort,
     of: str,
 ) -> list[Row]:
-    """Bracket the ends and the trace of a Hessian's expectation over tasks at one point."""
-    count = len(_leaf(tasks))
+    """Return the extreme eigenvalues and the trace of a Hessian's mean over tasks at one point."""
+    count = len(_first_leaf(tasks))
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
     halves = list(itertools.pairwise(cuts))
     operators = [
@@ -114,16 +111,16 @@ def _expected(
     if not all(_finite(op, n, starts) for op, n in zip(operators, sizes, strict=True)):
         names = ("largest_eigenvalue", "smallest_eigenvalue", "trace")
         return [Row(name, of=of, status="diverged") for name in names]
-    fleets = [_together(op, n) for op, n in zip(operators, sizes, strict=True)]
-    found: ExpectedSpectrum = spectrum_ends_of_mean(fleets, sizes, starts, effort)
+    products = [_on_shared_vector(op, n) for op, n in zip(operators, sizes, strict=True)]
+    found: ExpectedSpectrum = spectrum_ends_of_mean(products, sizes, starts, effort)
     rows = [
         row("largest_eigenvalue", found.largest, of=of),
         row("smallest_eigenvalue", found.smallest, of=of),
     ]
-    # each task has signs of its own: shared ones would not average out over tasks
-    vectors = signs(VECTORS, count, len(point))
-    own = [vectors[:, start:stop] for start, stop in halves]
-    traces = [xtrace(op, part).value for op, part in zip(operators, own, strict=True)]
+    # each task has different signs: errors of shared ones would not average out over tasks
+    vectors = signs(TRACE_VECTORS, count, len(point))
+    by_half = [vectors[:, start:stop] for start, stop in halves]
+    traces = [xtrace(op, part).value for op, part in zip(operators, by_half, strict=True)]
     each = torch.cat(traces).double().cpu().numpy()
     rows.append(row("trace", skewed_mean_interval(each), of=of))
     if not found.converged:
@@ -137,12 +134,12 @@ def _finite(operator: Operator, count: int, starts: Tensor) -> bool:
     return bool((product.abs() < most).all())
 
 
-def _together(operator: Operator, count: int) -> PerTaskProducts:
+def _on_shared_vector(operator: Operator, count: int) -> PerTaskProducts:
     return lambda vector: operator(vector.expand(count, -1))
 
 
-def _stable(rows: list[Row], rate: float) -> list[Row]:
-    """Give the outer rate up to which plain descent on the expected loss is stable."""
+def outer_rate_rows(rows: list[Row], rate: float) -> list[Row]:
+    """Return the outer rate up to which plain gradient descent on the expected loss is stable."""
     (top,) = [r for r in rows if r.quantity == "largest_eigenvalue" and r.of == "meta"]
     if top.value is None:
         return []
@@ -163,14 +160,14 @@ def _map(
     signs: Tensor,
     effort: Effort,
 ) -> list[Row]:
-    """Give the largest singular value of each task's dphi_K / dtheta, over tasks."""
+    """Return quantiles over tasks of the largest singular value of d phi_K / d theta."""
 
     def adapted(at: Tensor, task: Task) -> Tensor:
         return algorithm.adapted(problem, at, task)
 
     points = theta.expand(signs.shape[1], -1)
-    forth, back = derivatives.per_task_jacobian_products(adapted, points, tasks, how)
-    found = extreme_eigenvalues(lambda v: back(forth(v)), signs, effort)
+    jvp, vjp = derivatives.per_task_jacobian_products(adapted, points, tasks, how)
+    found = extreme_eigenvalues(lambda v: vjp(jvp(v)), signs, effort)
     if not bool(found.finite.all()):
         return [Row("largest_singular_value", of="map", status="diverged")]
     top = found.largest.clamp_min(0).double().cpu().numpy()
@@ -183,7 +180,7 @@ def _map(
     return rows
 
 
-def _leaf(tasks: Task) -> Tensor:
+def _first_leaf(tasks: Task) -> Tensor:
     leaves: list[Tensor] = []
     tree_map(leaves.append, tasks.query)
     return leaves[0]

@@ -1,4 +1,4 @@
-"""Solve each task's implicit system by conjugate gradients, and hold it against the spectrum."""
+"""Convergence of CG on each task's implicit linear system, with its bound from the spectrum."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 
 def measure(probe: Spectrum, subject: Subject, seed: int, found: TaskSpectra) -> list[Row]:
-    r"""Give the median relative residual at each step, measured and as the spectrum bounds it.
+    r"""Return rows of the median relative residual at each CG step, and of its bound.
 
     The bound is :math:`2 \sqrt\kappa ((\sqrt\kappa - 1) / (\sqrt\kappa + 1))^s` after s steps,
     kappa the condition number of the inner objective's Hessian at phi_K (Saad, 2003,
     https://doi.org/10.1137/1.9780898718003, section 6.11).
+
+    Args:
+        probe: its number of tasks.
+        subject: whose algorithm solves by CG; otherwise there are no rows.
+        seed: of the tasks.
+        found: the spectra at phi_K of the same tasks.
     """
     algorithm = subject.algorithm
     given = algorithm.implicit()

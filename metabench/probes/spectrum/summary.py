@@ -1,4 +1,4 @@
-"""From the spectra of many tasks to rows: what they are, and what they allow."""
+"""Rows of the spectra of many tasks: their quantiles, and the stable rates that follow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.probes.spectrum.density import density
-from metabench.probes.spectrum.task_spectra import Inside, MetaSpectra, TaskSpectra, size
+from metabench.probes.spectrum.task_spectra import (
+    Densities,
+    SpectrumEnds,
+    TaskSpectra,
+    spectral_norms,
+)
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval, Vector
 from metabench.stats.mean_intervals import ratio_of_means, skewed_mean_interval
@@ -22,17 +27,23 @@ if TYPE_CHECKING:
     from metabench.probes.spectrum import Spectrum
 
 LEVELS = (0.05, 0.5, 0.95)  # quantiles over tasks that are printed
-FINE = tuple(round(0.05 * i, 2) for i in range(1, 20))  # and those that are drawn
+DRAWN_LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 SCALED = "preconditioned"
-CAUTION = 3.5  # Student's t of a trace's few vectors, times their error's known shortfall
+TRACE_T = 3.5  # Student's t of a trace's few vectors, times the known shortfall of their error
 
 
 def summary(
     probe: Spectrum, algorithm: Algorithm | None, places: dict[str, TaskSpectra]
 ) -> list[Row]:
-    """Give the rows of every place, and what the step makes of them."""
+    """Return the rows of every place, with stable rates and growth where there is an inner step.
+
+    Args:
+        probe: its tolerance.
+        algorithm: whose inner step is judged; None for a black box.
+        places: the spectra at "start", "adapted" and "preconditioned", where measured.
+    """
     rows = _settings(algorithm) if algorithm else []
-    scaled = [SCALED] if SCALED in places else list(places)  # where the step is judged
+    scaled = [SCALED] if SCALED in places else list(places)  # where the inner rate is judged
     for place, found in places.items():
         lost = found.ends.finite < 1
         if lost.any():
@@ -44,12 +55,12 @@ def summary(
         if algorithm and algorithm.steps and place in scaled:
             rows += _step(ends, place, algorithm.inner_optimizer)
         if not lost.any():  # the tasks that are left would not stand for all
-            rows += _whole(found, place, probe.tolerance)
+            rows += _density_rows(found, place, probe.tolerance)
     return rows
 
 
 def _settings(algorithm: Algorithm) -> list[Row]:
-    """Give what the inner loop is set to, and the edge of its step."""
+    """Return the inner rate, the number of steps and the optimizer's stability edge."""
     edge = algorithm.inner_optimizer.edge()
     return [
         Row("rate", value=algorithm.inner_optimizer.rate),
@@ -58,8 +69,8 @@ def _settings(algorithm: Algorithm) -> list[Row]:
     ]
 
 
-def _without(ends: MetaSpectra, lost: NDArray[np.bool_]) -> MetaSpectra:
-    """Put the ends of lost tasks beyond any eigenvalue that could be measured."""
+def _without(ends: SpectrumEnds, lost: NDArray[np.bool_]) -> SpectrumEnds:
+    """Return the ends with those of lost tasks at infinity: past every edge."""
     return ends._replace(
         largest=np.where(lost, np.inf, ends.largest),
         smallest=np.where(lost, -np.inf, ends.smallest),
@@ -67,25 +78,26 @@ def _without(ends: MetaSpectra, lost: NDArray[np.bool_]) -> MetaSpectra:
     )
 
 
-def _whole(found: TaskSpectra, place: str, tolerance: float) -> list[Row]:
-    """Give what takes the whole spectrum, and the layers' own."""
+def _density_rows(found: TaskSpectra, place: str, tolerance: float) -> list[Row]:
+    """Return traces, densities, and the rows of single layers."""
     rows = []
-    if found.inside:
-        rows += _sums(found, found.inside, place, tolerance)
-        rows += density(found.inside, found.exact, place)
+    if found.densities:
+        rows += _sums(found, found.densities, place, tolerance)
+        rows += density(found.densities, found.exact, place)
     for name, (ends, trace) in found.layers.items():
         rows += _layer(ends, trace, place, name)
     return rows
 
 
-def _ends(ends: MetaSpectra, place: str, tolerance: float) -> list[Row]:
-    """Give both ends over tasks, and how many tasks curve down."""
+def _ends(ends: SpectrumEnds, place: str, tolerance: float) -> list[Row]:
+    """Return quantiles of both ends over tasks, and the share with negative curvature."""
     rows = []
     if (ends.converged < 1).any():
         rows.append(share("not_converged", ends.converged < 1, place))
-    seen = ends.smallest[ends.finite == 1], size(ends)[ends.finite == 1]
-    rows.append(share("negative_curvature", seen[0] < -tolerance * seen[1], place))
-    for levels, suffix in ((LEVELS, "eigenvalue"), (FINE, "over_tasks")):
+    finite = ends.finite == 1
+    negative = ends.smallest[finite] < -tolerance * spectral_norms(ends)[finite]
+    rows.append(share("negative_curvature", negative, place))
+    for levels, suffix in ((LEVELS, "eigenvalue"), (DRAWN_LEVELS, "over_tasks")):
         for level in levels:
             for name, found in (("largest", _largest), ("smallest", _smallest)):
                 interval = found(ends, level)
@@ -93,18 +105,18 @@ def _ends(ends: MetaSpectra, place: str, tolerance: float) -> list[Row]:
     return rows
 
 
-def _largest(ends: MetaSpectra, level: float) -> Interval:
+def _largest(ends: SpectrumEnds, level: float) -> Interval:
     high = quantile_interval(ends.largest + ends.slack, level).high
     return quantile_interval(ends.largest, level)._replace(high=high)
 
 
-def _smallest(ends: MetaSpectra, level: float) -> Interval:
+def _smallest(ends: SpectrumEnds, level: float) -> Interval:
     low = quantile_interval(ends.smallest - ends.slack, level).low
     return quantile_interval(ends.smallest, level)._replace(low=low)
 
 
-def _step(ends: MetaSpectra, place: str, step: InnerOptimizer) -> list[Row]:
-    """Give the share of tasks past the edge, the rates that aren't, and the growth of a step."""
+def _step(ends: SpectrumEnds, place: str, step: InnerOptimizer) -> list[Row]:
+    """Return the share of tasks past the edge, the stable rates, and the growth of a step."""
     edge = step.edge()
     if edge is None:
         return []
@@ -121,39 +133,41 @@ def _step(ends: MetaSpectra, place: str, step: InnerOptimizer) -> list[Row]:
     return rows
 
 
-def _sums(found: TaskSpectra, inside: Inside, place: str, tolerance: float) -> list[Row]:
-    """Give the trace, and what its parts say of the whole spectrum."""
-    weights = inside.weights
-    values = np.where(weights > 0, inside.values, 0.0)
-    every = found.parameters * (weights * np.abs(values)).sum(2).mean(1)
+def _sums(found: TaskSpectra, densities: Densities, place: str, tolerance: float) -> list[Row]:
+    """Return trace, share of negative curvature, effective rank and condition number."""
+    weights = densities.weights
+    values = np.where(weights > 0, densities.values, 0.0)
+    absolute = found.parameters * (weights * np.abs(values)).sum(2).mean(1)
     square = found.parameters * (weights * values**2).sum(2).mean(1)
     down = found.parameters * (weights * np.maximum(-values, 0)).sum(2).mean(1)
-    negative = ratio_of_means(down, every)
+    negative = ratio_of_means(down, absolute)
     ends = found.ends
-    scale = np.where(size(ends) > 0, size(ends), 1.0)  # so that no task outweighs the others
-    rank = ratio_of_means(every / scale, square / scale**2, 2.0)
+    scale = np.where(
+        spectral_norms(ends) > 0, spectral_norms(ends), 1.0
+    )  # so that no task outweighs the others
+    rank = ratio_of_means(absolute / scale, square / scale**2, 2.0)
     rows = [
-        row("trace", _trace(inside), of=place),
+        row("trace", _trace(densities), of=place),
         row("negative_mass", negative._replace(high=min(negative.high, 1.0)), of=place),
         row("effective_rank", rank, of=place),
     ]
-    if (ends.smallest > tolerance * size(ends)).all():
+    if (ends.smallest > tolerance * spectral_norms(ends)).all():
         for level in LEVELS:
             interval = quantile_interval(ends.largest / ends.smallest, level)
             rows.append(row("condition_number", interval, of=place, at=level))
     return rows
 
 
-def _trace(inside: Inside) -> Interval:
-    """Bracket the mean trace over tasks; of a single task, by the spread of its own vectors."""
-    if len(inside.trace) > 1:
-        return skewed_mean_interval(inside.trace)
-    value, error = float(inside.trace[0]), float(inside.trace_error[0])
-    reach = CAUTION * error
+def _trace(densities: Densities) -> Interval:
+    """Return the mean trace over tasks; for a single task, its interval over random vectors."""
+    if len(densities.trace) > 1:
+        return skewed_mean_interval(densities.trace)
+    value, error = float(densities.trace[0]), float(densities.trace_error[0])
+    reach = TRACE_T * error
     return Interval(value, value - reach, value + reach)
 
 
-def _layer(ends: MetaSpectra, trace: Vector, place: str, name: str) -> list[Row]:
+def _layer(ends: SpectrumEnds, trace: Vector, place: str, name: str) -> list[Row]:
     return [
         row("largest_eigenvalue", _largest(ends, 0.5), of=place, layer=name, at=0.5),
         row("smallest_eigenvalue", _smallest(ends, 0.5), of=place, layer=name, at=0.5),
@@ -162,11 +176,17 @@ def _layer(ends: MetaSpectra, trace: Vector, place: str, name: str) -> list[Row]
 
 
 def _row(quantity: str, interval: Interval, infinite: str, place: str, level: float) -> Row:
-    """Make a row of a quantile, with a word for a value that isn't finite."""
+    """Return the row of a quantile, with the status `infinite` where it isn't finite."""
     status = "ok" if math.isfinite(interval.value) else infinite
     return row(quantity, interval, status, of=place, at=level)
 
 
 def share(name: str, hit: NDArray[np.bool_], place: str) -> Row:
-    """Give the share of tasks of which something holds."""
+    """Return the row of a share of tasks, with its interval.
+
+    Args:
+        name: its quantity.
+        hit: which tasks count, `(T,)`.
+        place: value of `of` in the row.
+    """
     return row(name, share_interval(int(hit.sum()), len(hit)), of=place)

@@ -1,4 +1,4 @@
-"""What was found for each task at one place of the inner loop, as plain arrays."""
+"""Spectra of many tasks at one place of the inner loop, as numpy arrays."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from metabench.stats.intervals import Vector
 
 
-class MetaSpectra(NamedTuple):
-    """The outer ends of T spectra."""
+class SpectrumEnds(NamedTuple):
+    """The extreme eigenvalues of T operators."""
 
     smallest: Vector  # (T,)
     largest: Vector  # (T,)
@@ -20,8 +20,8 @@ class MetaSpectra(NamedTuple):
     finite: Vector  # (T,), 0 where a product wasn't finite
 
 
-class Inside(NamedTuple):
-    """The traces of T operators and s quadratures of each density."""
+class Densities(NamedTuple):
+    """The traces of T operators and s quadratures of the density of each."""
 
     trace: Vector  # (T,), unbiased
     trace_error: Vector  # (T,)
@@ -30,32 +30,32 @@ class Inside(NamedTuple):
 
 
 class TaskSpectra(NamedTuple):
-    """All that is known of T operators at one place."""
+    """Extreme eigenvalues, densities and layers' blocks of T operators at one place."""
 
-    ends: MetaSpectra
-    inside: Inside | None = None
+    ends: SpectrumEnds
+    densities: Densities | None = None
     exact: bool = False  # the nodes are all the eigenvalues
     parameters: int = 0  # P
-    layers: Mapping[str, tuple[MetaSpectra, Vector]] = {}  # of each block: ends, trace (T,)
+    layers: Mapping[str, tuple[SpectrumEnds, Vector]] = {}  # of each block: ends, trace (T,)
 
-    def only(self, finite: Vector) -> TaskSpectra:
-        """Mark tasks whose place itself isn't finite."""
+    def where_finite(self, finite: Vector) -> TaskSpectra:
+        """Return these spectra with tasks marked as not finite where `finite` is 0."""
         return self._replace(ends=self.ends._replace(finite=self.ends.finite * finite))
 
 
-def size(ends: MetaSpectra) -> Vector:
-    """Give the largest eigenvalue in size, `(T,)`."""
+def spectral_norms(ends: SpectrumEnds) -> Vector:
+    """Return the spectral norm of each operator, `(T,)`."""
     found: Vector = np.maximum(np.abs(ends.largest), np.abs(ends.smallest))
     return found
 
 
-def joined(parts: list[TaskSpectra]) -> TaskSpectra:
-    """Put the tasks of several chunks together."""
+def concatenate(parts: list[TaskSpectra]) -> TaskSpectra:
+    """Return the spectra of the tasks of several chunks as one."""
     first = parts[0]
-    inside = [part.inside for part in parts if part.inside is not None]
+    densities = [part.densities for part in parts if part.densities is not None]
     return first._replace(
         ends=_ends([part.ends for part in parts]),
-        inside=_inside(inside) if inside else None,
+        densities=_densities(densities) if densities else None,
         layers={
             name: (
                 _ends([part.layers[name][0] for part in parts]),
@@ -66,19 +66,19 @@ def joined(parts: list[TaskSpectra]) -> TaskSpectra:
     )
 
 
-def _ends(parts: list[MetaSpectra]) -> MetaSpectra:
-    return MetaSpectra(*map(np.concatenate, zip(*parts, strict=True)))
+def _ends(parts: list[SpectrumEnds]) -> SpectrumEnds:
+    return SpectrumEnds(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _inside(parts: list[Inside]) -> Inside:
-    """Give every quadrature as many nodes, the added ones of no weight."""
+def _densities(parts: list[Densities]) -> Densities:
+    """Concatenate densities, padding quadratures to the same number of nodes with zero weights."""
     width = max(part.values.shape[2] for part in parts)
 
     def wide(array: Vector, by: float) -> Vector:
         more = [(0, 0), (0, 0), (0, width - array.shape[2])]
         return np.pad(array, more, constant_values=by)
 
-    return Inside(
+    return Densities(
         np.concatenate([part.trace for part in parts]),
         np.concatenate([part.trace_error for part in parts]),
         np.concatenate([wide(part.values, np.inf) for part in parts]),

@@ -1,4 +1,4 @@
-"""Numbers and places as sentences want them."""
+"""Phrases for numbers and places in the spectrum's findings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACES = {
-    "start": "where the inner loop starts",
-    "adapted": "where it ends",
-    "preconditioned": "where it ends, with the Hessian as the step scales it",
+    "start": "at the start of the inner loop",
+    "adapted": "at the end of the inner loop",
+    "preconditioned": "at the end of the inner loop, for the Hessian as the step scales it",
 }
+HESSIANS = {"mean": "expected inner Hessian", "meta": "meta-Hessian"}
 
 
 def number(row: Row) -> str:
-    """Write a value with its interval, to three digits."""
+    """Return a value with its interval, to three digits."""
     if row.value is None:
         return "unbounded"
     if row.low is None and row.high is None:
@@ -27,5 +28,11 @@ def number(row: Row) -> str:
 
 
 def rows_at(table: pd.DataFrame, quantity: str, place: str) -> dict[float, Row]:
-    """Map each quantile over tasks to its row."""
+    """Return the rows of a quantity, by quantile over tasks.
+
+    Args:
+        table: a measured table.
+        quantity: such as "largest_eigenvalue".
+        place: "start", "adapted", "preconditioned" or another value of `of`.
+    """
     return {row.at: row for row in from_table(table, quantity, of=place) if row.at is not None}

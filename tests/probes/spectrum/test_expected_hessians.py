@@ -251,7 +251,7 @@ def test_conjugate_gradients_converge_no_slower_than_the_spectrum_says():
     assert any("conjugate gradients" in title for title in axes_drawn)
 
 
-def test_an_indefinite_system_is_warned_of_with_the_pull_that_repairs_it():
+def test_an_indefinite_system_gets_a_warning_with_the_proximal_strength_that_repairs_it():
     _, said = looked(of(SMALL, IMAML(1, SGD(0.01), proximal_strength=0.1)), tasks=60)
 
     finding = said["indefinite"]

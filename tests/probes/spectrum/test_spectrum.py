@@ -217,7 +217,7 @@ def test_no_curvature_gives_a_sentence():
 
     assert one(table, "largest_eigenvalue", "start", 0.5).value == 0
     assert one(table, "stable_rate", "start", 0.5).status == "unbounded"
-    assert "no curvature" in said["no_curvature"].claim
+    assert "no positive curvature" in said["no_curvature"].claim
 
 
 def test_a_loss_that_does_not_depend_on_phi_has_no_curvature_either():
@@ -277,7 +277,7 @@ def test_diverged_loops_are_counted_as_past_every_edge():
     assert one(table, "largest_eigenvalue", "adapted", 0.95).status == "diverged"
     assert not from_table(table, "trace", of="adapted")
     assert said["diverged"].level == "critical"
-    assert "are not finite where it ends" in said["diverged"].claim
+    assert "are not finite at the end of the inner loop" in said["diverged"].claim
     assert one(table, "largest_eigenvalue", "start", 0.5).value is not None
 
 
