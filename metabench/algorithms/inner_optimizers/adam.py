@@ -48,7 +48,7 @@ class Adam(InnerOptimizer):
         """Return both running means, zero."""
         return torch.zeros_like(phi), torch.zeros_like(phi)
 
-    def edge(self) -> float:
+    def stability_edge(self) -> float:
         """Return 2 (1 + beta1) / (1 - beta1), for the preconditioned Hessian.
 
         It holds for a constant preconditioner (Cohen et al., 2022,
@@ -56,7 +56,7 @@ class Adam(InnerOptimizer):
         """
         return 2 * (1 + self.beta1) / (1 - self.beta1)
 
-    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spectral_radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the radius of heavy ball with momentum beta1 and rate (1 - beta1) alpha."""
         return heavy_ball((1 - self.beta1) * np.asarray(product), self.beta1)
 

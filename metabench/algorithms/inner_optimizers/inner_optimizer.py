@@ -60,7 +60,7 @@ class InnerOptimizer(ABC):
         """Return the slots before the first step."""
         return ()
 
-    def edge(self) -> float | None:
+    def stability_edge(self) -> float | None:
         """Return the largest stable rate times eigenvalue on a quadratic; None: unknown.
 
         The eigenvalue is that of the Hessian, or of the Hessian scaled by `preconditioner`.
@@ -69,10 +69,11 @@ class InnerOptimizer(ABC):
         """
         return None
 
-    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Return the growth factor of a step, by rate times eigenvalue; None: unknown.
+    def spectral_radius(self, product: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the growth factor of a step on a quadratic; None: unknown.
 
-        The spectral radius of the step's linear recursion along one eigenvector.
+        The spectral radius of the linear recursion along one eigenvector; `product` is rate times
+        eigenvalue.
         """
         return None
 

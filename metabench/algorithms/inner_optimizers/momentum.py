@@ -41,11 +41,11 @@ class Momentum(InnerOptimizer):
         """Return the running sum of gradients, zero."""
         return (torch.zeros_like(phi),)
 
-    def edge(self) -> float:
+    def stability_edge(self) -> float:
         """Return 2 (1 + mu), where a root of the heavy-ball recursion reaches -1."""
         return 2 * (1 + self.momentum)
 
-    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spectral_radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the largest |root| of :math:`z^2 - (1 + \mu - \alpha\lambda) z + \mu`."""
         return heavy_ball(product, self.momentum)
 

@@ -27,11 +27,11 @@ class SGD(InnerOptimizer):
 
     plain: ClassVar[bool] = True
 
-    def edge(self) -> float:
+    def stability_edge(self) -> float:
         """Return 2: above it |1 - alpha lambda| > 1."""
         return 2.0
 
-    def radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spectral_radius(self, product: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return |1 - alpha lambda|."""
         return np.abs(1 - product)
 

@@ -49,7 +49,7 @@ def rate_rows(
         advance: called with the number of tasks done.
     """
     step = inner_loop_of(subject).inner_optimizer
-    edge = step.edge()
+    edge = step.stability_edge()
     learned = inner_loop_of(subject).rates is not None
     # for a preconditioned optimizer the edge refers to the preconditioned Hessian, not the loss's
     scaled = step.preconditioner(step.start(phis[0, 0]), 1) is not None

@@ -61,7 +61,7 @@ def summary(
 
 def _settings(algorithm: Algorithm) -> list[Row]:
     """Return the inner rate, the number of steps and the optimizer's stability edge."""
-    edge = algorithm.inner_optimizer.edge()
+    edge = algorithm.inner_optimizer.stability_edge()
     return [
         Row("rate", value=algorithm.inner_optimizer.rate),
         Row("inner_steps", value=float(algorithm.steps)),
@@ -117,7 +117,7 @@ def _smallest(ends: SpectrumEnds, level: float) -> Interval:
 
 def _step(ends: SpectrumEnds, place: str, step: InnerOptimizer) -> list[Row]:
     """Return the share of tasks past the edge, the stable rates, and the growth of a step."""
-    edge = step.edge()
+    edge = step.stability_edge()
     if edge is None:
         return []
     rows = [share("past_edge", step.rate * ends.largest > edge, place)]
@@ -125,7 +125,10 @@ def _step(ends: SpectrumEnds, place: str, step: InnerOptimizer) -> list[Row]:
         value, high, low = (edge / x if x > 0 else math.inf for x in _largest(ends, level))
         interval = Interval(value, low, high)
         rows.append(_row("stable_rate", interval, "unbounded", place, level))
-    above, below = step.radius(step.rate * ends.largest), step.radius(step.rate * ends.smallest)
+    above, below = (
+        step.spectral_radius(step.rate * ends.largest),
+        step.spectral_radius(step.rate * ends.smallest),
+    )
     if above is not None and below is not None:
         for level in LEVELS:
             interval = quantile_interval(np.maximum(above, below), level)

@@ -265,7 +265,7 @@ def test_a_preconditioned_optimizer_has_no_edge_of_the_plain_hessian():
     _, adam = table_of(mb.MAML(1, mb.Adam(0.01)), steps=2)
     _, heavy = table_of(mb.MAML(1, mb.Momentum(0.1, momentum=0.5)), steps=2)
 
-    assert mb.Adam().edge() is not None
+    assert mb.Adam().stability_edge() is not None
     assert [r.status for r in from_table(adam, "stable_rate", of=None)] == ["withheld"]
     found = one(heavy, "stable_rate", of="50 % of tasks")
     assert found.value == pytest.approx(2 * 1.5, rel=1e-6)

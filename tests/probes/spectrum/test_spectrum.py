@@ -104,7 +104,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_grows_beyond_its_edge_and_not_below(name):
     step, edge = STEPS[name]
-    assert step.edge() == pytest.approx(edge)
+    assert step.stability_edge() == pytest.approx(edge)
 
     for factor, grows in ((0.99, False), (1.01, True)):
         curvature_ = factor * edge / step.rate
@@ -121,7 +121,7 @@ def test_adams_edge_is_that_of_the_scaled_hessian():
         slots = torch.zeros(1).double(), torch.full((1,), 1e-12, dtype=torch.float64)
         k = 10**13  # bias corrections are over
         scale = step.preconditioner(slots, k)
-        sharp = factor * step.edge() / (step.rate * scale)
+        sharp = factor * step.stability_edge() / (step.rate * scale)
         phi = torch.full((1,), 1e-9, dtype=torch.float64)
         for _ in range(1500):
             phi, slots = step(sharp * phi, phi, slots, k)
@@ -134,10 +134,10 @@ def test_a_steps_growth_is_the_spectral_radius_of_its_recursion(product):
     momentum = Momentum(1.0, momentum=0.8)
     companion = np.array([[1 + 0.8 - product, -0.8], [1.0, 0.0]])
 
-    found = momentum.radius(np.array([product]))
+    found = momentum.spectral_radius(np.array([product]))
 
     assert found[0] == pytest.approx(np.abs(np.linalg.eigvals(companion)).max(), rel=1e-7)
-    assert SGD(1.0).radius(np.array([product]))[0] == abs(1 - product)
+    assert SGD(1.0).spectral_radius(np.array([product]))[0] == abs(1 - product)
 
 
 def test_half_the_tasks_past_the_edge_are_named_with_the_rate_that_is_not():
