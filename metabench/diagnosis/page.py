@@ -10,9 +10,9 @@ from metabench.diagnosis.checkup import TRIAL, Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.save import trials
 from metabench.records.rows import flatten, to_table
-from metabench.report.figures import MOST, Gallery, Hook, hooks
+from metabench.report.figures import MOST_FIGURES, Gallery, Hook, hooks
 from metabench.report.findings import drawings
-from metabench.report.page import Content, PageSection, intervals, numbered, rendered, telling
+from metabench.report.page import Content, PageSection, intervals, numbered, rendered, section_of
 from metabench.report.text_tables import Table, details, tables
 
 QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
@@ -21,7 +21,7 @@ QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
 def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     """Give the page, as HTML text: faults first, then what was tried, then the rest."""
     notes = list(found.notes)
-    gallery = Gallery(MOST, notes)
+    gallery = Gallery(MOST_FIGURES, notes)
     parts = [part for part in found.everything if part.rows]
     hung = {part.name: _hung(i, part, notes) for i, part in enumerate(parts)}
     said = [_said(each, gallery, hung) for each in found.ordered_findings]
@@ -34,7 +34,7 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
             question=QUESTION,
             summary=f"{len(parts)} parts measured in {seconds:.0f} s.",
             notes=notes,
-            said=said,
+            findings=said,
             changes=[Table("changes", "", tried)] if tried else [],
             figures=[shown for drawn in hung.values() for shown in gallery.rest(drawn)],
             numbers=[numbers for part in parts for numbers in _numbers(part)],
@@ -56,7 +56,7 @@ def _hung(number: int, part: Part, notes: list[str]) -> list[Hook]:
 def _said(heard: ConfirmedFinding, gallery: Gallery, hung: Mapping[str, list[Hook]]) -> PageSection:
     """Tell a finding beside its figure, with who found it and how often."""
     often = "confirmed on fresh tasks" if heard.confirmed else ""
-    said = telling(gallery, heard.finding, hung.get(heard.probe, ()))
+    said = section_of(gallery, heard.finding, hung.get(heard.probe, ()))
     return said._replace(by=heard.probe, often=often)
 
 

@@ -166,7 +166,7 @@ GLOSSARY: dict[str, str] = {
         "|E g|^2, the squared norm of the expected meta-gradient, estimated without bias from "
         "pairs of tasks."
     ),
-    "task variance": (
+    "total variance": (
         "tr Cov(g) of the meta-gradient g of one task: its mean squared distance from the mean, a "
         "squared gradient."
     ),
@@ -180,6 +180,7 @@ GLOSSARY: dict[str, str] = {
 
 # Other words for the same terms, as tables and findings print them.
 _SYNONYMS = {
+    "task variance": "total variance",
     "signal-to-noise": "signal-to-noise ratio",
     "snr": "signal-to-noise ratio",
     "break-even seconds": "break-even",

@@ -1,1 +1,1 @@
-"""From a tidy table to one offline page; nothing here needs torch."""
+"""Pages and tables made of measured rows, without torch."""

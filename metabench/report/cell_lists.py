@@ -1,4 +1,4 @@
-"""Cells in lists: what was measured in each, and why some have no result."""
+"""Tables of cells: their numbers, and the reasons of those without a result."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import FINE, Evidence
 from metabench.report.findings import Diagnosis
-from metabench.report.labels import said
+from metabench.report.labels import setting_text
 from metabench.report.page import numbered
 from metabench.report.text_tables import Table, TextTable, cell, details, tables, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LISTED = 150  # cells listed one by one
+MOST_CELLS_LISTED = 150  # cells listed one by one
 
 
 def numbers_of(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> list[Table]:
-    """Lay out a lone cell in full, as its own page does; of many, what stands for the whole."""
+    """Return all tables of a single cell, or one table per probe with a line per cell.
+
+    Args:
+        evidence: the cells and their numbers.
+        words_of: the labels of the cells, by `labels`.
+        found: the probe and tidy table of each cell.
+    """
     if len(found.tables) == 1 == len(evidence.cells):
         ((number, table),) = found.tables.items()
         probe = found.probes[number]
@@ -28,28 +34,30 @@ def numbers_of(evidence: Evidence, words_of: pd.DataFrame, found: Diagnosis) -> 
     for probe in dict.fromkeys(words_of["probe"]):
         cells = words_of.index[words_of["probe"] == probe]
         text = _cells(evidence, words_of, cells)
-        left = len(cells) - LISTED
-        more = f", the first {LISTED} of {len(cells):,}" if left > 0 else ""
+        left = len(cells) - MOST_CELLS_LISTED
+        more = f", the first {MOST_CELLS_LISTED} of {len(cells):,}" if left > 0 else ""
         made.append(Table(f"cells-{probe or 'all'}", f"Cells of {probe or 'all'}{more}", text))
     return made
 
 
 def failures(evidence: Evidence, labels: pd.DataFrame) -> Table | None:
-    """List the cells without a result, and why."""
+    """Return the table of cells without a result, with the reasons; None if all have one."""
     failed = evidence.cells[~evidence.cells["outcome"].isin(FINE)]
     if not len(failed):
         return None
-    told = (failed[name].map(said) for name in ("outcome", "error", "digest"))
+    columns = (failed[name].map(setting_text) for name in ("outcome", "error", "digest"))
     lines = tuple(
         (label, outcome, error, f"metabench cell {digest}" if digest else "")
-        for label, outcome, error, digest in zip(labels["label"][failed.index], *told, strict=True)
+        for label, outcome, error, digest in zip(
+            labels["label"][failed.index], *columns, strict=True
+        )
     )
-    header = ("cell", "outcome", "reason", "to see it again")
+    header = ("cell", "outcome", "reason", "reproduce with")
     return Table("failed", "Cells without a result", TextTable(header, lines))
 
 
 def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> TextTable:
-    chosen = cells[:LISTED]
+    chosen = cells[:MOST_CELLS_LISTED]
     rows = evidence.rows
     rows = rows[rows["at"].isna() & (rows["of"] == "") & (rows["layer"] == "")]
     rows = rows[rows["cell"].isin(chosen) & rows["value"].notna()]

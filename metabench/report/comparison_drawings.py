@@ -1,4 +1,4 @@
-"""How are algorithms drawn in one figure: as lines, or as points?"""
+"""Figures that compare algorithms, with lines or points."""
 
 from __future__ import annotations
 
@@ -8,27 +8,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metabench.probes.base import Drawing
-from metabench.report.labels import said
+from metabench.report.labels import setting_text
 from metabench.report.text_tables import words
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-LINES = 6  # curves in one figure: beyond it neither colors nor dashes are told apart
+MOST_LINES = 6  # of one figure: colors and dashes of more can't be distinguished
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 MARKERS = "osD^vX"
-FEW = 8  # places on an axis that each get a tick and a bar; more are a band
-INTERVALS = "Bars and bands are 95 % intervals, over seeds where there are several."
+MOST_TICKS = 8  # points on an axis with a tick and an interval bar each; more get a band
+INTERVALS = "Bars and bands are 95 % intervals, over seeds if there are several."
 
 
 def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
-    """Draw a line for each algorithm, over `x`, with its intervals."""
+    """Draw a line with intervals for each algorithm against `x`.
+
+    Args:
+        title: the title, without capital.
+        data: `algorithm`, `x`, `value`, `low` and `high`.
+        axis: the name of `x`.
+        quantity: the name of `value`, also "quantity, of".
+    """
     names = list(dict.fromkeys(data["algorithm"]))
-    shown = names[:LINES]
+    shown = names[:MOST_LINES]
     caption = f"{INTERVALS} Each line is an algorithm with its settings."
-    if len(names) > LINES:
-        caption += f" The first {LINES} of {len(names)} are drawn; the CSV holds all."
+    if len(names) > MOST_LINES:
+        caption += (
+            f" The figure shows the first {MOST_LINES} of {len(names)} algorithms, the CSV all."
+        )
 
     def draw(axes: Axes) -> None:
         import seaborn as sns
@@ -38,12 +47,12 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
             part = data[(data["algorithm"] == name) & data["value"].notna()].sort_values("x")
             style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colors[i]}
             low, high = (part[end].fillna(part["value"]) for end in ("low", "high"))
-            if len(part) > FEW:
+            if len(part) > MOST_TICKS:
                 axes.fill_between(part["x"], low, high, color=colors[i], alpha=0.15, linewidth=0)
             else:
                 axes.vlines(part["x"], low, high, color=colors[i], alpha=0.5, linewidth=2.5)
             axes.plot(part["x"], part["value"], label=name, markersize=5, **style)
-        _scaled(axes, data)
+        _set_scales(axes, data)
         axes.set(xlabel=words(axis), ylabel=words(quantity))
         _legend(axes, shown)
         sns.despine(ax=axes)
@@ -53,7 +62,13 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
 
 
 def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
-    """Draw a point for each algorithm, one below the other, with its interval."""
+    """Draw a point with its interval for each algorithm, one below the other.
+
+    Args:
+        title: the title, without capital.
+        data: `algorithm`, `x`, `value`, `low` and `high`.
+        quantity: the name of `value`, also "quantity, of".
+    """
     shown = data[data["value"].notna()][:24]
 
     def draw(axes: Axes) -> None:
@@ -70,13 +85,13 @@ def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
         axes.set_xlabel(words(quantity))
         sns.despine(ax=axes)
 
-    caption = f"{INTERVALS} An algorithm without a number isn't drawn."
+    caption = f"{INTERVALS} Algorithms without a number are left out."
     named = data.drop(columns="x")
     return Drawing(_sentence(title), caption, draw, (quantity.partition(", ")[0],), named)
 
 
-def _scaled(axes: Axes, data: pd.DataFrame) -> None:
-    """Choose logarithmic axes for what is positive and spans more than half a decade."""
+def _set_scales(axes: Axes, data: pd.DataFrame) -> None:
+    """Choose logarithmic axes for positive values that span more than a factor of 4."""
     from matplotlib.ticker import NullLocator
 
     from metabench.probes.plain_decades import plain_decades
@@ -91,8 +106,8 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
     if axes.get_yscale() == "log":
         plain_decades(axes)
     places = np.unique(data["x"])
-    if len(places) <= FEW:
-        axes.set_xticks(places, list(map(said, places)))
+    if len(places) <= MOST_TICKS:
+        axes.set_xticks(places, list(map(setting_text, places)))
         axes.xaxis.set_minor_locator(NullLocator())
     elif axes.get_xscale() == "log":
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
@@ -100,7 +115,7 @@ def _scaled(axes: Axes, data: pd.DataFrame) -> None:
 
 
 def _legend(axes: Axes, names: Sequence[str]) -> None:
-    """Put the legend above the axes, where it hides nothing; long names one below the other."""
+    """Draw the legend above the axes; long names one below the other."""
     columns = max(1, min(len(names), 64 // (max(map(len, names)) + 8)))
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns,
                 fontsize=8)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which algorithm does best on which family? Tables with intervals, over seeds if several."""
+"""Tables that compare algorithms on families, with intervals."""
 
 from __future__ import annotations
 
@@ -14,45 +14,57 @@ from metabench.report.text_tables import Table, TextTable, words
 if TYPE_CHECKING:
     import pandas as pd
 
-LINES = 100  # algorithms with a line
-MOST = 6  # quantities that are compared where a probe names none
+MOST_LINES = 100  # of a table
+MOST_QUANTITIES = 6  # compared if a probe names none
 HOW = (
-    "Of one seed, a number and its interval are the probe's own. Of several, the mean over seeds "
-    "and Student's t interval of that mean, which holds the differences between seeds (initial "
-    "theta and tasks) too. A number is marked best where its interval lies apart from every other "
-    "in its column."
+    "With one seed, numbers and intervals are the probe's. With several, a number is the mean over "
+    "seeds, with Student's t interval of that mean, which includes differences between seeds "
+    "(initial theta and tasks). A number is marked best if its interval overlaps no other interval "
+    "of its column."
 )
 
 
 def comparisons(
     evidence: Evidence, labels: pd.DataFrame, probes: Mapping[str, Probe]
 ) -> list[Table]:
-    """Lay out the compared quantities of each probe: a table each, or one of a single family."""
+    """Return tables of each probe's compared quantities: one each, or one if one family.
+
+    Args:
+        evidence: the cells and their numbers.
+        labels: the labels of the cells, by `labels`.
+        probes: the probes by name.
+    """
     made = []
     for name, probe in probes.items():
         cells = labels[labels["probe"] == name]
         who = cells["algo"] + ("; " + cells["other"]).where(cells["other"] != "", "")
         names = who.drop_duplicates()
-        if len(names) > LINES:
-            cells = cells[who.isin(names[:LINES])]
+        if len(names) > MOST_LINES:
+            cells = cells[who.isin(names[:MOST_LINES])]
             who = who[cells.index]
         if who.nunique() < 2 and cells["family"].nunique() < 2:
             continue
         found = _estimates(evidence, cells, who, compared(evidence, cells, probe))
-        cut = f", the first {LINES} of {len(names):,}" if len(names) > LINES else ""
+        cut = f", the first {MOST_LINES} of {len(names):,}" if len(names) > MOST_LINES else ""
         tables = _laid_out(name, found, compared(evidence, cells, probe))
         made += [table._replace(caption=table.caption + cut) for table in tables]
     return made
 
 
 def compared(evidence: Evidence, cells: pd.DataFrame, probe: Probe) -> dict[str, str]:
-    """Name the quantities to compare, and the better end of each."""
-    rows = _whole(evidence, cells)
-    there = dict.fromkeys(_named(rows))
+    """Return the quantities to compare, each with its better end: "low", "high" or "".
+
+    Args:
+        evidence: the cells and their numbers.
+        cells: labels of the probe's cells.
+        probe: the probe.
+    """
+    rows = _rows_of_whole(evidence, cells)
+    there = dict.fromkeys(_quantity_names(rows))
     if probe.table_quantities:
         return {name: end for name, end in probe.table_quantities.items() if name in there}
-    plain = dict.fromkeys(_named(rows[rows["low"].notna() & (rows["of"] == "")]))
-    return dict.fromkeys(list(plain)[:MOST], "")
+    plain = dict.fromkeys(_quantity_names(rows[rows["low"].notna() & (rows["of"] == "")]))
+    return dict.fromkeys(list(plain)[:MOST_QUANTITIES], "")
 
 
 Estimates = dict[tuple[str, str, str], Estimate]  # (algorithm, family, quantity) -> estimate
@@ -61,8 +73,8 @@ Estimates = dict[tuple[str, str, str], Estimate]  # (algorithm, family, quantity
 def _estimates(
     evidence: Evidence, cells: pd.DataFrame, who: pd.Series[str], names: Mapping[str, str]
 ) -> Estimates:
-    rows = _whole(evidence, cells)
-    named = _named(rows)
+    rows = _rows_of_whole(evidence, cells)
+    named = _quantity_names(rows)
     rows, named = rows[named.isin(list(names))], named[named.isin(list(names))]
     made = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
     there = {(cell, name): row for cell, name, row in zip(rows["cell"], named, made, strict=True)}
@@ -121,10 +133,10 @@ def _head(name: str, end: str) -> str:
     return words(name) + (f" ({end} is better)" if end else "")
 
 
-def _whole(evidence: Evidence, cells: pd.DataFrame) -> pd.DataFrame:
+def _rows_of_whole(evidence: Evidence, cells: pd.DataFrame) -> pd.DataFrame:
     rows = evidence.rows
     return rows[rows["at"].isna() & (rows["layer"] == "") & rows["cell"].isin(cells.index)]
 
 
-def _named(rows: pd.DataFrame) -> pd.Series[str]:
+def _quantity_names(rows: pd.DataFrame) -> pd.Series[str]:
     return rows["quantity"] + (", " + rows["of"]).where(rows["of"] != "", "")

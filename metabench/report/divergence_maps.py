@@ -1,4 +1,4 @@
-"""Where does it diverge? Maps over two settings."""
+"""Maps of divergence over pairs of settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from metabench.probes.base import Drawing
 from metabench.report.evidence import Evidence
-from metabench.report.labels import said
+from metabench.report.labels import setting_text
 from metabench.report.setting_axes import numeric
 from metabench.report.text_tables import words
 
@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-ALGORITHMS = 2  # algorithms with a map of their own, the worst first
+MOST_ALGORITHMS = 2  # with a map of each pair, those that diverge most
 
 
 def maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> list[Drawing]:
-    """Draw the share that diverged over each pair of numeric settings, if any did."""
+    """Draw the share of diverged measurements over each pair of numeric settings, if any.
+
+    Args:
+        evidence: the cells and their numbers.
+        rows: rows of these cells.
+        cells: labels of these cells.
+        on: end of the titles, such as " on sinusoid".
+    """
     axes = numeric(evidence, cells)[:3]
-    share = _diverged(evidence, rows, cells)
+    share = _diverged_shares(evidence, rows, cells)
     if not (share > 0).any():
         return []
     made = []
@@ -32,14 +39,16 @@ def maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -
             worst = (
                 share.groupby(names, sort=False).mean().sort_values(ascending=False, kind="stable")
             )
-            for algo in worst.index[worst > 0][:ALGORITHMS]:
+            for algo in worst.index[worst > 0][:MOST_ALGORITHMS]:
                 part = cells.index[names == algo]
                 made.append(_map(evidence, share[part], (x, y), f"{algo}{on}"))
     return made
 
 
-def _diverged(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[float]:
-    """Give the share of each cell's measurements that diverged, or 1 if it has no shares."""
+def _diverged_shares(
+    evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame
+) -> pd.Series[float]:
+    """Return the share of each cell's measurements that diverged; 1 or 0 if not recorded."""
     outcome = (evidence.cells["outcome"][cells.index] == "diverged").astype(float)
     part = rows[(rows["quantity"] == "diverged") & rows["value"].notna() & (rows["layer"] == "")]
     first = part.drop_duplicates("cell").set_index("cell")["value"]
@@ -59,14 +68,18 @@ def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of:
         annotated = wide.size <= 100
         sns.heatmap(wide, ax=axes, vmin=0, vmax=1, cmap="cividis", annot=annotated, fmt=".2g",
                     linewidths=0.5, cbar=not annotated)  # fmt: skip
-        axes.set_xticks(np.arange(wide.shape[1]) + 0.5, list(map(said, wide.columns)), rotation=0)
-        axes.set_yticks(np.arange(wide.shape[0]) + 0.5, list(map(said, wide.index)), rotation=0)
+        axes.set_xticks(
+            np.arange(wide.shape[1]) + 0.5, list(map(setting_text, wide.columns)), rotation=0
+        )
+        axes.set_yticks(
+            np.arange(wide.shape[0]) + 0.5, list(map(setting_text, wide.index)), rotation=0
+        )
         axes.set(xlabel=words(names[0]), ylabel=words(names[1]))
 
     title = f"Where does {of} diverge?"
     caption = (
         f"Share of single-task meta-gradients that are not finite, over {words(names[0])} and "
-        f"{words(names[1])}, mean over all else. Light cells diverge."
+        f"{words(names[1])}, averaged over all other settings. Light: more divergence."
     )
     return Drawing(
         title,

@@ -1,4 +1,4 @@
-"""What a reader can save from a page: links that hold the file itself, without any script."""
+"""Files that a page offers for download, held in data: links."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAFE = " !$()*+,-./:;=?@[]_{|}~"  # what a quoted data: address may hold as it is
-MOST = 400  # lines of a figure's data that a page carries
+MOST_CSV_LINES = 400  # of a figure's data
 
 
 def link(text: str, kind: str) -> str:
-    """Give a data: address of a text of this kind (text/csv, image/svg+xml, ..)."""
+    """Return a data: URL of a text of this media type (text/csv, image/svg+xml, ..)."""
     return f"data:{kind};charset=utf-8,{quote(text, safe=SAFE)}"
 
 
 def csv(data: pd.DataFrame) -> str:
-    """Give a figure's data as CSV, cut with a last line that says so if there is very much."""
-    text: str = data[:MOST].to_csv(index=False, float_format="%.7g")
-    left = len(data) - MOST
-    return text + (f"# {left:,} lines more\n" if left > 0 else "")
+    """Return a figure's data as CSV; if it is cut, the last line says so."""
+    text: str = data[:MOST_CSV_LINES].to_csv(index=False, float_format="%.7g")
+    left = len(data) - MOST_CSV_LINES
+    return text + (f"# {left:,} more lines\n" if left > 0 else "")
 
 
 def svg(inline: str) -> str:
-    """Give an inline SVG as a file of its own: dark on white, wherever it is shown."""
+    """Return an inline SVG as the text of a file, dark on white."""
     return inline.replace("<svg ", '<svg style="color:#000;background:#fff" ', 1)
 
 
 def latex(table: TextTable, caption: str, best: frozenset[tuple[int, int]] = frozenset()) -> str:
-    r"""Give a table as LaTeX, what is best in bold; \hline needs no package.
+    r"""Return a table as LaTeX, the best numbers in bold, without packages.
+
+    Args:
+        table: header and lines.
+        caption: a comment above the table.
+        best: (line, column) of the numbers in bold.
 
     >>> print(latex(TextTable(("algorithm", "x"), (("maml", "1"),)), "x of %"))
     % x of \%
@@ -65,5 +70,5 @@ ESCAPES = {
 
 
 def escape(text: str) -> str:
-    """Write text so that LaTeX shows it."""
+    """Escape text for LaTeX."""
     return re.sub("|".join(map(re.escape, ESCAPES)), lambda m: ESCAPES[m[0]], text)

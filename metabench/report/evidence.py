@@ -1,4 +1,4 @@
-"""What a report is made of: cells, a line each, and the numbers measured in them."""
+"""Cells and their rows, as a report reads them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 NUMBERS = ("at", "value", "low", "high")
 TEXTS = ("quantity", "of", "layer", "status")
 
-
-# What is known of a cell besides its settings; what begins with `environment.` is so too.
-OWN = (
+# Columns of cells that are no settings; so are those that begin with `environment.`.
+NO_SETTINGS = (
     *("digest", "outcome", "seconds", "peak_bytes", "environment", "attempts", "error"),
     *("command", "source"),
 )
@@ -25,38 +24,38 @@ FINE = ("ok", "diverged")  # outcomes that are results
 
 
 class Evidence(NamedTuple):
-    """Cells and their numbers: `rows.cell` is a line number of `cells`."""
+    """Cells and their rows; `rows.cell` is the line of the cell in `cells`."""
 
-    cells: pd.DataFrame  # OWN, environment.*, and settings as dotted columns
+    cells: pd.DataFrame  # NO_SETTINGS, environment.*, and settings as dotted columns
     rows: pd.DataFrame  # cell, and the columns of a Row
-    notes: tuple[str, ...] = ()  # sentences about what couldn't be read or isn't whole
+    notes: tuple[str, ...] = ()  # sentences about what could not be read or is incomplete
     broken: tuple[str, ...] = ()  # sentences about files that are left out
-    trusted: tuple[str, ...] = ()  # members outside of the lists whose code the user lets run
+    trusted: tuple[str, ...] = ()  # unlisted members whose code may be run
 
     @property
     def settings(self) -> list[str]:
-        """Name the columns that are settings."""
-        return [str(c) for c in self.cells if not is_own(str(c))]
+        """The columns of `cells` that are settings."""
+        return [str(c) for c in self.cells if not is_no_setting(str(c))]
 
     def tables(self, chosen: Collection[int]) -> Iterator[tuple[int, pd.DataFrame]]:
-        """Yield number and tidy table of the chosen cells, with settings, as probes made them."""
+        """Yield the line and the tidy table of each chosen cell, with its settings as columns."""
         import pandas as pd
 
         places = self.rows.groupby("cell", sort=True).indices
         rows = self.rows[list(Row._fields)].astype(dict.fromkeys(TEXTS, object))
         settings = self.cells[self.settings]
         there = settings.notna().to_numpy()
-        alike: dict[bytes, list[int]] = {}  # cells that were given the same settings: one table
+        alike: dict[bytes, list[int]] = {}  # cells by which settings they have
         for number in chosen:
             alike.setdefault(there[number].tobytes(), []).append(number)
         made: dict[int, pd.DataFrame] = {}
         for pattern, numbers in alike.items():
-            given = settings.loc[numbers, np.frombuffer(pattern, dtype=bool)].apply(_whole)
+            given = settings.loc[numbers, np.frombuffer(pattern, dtype=bool)].apply(_as_int)
             counts = [len(places[number]) for number in numbers]
             part = rows.take(np.concatenate([places[number] for number in numbers]))
-            about = given.take(np.repeat(np.arange(len(numbers)), counts))
-            about.index = part.index
-            whole, ends = pd.concat([about, part], axis=1), np.cumsum(counts)
+            repeated = given.take(np.repeat(np.arange(len(numbers)), counts))
+            repeated.index = part.index
+            whole, ends = pd.concat([repeated, part], axis=1), np.cumsum(counts)
             for number, start, end in zip(numbers, ends - counts, ends, strict=True):
                 made[number] = whole.iloc[start:end].reset_index(drop=True)
         for number in chosen:
@@ -64,7 +63,7 @@ class Evidence(NamedTuple):
 
 
 def of_cells(lines: Sequence[Mapping[str, Any]], rows: Sequence[tuple[int, Row]]) -> Evidence:
-    """Make evidence of plain values: a mapping a cell, and numbered rows."""
+    """Create evidence from a mapping for each cell, and rows with the index of their cell."""
     import pandas as pd
 
     table = pd.DataFrame([(i, *row) for i, row in rows], columns=["cell", *Row._fields])
@@ -72,18 +71,18 @@ def of_cells(lines: Sequence[Mapping[str, Any]], rows: Sequence[tuple[int, Row]]
     return Evidence(pd.DataFrame(list(lines)), finite(table))
 
 
-def is_own(column: str) -> bool:
-    """Tell what is known of a cell from its settings."""
-    return column in OWN or column.startswith("environment.")
+def is_no_setting(column: str) -> bool:
+    """Return whether a column of cells is no setting."""
+    return column in NO_SETTINGS or column.startswith("environment.")
 
 
 def missing(value: object) -> bool:
-    """Tell whether a table's field is blank."""
+    """Return whether a value is None or NaN."""
     return value is None or value != value
 
 
 def plain(value: Any) -> Any:
-    """Give a Python value; a whole number that a column with blanks made a float is whole again."""
+    """Return a plain Python value; floats without fraction become int."""
     if isinstance(value, np.generic):
         value = value.item()
     whole = isinstance(value, float) and abs(value) < 2**53 and value.is_integer()
@@ -91,7 +90,7 @@ def plain(value: Any) -> Any:
 
 
 def finite(rows: pd.DataFrame) -> pd.DataFrame:
-    """Blank what is not finite, with a status: probes write such rows themselves."""
+    """Replace non-finite numbers by blanks with a status, in place, as probes do."""
     infinite = np.isinf(rows[list(NUMBERS)])
     ends = (infinite["low"] | infinite["high"]) & (rows["status"] == "ok")
     rows.loc[ends, "status"] = "unbounded"
@@ -102,8 +101,8 @@ def finite(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _whole(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Make whole numbers such, which a column with blanks made floats."""
+def _as_int(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Convert a float column to int if all values are whole."""
     if column.dtype.kind != "f" or not (column % 1 == 0).all() or column.abs().max() >= 2**53:
         return column
     return column.astype("int64")

@@ -1,4 +1,4 @@
-"""The figures of a page: each drawn once, beside the first finding that it shows."""
+"""Figures of a page, each drawn once, beside the first finding that it supports."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from metabench.report import downloads
 from metabench.report.findings import attempt
 from metabench.report.svg import Figure, render
 
-MOST = 12  # figures of a page
+MOST_FIGURES = 12  # of a page
 
 
 class FigureRef(NamedTuple):
-    """A figure with its number, whose cell it is, and the files it can be saved as."""
+    """A numbered figure with heading, caption and download links."""
 
     name: str
     figure: Figure
     heading: str
-    caption: str  # "" where an earlier figure is read alike
-    alike: str  # that figure
+    caption: str  # "" if an earlier figure has the same
+    alike: str  # name of the figure with the caption
     svg: str
     csv: str
 
 
 class Gallery:
-    """Draw figures as they are asked for, up to a number; which were left out is counted."""
+    """Draws figures on request up to a number, and counts those left out."""
 
     def __init__(self, most: int, notes: list[str]) -> None:
-        """Begin with none."""
+        """Create an empty gallery of at most `most` figures; `notes` collects errors."""
         self.most, self.notes = most, notes
         self.left_out = 0
         self._captions: dict[str, str] = {}  # caption -> the first figure that has it
         self._hung: dict[tuple[int, int], FigureRef | None] = {}  # (cell, drawing) -> figure
 
     def hang(self, hook: Hook) -> bool:
-        """Draw a figure unless it hangs already, and tell whether it is new."""
+        """Draw a figure unless it is drawn already; return whether it is new."""
         place, drawing, of, data = hook
         if place in self._hung:
             return False
@@ -62,11 +62,11 @@ class Gallery:
         return figure is not None
 
     def at(self, hook: Hook) -> FigureRef | None:
-        """Give the figure that hangs there, if one does."""
+        """Return the figure drawn at a hook, if there is one."""
         return self._hung.get(hook.place)
 
     def rest(self, hooks: Sequence[Hook]) -> list[FigureRef]:
-        """Hang what no finding spoke of."""
+        """Draw the figures that are not drawn yet, and return them."""
         new = [hook for hook in hooks if self.hang(hook)]
         return [shown for hook in new if (shown := self.at(hook))]
 
@@ -78,7 +78,7 @@ def _heading(number: int, title: str, of: str) -> str:
 
 
 def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:
-    """Give what a drawing shows: its own data, or the rows of the quantities that it names."""
+    """Return a drawing's data: its own, or the rows of the quantities that it shows."""
     if drawing.data is not None:
         return drawing.data
     if table is None:
@@ -88,7 +88,7 @@ def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:
 
 
 class Hook(NamedTuple):
-    """A drawing and where it hangs: (cell, its number there); cell -1 is all of them."""
+    """A drawing and its place: (cell, index in the cell); cell -1 is all cells."""
 
     place: tuple[int, int]
     drawing: Drawing
@@ -99,12 +99,25 @@ class Hook(NamedTuple):
 def hooks(
     cell: int, drawings: Sequence[Drawing], table: pd.DataFrame | None, of: str
 ) -> list[Hook]:
-    """Give each drawing of a cell its place."""
+    """Return a hook for each drawing of a cell.
+
+    Args:
+        cell: the cell's line, or -1 for all cells.
+        drawings: its drawings.
+        table: its tidy table, the data of drawings without their own.
+        of: the cell's label.
+    """
     return [Hook((cell, i), d, of, data_of(d, table)) for i, d in enumerate(drawings)]
 
 
 def showing(own: Sequence[Hook], all_cells: Sequence[Hook], finding: Finding) -> Hook | None:
-    """Find what shows the numbers a finding rests on: a drawing of its cell, of all, or any."""
+    """Return the hook of the drawing that shows a finding's evidence, if there is one.
+
+    Args:
+        own: drawings of the finding's cell; those without quantities show anything.
+        all_cells: drawings of all cells.
+        finding: the finding.
+    """
     quantities = {row.quantity for row in finding.evidence}
     named = (hook for hook in (*own, *all_cells) if quantities & {*hook.drawing.shows})
     return next(named, None) or next((hook for hook in own if not hook.drawing.shows), None)

@@ -1,4 +1,4 @@
-"""What the probes say of many cells: alike findings together, the weightiest first."""
+"""Findings of many cells, grouped by name and sorted by level."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from metabench.report.stored_settings import reader
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 400  # cells that are diagnosed, evenly chosen among all
-TOLD = 40  # cells of one finding that are told one by one
+MOST_CELLS_DIAGNOSED = 400  # evenly chosen among all
+MOST_CELLS_LISTED = 40  # of one finding
 
 
 class FindingGroup(NamedTuple):
-    """A finding as it was met in several cells: the first of them speaks for all."""
+    """A finding that several cells have in common, with the claim of the first in full."""
 
     probe: str
     finding: Finding
-    cell: int  # whose claim is told in full
+    cell: int  # the first cell, whose claim is shown
     others: tuple[tuple[int, str], ...]  # (cell, claim)
-    of: int  # diagnosed cells of this probe
+    of: int  # number of diagnosed cells of this probe
 
 
 class Diagnosis(NamedTuple):
-    """The findings, and what reads and draws each cell."""
+    """Findings of all cells, with the probe and table of each cell."""
 
-    told: list[FindingGroup]
+    groups: list[FindingGroup]
     probes: dict[int, Probe]  # cell -> its probe
     tables: dict[int, pd.DataFrame]  # cell -> its tidy table
     notes: list[str]
 
 
 def findings_of_cells(evidence: Evidence) -> Diagnosis:
-    """Ask each cell's probe for findings; a cell whose probe can't say is a note, no failure."""
+    """Collect the findings of each cell from its probe; what a probe raises becomes a note."""
     made = Diagnosis([], {}, {}, [])
     chosen = _chosen(evidence)
     if len(chosen) < evidence.rows["cell"].nunique():
         total = f"{evidence.rows['cell'].nunique():,}"
         made.notes.append(
-            f"Findings and figures are of {len(chosen):,} cells, evenly chosen among {total}."
+            f"Findings and figures are based on {len(chosen):,} of {total} cells, evenly chosen."
         )
     groups: dict[tuple[int, str, str], list[tuple[int, Finding]]] = {}
     counts: dict[str, int] = {}
@@ -57,20 +57,26 @@ def findings_of_cells(evidence: Evidence) -> Diagnosis:
         made.probes[cell], made.tables[cell] = probe, table
         name = str(own.get("probe", ""))
         counts[name] = counts.get(name, 0) + 1
-        for finding in asked(probe, table, made.notes):
+        for finding in findings_of(probe, table, made.notes):
             level = LEVELS.index(finding.level) if finding.level in LEVELS else len(LEVELS)
             groups.setdefault((level, name, finding.name), []).append((cell, finding))
     order = sorted(groups, key=lambda key: (key[0], -len(groups[key]) / counts[key[1]]))
     for key in order:
         (cell, finding), *rest = groups[key]
         others = tuple((other, found.claim) for other, found in rest)
-        made.told.append(FindingGroup(key[1], finding, cell, others, counts[key[1]]))
+        made.groups.append(FindingGroup(key[1], finding, cell, others, counts[key[1]]))
     made.notes[:] = dict.fromkeys(made.notes)
     return made
 
 
-def asked(probe: Probe, table: pd.DataFrame, notes: list[str]) -> list[Finding]:
-    """Give the findings of one table, those of the checks that ran ahead of it among them."""
+def findings_of(probe: Probe, table: pd.DataFrame, notes: list[str]) -> list[Finding]:
+    """Return the findings of one table, including those of the checks that preceded it.
+
+    Args:
+        probe: the probe that measured the table.
+        table: its tidy table.
+        notes: receives a sentence if the probe raises.
+    """
     from metabench.probes.verify import Verify
 
     found = attempt(lambda: probe.find(table), probe, "diagnose", notes) or []
@@ -80,22 +86,35 @@ def asked(probe: Probe, table: pd.DataFrame, notes: list[str]) -> list[Finding]:
 
 
 def drawings(probe: Probe, table: pd.DataFrame, notes: list[str]) -> list[Drawing]:
-    """Give the figures of one table."""
+    """Return the drawings of one table.
+
+    Args:
+        probe: the probe that measured the table.
+        table: its tidy table.
+        notes: receives a sentence if the probe raises.
+    """
     return attempt(lambda: probe.drawings(table), probe, "draw", notes) or []
 
 
 def attempt(call: Callable[[], Any], probe: object, what: str, notes: list[str]) -> Any:
-    """Call a probe, ours or a stranger's; if it raises on an odd table the page says so instead."""
+    """Return the result of a call to a probe, or None with a note if it raises.
+
+    Args:
+        call: what to call.
+        probe: the probe, which the note names.
+        what: a verb for the note, such as "draw".
+        notes: receives the sentence.
+    """
     try:
         return call()
     except Exception as error:  # a page of many cells must not be lost to one
         name = type(probe).__name__.lower()
-        notes.append(f"{name} could not {what} a table: {type(error).__name__}: {error}")
+        notes.append(f"The probe {name} failed to {what} a table: {type(error).__name__}: {error}")
         return None
 
 
 def _chosen(evidence: Evidence) -> list[int]:
     cells = [int(cell) for cell in sorted(evidence.rows["cell"].unique())]
-    if len(cells) <= MOST:
+    if len(cells) <= MOST_CELLS_DIAGNOSED:
         return cells
-    return [cells[i * len(cells) // MOST] for i in range(MOST)]
+    return [cells[i * len(cells) // MOST_CELLS_DIAGNOSED] for i in range(MOST_CELLS_DIAGNOSED)]

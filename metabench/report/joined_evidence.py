@@ -1,4 +1,4 @@
-"""Evidence from several sources put together; a cell that comes twice counts once."""
+"""Evidence of several sources, joined without duplicates."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metabench.report.evidence import OWN, Evidence, is_own, missing, plain
+from metabench.report.evidence import NO_SETTINGS, Evidence, is_no_setting, missing, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
-    """Put several together; a cell that comes twice, by its digest or settings, counts once."""
+    """Join evidence; of cells with the same digest or settings, only the first is kept."""
     import pandas as pd
 
     moved, offset = [], 0
@@ -31,8 +31,8 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
         rows = rows[keep].reset_index(drop=True)
         rows["cell"] = number[rows["cell"].to_numpy()]
         cells = cells[~twice].reset_index(drop=True)
-        notes.append(f"{twice.sum():,} cells came more than once; the first of each is shown.")
-    for name in OWN:
+        notes.append(f"{twice.sum():,} duplicate cells are left out; the first of each is shown.")
+    for name in NO_SETTINGS:
         if name not in cells:
             cells[name] = ""
     broken = tuple(sentence for part in parts for sentence in part.broken)
@@ -41,8 +41,8 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
 
 
 def _twice(cells: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Mark the cells that an earlier line tells of already."""
-    settings = [name for name in cells if not is_own(str(name))]
+    """Return which cells are duplicates of an earlier one."""
+    settings = [name for name in cells if not is_no_setting(str(name))]
     named = cells["digest"].fillna("") if "digest" in cells else cells["outcome"].map(lambda _: "")
     known: set[Any] = set()
     marks = []

@@ -1,4 +1,4 @@
-"""Which words tell cells apart? The fewest settings that do, the seed last."""
+"""Labels of cells: the fewest settings that distinguish them, the seed last."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ PARTS = ("algo", "family")
 
 
 def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """Give `probe`, `algo`, `family`, `other` and `seed` of each cell, and all in one as `label`.
+    """Return `probe`, `algo`, `family`, `other`, `seed` and the joined `label` of each cell.
 
-    Cells that share all but the seed are repetitions of one measurement: they share all words but
-    the seed's. A setting that follows from others, as a chunk size does, is not a word.
+    Cells that differ only in their seed have labels that differ only there. A setting that is
+    determined by others, such as a chunk size, is left out.
     """
     import pandas as pd
 
     if "theta" in settings:
-        cells = cells.assign(theta=_by_name(cells["theta"].map(said)))
+        cells = cells.assign(theta=_by_name(cells["theta"].map(setting_text)))
     names = [name for name in ("probe", *PARTS) if name in settings]
     found = pd.DataFrame("", index=cells.index, columns=["probe", *PARTS, "other", "seed"])
     for name in names:
-        found[name] = cells[name].map(said)
+        found[name] = cells[name].map(setting_text)
     if "seed" in settings:
-        found["seed"] = cells["seed"].map(said)
+        found["seed"] = cells["seed"].map(setting_text)
     for _, group in cells.groupby(found["probe"], sort=False):
-        for name in _telling(group, names, settings):
+        for name in _distinguishing(group, names, settings):
             part = next((p for p in PARTS if name.startswith(f"{p}.")), "other")
             word = name.removeprefix(f"{part}.")
-            texts = [f"{word}={text}" if (text := said(v)) else "" for v in group[name]]
+            texts = [f"{word}={text}" if (text := setting_text(v)) else "" for v in group[name]]
             pairs = zip(found.loc[group.index, part], texts, strict=True)
             found.loc[group.index, part] = [", ".join(filter(None, pair)) for pair in pairs]
     several = found["probe"].nunique() > 1, found["seed"].nunique() > 1
@@ -42,7 +42,7 @@ def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
 
 
 def who_of(cells: pd.DataFrame) -> pd.Series[str]:
-    """Name each cell by the algorithm, the family's settings and the rest."""
+    """Return the name of each cell's condition: algorithm, family settings and others."""
     import pandas as pd
 
     tasks = cells["family"].str.partition(", ")[2]
@@ -52,13 +52,13 @@ def who_of(cells: pd.DataFrame) -> pd.Series[str]:
 
 
 def without(cells: pd.DataFrame, axis: str) -> pd.Series[str]:
-    """Name each cell by all of its words but one setting."""
+    """Return the name of each cell's condition without one setting."""
     word = axis.partition(".")[2]
     return who_of(cells).map(lambda label: _left_out(label, f"{word}="))
 
 
 def _by_name(files: pd.Series[str]) -> pd.Series[str]:
-    """Leave out the digests of files whose names tell them apart."""
+    """Drop the digests of files if their names are distinct."""
     names = files.str.partition("@")[0]
     return names if names.nunique() == files.nunique() else files
 
@@ -70,10 +70,10 @@ def _label(line: Mapping[Any, str], probe: bool, seed: bool) -> str:
     return "; ".join(filter(None, (first, who, line["other"], last))) or "cell"
 
 
-def said(value: Any) -> str:
-    """Write a setting as text; one that a cell doesn't have is blank.
+def setting_text(value: Any) -> str:
+    """Write a setting as text; blank if missing.
 
-    >>> said(5.0), said("maml"), said(float("nan"))
+    >>> setting_text(5.0), setting_text("maml"), setting_text(float("nan"))
     ('5', 'maml', '')
     """
     if missing(value):
@@ -82,8 +82,10 @@ def said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _telling(cells: pd.DataFrame, names: Sequence[str], settings: Sequence[str]) -> list[str]:
-    """List the settings that are needed, besides the names, to tell cells of one seed apart."""
+def _distinguishing(
+    cells: pd.DataFrame, names: Sequence[str], settings: Sequence[str]
+) -> list[str]:
+    """List the settings that distinguish cells of one seed, besides the names."""
     order = sorted(
         (name for name in settings if name not in (*names, "seed")),
         key=lambda name: (not name.startswith("algo."), not name.startswith("family.")),
@@ -101,12 +103,12 @@ def _telling(cells: pd.DataFrame, names: Sequence[str], settings: Sequence[str])
 def _numbered(
     cells: pd.DataFrame, names: Sequence[str], within: pd.Series[Any] | None = None
 ) -> pd.Series[Any]:
-    """Number the groups of equal settings, blanks among them, inside the groups of `within`."""
+    """Return the group number of each cell: equal settings, inside the groups of `within`."""
     import pandas as pd
 
     keys = pd.Series(0, index=cells.index) if within is None else within
     for name in names:
-        codes, _ = pd.factorize(cells[name].map(said))
+        codes, _ = pd.factorize(cells[name].map(setting_text))
         keys = pd.Series(
             pd.factorize(keys.to_numpy() * (codes.max() + 1) + codes)[0], index=cells.index
         )
@@ -114,7 +116,7 @@ def _numbered(
 
 
 def _left_out(label: str, start: str) -> str:
-    """Drop a word of a label.
+    """Drop the parts of a label that begin with `start`.
 
     >>> _left_out("maml, steps=5, step.rate=0.1; dtype=float64", "steps=")
     'maml, step.rate=0.1; dtype=float64'

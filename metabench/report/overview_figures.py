@@ -1,4 +1,4 @@
-"""Figures of many cells: curves side by side, and a number against a setting."""
+"""Figures of many cells: curves, and quantities against settings."""
 
 from __future__ import annotations
 
@@ -19,24 +19,32 @@ from metabench.report.text_tables import words
 if TYPE_CHECKING:
     import pandas as pd
 
-CELLS = 2000  # cells that are drawn together
-FAMILIES = 2  # families with a figure of their own
+MOST_CELLS_DRAWN = 2000  # together, evenly chosen
+MOST_FAMILIES = 2  # with figures
 
 
 def overviews(
     evidence: Evidence, labels: pd.DataFrame, probes: Mapping[str, Probe]
 ) -> list[Drawing]:
-    """Give the figures that compare the cells of each probe; none where one cell stands alone."""
+    """Return figures that compare the cells of each probe with two or more cells.
+
+    Args:
+        evidence: the cells and their numbers.
+        labels: the labels of the cells, by `labels`.
+        probes: the probes by name.
+    """
     made = []
     for name, probe in probes.items():
         cells = labels[labels["probe"] == name]
         if len(cells) < 2:
             continue
-        if len(cells) > CELLS:  # evenly chosen, as the cells that are diagnosed
-            cells = cells.iloc[[i * len(cells) // CELLS for i in range(CELLS)]]
+        if len(cells) > MOST_CELLS_DRAWN:  # evenly chosen
+            cells = cells.iloc[
+                [i * len(cells) // MOST_CELLS_DRAWN for i in range(MOST_CELLS_DRAWN)]
+            ]
         rows = evidence.rows[evidence.rows["cell"].isin(cells.index)]
         families = cells["family"].str.partition(", ")[0]
-        for family in list(dict.fromkeys(families))[:FAMILIES]:
+        for family in list(dict.fromkeys(families))[:MOST_FAMILIES]:
             part = cells[families == family]
             there = rows[rows["cell"].isin(part.index)]
             on = f" on {family}" if family else ""
@@ -47,11 +55,11 @@ def overviews(
 
 
 def _curves(probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> list[Drawing]:
-    """Draw each quantity of `probe.x_axis_quantities` against its axis, a line an algorithm."""
+    """Draw each of `probe.x_axis_quantities` against the axis, with a line per algorithm."""
     made = []
     who = who_of(cells)
     for quantity in probe.x_axis_quantities:
-        part = rows[(rows["quantity"] == quantity) & rows["at"].notna() & _plain(rows)]
+        part = rows[(rows["quantity"] == quantity) & rows["at"].notna() & _is_total(rows)]
         data = _gathered(part, part["cell"].map(who), part["at"])
         if len(data) and data["algorithm"].nunique() > 1:
             title = f"{words(quantity)} against {probe.axis}{on}"
@@ -62,7 +70,7 @@ def _curves(probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> l
 def _against_settings(
     evidence: Evidence, probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str
 ) -> list[Drawing]:
-    """Draw each compared quantity against each numeric setting; without one, as points."""
+    """Draw each compared quantity against each numeric setting, or as points if there is none."""
     made = []
     names = compared(evidence, cells, probe)
     axes = numeric(evidence, cells)
@@ -87,7 +95,7 @@ def _against_settings(
 
 
 def _gathered(rows: pd.DataFrame, who: pd.Series[str], x: pd.Series[float]) -> pd.DataFrame:
-    """Join seeds: a line of `algorithm`, `x`, value, low, high for each condition."""
+    """Combine seeds: a line of `algorithm`, `x`, value, low, high for each condition."""
     import pandas as pd
 
     groups: dict[tuple[str, float], list[Row]] = {}
@@ -99,5 +107,5 @@ def _gathered(rows: pd.DataFrame, who: pd.Series[str], x: pd.Series[float]) -> p
     return table.astype(dict.fromkeys(("x", "value", "low", "high"), float))
 
 
-def _plain(rows: pd.DataFrame) -> pd.Series[bool]:
+def _is_total(rows: pd.DataFrame) -> pd.Series[bool]:
     return (rows["of"] == "") & (rows["layer"] == "")

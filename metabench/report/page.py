@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: findings first, then figures, tables, provenance."""
+"""Pages: one HTML file each, with findings, figures, tables and provenance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench.records.rows import Finding, flatten
 from metabench.report import downloads
-from metabench.report.comparison_tables import HOW, LINES
-from metabench.report.figures import MOST, FigureRef, Gallery, Hook, hooks, showing
+from metabench.report.comparison_tables import HOW, MOST_LINES
+from metabench.report.figures import MOST_FIGURES, FigureRef, Gallery, Hook, hooks, showing
 from metabench.report.findings import drawings
 from metabench.report.glossary_marks import explain_terms
 from metabench.report.text_tables import Table, TextTable, cell, details, label, tables
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 class PageSection(NamedTuple):
-    """A finding as the page tells it."""
+    """A finding as shown on a page."""
 
     finding: Finding
-    where: str = ""  # the cell that speaks, where there are several
+    where: str = ""  # label of the cell, if there are several
     often: str = ""  # in how many cells
     others: tuple[tuple[str, str], ...] = ()  # (cell, claim)
-    left: int = 0  # others that aren't listed
+    left: int = 0  # number of others that aren't listed
     figure: FigureRef | None = None
-    new: bool = False  # the figure is shown here; else it was shown above, or will be below
-    by: str = ""  # the probe that found it, where there are several
+    new: bool = False  # the figure is shown here, else above or below
+    by: str = ""  # the probe that found it, if there are several
 
 
 class Content(NamedTuple):
-    """Everything that the template lays out."""
+    """Everything that the template of a page shows."""
 
     title: str
     question: str
     summary: str = ""
     notes: Sequence[str] = ()
-    said: Sequence[PageSection] = ()
+    findings: Sequence[PageSection] = ()
     changes: Sequence[Table] = ()
     comparisons: Sequence[Table] = ()
     figures: Sequence[FigureRef] = ()
@@ -61,29 +61,29 @@ def page(
     provenance: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> str:
-    """Give the page of one measured table, as HTML text.
+    """Return the page of one measured table, as HTML text.
 
     Args:
-        probe: what measured it; it draws the figures.
-        table: its tidy table.
-        findings: what `probe.find(table)` said.
+        probe: the probe that measured the table; it draws the figures.
+        table: the tidy table.
+        findings: the result of `probe.find(table)`.
         provenance: how the table was made (command, versions, commit), shown at the end.
-        spec: the settings it was made with, shown at the end.
+        spec: the settings of the measurement, shown at the end.
 
     Returns:
-        A complete document; it loads nothing, and all of it can be read without its script.
+        A complete document; it loads nothing and is readable without its script.
     """
     name = type(probe).__name__.lower()
     notes: list[str] = []
-    gallery = Gallery(MOST, notes)
+    gallery = Gallery(MOST_FIGURES, notes)
     drawn = hooks(0, drawings(probe, table, notes), table, "")
-    said = [telling(gallery, finding, drawn) for finding in findings]
+    sections = [section_of(gallery, finding, drawn) for finding in findings]
     texts = [*tables(table, probe), *details(table, probe)]
     content = Content(
         title=_title(name, spec or {}),
         question=probe.question,
         notes=notes,
-        said=said,
+        findings=sections,
         figures=gallery.rest(drawn),
         numbers=[numbered(name, i, text) for i, text in enumerate(texts, 1)],
         spec=list(flatten(spec or {})),
@@ -94,16 +94,29 @@ def page(
 
 
 def numbered(name: str, i: int, text: TextTable) -> Table:
-    """Make a table of the page of text, cut where it is very long."""
+    """Return a table of the page, cut after 100 lines.
+
+    Args:
+        name: of the probe.
+        i: number of the table, for the name of its file.
+        text: header and lines.
+    """
     count = len(text.lines)
-    caption = f"The first {LINES} of {count:,} lines" if count > LINES else ""
-    return Table(f"{name}-{i}", caption, text._replace(lines=text.lines[:LINES]))
+    caption = f"The first {MOST_LINES} of {count:,} lines" if count > MOST_LINES else ""
+    return Table(f"{name}-{i}", caption, text._replace(lines=text.lines[:MOST_LINES]))
 
 
-def telling(
+def section_of(
     gallery: Gallery, finding: Finding, own: Sequence[Hook], all_cells: Sequence[Hook] = ()
 ) -> PageSection:
-    """Tell a finding with the figure that shows it, if one does."""
+    """Return a finding with the figure that shows its evidence, if there is one.
+
+    Args:
+        gallery: draws the figure.
+        finding: the finding.
+        own: drawings of its cell.
+        all_cells: drawings of all cells.
+    """
     hook = showing(own, all_cells, finding)
     if hook is None:
         return PageSection(finding)
@@ -112,13 +125,13 @@ def telling(
 
 
 def intervals(probes: Iterable[tuple[str, Probe]], seeds: bool) -> list[tuple[str, str]]:
-    """Say how the intervals are made, by each probe and between seeds."""
+    """List how each probe computes its intervals, and how seeds are combined if `seeds`."""
     lines = [(name, probe.intervals) for name, probe in probes if probe.intervals]
     return [*lines, *([("comparisons", HOW)] if seeds else [])]
 
 
 def rendered(content: Content) -> str:
-    """Fill the template; its policy names the one script by its hash, so that no other runs."""
+    """Return the HTML text of a page; its policy allows no script but the page's, by its hash."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -150,6 +163,6 @@ def _text(name: str) -> str:
 
 
 def _title(name: str, spec: Mapping[str, Any]) -> str:
-    """Name the page so that several are told apart by their tabs."""
+    """Return the title of a page: probe, algorithm and family."""
     parts = [spec[part]["name"] for part in ("algo", "family") if part in spec]
     return f"metabench {name}" + (f": {' on '.join(parts)}" if parts else "")

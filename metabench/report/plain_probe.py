@@ -1,4 +1,4 @@
-"""How is a table read and drawn whose probe nobody knows here? Each quantity on its own."""
+"""A probe that draws tables of unknown probes, a figure per quantity."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ MOST_BARS = 24
 
 @dataclass(frozen=True)
 class PlainProbe(Probe):
-    """Draws any table; it finds nothing, since it doesn't know what the numbers mean."""
+    """Draws any table, without findings, since the meaning of its numbers is unknown."""
 
     axis: ClassVar[str] = "at"
     question: ClassVar[str] = "Which numbers are there?"
     caption: ClassVar[str] = "Values with their intervals."
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
-        """Find nothing."""
+        """Return no finding."""
         return []
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw every number that stands for the whole, each on a line of its own."""
+        """Draw the numbers without `at`, each on its own line."""
         rows = [row for row in _rows(table) if row.at is None and row.value is not None]
         _draw_list(rows[:MOST_BARS], axes)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Give a figure for each quantity with several places, or one of all others."""
+        """Return a figure for each quantity with several `at`, or one of all numbers."""
         numbers = table[table["quantity"] != "check"]
         made = []
         for quantity in dict.fromkeys(numbers["quantity"]):
@@ -73,7 +73,7 @@ def _draw_list(rows: list[Row], axes: Axes) -> None:
 
 
 def _columns(rows: list[Row]) -> NDArray[np.float64]:
-    """Give at, value, low and high (4, n), what is missing as NaN."""
+    """Return at, value, low and high, (4, n), NaN where missing."""
     return (
         np.array([[row.at, row.value, row.low, row.high] for row in rows], float).reshape(-1, 4).T
     )

@@ -1,4 +1,4 @@
-"""What do the seeds of one condition say together, and which condition is best?"""
+"""Estimates over seeds, and the best of several conditions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metabench.report.text_tables import REASONS
 
 
 class Estimate(NamedTuple):
-    """A number over the seeds of one condition; what isn't there has a reason."""
+    """A number over the seeds of one condition, with the reasons of seeds without one."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    seeds: int = 0  # seeds with a number
-    lacking: tuple[str, ...] = ()  # the status of each seed without
+    seeds: int = 0  # number of seeds with a number
+    lacking: tuple[str, ...] = ()  # status of each seed without a number
 
     def __str__(self) -> str:
-        """Write the number, its interval, and how many seeds have none."""
+        """Write the number, its interval, and how many seeds lack one."""
         left = len(self.lacking)
         why = " or ".join(dict.fromkeys(REASONS.get(s, s) for s in self.lacking))
         if self.value is None:
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
 
 
 def combined(rows: Sequence[Row | str]) -> Estimate:
-    """Join the seeds of one condition; a text stands for a seed without the row, and says why.
+    """Combine the seeds of one condition; a text is the reason of a seed without a row.
 
     >>> str(combined([Row("v", value=1.0), Row("v", value=3.0), "error"]))
     '2 [-10.7, 14.7] (1 of 3 seeds error)'
@@ -53,30 +53,30 @@ def combined(rows: Sequence[Row | str]) -> Estimate:
 
 
 def best(column: Sequence[Estimate], end: str) -> int | None:
-    """Find the estimate whose interval lies apart from all others', on the better side.
+    """Return the index of the estimate whose interval is better than all others without overlap.
 
-    What has diverged is no rival; what is unknown for another reason may be better.
+    Diverged conditions are ignored; if another one is unknown, none is best.
     """
-    rivals = {i: e for i, e in enumerate(column) if set(e.lacking) != {"diverged"} or e.seeds}
-    if end not in ("low", "high") or len(rivals) < 2:
+    candidates = {i: e for i, e in enumerate(column) if set(e.lacking) != {"diverged"} or e.seeds}
+    if end not in ("low", "high") or len(candidates) < 2:
         return None
-    spans = {i: span for i, e in rivals.items() if (span := _span(e, end))}
-    if len(spans) < len(rivals):
+    spans = {i: span for i, e in candidates.items() if (span := _span(e, end))}
+    if len(spans) < len(candidates):
         return None
     first = min(spans, key=lambda i: spans[i].worst)
-    apart = all(spans[first].worst < span.best for i, span in spans.items() if i != first)
-    return first if apart and not column[first].lacking else None
+    separate = all(spans[first].worst < span.best for i, span in spans.items() if i != first)
+    return first if separate and not column[first].lacking else None
 
 
 class _Span(NamedTuple):
-    """An interval on an axis where less is better."""
+    """An interval on an axis where lower is better."""
 
     best: float
     worst: float
 
 
 def _span(estimate: Estimate, end: str) -> _Span | None:
-    """Lay out an interval by the better end; None where an end is missing."""
+    """Orient an interval so that lower is better; None if an end is missing."""
     low, high = estimate.low, estimate.high
     if low is None or high is None:
         return None

@@ -1,4 +1,4 @@
-"""Which settings are axes?"""
+"""Settings that figures use as axes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from metabench.report.evidence import Evidence
 if TYPE_CHECKING:
     import pandas as pd
 
-STEPS = 3  # values that make a setting an axis
+FEWEST_VALUES = 3  # of a setting that is an axis
 
 
 def numeric(evidence: Evidence, cells: pd.DataFrame) -> list[str]:
-    """List the settings of algorithm and family that take several numbers, all else equal."""
+    """List the numeric settings of algorithm and family with three values or more."""
     found = []
     known = {*cells["algo"], *cells["family"]}
     for name in evidence.settings:
@@ -23,12 +23,12 @@ def numeric(evidence: Evidence, cells: pd.DataFrame) -> list[str]:
             continue
         word = name.partition(".")[2]
         if not any(f"{word}=" in label for label in known):
-            continue  # it follows from others
+            continue  # determined by other settings
         values = evidence.cells[name][cells.index].dropna()
         try:
             numbers = values.astype(float)
         except (TypeError, ValueError):
             continue
-        if numbers.nunique() >= STEPS and np.isfinite(numbers).all():
+        if numbers.nunique() >= FEWEST_VALUES and np.isfinite(numbers).all():
             found.append(name)
     return found

@@ -1,4 +1,4 @@
-"""From what is on disk to the evidence of a report: studies, stores, tables, runs; no torch."""
+"""Reading of studies, stores, runs, records and tables from disk, without torch."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FORMS = (
 
 
 def read(source: Path, store: Path | None = None) -> Evidence:
-    """Read one source, whichever form it has.
+    """Read one source of any known form.
 
     Raises:
-        InvalidInput: if there is none, or it has no form that is known.
+        InvalidInput: if the source does not exist or its form is unknown.
     """
     if not source.exists():
-        raise InvalidInput(f"There is no {source}. {FORMS}")
+        raise InvalidInput(f"{source} does not exist. {FORMS}")
     if source.is_dir():
         return _folder(source)
-    if not source.is_file():  # a pipe would be waited for
+    if not source.is_file():  # reading a pipe would block
         raise InvalidInput(f"{source} is not an ordinary file. {FORMS}")
     kind = source.suffix.lower()
     if kind == ".toml":
@@ -48,7 +48,7 @@ def read(source: Path, store: Path | None = None) -> Evidence:
         return split(_csv(source), str(source))
     if kind in (".parquet", ".pq"):
         return split(_parquet(source), str(source))
-    raise InvalidInput(f"{source} is none of the known forms. {FORMS}")
+    raise InvalidInput(f"{source} has an unknown form. {FORMS}")
 
 
 def _folder(folder: Path) -> Evidence:
@@ -58,11 +58,11 @@ def _folder(folder: Path) -> Evidence:
         return _record(folder / "record.json")
     if runs := sorted(folder.glob("*/record.json")):
         return _runs(runs)
-    raise InvalidInput(f"The folder {folder} holds no store.json and no record.json. {FORMS}")
+    raise InvalidInput(f"The folder {folder} contains neither store.json nor record.json. {FORMS}")
 
 
 def _runs(paths: list[Path]) -> Evidence:
-    """Read the records of several runs; one that isn't what was written is left out."""
+    """Read the records of several runs; damaged ones are left out."""
     parts, broken = [], []
     for path in paths:
         try:
@@ -70,14 +70,14 @@ def _runs(paths: list[Path]) -> Evidence:
         except InvalidInput as error:
             broken.append(str(error))
     if not parts:
-        raise InvalidInput(f"There is nothing to report: {broken[0]}")
+        raise InvalidInput(f"Nothing to report: {broken[0]}")
     return joined(parts)._replace(broken=tuple(broken))
 
 
 def _store(folder: Path, study: Path | None) -> Evidence:
     if not Store(folder).is_there():
-        told = f" run metabench grid {study}, or give --store FOLDER." if study else ""
-        raise InvalidInput(f"{folder} is no store: nothing is measured yet;{told}")
+        repair = f" Run metabench grid {study}, or give --store FOLDER." if study else ""
+        raise InvalidInput(f"{folder} is not a store: nothing is measured yet.{repair}")
     found: Tables = tables(Store(folder))
     cells = found.cells.astype(dict.fromkeys(found.cells.select_dtypes("category"), object))
     known = {
@@ -112,7 +112,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
     try:
         names = [str(name) for name in pd.read_csv(path, nrows=0)]
-        # an algorithm may well be called "NA": blanks are what isn't there, and no other word
+        # an algorithm may be called "NA": only blanks are missing values
         return pd.read_csv(
             path,
             keep_default_na=False,

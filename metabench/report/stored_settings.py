@@ -1,4 +1,4 @@
-"""From a cell's settings back to the probe that measured it, where it is installed."""
+"""Reconstruction of a cell's probe from its stored settings."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from metabench.settings.errors import InvalidInput
 from metabench.settings.nested_keys import nest
 from metabench.settings.trust import trusted_name, trusted_settings
 
-STALE = "Its numbers are as they were recorded; measure again for those of today."
+STALE = "The numbers are those recorded; measure again to update them."
 
 
 class Reader(NamedTuple):
-    """A probe that can read its table; a plain one where the table's own can't be had, and why."""
+    """A probe that reads a table: the one that measured it, or a `PlainProbe` with the reason."""
 
     probe: Probe
     note: str = ""
 
 
 def reader(settings: Mapping[str, Any], trusted: Sequence[str] = ()) -> Reader:
-    """Make the probe of dotted settings (`probe`, `probe.tasks`, ..); nothing is raised.
+    """Build the probe of dotted settings (`probe`, `probe.tasks`, ..), without raising.
 
     Args:
-        settings: of a table, which may be a stranger's.
-        trusted: members outside of the lists that the user has named.
+        settings: of a table, which may be untrusted.
+        trusted: unlisted members whose code may be run.
     """
     own = {key: value for key, value in settings.items() if key.partition(".")[0] == "probe"}
     return _made(json.dumps(own, default=str), tuple(trusted))
@@ -42,14 +42,14 @@ def _made(text: str, trusted: tuple[str, ...]) -> Reader:
     name = str(flat.pop("probe", ""))
     given = nest({tuple(key.split(".")[1:]): value for key, value in flat.items()})
     if not name:
-        return Reader(PlainProbe(), "The table doesn't say which probe made it: numbers only.")
+        return Reader(PlainProbe(), "The table doesn't name its probe; only numbers are shown.")
     try:
         target = trusted_name(name, trusted)
         cls = registry.load("probes", target)
         version = int(given.pop("version", cls.version))
         if version > cls.version:
             raise InvalidInput(
-                f"{name} is at version {cls.version} here; it was measured by {version}."
+                f"version {version} measured the table, but version {cls.version} is installed."
             )
         note = f"Measured by version {version} of {name}, read by version {cls.version}."
         types = fields.types_of(cls)
@@ -62,16 +62,16 @@ def _made(text: str, trusted: tuple[str, ...]) -> Reader:
         probe = fields.build("probes", target, typed)
         return Reader(probe, "" if version == cls.version else f"{note} {STALE}")
     except (InvalidInput, ImportError, TypeError, ValueError) as error:
-        return Reader(PlainProbe(), f"Numbers only, without findings, of {name}: {error}")
+        return Reader(PlainProbe(), f"Only numbers of {name} are shown, without findings: {error}")
 
 
 def _is_member(value: Any, kind: Any) -> bool:
-    """Tell settings that name a member, and would be loaded as one."""
+    """Return whether settings name a member, which would be loaded."""
     return isinstance(value, Mapping) or getattr(kind, "__name__", "") in fields.NESTED
 
 
 def _typed(value: Any, kind: Any) -> Any:
-    """Give a value the form that `spec` takes: lists were joined by blanks."""
+    """Convert a stored value to the form that `fields.build` takes."""
     if typing.get_origin(kind) is tuple:
         return ",".join(str(value).split())
     return str(value) if kind is str else value

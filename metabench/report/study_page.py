@@ -1,4 +1,4 @@
-"""The page of many cells: a study, a table, or several of either."""
+"""The page of many cells, from one or several studies and tables."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from metabench.probes.base import Probe
 from metabench.report.cell_lists import failures, numbers_of
 from metabench.report.comparison_tables import comparisons
 from metabench.report.evidence import FINE, Evidence
-from metabench.report.figures import MOST, Gallery, Hook, hooks
-from metabench.report.findings import TOLD, Diagnosis, FindingGroup, drawings, findings_of_cells
-from metabench.report.labels import labels, said
+from metabench.report.figures import MOST_FIGURES, Gallery, Hook, hooks
+from metabench.report.findings import (
+    MOST_CELLS_LISTED,
+    Diagnosis,
+    FindingGroup,
+    drawings,
+    findings_of_cells,
+)
+from metabench.report.labels import labels, setting_text
 from metabench.report.overview_figures import overviews
-from metabench.report.page import Content, PageSection, intervals, rendered, telling
+from metabench.report.page import Content, PageSection, intervals, rendered, section_of
 from metabench.report.study_provenance import StudyProvenance, common_settings, provenance_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RARE = 100  # a finding in fewer than one cell of so many may be chance: many were asked
+RARE = 100  # a finding in fewer than one cell of 100 may be due to chance
 
 
-def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST) -> str:
-    """Give the page of evidence, as HTML text.
+def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST_FIGURES) -> str:
+    """Return the page of evidence, as HTML text.
 
     Args:
-        evidence: cells and their numbers; failed cells are among them.
+        evidence: cells and their numbers, including failed cells.
         about: title, sources and commands, shown at the end.
-        most: figures that are drawn at most; the page counts those left out.
+        most: largest number of figures; the page counts those left out.
 
     Returns:
-        A complete document; it loads nothing, and all of it can be read without its script.
+        A complete document; it loads nothing and is readable without its script.
     """
     evidence, words_of = _in_order(evidence)
     found = findings_of_cells(evidence)
@@ -40,11 +46,11 @@ def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST) -> 
     gallery = Gallery(most, found.notes)
     lone = len(evidence.cells) == 1
     compared = hooks(-1, overviews(evidence, words_of, probes), None, "")
-    # the room that comparisons take is kept for them
+    # reserve space for the comparisons
     gallery.most = most - min(len(compared), most // 2)
     named = words_of["label"] if not lone else words_of["label"].map(lambda _: "")
     own = {cell: _hooks(found, cell, named[cell]) for cell in _drawn(found)}
-    told = [_told(gallery, found, each, named, own, compared) for each in found.told]
+    sections = [_section(gallery, found, each, named, own, compared) for each in found.groups]
     gallery.most = most
     figures = gallery.rest(compared)
     if len(found.tables) <= 2:
@@ -52,14 +58,14 @@ def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST) -> 
     if gallery.left_out:
         found.notes.append(
             f"{gallery.left_out} more figures were left out; --figures "
-            f"{most + gallery.left_out} draws them all."
+            f"{most + gallery.left_out} shows all."
         )
     content = Content(
         title=f"metabench: {about.title}",
         question=_question(probes),
         summary=summary(evidence, words_of),
         notes=list(dict.fromkeys([*found.notes, *evidence.notes, *evidence.broken])),
-        said=told,
+        findings=sections,
         comparisons=comparisons(evidence, words_of, probes),
         figures=figures,
         failed=failures(evidence, words_of),
@@ -73,7 +79,7 @@ def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST) -> 
 
 
 def _in_order(evidence: Evidence) -> tuple[Evidence, pd.DataFrame]:
-    """Put cells in the order of their labels, numbers as numbers; a store knows only digests."""
+    """Sort cells by their labels, numbers in numeric order, and return them with the labels."""
     found = labels(evidence.cells, evidence.settings)
     keys = [_natural(str(label)) for label in found["label"]]
     order = sorted(range(len(keys)), key=keys.__getitem__)
@@ -85,17 +91,17 @@ def _in_order(evidence: Evidence) -> tuple[Evidence, pd.DataFrame]:
 
 
 def _natural(text: str) -> list[tuple[bool, float, str]]:
-    """Split text so that 5 comes before 10."""
+    """Return a sort key under which 5 comes before 10."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", text)
     return [(i % 2 == 0, float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts)]
 
 
 def summary(evidence: Evidence, words_of: pd.DataFrame) -> str:
-    """Say in a sentence what there is: cells, what they are of, and what became of them."""
+    """Return a sentence with the number of cells, their members and their outcomes."""
     cells = evidence.cells
     parts = [f"{len(cells):,} cell{'s' if len(cells) != 1 else ''}"]
     for name, many in (("probe", "probes"), ("algo", "algorithms"), ("family", "families")):
-        known = list(dict.fromkeys(said(v) for v in cells[name])) if name in cells else []
+        known = list(dict.fromkeys(setting_text(v) for v in cells[name])) if name in cells else []
         known = [text for text in known if text]
         if len(known) > 3:
             parts.append(f"{len(known)} {many}")
@@ -117,10 +123,10 @@ def _question(probes: Mapping[str, Probe]) -> str:
 
 
 def _drawn(found: Diagnosis) -> list[int]:
-    """List the cells with figures of their own: those that speak, or the few that there are."""
+    """List the cells whose figures are shown: those with findings, or all of one or two."""
     if len(found.tables) <= 2:
         return list(found.tables)
-    return list(dict.fromkeys(told.cell for told in found.told))
+    return list(dict.fromkeys(group.cell for group in found.groups))
 
 
 def _hooks(found: Diagnosis, cell: int, of: str) -> list[Hook]:
@@ -128,20 +134,20 @@ def _hooks(found: Diagnosis, cell: int, of: str) -> list[Hook]:
     return hooks(cell, drawings(found.probes[cell], table, found.notes), table, of)
 
 
-def _told(
+def _section(
     gallery: Gallery,
     found: Diagnosis,
-    told: FindingGroup,
+    group: FindingGroup,
     label: pd.Series[str],
     own: Mapping[int, Sequence[Hook]],
     compared: Sequence[Hook],
 ) -> PageSection:
-    where = str(label[told.cell])
-    made = telling(gallery, told.finding, own[told.cell], compared)
-    others = tuple((str(label[cell]), claim) for cell, claim in told.others[:TOLD])
-    count = len(told.others) + 1
-    often = f"in {count} of {told.of} cells" if where else ""
-    if told.of >= RARE and count * RARE < told.of:
-        often += " (so few may be chance)"
-    left = len(told.others) - len(others)
+    where = str(label[group.cell])
+    made = section_of(gallery, group.finding, own[group.cell], compared)
+    others = tuple((str(label[cell]), claim) for cell, claim in group.others[:MOST_CELLS_LISTED])
+    count = len(group.others) + 1
+    often = f"in {count} of {group.of} cells" if where else ""
+    if group.of >= RARE and count * RARE < group.of:
+        often += " (may be due to chance)"
+    left = len(group.others) - len(others)
     return made._replace(where=where, often=often, others=others, left=left)

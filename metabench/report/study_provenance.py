@@ -1,4 +1,4 @@
-"""Where does a page's evidence come from? Settings, sources, commands, machines."""
+"""Provenance of a page: settings, sources, commands and machines."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import metabench
 from metabench.report.evidence import Evidence, missing
-from metabench.report.labels import said
+from metabench.report.labels import setting_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMMANDS = 20  # of cells that were measured by hand, most that are listed
+MOST_COMMANDS_LISTED = 20
 
 
 class StudyProvenance(NamedTuple):
-    """Where the evidence comes from."""
+    """Title, sources, commands and study file of a page."""
 
     title: str
     sources: tuple[str, ...] = ()  # as they were given
@@ -25,10 +25,10 @@ class StudyProvenance(NamedTuple):
 
 
 def common_settings(evidence: Evidence) -> list[tuple[str, Any]]:
-    """List the settings that all cells share, and the values of those that they don't."""
+    """List every setting with its values over all cells."""
     lines = []
     for name in evidence.settings:
-        values = list(dict.fromkeys(said(v) for v in evidence.cells[name]))
+        values = list(dict.fromkeys(setting_text(v) for v in evidence.cells[name]))
         known = [value for value in values if value]
         if not known:
             continue
@@ -38,26 +38,26 @@ def common_settings(evidence: Evidence) -> list[tuple[str, Any]]:
 
 
 def provenance_of(evidence: Evidence, about: StudyProvenance) -> list[tuple[str, Any]]:
-    """List where the numbers come from; what isn't known has no line."""
+    """List sources, commands, versions and machines; unknown ones are left out."""
     cells = evidence.cells
-    own = list(dict.fromkeys(_there(cells["command"])))
-    commands = dict.fromkeys([*own[:COMMANDS], *about.commands])
-    seconds = sum(map(float, _there(cells["seconds"])))
+    own = list(dict.fromkeys(_present_values(cells["command"])))
+    commands = dict.fromkeys([*own[:MOST_COMMANDS_LISTED], *about.commands])
+    seconds = sum(map(float, _present_values(cells["seconds"])))
     lines = [
         ("sources", ", ".join(about.sources)),
         ("study digest", _digest(about.study)),
-        ("cells digest", _digest(" ".join(sorted(_there(cells["digest"]))))),
+        ("cells digest", _digest(" ".join(sorted(_present_values(cells["digest"]))))),
         *(("commands", command) for command in commands),
         *((name.removeprefix("environment."), _values(cells[name]))
           for name in map(str, cells) if name.startswith("environment.")),
-        ("seconds in all", f"{seconds:.0f}" if seconds else ""),
+        ("total seconds", f"{seconds:.0f}" if seconds else ""),
         ("page made by", f"metabench {metabench.__version__}"),
     ]  # fmt: skip
     return [(name, text) for name, text in lines if text]
 
 
-def _there(column: pd.Series[Any]) -> list[str]:
-    """List the values that are there, as text."""
+def _present_values(column: pd.Series[Any]) -> list[str]:
+    """List the values that are not blank, as text."""
     return [str(value) for value in column if not missing(value) and value != ""]
 
 
@@ -66,8 +66,8 @@ def _digest(text: str) -> str:
 
 
 def _values(column: pd.Series[Any]) -> str:
-    """List the values of a column, with how many cells have each where they differ."""
-    counts = column.map(said).value_counts(sort=False)
+    """Write the values of a column, with the number of cells of each if they differ."""
+    counts = column.map(setting_text).value_counts(sort=False)
     counts = counts[[value != "" for value in counts.index]]
     if len(counts) == 1:
         return str(counts.index[0])

@@ -1,4 +1,4 @@
-"""A drawing as inline SVG: text stays text, ids are unique on the page, same table same bytes."""
+"""Drawings as inline SVG with text as text; the same table gives the same bytes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-DPI = 150  # of what is rasterised
+DPI = 150  # of rasterized parts
 MARGIN = 0.08  # around a picture [inches]
-# Whoever plots several lines and says no more gets them told apart by color and by dashes.
+# Lines without a style of their own differ in color and dashes.
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
-DENSE = 2000  # points of one artist beyond which it becomes pixels
+MOST_POINTS = 2000  # of one artist as vectors; with more it is rasterized
 
 
 class Figure(NamedTuple):
-    """One picture of the page: what it asks, how to read it, and the SVG itself."""
+    """A picture of the page: title, caption and SVG."""
 
     title: str
     caption: str
@@ -39,7 +39,14 @@ class Figure(NamedTuple):
 
 
 def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> Figure:
-    """Draw on fresh axes and give an SVG whose ids begin with `name`."""
+    """Draw on new axes and return the picture.
+
+    Args:
+        name: prefix of the ids in the SVG, unique on a page.
+        title: read aloud by screen readers.
+        caption: how to read the picture.
+        draw: draws on the axes.
+    """
     import matplotlib.figure
     import matplotlib.style
     from cycler import cycler
@@ -48,10 +55,10 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
     cycle = cycler(color=COLORS) + cycler(linestyle=DASHES)
     style = [STYLE, {"svg.hashsalt": name, "axes.prop_cycle": cycle}]
     with matplotlib.style.context(style):
-        # A figure of its own, not pyplot's: nothing global is left behind.
+        # not pyplot's, which would keep it in global state
         figure = matplotlib.figure.Figure((5.0, 3.5), dpi=DPI)
         draw(figure.subplots())
-        _rasterise(figure)
+        _rasterize(figure)
         _fit(figure)
         buffer = io.StringIO()
         # not `savefig`, which draws everything twice
@@ -61,10 +68,10 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
 
 
 def _fit(figure: Canvas) -> None:
-    """Give the words around the axes their room; matplotlib's own layouts measure all twice."""
+    """Fit the margins to the labels; matplotlib's layouts measure everything twice."""
     whole, room = figure.get_tightbbox(), figure.subplotpars
     width, height = figure.get_size_inches()
-    # whatever the words ask for, the axes keep a fifth of the picture
+    # the axes keep a fifth of the picture at least
     figure.subplots_adjust(
         left=min(room.left + (MARGIN - whole.x0) / width, 0.6),
         right=max(room.right - (whole.x1 + MARGIN - width) / width, 0.8),
@@ -73,11 +80,11 @@ def _fit(figure: Canvas) -> None:
     )
 
 
-def _rasterise(figure: Canvas) -> None:
-    """Turn what holds very many points into pixels; words and axes stay words and lines."""
+def _rasterize(figure: Canvas) -> None:
+    """Rasterize lines and collections of very many points; text and axes stay vectors."""
     for axes in figure.axes:
         for line in axes.lines:
-            line.set_rasterized(np.size(line.get_xdata()) > DENSE)
+            line.set_rasterized(np.size(line.get_xdata()) > MOST_POINTS)
         for cloud in axes.collections:
             colors = cloud.get_array()
             points = max(
@@ -85,11 +92,11 @@ def _rasterise(figure: Canvas) -> None:
                 sum(np.size(path.vertices) // 2 for path in cloud.get_paths()),
                 0 if colors is None else np.size(colors),
             )
-            cloud.set_rasterized(points > DENSE)
+            cloud.set_rasterized(points > MOST_POINTS)
 
 
 def _inlined(svg: str, name: str, title: str, caption: str) -> str:
-    """Cut what a page needs not, prefix every id, and name and describe the picture."""
+    """Remove what a page doesn't need, prefix every id, and add title and description."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     pointed = set(re.findall(r'xlink:href="#([^"]*)"|url\(#([^)]*)\)', svg))
@@ -99,7 +106,7 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"<[^>]*>", _shorter, svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
-    # matplotlib leaves black fills unsaid: they inherit this one
+    # matplotlib omits black fills: they inherit this one
     label = f'fill="currentColor" role="img" aria-labelledby="{name}-title {name}-desc"'
     words = (
         f'<title id="{name}-title">{html.escape(title)}</title>'
@@ -111,5 +118,5 @@ def _inlined(svg: str, name: str, title: str, caption: str) -> str:
 
 
 def _shorter(tag: re.Match[str]) -> str:
-    """Round the numbers of a tag, never those of the text: a hundredth of a point is enough."""
+    """Round the numbers of a tag, not those of text, to a hundredth of a point."""
     return re.sub(r"(\.\d\d)\d+", r"\1", tag[0])

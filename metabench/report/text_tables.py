@@ -1,4 +1,4 @@
-"""Rows as people read them: one line for each `at`, one for each number without."""
+"""Text tables of rows, as terminals and pages show them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from metabench.probes.base import Probe
 
-SAID = ("changed", "unavailable", "fused_norm", "zero")  # facts that findings speak of, no numbers
+NOT_NUMBERS = ("changed", "unavailable", "fused_norm", "zero")  # facts for findings
 REASONS = {
     "zero": "0 by construction",
-    "not_redrawable": "withheld, because a redraw changes nothing",
-    "redraw_not_independent": "withheld, because a redraw changes more than this",
+    "not_redrawable": "withheld: a redraw changes nothing",
+    "redraw_not_independent": "withheld: a redraw changes other draws too",
 }
 
 BY_SOURCE = ("component", "share")  # quantities whose `of` is a source of the variance
@@ -27,23 +27,23 @@ OF_NAMES = {"foretold": "predicted"}
 
 
 class TextTable(NamedTuple):
-    """A header and equally long lines of ready-made text."""
+    """A header and lines of text, all of the same length."""
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
 
 class Table(NamedTuple):
-    """A table of the page: words above it, text, and the places of what is best."""
+    """A table of a page, with caption and the positions of the best numbers."""
 
-    name: str  # of its files
+    name: str  # of the file it is saved as
     caption: str
     text: TextTable
     best: frozenset[tuple[int, int]] = frozenset()
 
 
 def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
-    """Lay out what stands for all parameters, as a person at a terminal reads it."""
+    """Return the tables of the quantities of all parameters, as printed in a terminal."""
     table = table[~table["quantity"].isin(probe.figure_only)]
     first = (
         by_quantity(table, probe.axis) if probe.table_by_quantity else by_axis(table, probe.axis)
@@ -52,14 +52,14 @@ def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
 
 
 def details(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
-    """Lay out the rest: what is compared at several places, and each layer on its own."""
+    """Return the tables by estimator and by layer, which only pages show."""
     table = table[~table["quantity"].isin(probe.figure_only)]
     rest = [by_layer(table)] if probe.table_by_quantity else [by_name(table), by_layer(table)]
     return [text for text in rest if text.lines]
 
 
 def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
-    """Lay out the quantities measured at several places of the axis, a column a place."""
+    """Return the quantities measured along the axis, with a column per value of `at`."""
     part = table[table["at"].notna() & (table["layer"] == "")]
     places = sorted(set(part["at"]))
     names = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
@@ -71,9 +71,9 @@ def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
 
 
 def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
-    """Lay out the quantities measured at several places of the axis, a place a line."""
+    """Return the quantities measured along the axis, with a line per value of `at`."""
     part = table[table["at"].notna() & (table["of"] == "") & (table["layer"] == "")]
-    # A quantity that is fine everywhere and says so only by being zero would be a column of noise.
+    # a column that is zero everywhere says nothing
     quantities = [
         name
         for name in dict.fromkeys(part["quantity"])
@@ -86,7 +86,7 @@ def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
 
 
 def by_source(table: pd.DataFrame) -> TextTable:
-    """Lay out the components, a source a line, with their shares."""
+    """Return the variance components and their shares, with a line per source."""
     shares = {r.of: r for r in from_table(table, "share", of=None)}
     lines = [
         (source_name(r.of), cell(r), cell(shares.get(r.of)))
@@ -96,19 +96,19 @@ def by_source(table: pd.DataFrame) -> TextTable:
 
 
 def overall(table: pd.DataFrame) -> TextTable:
-    """Lay out the quantities that stand for the whole, one a line."""
+    """Return the quantities without `at`, with a line each."""
     part = table[table["at"].isna() & (table["layer"] == "")]
     lines = [
         (label(r.quantity, r.of), cell(r))
         for name in dict.fromkeys(part["quantity"])
-        if name not in (*SAID, "component", "share")
+        if name not in (*NOT_NUMBERS, "component", "share")
         for r in from_table(part, name, of=None)
     ]
     return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
 
 
 def by_name(table: pd.DataFrame) -> TextTable:
-    """Lay out what is measured for several estimators or objectives at several places."""
+    """Return the quantities of several estimators or objectives along the axis."""
     part = table[table["at"].notna() & (table["of"] != "") & (table["layer"] == "")]
     columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
     rows = {(r.quantity, r.of, r.at): r for name, of in columns for r in from_table(part, name, of)}
@@ -121,7 +121,7 @@ def by_name(table: pd.DataFrame) -> TextTable:
 
 
 def by_layer(table: pd.DataFrame) -> TextTable:
-    """Lay out every quantity of each layer, a layer a line."""
+    """Return all quantities by layer, with a line per layer."""
     part = table[table["layer"] != ""]
     columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
     rows = {
@@ -138,7 +138,7 @@ def by_layer(table: pd.DataFrame) -> TextTable:
 
 
 def cell(row: Row | None) -> str:
-    """Write one measured number with its interval, or the reason why there is none.
+    """Write a number with its interval, or the status of a missing one.
 
     >>> cell(Row("noise_scale", value=40.0, low=21.0, status="unbounded"))
     '40 [21, unbounded]'
@@ -158,12 +158,12 @@ def cell(row: Row | None) -> str:
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
         text += f" {interval_text(row.low, row.high)}"
-    said = row.status in ("ok", "unbounded", row.quantity)
-    return text if said else f"{text} ({row.status})"
+    known = row.status in ("ok", "unbounded", row.quantity)
+    return text if known else f"{text} ({row.status})"
 
 
 def label(quantity: str, of: str) -> str:
-    """Write what a row is about: its quantity, and its source, method or objective.
+    """Write the name of a row: its quantity, and its source, method or objective.
 
     >>> label("share", "query"), label("noise_scale", "")
     ('share, query draws', 'noise scale')
@@ -176,7 +176,7 @@ def label(quantity: str, of: str) -> str:
 
 
 def words(name: str) -> str:
-    """Write a quantity's name as words.
+    """Write the name of a quantity with spaces.
 
     >>> words("task_variance"), words("noise_scale")
     ('total variance', 'noise scale')

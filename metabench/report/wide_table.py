@@ -1,4 +1,4 @@
-"""One wide tidy table taken apart into evidence, and laid out again."""
+"""Conversion between one wide tidy table and evidence."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def split(table: pd.DataFrame, called: str) -> Evidence:
-    """Take a wide tidy table apart: lines that share their settings (and digest) are one cell.
+    """Split a wide tidy table into cells; rows with equal settings (and digest) are one cell.
 
     Raises:
-        InvalidInput: if it lacks the columns of a tidy table, or holds text for numbers.
+        InvalidInput: if columns of a tidy table are missing, or a number is text.
     """
     import pandas as pd
 
     if absent := [name for name in ("quantity", "value") if name not in table]:
         raise InvalidInput(
-            f"{called} has no column {absent[0]!r}; a report is made of tidy tables, as --csv, "
-            "metabench show --csv and metabench report --table write them."
+            f"{called} has no column {absent[0]!r}. Give a tidy table, as written by --csv, "
+            "metabench show --csv or metabench report --table."
         )
     rows = pd.DataFrame({name: _column(table, name, called) for name in Row._fields})
     rest = table[[name for name in table if name not in (*Row._fields, "cell")]]
@@ -39,7 +39,7 @@ def split(table: pd.DataFrame, called: str) -> Evidence:
     coded = dict.fromkeys(rest.select_dtypes("category"), object)
     cells = rest.take(first).reset_index(drop=True).astype(coded)
     rows.insert(0, "cell", cell)
-    failed = rows["quantity"] == "cell"  # how a tidy table tells of a cell without numbers
+    failed = rows["quantity"] == "cell"  # the row of a cell without numbers
     outcome = pd.Series("ok", index=cells.index, dtype=object)
     outcome[rows["cell"][rows["status"] == "diverged"].unique()] = "diverged"
     outcome[rows["cell"][failed].to_numpy()] = rows["status"][failed].to_numpy()
@@ -49,7 +49,7 @@ def split(table: pd.DataFrame, called: str) -> Evidence:
 
 
 def wide(evidence: Evidence) -> pd.DataFrame:
-    """Lay everything out as one tidy table, which `split` takes apart again."""
+    """Return all evidence as one tidy table, which `split` reads."""
     import pandas as pd
 
     cells, rows = evidence.cells, evidence.rows
@@ -57,8 +57,8 @@ def wide(evidence: Evidence) -> pd.DataFrame:
     if len(bare):
         line: dict[str, Any] = {"quantity": "cell", "of": "", "layer": ""}
         line |= dict.fromkeys(NUMBERS, float("nan"))
-        told = pd.DataFrame({"cell": bare, **line, "status": cells["outcome"][bare].to_numpy()})
-        rows = pd.concat([rows, told], ignore_index=True)
+        failed = pd.DataFrame({"cell": bare, **line, "status": cells["outcome"][bare].to_numpy()})
+        rows = pd.concat([rows, failed], ignore_index=True)
     kept = [name for name in cells if name != "source" and not _blank(cells[name])]
     about = cells[kept].take(rows["cell"].to_numpy()).reset_index(drop=True)
     return pd.concat([about, rows[list(Row._fields)].reset_index(drop=True)], axis=1)
@@ -80,4 +80,4 @@ def _column(table: pd.DataFrame, name: str, called: str) -> pd.Series[Any]:
     try:
         return table[name].astype(float)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{called}, column {name!r} must hold numbers: {error}.") from error
+        raise InvalidInput(f"Column {name!r} of {called} must contain numbers: {error}.") from error

@@ -148,7 +148,7 @@ def test_the_command_names_the_fault_tries_changes_and_goes_on(tmp_path, monkeyp
     assert "confirmed on fresh tasks" in first.stdout
     (folder,) = (tmp_path / "metabench-runs").iterdir()
     page = (folder / "page.html").read_text(encoding="utf-8")
-    assert "What to change, tried" in page
+    assert "Changes that were tried" in page
     assert "Found by spectrum." in page
     record = json.loads(again.stdout)
     assert record["findings"][0]["cause"] == "rate"

@@ -47,19 +47,19 @@ def test_findings_come_first_then_comparisons_figures_numbers_provenance():
     assert Page(page).open == []
 
 
-def test_alike_findings_are_told_once_and_counted():
+def test_findings_of_one_name_are_shown_once_and_counted():
     page = made(grid(seeds=2))
 
     assert page.count("info: independent tasks, in 8 of 8 cells") == 1
-    assert "The same of 7 other cells" in page
+    assert "The same finding in 7 other cells" in page
 
 
-def test_the_weightiest_finding_of_any_cell_comes_first():
+def test_the_most_severe_finding_of_any_cell_comes_first():
     page = made(evidence((settings(), healthy()), (settings("fomaml"), diverged())))
 
     (first, *_) = re.findall(r"<h3>(.*?)</h3>", page)
     assert first == "critical: diverged, in 1 of 2 cells"
-    assert "Said of fomaml on sinusoid." in words(page)
+    assert "Cell: fomaml on sinusoid." in words(page)
 
 
 def test_best_is_marked_where_intervals_lie_apart_and_only_there():
@@ -164,7 +164,7 @@ def test_what_isnt_finite_is_rendered():
 def test_a_table_without_a_probe_shows_its_numbers():
     page = study_page(joined([split(healthy(), "t.csv")]), ABOUT)
 
-    assert "The table doesn't say which probe made it: numbers only." in words(page)
+    assert "The table doesn't name its probe; only numbers are shown." in words(page)
     assert "4 [3, 5]" not in re.findall(r"<article", page)
 
 
@@ -184,7 +184,9 @@ def test_a_probe_that_isnt_installed_and_another_version_show_their_numbers():
     page = made(evidence((strange, healthy()), (old, healthy())))
 
     assert "There is no probe 'fortune'" in words(page)
-    assert f"is at version {Variance.version} here; it was measured by 99" in words(page)
+    assert f"version 99 measured the table, but version {Variance.version} is installed" in words(
+        page
+    )
     assert page.count("</tr>") > 5
 
 
@@ -194,7 +196,7 @@ def test_one_row_is_rendered():
 
     page = made(joined([found]))
 
-    assert "variance could not diagnose a table" in words(page)
+    assert "The probe variance failed to diagnose a table" in words(page)
     assert "-1 [-1.1, -0.9]" in words(page)
 
 
@@ -209,7 +211,7 @@ def test_a_million_rows_are_one_small_page(rows):
     page = made(joined([split(table, "t")]))
 
     assert f"{count:,} cells, variance, maml, sinusoid: {count:,} ok." in words(page)
-    assert f"Findings and figures are of 400 cells, evenly chosen among {count:,}." in page
+    assert f"Findings and figures are based on 400 of {count:,} cells, evenly chosen." in page
     assert len(page) < 1_000_000
 
 
@@ -339,14 +341,14 @@ def test_a_report_is_made_where_there_is_no_torch(tmp_path):
     ("name", "text", "said"),
     [
         ("x.csv", "a,b\n1,2\n", "has no column 'quantity'"),
-        ("x.csv", "quantity,value\nslope,steep\n", "column 'value' must hold numbers"),
+        ("x.csv", "quantity,value\nslope,steep\n", "Column 'value' of x.csv must contain numbers"),
         ("x.json", "[]", "is no record"),
-        ("x.txt", "", "is none of the known forms"),
-        ("x.toml", "", "nothing is measured yet; run metabench grid"),
-        ("x.csv", "quantity,value\n", "holds no cell yet"),
+        ("x.txt", "", "has an unknown form"),
+        ("x.toml", "", "nothing is measured yet. Run metabench grid"),
+        ("x.csv", "quantity,value\n", "has no cells yet"),
     ],
 )
-def test_what_is_no_source_is_refused_in_words(name, text, said, tmp_path, monkeypatch):
+def test_an_invalid_source_is_refused_with_a_repair(name, text, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(text, encoding="utf-8")
 
