@@ -1,4 +1,4 @@
-"""The task families: name -> "module:Class". Add yours here, or as an entry point of this name."""
+"""The task families: name -> "module:Class"; other packages add theirs as entry points."""
 
 MEMBERS = {
     "quadratic": "metabench.families.quadratic:Quadratic",

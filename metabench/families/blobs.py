@@ -1,8 +1,8 @@
-r"""Gaussian classes: classification whose best possible answer is known.
+r"""Gaussian classes: classification with a known Bayes classifier.
 
 A class is N(mean, noise^2 I) with its mean from N(0, spread^2 I), so that given the means the
 posterior of N equally likely classes is the softmax of :math:`-|x - m_c|^2 / 2\sigma^2`, and two
-classes are told apart with error :math:`\Phi(-|m_1 - m_2| / 2\sigma)`.
+classes are separated with error :math:`\Phi(-|m_1 - m_2| / 2\sigma)`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,17 @@ from metabench.settings.errors import InvalidInput
 class Blobs(Family):
     """Classify points of Gaussian classes; the Bayes classifier is known in closed form.
 
-    The network is linear unless `hidden` says otherwise, and the loss the cross-entropy. Labels are
-    dealt to the classes of a task at random.
+    The network is linear unless `hidden` has layers; the loss is the cross-entropy. Labels are
+    assigned to the classes of a task at random.
     (Fisher, 1936, https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): equal covariances.
+
+    >>> import metabench as mb
+    >>> family = mb.Blobs(ways=2, shots=3)
+    >>> round(family.bayes_error, 3)
+    0.092
+    >>> x, y = family.sample(mb.Address.fresh(start=0, count=4), seed=0).support
+    >>> x.shape, y[0]  # four tasks of 2 x 3 points
+    (torch.Size([4, 6, 2]), tensor([0, 0, 0, 1, 1, 1]))
     """
 
     ways: int = 5  # N, classes of a task [classes]
@@ -44,7 +52,7 @@ class Blobs(Family):
     tasks: ClassVar[int] = 1024
 
     def __post_init__(self) -> None:
-        """Refuse empty sets and spreads that aren't."""
+        """Validate sizes and standard deviations."""
         at_least(1, shots=self.shots, queries=self.queries, dim=self.dim)
         at_least(2, ways=self.ways)
         at_least(1, hidden=min(self.hidden, default=1))
@@ -55,7 +63,7 @@ class Blobs(Family):
                 )
 
     def problem(self) -> Problem:
-        """Give the cross-entropy of the network."""
+        """Return the problem of minimizing the network's cross-entropy."""
         return Problem.from_module(self._net(), functional.cross_entropy)
 
     def theta(self, seed: int) -> Tensor:
@@ -77,20 +85,20 @@ class Blobs(Family):
         return Task(points("support", self.shots), points("query", self.queries))
 
     def means(self, address: Address, seed: int) -> NDArray[np.float64]:
-        """Give the means of each task's classes by label, `(T, ways, dim)`."""
+        """Draw the class means of each task, ordered by label, `(T, ways, dim)`."""
         numbers = random_numbers.uniform(seed, "task", address, self.ways * self.dim)
         drawn = self.spread * random_numbers.normal(numbers).reshape(-1, self.ways, self.dim)
         dealt = random_numbers.order(random_numbers.uniform(seed, "label", address, self.ways))
         return np.take_along_axis(drawn, dealt[:, :, None], axis=1)
 
     def posterior(self, x: Tensor, means: Tensor) -> Tensor:
-        """Give the Bayes classifier's log probabilities `(T, n, ways)`, given the means."""
+        """Compute the Bayes classifier's log probabilities `(T, n, ways)`, given the means."""
         square = ((x[:, :, None, :] - means[:, None, :, :]) ** 2).sum(-1)
         return torch.log_softmax(-square / (2 * self.noise**2), dim=-1)
 
     @property
     def bayes_error(self) -> float:
-        r"""The Bayes classifier's error over all tasks, for two classes.
+        r"""Error of the Bayes classifier over all tasks, for two classes.
 
         With :math:`|m_1 - m_2| = \sqrt2\,` spread :math:`\chi_d` the mean of
         :math:`\Phi(-|m_1 - m_2| / 2\sigma)` is Student's t distribution function with d degrees of

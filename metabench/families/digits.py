@@ -1,4 +1,4 @@
-"""Handwritten digits, N ways and k shots: real images that need no download."""
+"""N-way K-shot classification of handwritten digits, which need no download."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import InvalidInput
 
 SPLITS = {"train": (0, 1, 2, 3, 4, 5, 6), "test": (7, 8, 9)}
-# Turned by half, 0, 1 and 8 look like themselves, and 6 and 9 like each other: not new classes.
+# Rotated by 180 degrees, 0, 1 and 8 look the same, and 6 and 9 like each other: not new classes.
 QUARTER_TURNS = {digit: (0, 1) if digit in (0, 1, 6, 8, 9) else (0, 1, 2, 3) for digit in range(10)}
-SIDE = 8
+SIDE = 8  # of an image [pixels]
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,30 @@ class Digits(Family):
     """Classify 8x8 handwritten digits; a class is a digit and a rotation by quarter turns.
 
     Digits are split before they are rotated: 0 to 6 train (22 classes), 7 to 9 test (8 classes).
-    Within a task, support and query images of a class come from two halves of its images, drawn
-    with the task, so that either can be redrawn without touching the other. The network has two
-    blocks of 3x3 convolution, batch norm (statistics of the batch at hand), ReLU and pooling; the
-    loss is the cross-entropy.
+    Within a task, support and query images of a class come from two disjoint halves of its images,
+    drawn with the task, so that either set can be redrawn without changing the other. The network
+    has two blocks of 3x3 convolution, batch norm (batch statistics), ReLU and pooling; the loss is
+    the cross-entropy.
     (Alpaydin & Kaynak, 1998, https://doi.org/10.24432/C50P49), as bundled with scikit-learn.
+
+    >>> import metabench as mb
+    >>> family = mb.Digits(ways=5, shots=1)
+    >>> x, y = family.sample(mb.Address.fresh(start=0, count=4), seed=0).support
+    >>> x.shape, y.shape  # four tasks of five images
+    (torch.Size([4, 5, 1, 8, 8]), torch.Size([4, 5]))
     """
 
     ways: int = 5  # N, classes of a task [classes]
     shots: int = 1  # support images of each class [examples]
     queries: int = 15  # query images of each class [examples]
-    split: str = "train"  # digits that classes are made of: train or test
+    split: str = "train"  # digits of the classes: train or test
     filters: int = 32  # channels of each convolution [channels]
 
     tasks: ClassVar[int] = 256
     held_out: ClassVar[str] = "test"
 
     def __post_init__(self) -> None:
-        """Refuse more classes than the split has, and more images than a class has."""
+        """Check sizes against the classes of the split and the images of a class."""
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
         check_split(self.split, SPLITS)
@@ -65,7 +71,7 @@ class Digits(Family):
             )
 
     def problem(self) -> Problem:
-        """Give the cross-entropy of the network."""
+        """Return the problem of minimizing the network's cross-entropy."""
         return Problem.from_module(self._net(), functional.cross_entropy)
 
     def theta(self, seed: int) -> Tensor:
@@ -99,7 +105,7 @@ class Digits(Family):
 
 @cache
 def _images(split: str) -> tuple[NDArray[np.float64], int]:
-    """Give the images of each class, `(classes, each, 8, 8)` in [0, 1], equally many a class."""
+    """Return the images of each class, `(classes, each, 8, 8)` in [0, 1], and `each`."""
     from sklearn.datasets import load_digits
 
     bundle = load_digits()

@@ -1,4 +1,4 @@
-"""Class directories of images: mini-ImageNet, CUB, or your own."""
+"""N-way K-shot classification of image folders: mini-ImageNet, CUB, or your own images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import InvalidInput
 
-SHARES = 0.64, 0.80  # of the classes, where a split is made: mini-ImageNet's 64, 16 and 20
+SPLIT_ENDS = 0.64, 0.80  # shares of train, and of train and val classes, as in mini-ImageNet
 
 
 @dataclass(frozen=True)
 class Folder(Family):
-    """Classify images of class directories, N ways and k shots, with the four-block network.
+    """N-way K-shot classification of images in class directories, with the four-block network.
 
-    `path` is a folder, or a .zip or .tar of one. Its split is `path/<split>/<class>/`, or the list
-    `path/<split>.csv` of images in `path/images` (columns filename and label), as mini-ImageNet
-    comes; or else every folder of images is a class, of which 64, 16 and 20 % train, validate and
-    test, drawn by name and not by seed. Images are scaled to `side` pixels.
+    `path` is a folder, or a .zip or .tar of one. A split is the folder `path/<split>/` of class
+    directories, or the list `path/<split>.csv` (columns filename and label) of images in
+    `path/images`, as for mini-ImageNet. Otherwise every folder of images is a class, and 64, 16
+    and 20 % of the classes are train, val and test, the same for every seed.
     (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, 2016, https://arxiv.org/abs/1606.04080).
+
+    >>> import metabench as mb
+    >>> mb.Folder("images.zip")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    metabench.settings.errors.InvalidInput: The folder 'images.zip' does not exist; ...
     """
 
     path: str = ""  # folder of class directories, or an archive of one
@@ -37,17 +42,17 @@ class Folder(Family):
     shots: int = 1  # support images of each class [examples]
     queries: int = 15  # query images of each class [examples]
     split: str = "train"  # train, val or test
-    side: int = 84  # width and height that images are scaled to [pixels]
+    side: int = 84  # width and height images are scaled to [pixels]
     channels: int = 3  # 3: color, 1: gray [channels]
     filters: int = 32  # channels of each convolution [channels]
-    norm: bool = True  # batch norm, on the statistics of the batch at hand
+    norm: bool = True  # batch norm, with batch statistics
 
     tasks: ClassVar[int] = 256
     held_out: ClassVar[str] = "val"
     needs: ClassVar[str] = "path"
 
     def __post_init__(self) -> None:
-        """Refuse a path that isn't there, and more than the split has; this reads the images."""
+        """Read the images, and check sizes against the classes of the split."""
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
         at_least(16, side=self.side)
@@ -58,12 +63,12 @@ class Folder(Family):
             )
         if not self.path:
             raise InvalidInput(
-                "folder needs a path of class directories: --set family.path=FOLDER."
+                "folder needs the path of class directories: --set family.path=FOLDER."
             )
         self._pool().check(self.ways, self.shots, self.queries)
 
     def problem(self) -> Problem:
-        """Give the cross-entropy of the network."""
+        """Return the problem of minimizing the network's cross-entropy."""
         return Problem.from_module(self._net(), functional.cross_entropy)
 
     def theta(self, seed: int) -> Tensor:
@@ -85,12 +90,14 @@ class Folder(Family):
 
 @cache
 def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
-    """Read a split once for all who ask."""
+    """Read a split; the result is cached."""
     root = Path(path)
     if root.is_file():
         root = archives.unpack(root, root.with_name(f"{root.name}.unpacked"))
     if not root.is_dir():
-        raise InvalidInput(f"There is no folder {path!r}; give one of class directories.")
+        raise InvalidInput(
+            f"The folder {path!r} does not exist; give a folder of class directories."
+        )
     below = [child for child in root.iterdir() if not child.name.startswith(".")]
     if len(below) == 1 and below[0].is_dir() and below[0].name not in class_splits.SPLITS:
         root = below[0]  # an archive of one folder
@@ -98,14 +105,14 @@ def _pool(path: str, split: str, side: int, channels: int) -> n_way_k_shot.Pool:
 
 
 def _classes(root: Path, split: str) -> dict[str, list[Path]]:
-    """Find the classes of a split, by its folder, its list, or a share of all classes."""
+    """Return the images of a split's classes, from its folder, its list, or a share of all."""
     if (root / split).is_dir():
         return image_folders.classes_below(root / split)
     if (root / f"{split}.csv").is_file():
         return image_folders.classes_listed(root / f"{split}.csv", root / "images")
     found = image_folders.classes_below(root)
     names = list(found)
-    ends = [round(share * len(names)) for share in SHARES]
+    ends = [round(share * len(names)) for share in SPLIT_ENDS]
     chosen = class_splits.classes_of_split(
         split, len(names), ends, f"{root} has {len(names)} classes"
     )

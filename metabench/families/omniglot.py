@@ -1,4 +1,4 @@
-"""Omniglot: 1,623 handwritten characters, twenty drawings each."""
+"""N-way K-shot classification on Omniglot: 1,623 handwritten characters, 20 drawings each."""
 
 from __future__ import annotations
 
@@ -30,35 +30,39 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class Omniglot(Family):
-    """Classify handwritten characters of 50 alphabets, N ways and k shots, as 28x28 images.
+    """N-way K-shot classification of handwritten characters of 50 alphabets, as 28x28 images.
 
-    Characters are split before they are turned: 1,100 train, 100 validate, 423 test, drawn
-    irrespective of alphabet and seed; a class is a character and a rotation by quarter turns. Ink
-    is 1, paper 0. Downloaded once (METABENCH_CACHE, or the platform's cache folder).
+    Characters are split before they are rotated: 1,100 train, 100 val, 423 test, regardless of
+    alphabet and seed; a class is a character and a rotation by quarter turns. Ink is 1, paper 0.
+    Downloaded once, to METABENCH_CACHE or the platform's cache folder.
     (Lake, Salakhutdinov & Tenenbaum, 2015, https://doi.org/10.1126/science.aab3050).
+
+    >>> import metabench as mb
+    >>> mb.Omniglot.held_out, mb.Omniglot.needs  # mb.Omniglot() downloads
+    ('val', 'download')
     """
 
     ways: int = 5  # N, classes of a task [classes]
-    shots: int = 1  # support images of each class, of the ten there are [examples]
-    queries: int = 10  # query images of each class, of the other ten [examples]
+    shots: int = 1  # support images of each class, at most 10 [examples]
+    queries: int = 10  # query images of each class, at most 10 [examples]
     split: str = "train"  # train, val or test
-    rotations: bool = True  # quarter turns of a character are classes of their own
+    rotations: bool = True  # whether quarter turns of a character are separate classes
     filters: int = 64  # channels of each convolution [channels]
-    norm: bool = True  # batch norm, on the statistics of the batch at hand
+    norm: bool = True  # batch norm, with batch statistics
 
     tasks: ClassVar[int] = 256
     held_out: ClassVar[str] = "val"
     needs: ClassVar[str] = "download"
 
     def __post_init__(self) -> None:
-        """Refuse more classes or images than the split has."""
+        """Check sizes against the classes of the split and the images of a class."""
         at_least(1, shots=self.shots, queries=self.queries, filters=self.filters)
         at_least(2, ways=self.ways)
         class_splits.check_split(self.split)
         _pool(self.split).check(self.ways, self.shots, self.queries, self._turns)
 
     def problem(self) -> Problem:
-        """Give the cross-entropy of the network."""
+        """Return the problem of minimizing the network's cross-entropy."""
         return Problem.from_module(self._net(), functional.cross_entropy)
 
     def theta(self, seed: int) -> Tensor:
@@ -80,7 +84,7 @@ class Omniglot(Family):
 
 @cache
 def _pool(split: str) -> n_way_k_shot.Pool:
-    """Give the characters of a split."""
+    """Return the characters of a split; the result is cached."""
     everything = _characters(archives.cache())
     count = len(everything.counts)
     source = f"Omniglot has {count} characters here"
@@ -95,7 +99,7 @@ def _pool(split: str) -> n_way_k_shot.Pool:
 
 @cache
 def _characters(kept: Path) -> n_way_k_shot.Pool:
-    """Read every character, ink 255; once from PNGs, then from one file beside them."""
+    """Read every character, ink 255, downloading the archives if needed."""
     found: dict[str, list[Path]] = {}
     for part, digest in PARTS.items():
         target = kept / part

@@ -1,8 +1,8 @@
 r"""Ridge regression whose meta-parameters are the regularizer: a bilevel problem in closed form.
 
-phi holds the weights and a bias, theta the logarithms of the weights' penalties, so the two differ
-in size, adaptation starts at zero whatever theta is, and theta reaches the query loss only through
-where adaptation leads.
+phi holds the weights and a bias, theta the logarithms of the weights' penalties. The two differ in
+size, adaptation starts at zero for every theta, and theta affects the query loss only through the
+adapted phi.
 """
 
 from __future__ import annotations
@@ -29,16 +29,22 @@ class Ridge(Family):
     with phi = (w, c), outer loss the query half mean squared error, phi_0 = 0. A task is a weight
     vector N(0, spread^2), of which every second entry is zero, and a bias; x is standard normal.
     (Pedregosa, 2016, https://arxiv.org/abs/1602.02355), section 5.
+
+    >>> import metabench as mb
+    >>> family = mb.Ridge(dim=3)
+    >>> layouts = family.problem().layouts
+    >>> layouts.phi.names, layouts.phi.size, layouts.theta.size
+    (('weight', 'bias'), 4, 3)
     """
 
     dim: int = 6  # weights of a task, and entries of theta [parameters]
-    spread: float = 1.0  # standard deviation of a task's weights that aren't zero [weight]
+    spread: float = 1.0  # standard deviation of a task's nonzero weights [weight]
     noise: float = 0.5  # standard deviation of a target around its line [target]
     shots: int = 20  # support examples of a task [examples]
     queries: int = 20  # query examples of a task [examples]
 
     def __post_init__(self) -> None:
-        """Refuse empty sets and spreads that aren't."""
+        """Validate sizes and standard deviations."""
         at_least(1, dim=self.dim, shots=self.shots, queries=self.queries)
         for name in ("spread", "noise"):
             if not 0 <= getattr(self, name) < np.inf:
@@ -47,7 +53,7 @@ class Ridge(Family):
                 )
 
     def problem(self) -> Problem:
-        """Adapt weights and bias `(dim + 1,)` under penalties theta `(dim,)`."""
+        """Return the problem: phi is weights and bias `(dim + 1,)`, theta penalties `(dim,)`."""
         phi = Layout(("weight", "bias"), ((self.dim,), (1,)))
         theta = Layout(("log_penalty",), ((self.dim,),))
         return Problem(_zeros, _inner_loss, _outer_loss, Layouts(phi, theta))
@@ -75,7 +81,7 @@ class Ridge(Family):
         return Task(examples("support", self.shots), examples("query", self.queries))
 
     def truth(self, theta: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        r"""Give one task's optimum phi `(dim + 1,)` and meta-gradient there `(dim,)`, exactly.
+        r"""Compute one task's exact optimum phi `(dim + 1,)` and meta-gradient there `(dim,)`.
 
         With :math:`A = X^\top X / n + \mathrm{diag}(e^\theta, 0)`, X with a column of ones:
         :math:`\phi^* = A^{-1} X^\top y / n`, and entry d of the meta-gradient is
@@ -86,8 +92,8 @@ class Ridge(Family):
         A = X.T @ X / len(y) + torch.diag(torch.cat([penalty, penalty.new_zeros(1)]))
         phi = torch.linalg.solve(A, X.T @ y / len(y))
         Z, z = _with_ones(task.query[0]), task.query[1]
-        slope = Z.T @ (Z @ phi - z) / len(z)
-        return phi, -penalty * phi[:-1] * torch.linalg.solve(A, slope)[:-1]
+        query_gradient = Z.T @ (Z @ phi - z) / len(z)
+        return phi, -penalty * phi[:-1] * torch.linalg.solve(A, query_gradient)[:-1]
 
 
 def _zeros(theta: Tensor) -> Tensor:

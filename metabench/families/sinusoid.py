@@ -1,4 +1,4 @@
-"""Sine waves of random amplitude and phase: the field's smallest non-linear problem."""
+"""Regression of sine waves of random amplitude and phase, as in the MAML paper."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class Sinusoid(Family):
 
     The loss is the mean squared error.
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400), section 5.1.
+
+    >>> import metabench as mb
+    >>> family = mb.Sinusoid(shots=5)
+    >>> x, y = family.sample(mb.Address.fresh(start=0, count=3), seed=0).support
+    >>> x.shape, family.theta(seed=0).shape
+    (torch.Size([3, 5, 1]), torch.Size([1761]))
     """
 
     shots: int = 10  # support points of a task [examples]
@@ -33,11 +39,11 @@ class Sinusoid(Family):
     hidden: tuple[int, ...] = (40, 40)  # widths of the hidden layers [units]
 
     def __post_init__(self) -> None:
-        """Refuse empty sets and layers."""
+        """Validate sizes."""
         at_least(1, shots=self.shots, queries=self.queries, hidden=min(self.hidden, default=1))
 
     def problem(self) -> Problem:
-        """Give the mean squared error of the network."""
+        """Return the problem of minimizing the network's mean squared error."""
         return Problem.from_module(self._net(), _mean_squared_error)
 
     def theta(self, seed: int) -> Tensor:
@@ -47,12 +53,12 @@ class Sinusoid(Family):
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""
         shape = random_numbers.uniform(seed, "task", address, 2)
-        height = torch.from_numpy(_spread(shape[:, :1], AMPLITUDES))
-        phase = _spread(shape[:, 1:], PHASES)
+        height = torch.from_numpy(_scaled(shape[:, :1], AMPLITUDES))
+        phase = _scaled(shape[:, 1:], PHASES)
 
         def points(axis: str, count: int) -> tuple[Tensor, Tensor]:
-            x = _spread(random_numbers.uniform(seed, axis, address, count), INPUTS)
-            # torch's sine, which takes a tenth of NumPy's time, and that was half of a draw's
+            x = _scaled(random_numbers.uniform(seed, axis, address, count), INPUTS)
+            # torch's sine takes a tenth of NumPy's time, which was half of the time of a draw
             y = torch.from_numpy(x - phase).sin_().mul_(height)
             return torch.from_numpy(x)[..., None], y[..., None]
 
@@ -62,7 +68,7 @@ class Sinusoid(Family):
         return architectures.mlp((1, *self.hidden, 1))
 
 
-def _spread(uniforms: NDArray[np.float64], interval: tuple[float, float]) -> NDArray[np.float64]:
+def _scaled(uniforms: NDArray[np.float64], interval: tuple[float, float]) -> NDArray[np.float64]:
     low, high = interval
     return low + (high - low) * uniforms
 

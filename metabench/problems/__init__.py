@@ -1,1 +1,1 @@
-"""What is learned: problems, tasks, samplers, random numbers."""
+"""Problems, tasks, samplers, parameter layouts and addressed random numbers."""

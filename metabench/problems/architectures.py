@@ -1,4 +1,4 @@
-"""Named networks of the field's papers, and an addressed way to initialize them."""
+"""Networks of few-shot learning papers, and their reproducible initialization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabench.problems.tasks import Address
 
 
 def mlp(sizes: tuple[int, ...], norm: bool = False) -> nn.Module:
-    """Build a ReLU network with the given layer widths, input and output included.
+    """Build a ReLU network with the given layer widths, from input to output.
 
     `(1, 40, 40, 1)` is the regression network of
     (Finn, Abbeel & Levine, 2017, https://arxiv.org/abs/1703.03400), and `(784, 256, 128, 64, 64,
@@ -32,10 +32,17 @@ def conv(
 ) -> nn.Module:
     """Build the few-shot convolutional network: blocks of 3x3, batch norm, ReLU, 2x2 pooling.
 
-    `channels` input channels of `side` x `side` pixels. Batch norm always uses the statistics of
-    the batch at hand, as MAML's does (transductive); there are no running statistics, and without
-    `norm` no normalization at all. Conv-4 is four blocks of 64 filters, or of 32 on mini-ImageNet.
+    Batch norm always uses batch statistics, as in MAML (transductive), and keeps no running
+    statistics. Conv-4 is four blocks of 64 filters, or of 32 on mini-ImageNet.
     (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, 2016, https://arxiv.org/abs/1606.04080).
+
+    Args:
+        blocks: number of blocks.
+        filters: output channels of each convolution.
+        outputs: of the final linear layer, one per class.
+        side: width and height of an image [pixels].
+        channels: of an image.
+        norm: whether blocks have batch norm.
     """
     layers: list[nn.Module] = []
     for block in range(blocks):
@@ -50,7 +57,7 @@ def conv(
 
 
 def initial_parameters(net: nn.Module, seed: int) -> Tensor:
-    """Draw the network's parameters, flat `(P,)` float64, as torch initializes its own layers.
+    """Draw the network's parameters, flat `(P,)` float64, from torch's default distributions.
 
     Linear and convolutional weights and biases are uniform within 1/sqrt(fan in), norm scales are
     one and norm biases zero (https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html);

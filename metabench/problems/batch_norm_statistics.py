@@ -1,4 +1,4 @@
-"""What a network's batch norms normalize by: read from a batch, or given instead."""
+"""Batch-norm statistics of a network: computed from a batch, or given instead."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from metabench.problems.networks.norm_layers import record_batch_statistics
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
 
-Given = Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # with statistics to use (S,)
+Given = Callable[[Tensor, Tensor, Data, Tensor], Tensor]  # (phi, theta, data, statistics (S,))
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of what each batch norm of a network normalizes, flat `(S,)`."""
+    """Functions of the mean and variance of every batch-norm input of a network, flat `(S,)`."""
 
-    layout: Layout  # "NAME.mean" and "NAME.variance" of each, a number a channel
+    layout: Layout  # "NAME.mean" and "NAME.variance" of each, one entry per channel
     measure: Callable[
         [Tensor, Tensor, Data, Tensor | None], Tensor
     ]  # (phi, theta, data, used) -> (S,)
@@ -30,12 +30,12 @@ class Statistics(NamedTuple):
 
     @property
     def initial(self) -> dict[str, Tensor]:
-        """Where running ones begin, as torch's do: means at 0, variances at 1."""
+        """Initial running statistics, as in torch: means 0, variances 1."""
         pairs = zip(self.layout.names, self.layout.shapes, strict=True)
         return {name: torch.full(shape, float("variance" in name[-8:])) for name, shape in pairs}
 
     def with_prefix(self, Q: int) -> Statistics:
-        """Read them with a theta that goes on beyond Q."""
+        """Return the same functions for a longer theta, whose first Q entries they use."""
 
         def cut(function: Given) -> Given:
             return lambda phi, theta, data, used: function(phi, theta[:Q], data, used)
@@ -51,11 +51,17 @@ class Statistics(NamedTuple):
 def statistics_of(
     module: FunctionalModule, loss: Callable[[Any, Any], Tensor], classes: bool
 ) -> Statistics | None:
-    """Read the statistics of a module's batch norms; None where it has none on its batch's own."""
-    own, norms = record_batch_statistics(module.net, given=False)
+    """Return the statistics functions of a module; None if no batch norm uses batch statistics.
+
+    Args:
+        module: the network.
+        loss: `(prediction, y) -> ()`.
+        classes: whether the problem has an accuracy.
+    """
+    by_batch, norms = record_batch_statistics(module.net, given=False)
     if not norms:
         return None
-    other, others = record_batch_statistics(module.net, given=True)
+    by_given_net, given_norms = record_batch_statistics(module.net, given=True)
     parts = {f"{name}.{kind}": getattr(norm, kind)
              for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
     layout = Layout.from_tensors(parts)
@@ -63,10 +69,10 @@ def statistics_of(
     def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
         x, _ = as_pair(data)
         given = {} if used is None else layout.unflatten(used)
-        called, watched = (own, norms) if used is None else (other, others)
-        out = forward(called, {**module.values(phi, theta), **given}, x)
-        seen = [part for norm in watched.values() for part in norm.take()]
-        return out, torch.cat(seen)
+        net, used_norms = (by_batch, norms) if used is None else (by_given_net, given_norms)
+        out = forward(net, {**module.values(phi, theta), **given}, x)
+        recorded = [part for norm in used_norms.values() for part in norm.take_recorded()]
+        return out, torch.cat(recorded)
 
     def measure(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
         return call(phi, theta, data, used)[1]
@@ -74,7 +80,7 @@ def statistics_of(
     def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
         return check_scalar(loss(call(phi, theta, data, used)[0], as_pair(data)[1]))
 
-    def share(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+    def accuracy(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
         return fraction_correct(call(phi, theta, data, used)[0], as_pair(data)[1])
 
-    return Statistics(layout, measure, by_given, by_given, share if classes else None)
+    return Statistics(layout, measure, by_given, by_given, accuracy if classes else None)

@@ -1,4 +1,4 @@
-"""Read theta from a file that someone trained."""
+"""Loading theta from a file of trained weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from metabench.problems.parameter_layout import Layout
 from metabench.records.checksummed_tensors import read_checksummed
 from metabench.settings.errors import InvalidInput
 
-# What torch's norms keep beside their parameters; a state dict holds it, theta doesn't.
+# Buffers of torch's norms, which a state dict holds and theta does not.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = None) -> Tensor:
-    """Read a state dict or a flat vector into theta `(Q,)`; `.safetensors`, or torch's `.pt`.
+    """Load a state dict or a flat vector as theta `(Q,)`.
+
+    Args:
+        path: a `.safetensors` file, or one of `torch.save`.
+        layout: names and shapes of theta.
+        fixed: parameters and buffers that are not part of theta, by name.
 
     Raises:
-        InvalidInput: if the file holds more than weights, doesn't fit the layout, or holds other
-            values than `fixed` for what theta doesn't reach.
+        InvalidInput: if the file holds more than weights, doesn't match the layout, or holds other
+            values than `fixed` for parameters outside theta.
     """
     held, about = _read(path)
     if isinstance(held, Tensor):
@@ -53,23 +58,23 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
 
 
 def trained_on(path: Path) -> dict[str, Any]:
-    """Give what a training of metabench's said of its theta: algorithm, family, step; or nothing.
+    """Return the settings theta was trained with by `metabench train`: algorithm, family, step.
 
     Raises:
-        InvalidInput: if the file is cut off or was changed.
+        InvalidInput: if the file is truncated or was changed.
     """
     return read_checksummed(path).about if path.suffix == ".safetensors" else {}
 
 
 def _origin(about: Mapping[str, Any]) -> str:
-    """Say where a theta comes from."""
+    """Return an insert for messages that names the training of a theta, or ""."""
     if not about:
         return ""
     return f", trained by {about['algo']['name']} on {about['family']['name']},"
 
 
 def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str, Tensor]) -> None:
-    """A trained body beside an untrained one would be left out in silence."""
+    """Refuse trained values for parameters outside theta, which would silently be ignored."""
     for name, value in fixed.items():
         if name in held and not torch.equal(held[name].to(value), value):
             raise InvalidInput(
@@ -79,10 +84,10 @@ def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str,
 
 
 def _read(path: Path) -> tuple[object, dict[str, Any]]:
-    """Give what a file holds, and what is said about it."""
+    """Return the contents of a file, and the settings stored with it."""
     if path.suffix == ".safetensors":
-        sealed = read_checksummed(path)
-        return sealed.tensors, sealed.about
+        found = read_checksummed(path)
+        return found.tensors, found.about
     try:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

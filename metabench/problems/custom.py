@@ -1,4 +1,4 @@
-"""A problem with its own task sampler, used where a family is asked for."""
+"""A user-defined problem with a task sampler, used as a family."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class ProblemFamily(Family):
-    """The family of a problem that holds its tasks, `Problem(..., tasks=sampler)`."""
+    """A family made of a `Problem(..., tasks=sampler)`."""
 
     given: Problem = field(metadata={"setting": False})  # with tasks
-    name: str = "own"  # what tables call it
+    name: str = "own"  # its name in tables
 
     tasks: ClassVar[int] = 256
 
@@ -42,7 +42,7 @@ class ProblemFamily(Family):
         return self.given
 
     def theta(self, seed: int) -> Tensor:
-        """Return the module's own values, `(Q,)`, float64 on the CPU, for every seed.
+        """Return the initial values of the module, `(Q,)`, float64 on the CPU, for every seed.
 
         Raises:
             InvalidInput: if the problem holds no theta.
@@ -59,11 +59,11 @@ class ProblemFamily(Family):
 
 
 def family_of_problem(problem: Problem, name: str = "own") -> ProblemFamily:
-    """Return the problem as a family.
+    """Wrap a problem as a family.
 
     Args:
         problem: with `tasks`.
-        name: what tables call it.
+        name: its name in tables.
 
     Raises:
         InvalidInput: if the problem has no tasks.
@@ -74,5 +74,5 @@ def family_of_problem(problem: Problem, name: str = "own") -> ProblemFamily:
 
 
 def sampler_of(family: Family) -> Sampler:
-    """Return the sampler itself where there is one, since it says what it can't redraw."""
+    """Return the sampler of a family; a custom one itself, which knows what it can't redraw."""
     return family.sampler if isinstance(family, ProblemFamily) else family.sample

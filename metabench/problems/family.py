@@ -1,4 +1,4 @@
-"""What a family is: a problem, a theta to start from, and tasks with addresses."""
+"""The interface of task families: a problem, an initial theta, and addressed tasks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,32 @@ from metabench.settings.errors import InvalidInput
 
 
 class Family(ABC):
-    """A distribution of tasks and the model that meets them; settings are dataclass fields."""
+    """A distribution of tasks and the model trained on them; settings are dataclass fields.
 
-    # Tasks a probe draws unless told otherwise: what fits in about a minute on two CPU cores.
+    >>> import metabench as mb
+    >>> family = mb.Sinusoid(shots=5)
+    >>> isinstance(family, mb.Family)
+    True
+    >>> x, y = family.sample(mb.Address.fresh(start=0, count=3), seed=0).support
+    >>> x.shape  # three tasks of five support points
+    torch.Size([3, 5, 1])
+    """
+
+    # Tasks a probe draws by default: about a minute's work on two CPU cores.
     tasks: ClassVar[int] = 4096
-    held_out: ClassVar[str] = ""  # the split that a training validates on, where there are splits
-    needs: ClassVar[str] = ""  # what it can't be made without: a path, a download
-    version: ClassVar[int] = 1  # part of the address: raise it when the same seed gives other tasks
+    held_out: ClassVar[str] = ""  # the split for validation, if there are splits
+    needs: ClassVar[str] = ""  # what must be provided: a path, a download
+    version: ClassVar[int] = (
+        1  # part of a cell's address: raise it if the same seed gives other tasks
+    )
 
     @abstractmethod
     def problem(self) -> Problem:
-        """Give the losses, the initial map and the layouts."""
+        """Return the losses, the map to phi_0 and the layouts."""
 
     @abstractmethod
     def theta(self, seed: int) -> Tensor:
-        """Draw an initial theta, `(Q,)`, float64 on the CPU; cast it as you need."""
+        """Draw an initial theta, `(Q,)`, float64 on the CPU; cast it as needed."""
 
     @abstractmethod
     def sample(self, address: Address, seed: int) -> Task:
@@ -35,7 +46,7 @@ class Family(ABC):
 
 
 def at_least(least: int, **counts: int) -> None:
-    """Refuse counts below `least`, naming the first that is."""
+    """Raise InvalidInput for the first count below `least`."""
     for name, given in counts.items():
         if given < least:
             raise InvalidInput(f"{name} is {given}; it must be at least {least}.")

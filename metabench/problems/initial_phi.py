@@ -1,4 +1,4 @@
-"""Where does adaptation start? The map from theta to phi_0."""
+"""Maps from theta to phi_0, where adaptation starts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metabench.problems.parameter_layout import Layouts
 
 
 def identity(theta: Tensor) -> Tensor:
-    """Begin where theta is: phi_0 = theta, the usual `init`."""
+    """Return phi_0 = theta, the usual `init`."""
     return theta
 
 
 def partly_learned_init(layouts: Layouts, phi: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
-    """Start what is learned from theta, and the rest from the module's values."""
+    """Return the map that takes learned parameters from theta and the others from `phi`."""
 
     def init(theta: Tensor) -> Tensor:
         start = {name: like(value, theta) for name, value in phi.items()}

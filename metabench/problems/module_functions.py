@@ -1,4 +1,4 @@
-"""What does a problem take from a user's module? Loss, start, layouts, and what is told of it."""
+"""A user's module and loss as functions of phi and theta, for `Problem.from_module`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Features = Callable[[Tensor, Tensor, Data], LayerStatistics]  # phi, theta, data
 
 
 class ModuleFunctions(NamedTuple):
-    """A module and a loss as functions of phi and theta; fields are named as a problem's."""
+    """A module and a loss as functions of phi and theta; fields are those of `Problem`."""
 
     net: nn.Module  # the copy that is called
     init: Callable[[Tensor], Tensor]
@@ -49,7 +49,13 @@ def module_functions(
     adapt: Iterable[str] | None,
     learn: Iterable[str] | None,
 ) -> ModuleFunctions:
-    """Take a module apart as `Problem.from_module` says.
+    """Return a module and a loss as functions of phi and theta.
+
+    Args:
+        net: the module; it is copied.
+        loss: `(prediction, y) -> ()`.
+        adapt: patterns of parameter names in phi; None: all with requires_grad.
+        learn: patterns of parameter names in theta; None: those in phi.
 
     Raises:
         InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is unknown.
@@ -57,25 +63,25 @@ def module_functions(
     check_loss(loss)
     net, notes = module_checks.copy_for_inner_loop(net)
     held = {name: value.detach() for name, value in net.named_parameters()}
-    phi, theta = _chosen(net, held, adapt, learn)
+    phi, theta = _chosen_parameters(net, held, adapt, learn)
     layouts = Layouts(Layout.from_tensors(phi), Layout.from_tensors(theta))
     fixed = {name: value for name, value in held.items() if name not in phi}
     fixed.update(net.named_buffers())
     module = FunctionalModule(
         with_fast_convolutions(net), layouts, fixed, direct=not set(theta) <= set(phi)
     )
-    watching, classes = layer_statistics(net), classifies(loss)
+    statistics_by_layer, classes = layer_statistics(net), classifies(loss)
 
     def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         x, y = as_pair(data)
         return check_scalar(loss(module(phi, theta, x), y))
 
-    def share(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+    def accuracy(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         x, y = as_pair(data)
         return fraction_correct(module(phi, theta, x), y)
 
     def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
-        return watching(module.values(phi, theta), as_pair(data)[0])
+        return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
 
     return ModuleFunctions(
         net,
@@ -87,19 +93,19 @@ def module_functions(
         fused=module_checks.fused_norms(net),
         fixed={name: value for name, value in fixed.items() if name not in theta},
         norms=module_checks.norm_parameters(net, phi),
-        accuracy=share if classes else None,
+        accuracy=accuracy if classes else None,
         statistics=statistics_of(module, loss, classes),
         features=features,
     )
 
 
-def _chosen(
+def _chosen_parameters(
     net: nn.Module,
     held: Mapping[str, Tensor],
     adapt: Iterable[str] | None,
     learn: Iterable[str] | None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Give the parameters in phi and those in theta, which must fit in a vector together."""
+    """Return the parameters in phi and those in theta, all of one device and dtype."""
     trained = [name for name, value in net.named_parameters() if value.requires_grad]
     in_phi = trained if adapt is None else module_checks.matching_names(held, adapt, "adapt")
     in_theta = in_phi if learn is None else module_checks.matching_names(held, learn, "learn")

@@ -1,4 +1,4 @@
-"""Named parameters on the outside, one flat vector on the inside."""
+"""Layouts: how named parameters are stored in one flat vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from metabench.settings.errors import InvalidInput
 class Layout:
     """Names and shapes of the parameters that a flat vector holds, in order.
 
-    >>> layout = Layout.from_tensors({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
+    >>> import torch
+    >>> import metabench as mb
+    >>> layout = mb.Layout.from_tensors({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
     >>> layout.size
     8
     >>> layout.unflatten(torch.arange(8.0))["bias"]
@@ -29,17 +31,17 @@ class Layout:
 
     @classmethod
     def from_tensors(cls, parameters: Mapping[str, Tensor]) -> Layout:
-        """Read the layout off named tensors."""
+        """Return the layout of named tensors, in their order."""
         return cls(tuple(parameters), tuple(tuple(value.shape) for value in parameters.values()))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers in each segment."""
+        """Number of entries in each segment."""
         return tuple(math.prod(shape) for shape in self.shapes)
 
     @property
     def size(self) -> int:
-        """Numbers in the whole vector."""
+        """Number of entries in the whole vector."""
         return sum(self.sizes)
 
     def segments(self) -> Iterator[tuple[str, slice]]:
@@ -50,7 +52,7 @@ class Layout:
             start += size
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
-        """Give the named views of a flat vector `(..., size)`, each `(..., *shape)`."""
+        """Return named views of a flat vector `(..., size)`, each `(..., *shape)`."""
         # split + view: the backward of split is one cat, that of slicing is O(layers x size)
         pieces = torch.split(vector, list(self.sizes), dim=-1)
         lead = vector.shape[:-1]
@@ -60,7 +62,7 @@ class Layout:
         }
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Lay named tensors end to end, `(size,)`, in this layout's order.
+        """Concatenate named tensors to a flat vector `(size,)` in this layout's order.
 
         Raises:
             InvalidInput: if a name is missing, is not in the layout, or has another shape.

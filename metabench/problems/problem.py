@@ -1,4 +1,4 @@
-"""What is learned: the inner and outer loss of one task, and where adaptation starts."""
+"""A meta-learning problem: inner loss, outer loss, and the map from theta to phi_0."""
 
 from __future__ import annotations
 
@@ -19,26 +19,38 @@ T = TypeVar("T")
 
 
 class Problem(NamedTuple):
-    """The two losses of one task and the map from theta to where adaptation starts."""
+    """Inner and outer loss of a task, and the map from theta to phi_0, where adaptation starts.
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> from metabench.problems.parameter_layout import Layouts
+    >>> def loss(phi, theta, data):  # of one task: phi (P,), theta (Q,), data as the sampler gives
+    ...     return ((phi - data) ** 2).mean()
+    >>> layout = mb.Layout.from_tensors({"point": torch.zeros(2)})
+    >>> problem = mb.Problem(lambda theta: theta, loss, loss, Layouts(layout, layout))
+    >>> task = mb.Task(support=torch.ones(5, 2), query=torch.ones(5, 2))
+    >>> mb.MAML(steps=1, inner_optimizer=mb.SGD(0.5))(problem, torch.zeros(2), task).grad
+    tensor([-0.2500, -0.2500])
+    """
 
     init: Callable[[Tensor], Tensor]  # theta (Q,) -> phi_0 (P,)
     inner_loss: Loss  # f(phi, theta, support) -> ()
     outer_loss: Loss  # F(phi, theta, query) -> ()
     layouts: Layouts
-    theta: Tensor | None = None  # where it is known, a theta to start from: the module's own (Q,)
-    notes: tuple[str, ...] = ()  # sentences on what was changed for the inner loop
-    fused: tuple[str, ...] = ()  # modules whose higher derivatives torch gets wrong
-    fixed: Mapping[str, Tensor] = {}  # parameters and buffers that nothing learns
+    theta: Tensor | None = None  # initial theta (Q,), such as the module's values
+    notes: tuple[str, ...] = ()  # sentences on changes to the module for the inner loop
+    fused: tuple[str, ...] = ()  # modules whose third derivatives torch computes wrongly
+    fixed: Mapping[str, Tensor] = {}  # parameters and buffers in neither phi nor theta
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalized features
-    accuracy: Loss | None = None  # share of a set that is classified rightly, where classes are
-    statistics: Statistics | None = None  # of batch norms, which can also use given ones
-    features: Features | None = None  # what each layer gives, where there is a network
-    base: Problem | None = None  # the problem before an algorithm appended to its theta
-    unfused: Callable[[], Problem] | None = None  # the same one, its norms of plain operations
+    accuracy: Loss | None = None  # fraction of a set classified correctly, for classification
+    statistics: Statistics | None = None  # of batch norms, where there are any
+    features: Features | None = None  # mean and variance of each layer's output
+    base: Problem | None = None  # the problem before `appended`
+    unfused: Callable[[], Problem] | None = None  # the same problem with `safe_norms`
     tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
-        """Lay what an algorithm learns besides after theta `(Q,)`, by name; give both, longer."""
+        """Return the problem and theta `(Q,)` with further meta-parameters appended to theta."""
         if not parts:
             return self, theta
         Q, more = self.layouts.theta.size, Layout.from_tensors(parts)
@@ -64,29 +76,29 @@ class Problem(NamedTuple):
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
 
     def with_accuracy(self) -> Problem:
-        """Give the problem whose outer loss is `(2,)`, accuracy beside the loss; for values alone.
+        """Return the problem whose outer loss is `(loss, accuracy)`, `(2,)`, for evaluation only.
 
         Raises:
-            InvalidInput: if it classifies nothing.
+            InvalidInput: if it is not a classification problem.
         """
-        right, told = self.accuracy, self.statistics
-        if right is None:
+        accuracy, statistics = self.accuracy, self.statistics
+        if accuracy is None:
             raise InvalidInput(
-                "This problem has no accuracy: its loss isn't torch's cross-entropy."
+                "This problem has no accuracy, because its loss isn't torch's cross-entropy."
             )
 
         def both(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-            return torch.stack([self.outer_loss(phi, theta, data), right(phi, theta, data)])
+            return torch.stack([self.outer_loss(phi, theta, data), accuracy(phi, theta, data)])
 
-        if told is not None and told.accuracy is not None:
-            with_given, right_given = told.outer_loss, told.accuracy
+        if statistics is not None and statistics.accuracy is not None:
+            loss_given, accuracy_given = statistics.outer_loss, statistics.accuracy
 
             def both_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-                each = (f(phi, theta, data, used) for f in (with_given, right_given))
+                each = (f(phi, theta, data, used) for f in (loss_given, accuracy_given))
                 return torch.stack(list(each))
 
-            told = told._replace(outer_loss=both_given)
-        return self._replace(outer_loss=both, statistics=told)
+            statistics = statistics._replace(outer_loss=both_given)
+        return self._replace(outer_loss=both, statistics=statistics)
 
     @classmethod
     def from_module(
@@ -97,26 +109,25 @@ class Problem(NamedTuple):
         learn: Iterable[str] | None = None,
         tasks: Sampler | None = None,
     ) -> Problem:
-        """Adapt parameters of a network, or some of them, from an initialization theta.
+        """Return the problem of adapting a network, or part of it, from a learned theta.
 
-        Data are pairs `(x, y)`; both losses are `loss(net(x), y)`, where a tuple x is several
-        arguments and a dict x keywords. The module is copied; its values are in `theta` and, where
-        neither adapted nor learned, stay as they are. Keep it on the device you measure on.
+        Data are pairs `(x, y)`; both losses are `loss(net(x), y)`, where a tuple x is passed as
+        arguments and a dict x as keywords. The module is copied; parameters that are neither
+        adapted nor learned keep its values. It must be on the device you measure on.
 
         Args:
-            net: the module; batch norm in training mode uses the batch's own statistics.
+            net: the module; batch norm in training mode uses batch statistics.
             loss: `(prediction, y) -> ()`.
-            adapt: patterns of the names in phi, such as `head.*`; by default all parameters with
+            adapt: name patterns of the parameters in phi, such as `head.*`; by default all with
                 requires_grad.
-            learn: patterns of the names in theta; by default those of `adapt`. What is learned but
-                not adapted enters both losses as it is; what is adapted but not learned starts
-                from the module's value.
-            tasks: draws tasks: an `Indexed`, a `Stream`, or a function (address, seed) -> Task
-                with a leading axis; needed where the problem stands for a family
-                (`--problem my.py:NAME`).
+            learn: name patterns of the parameters in theta; by default those of `adapt`.
+                Parameters learned but not adapted enter both losses directly; those adapted but
+                not learned start from the module's values.
+            tasks: sampler: an `Indexed`, a `Stream`, or a function (address, seed) -> Task with a
+                leading T; needed for `--problem my.py:NAME`.
 
         Returns:
-            The problem, with `theta` as the module holds it.
+            The problem, with the module's values as `theta`.
 
         Raises:
             InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is

@@ -1,4 +1,4 @@
-"""The proximal inner problem: adaptation is pulled back to where it began."""
+"""The proximal inner problem: lambda / 2 |phi - phi_0|^2 is added to the inner loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metabench.problems.tasks import Data
 
 
 def proximal(problem: Problem, proximal_strength: float) -> Problem:
-    """Add a pull of phi towards init(theta) to the inner loss."""
+    """Return the problem with proximal_strength / 2 |phi - init(theta)|^2 in its inner loss."""
 
     def inner_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         away = phi - problem.init(theta)

@@ -1,4 +1,4 @@
-r"""What are the exact moments of the meta-gradient on the quadratic family?
+r"""Exact moments of the meta-gradient on the quadratic family.
 
 In each coordinate, with mean curvature h, :math:`w = \theta - c` and e the gradient noise, K plain
 steps on a support set of mean curvature A end at :math:`\phi_K - c = r w + s \bar e_S`, where
@@ -42,11 +42,11 @@ class Truth(NamedTuple):
 
 
 class Inner(NamedTuple):
-    """Means over inner mini-batches of one support set, a column each value of A."""
+    """Means over inner mini-batches of one support set, one column per value of A."""
 
-    carried: Vector  # E[l r | S], what of w gets through, (dim, values)
+    carried: Vector  # E[l r | S], the factor of w in g, (dim, values)
     noise: Vector  # E over e_S of E[l s e_S | S]^2, (dim, values)
-    direct: Vector  # E[l | S], what of the query noise gets through, (dim, values)
+    direct: Vector  # E[l | S], the factor of the query noise in g, (dim, values)
     weights: Vector  # probabilities of the values, (values,)
 
     def mean(self, values: Vector) -> Vector:
@@ -56,7 +56,7 @@ class Inner(NamedTuple):
 
 
 class Bowl(NamedTuple):
-    """The quadratic family's settings that moments depend on."""
+    """The settings of the quadratic family that its moments depend on."""
 
     curvatures: Vector  # h, (dim,)
     jitter: float
@@ -68,7 +68,14 @@ class Bowl(NamedTuple):
     def truth(
         self, u: Vector, steps: int, rate: float, first_order: bool = False, batch: int = 0
     ) -> Truth:
-        """Give the moments at `theta - E c = u` `(dim,)`, split by source.
+        """Compute the moments by source.
+
+        Args:
+            u: theta - E c, `(dim,)`.
+            steps: K.
+            rate: alpha.
+            first_order: FOMAML's moments instead of MAML's.
+            batch: examples in an inner mini-batch, 0 for all; for one step only.
 
         Raises:
             InvalidInput: for mini-batches over several steps, whose moments have no closed form
@@ -83,7 +90,7 @@ class Bowl(NamedTuple):
         mean = h * through * u
         if not np.isfinite(square).all():
             return Truth(mean, np.inf, {})
-        # Second moments of E[g | what two draws share], by what that is besides the task.
+        # Second moments of E[g | the sources that two draws share], by source besides the task.
         nothing = h**2 * through**2 * square
         support = h**2 * adapted
         query = of_query * through**2 * square + direct**2 * query_noise
@@ -102,7 +109,13 @@ class Bowl(NamedTuple):
         return Truth(mean, variance, {"inner": 0.0, **parts})
 
     def many_shot(self, u: Vector, steps: int, rate: float) -> Vector:
-        """Give the gradient of the objective whose inner loop sees all there is, `(dim,)`."""
+        """Compute the gradient of the many-shot objective, `(dim,)`.
+
+        Args:
+            u: theta - E c, `(dim,)`.
+            steps: K.
+            rate: alpha.
+        """
         limit: Vector = self.curvatures * (1 - rate * self.curvatures) ** (2 * steps) * u
         return limit
 
@@ -126,12 +139,12 @@ class Bowl(NamedTuple):
         within = (h * self.jitter) ** 2 * (1 - signs**2)  # variance of a in the support set
         left = (self.shots - batch) / (batch * max(self.shots - 1, 1))
         carried = shrink**2 + rate**2 * left * within
-        heard = rate**2 * noise * (shrink**2 + (rate * left) ** 2 * within)
-        return Inner(carried, heard, shrink, weights)
+        noise_kept = rate**2 * noise * (shrink**2 + (rate * left) ** 2 * within)
+        return Inner(carried, noise_kept, shrink, weights)
 
 
 def gaussian_top_share(dim: int, top: float) -> float:
-    r"""Give the share of :math:`E |x|^2` that the largest `top` of isotropic Gaussians hold.
+    r"""Compute the share of :math:`E |x|^2` in the largest fraction `top` of isotropic Gaussians.
 
     :math:`|x|^2` is chi-square; weighing by it adds two degrees of freedom.
     """

@@ -1,4 +1,4 @@
-r"""Random numbers with an address: the same task for every algorithm, chunk and machine.
+r"""Random numbers by address: the same task for every algorithm, chunk and machine.
 
 Numbers come from Philox-4x32-10, a counter-based generator (Salmon, Moraes, Dror & Shaw, 2011,
 https://doi.org/10.1145/2063384.2063405). Its 64-bit key holds the seed and the axis (task, support,
@@ -23,7 +23,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
-BLOCKS_AT_ONCE = 2**13  # blocks whose words and products fit into a core's second cache
+BLOCKS_AT_ONCE = 2**13  # blocks whose words and products fit into a core's L2 cache
 
 Words = NDArray[np.uint64]
 
@@ -58,7 +58,7 @@ def uniform(seed: int, axis: str, address: Address, count: int) -> NDArray[np.fl
 
 
 def normal(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn uniform numbers into standard normal ones, one for one, by the inverse distribution."""
+    """Map uniform numbers to standard normal ones by the inverse distribution function."""
     from scipy.special import ndtri
 
     gaussian: NDArray[np.float64] = ndtri(uniforms)
@@ -66,7 +66,7 @@ def normal(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def order(uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Turn `(..., n)` uniform numbers into random orders of 0 .. n - 1 along the last axis."""
+    """Map `(..., n)` uniform numbers to random permutations of 0 .. n - 1 along the last axis."""
     return np.argsort(uniforms, axis=-1, kind="stable")
 
 
@@ -74,11 +74,11 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
     """Apply ten rounds of Philox-4x32 to four 32-bit counter words; arrays broadcast.
 
     Returns:
-        The first two words of the answer and the last two, each pair as one of 64 bits, `(2, ..)`.
+        The first two words of the result and the last two, each pair as one 64-bit word, `(2, ..)`.
     """
     c0, c1, c2, c3 = counter
     (key0, key1), (next0, next1), *keys = _keys(*key)
-    # Two rounds in which most words are those of all tasks, or of all blocks.
+    # The first two rounds, in which most words are equal for all tasks or all blocks.
     low, high = _MULTIPLIERS[:, 0]
     one = c2 * high ^ (c1 << _HALF ^ key0)
     other = c0 * low ^ (c3 << _HALF ^ key1)
@@ -87,7 +87,7 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
         (one >> _HALF) * low ^ next1 ^ other << _HALF,
     ))  # fmt: skip
     flat = pairs.reshape(2, -1)
-    # In place, on pairs of words, and a cache's worth at a time: a draw of many tasks is bound by
+    # In place, on pairs of words, in pieces that fit the cache: a draw of many tasks is bound by
     # calls and memory, not by arithmetic.
     for start in range(0, flat.shape[1], BLOCKS_AT_ONCE):
         part = flat[:, start : start + BLOCKS_AT_ONCE]
@@ -103,13 +103,13 @@ def philox(counter: tuple[Words, ...], key: tuple[int, int]) -> Words:
 
 
 def _collapse_equal(words: Words) -> Words:
-    """Give `(1,)` for `(n,)` words that are all the same: broadcasting them costs nothing."""
+    """Return `(1,)` for `(n,)` equal words, which then broadcast at no cost."""
     return words[:1] if (words == words[:1]).all() else words
 
 
 @lru_cache
 def _keys(low: int, high: int) -> tuple[Words, ...]:
-    """Give the two key words of each round, each in the upper half of 64 bits, `(2, 1)`."""
+    """Return the two key words of each round, each in the upper half of 64 bits, `(2, 1)`."""
     words, steps = np.array([low, high]), np.array(_KEY_STEPS)
     return tuple(((words + n * steps & 0xFFFFFFFF) << 32).astype(np.uint64)[:, None]
                  for n in range(10))  # fmt: skip

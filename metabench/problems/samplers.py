@@ -1,4 +1,4 @@
-"""Tasks from elsewhere: a plain `sample(indices, seed)`, an iterable, a DataLoader."""
+"""Task samplers for user data: a function `sample(indices, seed)`, an iterable, a DataLoader."""
 
 from __future__ import annotations
 
@@ -18,43 +18,59 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Indexed:
-    """Call a plain `sample(indices, seed)`, which gives (support, query) with a leading T.
+    """A sampler made of a function `sample(indices, seed)` -> (support, query) with a leading T.
 
     The same index and seed must give the same task, whichever others are drawn with it.
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> def sample(indices, seed):
+    ...     x = torch.stack([torch.full((5, 1), float(i)) for i in indices])
+    ...     return (x, x), (x, x)  # support and query set, each (x, y)
+    >>> task = mb.Indexed(sample)(mb.Address.fresh(start=7, count=2), seed=0)
+    >>> task.support[0].shape, task.support[0][0, 0]
+    (torch.Size([2, 5, 1]), tensor([7.]))
     """
 
     sample: Callable[[NDArray[np.int64], int], Any]
 
     withheld: ClassVar[str] = (
-        "this sampler draws by task index alone, so a task's support, query and labels can't be "
-        "redrawn apart; what needs redraws takes sample(address, seed)"
+        "this sampler draws by task index only, so support, query and labels can't be redrawn "
+        "separately; quantities that need redraws require a sampler sample(address, seed)"
     )
 
     def __call__(self, address: Address, seed: int) -> Task:
-        """Draw the addressed tasks, each in its first draw."""
+        """Draw the addressed tasks; redraws are refused."""
         _refuse_redraws(address, self.withheld)
         return as_task(self.sample(address.task, seed))
 
 
 class Stream:
-    """Hand out the tasks (support, query) of an iterable or DataLoader, task i the i-th it gave.
+    """A sampler of the tasks (support, query) of an iterable or DataLoader; task i is item i.
 
-    Tasks are kept in memory once drawn, so that every algorithm meets the same ones; the seed
-    changes nothing. An iterable that repeats itself makes tasks that aren't independent.
+    Tasks are kept in memory once read, so that every algorithm gets the same ones; the seed has no
+    effect. If the iterable repeats items, tasks are not independent.
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> items = ((torch.full((5,), float(i)), torch.zeros(5)) for i in range(100))
+    >>> task = mb.Stream(items)(mb.Address.fresh(start=2, count=3), seed=0)
+    >>> task.support[:, 0]
+    tensor([2., 3., 4.])
     """
 
     withheld: ClassVar[str] = (
-        "tasks come from a stream, so a task's support, query and labels can't be redrawn apart; "
-        "what needs redraws takes sample(address, seed)"
+        "tasks come from a stream, so support, query and labels can't be redrawn separately; "
+        "quantities that need redraws require a sampler sample(address, seed)"
     )
 
     def __init__(self, tasks: Iterable[Any], batched: bool | None = None) -> None:
-        """Begin a stream.
+        """Start a stream; items are read when first needed.
 
         Args:
-            tasks: it gives (support, query), one task at a time or several with a leading T.
-            batched: whether each item has a leading T; by default what a DataLoader's batch size
-                says, and False for any other iterable.
+            tasks: yields (support, query), one task at a time or several with a leading T.
+            batched: whether each item has a leading T; by default True for a DataLoader that
+                batches, else False.
         """
         self._source: Iterator[Any] = iter(tasks)
         loader = isinstance(tasks, DataLoader) and tasks.batch_sampler is not None
@@ -62,7 +78,7 @@ class Stream:
         self._held: list[Task] = []
 
     def __call__(self, address: Address, seed: int) -> Task:
-        """Give the addressed tasks, reading on as far as needed."""
+        """Return the addressed tasks, reading further items as needed."""
         _refuse_redraws(address, self.withheld)
         self._read(int(address.task.max(initial=-1)) + 1)
         return _stacked([self._held[i] for i in address.task], address.task)
@@ -73,19 +89,19 @@ class Stream:
                 task = as_task(next(self._source))
             except StopIteration:
                 raise InvalidInput(
-                    f"The stream ended after {len(self._held)} tasks, and {count} are needed: at "
-                    "each batch size fresh ones. Lower --tasks, or give a stream that goes on."
+                    f"The stream ended after {len(self._held)} tasks, and {count} are needed, "
+                    "fresh ones for each batch size. Lower --tasks, or give a longer stream."
                 ) from None
             self._held += _rows(task) if self._batched else [task]
 
 
 def withheld(sample: Sampler) -> str:
-    """Say why a sampler can't redraw parts of a task, or nothing if it can."""
+    """Return why a sampler can't redraw parts of a task, or "" if it can."""
     return sample.withheld if isinstance(sample, Indexed | Stream) else ""
 
 
 def as_task(found: Any) -> Task:
-    """Read (support, query) as a task, arrays as tensors."""
+    """Convert (support, query) to a task, and arrays to tensors."""
     if not isinstance(found, Task):
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise InvalidInput(
@@ -98,7 +114,7 @@ def as_task(found: Any) -> Task:
 
 
 def check_drawn(task: Task, count: int) -> None:
-    """Refuse a sample that isn't `count` tasks with something in each."""
+    """Raise InvalidInput unless a sample is `count` tasks with non-empty sets."""
     for part, data in (("support", task.support), ("query", task.query)):
         shapes: list[tuple[int, ...]] = []
         tree_map(lambda leaf, shapes=shapes: shapes.append(tuple(leaf.shape)), data)
@@ -107,14 +123,14 @@ def check_drawn(task: Task, count: int) -> None:
         for shape in shapes:
             if shape[:1] != (count,):
                 raise InvalidInput(
-                    f"{count} tasks were asked for, and the sampler gave a {part} tensor of shape "
+                    f"{count} tasks were requested, but the sampler gave a {part} tensor of shape "
                     f"{shape}; its first axis must run over the {count} tasks."
                 )
 
 
 def _refuse_redraws(address: Address, why: str) -> None:
     if any(axis.any() for axis in address[1:]):
-        raise InvalidInput(f"No redraws: {why}.")
+        raise InvalidInput(f"No redraws are possible: {why}.")
 
 
 def _rows(tasks: Task) -> list[Task]:
@@ -124,7 +140,7 @@ def _rows(tasks: Task) -> list[Task]:
 
 
 def _stacked(tasks: list[Task], numbers: NDArray[np.int64]) -> Task:
-    """Join tasks of one shape along a new first axis."""
+    """Stack tasks of one shape along a new first axis."""
     shapes = [_shapes(task) for task in tasks]
     for i, found in enumerate(shapes):
         if found != shapes[0]:

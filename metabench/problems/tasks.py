@@ -1,4 +1,4 @@
-"""Tasks, and the addresses of their random numbers."""
+"""Tasks, and the addresses by which they are drawn."""
 
 from __future__ import annotations
 
@@ -20,9 +20,20 @@ Loss = Callable[[Tensor, Tensor, Data], Tensor]  # (phi, theta, data) -> ()
 
 
 class Address(NamedTuple):
-    """Where a task's random numbers are: equally long integer arrays `(T,)`.
+    """Addresses of T tasks: which task, and which draw of each of its parts, integers `(T,)`.
 
-    `task` picks the task; the others pick one of its independent redraws.
+    `task` is the task's index; the other fields are the numbers of independent redraws of its
+    support set, query set, inner mini-batches and label permutation.
+
+    >>> import numpy as np
+    >>> import metabench as mb
+    >>> address = mb.Address.fresh(start=0, count=3)
+    >>> address.task
+    array([0, 1, 2])
+    >>> redrawn = address._replace(support=np.ones(3, np.int64))  # other support sets
+    >>> one, other = (mb.Sinusoid().sample(each, seed=0) for each in (address, redrawn))
+    >>> (one.query[0] == other.query[0]).all(), (one.support[0] == other.support[0]).any()
+    (tensor(True), tensor(False))
     """
 
     task: NDArray[np.int64]
@@ -33,12 +44,12 @@ class Address(NamedTuple):
 
     @classmethod
     def fresh(cls, start: int, count: int) -> Address:
-        """Address tasks `start .. start + count - 1`, each in its first draw."""
+        """Return the addresses of the first draw of tasks `start .. start + count - 1`."""
         first = np.zeros(count, np.int64)
         return cls(np.arange(start, start + count, dtype=np.int64), first, first, first, first)
 
     def part(self, start: int, stop: int) -> Address:
-        """Take the addresses `start .. stop - 1`."""
+        """Return the addresses at positions `start .. stop - 1`."""
         return Address(*(axis[start:stop] for axis in self))
 
 
@@ -46,7 +57,14 @@ class Task(NamedTuple):
     """One task, or T of them when every tensor has a leading axis T.
 
     `noise` holds the support rows of each inner step's mini-batch, integers `(K, b)`,
-    and is an empty tuple where every step sees the whole support set.
+    and is an empty tuple where every step uses the whole support set.
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> x, y = torch.randn(8, 5, 1), torch.randn(8, 5, 1)
+    >>> task = mb.Task(support=(x, y), query=(x, y))  # eight tasks of five examples
+    >>> task.support[0].shape
+    torch.Size([8, 5, 1])
     """
 
     support: Data
@@ -58,7 +76,7 @@ Sampler = Callable[[Address, int], Task]  # (address, seed) -> Task with a leadi
 
 
 def cast(task: Task, like: Tensor) -> Task:
-    """Move a task to the device of `like`, and its floating-point numbers to its dtype."""
+    """Return a task on the device of `like`, with floating-point tensors in its dtype."""
 
     def move(leaf: Tensor) -> Tensor:
         return leaf.to(like) if torch.is_floating_point(leaf) else leaf.to(like.device)

@@ -64,7 +64,7 @@ def test_a_module_of_ones_own_is_measured_and_checked(own):
     checks = {row["of"]: row["status"] for row in found["rows"] if row["quantity"] == "check"}
     assert checks["finite differences"] == checks["Hessian symmetry"] == "ok"
     assert re.fullmatch(r"my\.py@[0-9a-f]{12}:problem", found["spec"]["family"]["name"])
-    assert any("can't be redrawn apart" in f["claim"] for f in found["findings"])
+    assert any("can't be redrawn separately" in f["claim"] for f in found["findings"])
 
 
 @pytest.mark.usefixtures("own")

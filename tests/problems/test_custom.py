@@ -149,7 +149,7 @@ def test_batch_norm_in_training_uses_the_batch_and_says_so():
     assert torch.equal(
         HALF_MAML(problem, problem.theta, task).grad, HALF_MAML(plain, plain.theta, task).grad
     )
-    assert problem.notes[0].startswith("1 (BatchNorm1d): statistics of the batch at hand")
+    assert problem.notes[0].startswith("1 (BatchNorm1d): the inner loop uses batch statistics")
     assert plain.notes == ()
     assert problem.fused == ("1 (BatchNorm1d)",)
 
@@ -259,8 +259,10 @@ def test_what_cannot_be_redrawn_is_withheld_in_words():
 
     for source in (Indexed(sample), Stream([draw(0, 0)])):
         subject = Subject(problem, source, HALF_MAML, problem.theta)
-        assert "can't be redrawn apart" in subject.withheld[0]
-        with pytest.raises(InvalidInput, match=r"No redraws: .*takes sample\(address, seed\)"):
+        assert "can't be redrawn separately" in subject.withheld[0]
+        with pytest.raises(
+            InvalidInput, match=r"No redraws are possible: .*sample\(address, seed\)"
+        ):
             subject.draw(redraw, 0)
 
 
@@ -277,7 +279,7 @@ def shape(index, size):
 BAD_TASKS = {
     "fewer than asked": (
         Indexed(lambda i, seed: sample(i[:-1], seed)),
-        r"3 tasks were asked for.*shape \(2, 4, 3\)",
+        r"3 tasks were requested.*shape \(2, 4, 3\)",
     ),
     "an empty support": (
         Stream([shape(i, 0) for i in range(3)]),
@@ -323,11 +325,11 @@ BAD_MODULES = {
     ),
     "nothing to adapt": (
         lambda: Problem.from_module(net().requires_grad_(False), functional.mse_loss),
-        "No parameter adapts: every one has requires_grad=False",
+        "No parameter is adapted, because all have requires_grad=False",
     ),
     "two dtypes": (
         lambda: Problem.from_module(half(net()), functional.mse_loss),
-        r"of two dtypes: 0\.weight is torch\.float64, 2\.weight is torch\.float16",
+        r"have two dtypes: 0\.weight is torch\.float64, 2\.weight is torch\.float16",
     ),
 }
 
@@ -342,7 +344,9 @@ def test_parameters_on_two_devices_are_refused():
     module = net()
     module[2].to("meta")
 
-    with pytest.raises(InvalidInput, match=r"of two devices: 0\.weight is cpu, 2\.weight is meta"):
+    with pytest.raises(
+        InvalidInput, match=r"have two devices: 0\.weight is cpu, 2\.weight is meta"
+    ):
         Problem.from_module(module, functional.mse_loss)
 
 
@@ -355,7 +359,7 @@ def test_dropout_that_is_switched_off_is_no_matter():
     ("loss", "words"),
     [
         (lambda p, y: (p - y) ** 2, r"The loss has shape \(7, 2\).*\.mean\(\)"),
-        (lambda p, y: 1.0, "The loss gave a float"),
+        (lambda p, y: 1.0, "The loss returned a float"),
     ],
 )
 def test_a_loss_that_is_no_scalar_tensor_is_refused(loss, words):

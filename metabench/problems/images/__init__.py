@@ -1,1 +1,1 @@
-"""Images as N-way K-shot tasks: archives, downloads, class folders."""
+"""N-way K-shot tasks of images: downloads, archives, class folders, splits."""

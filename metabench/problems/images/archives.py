@@ -1,4 +1,4 @@
-"""Archives from elsewhere: fetched with a checksum, unpacked without trusting a name in them."""
+"""Downloading archives with a checksum, and unpacking them safely."""
 
 from __future__ import annotations
 
@@ -14,38 +14,35 @@ from typing import Any
 from metabench.problems.images.download import ResumingDownloader
 from metabench.settings.errors import InvalidInput
 
-MOST_BYTES_UNPACKED = 64 * 2**30  # bytes an archive may unpack to
+MOST_BYTES_UNPACKED = 64 * 2**30  # that an archive may unpack to
 
 
 def cache() -> Path:
-    """Give the folder downloads are kept in: METABENCH_CACHE, or the platform's own."""
+    """Return the folder of downloads: METABENCH_CACHE, or the platform's cache folder."""
     if given := os.environ.get("METABENCH_CACHE"):
         return Path(given)
     return Path(_pooch().os_cache("metabench"))
 
 
 def fetch(url: str, digest: str) -> Path:
-    """Give the file behind a URL, downloaded unless it is in the cache.
+    """Download a file unless it is in the cache, and return its path.
 
-    A download that broke off goes on where it did, in this call or the next.
+    An interrupted download is resumed, in this call or the next.
 
     Args:
         url: its last part is the file's name in the cache.
         digest: of its contents, `md5:...` or `sha256:...`.
 
-    Returns:
-        Its path.
-
     Raises:
-        InvalidInput: if it can't be downloaded, with the place to put it, or isn't what it should
-            be.
+        InvalidInput: if the file can't be downloaded, or its digest differs; the message says
+            where to put it.
     """
     place = cache() / url.rpartition("/")[2]
     algorithm, _, expected = digest.partition(":")
     pooch = _pooch()
     if place.is_file() and pooch.file_hash(str(place), alg=algorithm) != expected:
         raise InvalidInput(
-            f"{place} is not the file of {url} ({digest}): cut off or changed; remove it."
+            f"{place} has another digest than {url} ({digest}): truncated or changed; remove it."
         )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -54,13 +51,13 @@ def fetch(url: str, digest: str) -> Path:
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is not
         cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
         raise InvalidInput(
-            f"{url} can't be had ({cause}); download it elsewhere, to {place}."
+            f"{url} could not be downloaded ({cause}); download it by other means to {place}."
         ) from error
     return place
 
 
 def unpack(archive: Path, to: Path) -> Path:
-    """Unpack a .zip or .tar into a folder that is there whole or not at all; give the folder.
+    """Unpack a .zip or .tar into a new folder, atomically, and return the folder.
 
     Raises:
         InvalidInput: if the archive is damaged, or holds a link, a device, or a name that leads
@@ -109,7 +106,7 @@ def _untar(archive: Path, inside: Path) -> None:
 
 
 def _check_name(archive: Path, name: str) -> None:
-    """Refuse a name that would be written outside the folder, on any platform."""
+    """Raise InvalidInput for a name that would be written outside the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Which classes train, which validate and which test?"""
+"""Splits of classes into train, val and test."""
 
 from __future__ import annotations
 
@@ -15,25 +15,22 @@ SPLITS = ("train", "val", "test")
 
 
 def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
-    """Refuse a split that there isn't, naming those that there are."""
+    """Raise InvalidInput for an unknown split, naming the known ones."""
     if split not in known:
         raise InvalidInput(f"split is {split!r}; it must be one of {', '.join(known)}.")
 
 
 def classes_of_split(split: str, count: int, ends: Sequence[int], source: str) -> NDArray[np.int64]:
-    """Give the classes of a split, drawn from all of them in an order that no seed changes.
+    """Return the indices of a split's classes, drawn in an order that is the same for every seed.
 
     Args:
         split: train, val or test.
-        count: of all classes.
-        ends: how many train, and how many train or validate.
-        source: what the classes are of, for the message.
-
-    Returns:
-        Their numbers, as drawn.
+        count: number of all classes.
+        ends: number of train classes, and of train and val classes together.
+        source: a clause on the classes, for the message.
 
     Raises:
-        InvalidInput: if there are none.
+        InvalidInput: if the split has no classes.
     """
     chance = random_numbers.uniform(0, "theta", Address.fresh(0, 1), count)[0]
     parts = np.split(random_numbers.order(chance), ends)

@@ -1,4 +1,4 @@
-"""Read class directories of images, whole or by a list; every refusal names the file."""
+"""Reading class directories of images, or the images listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def classes_below(folder: Path) -> dict[str, list[Path]]:
-    """Map each folder that holds images, by its path below `folder`, to its images in order.
+    """Return the sorted images of each folder that has any, by its path below `folder`.
 
     Raises:
-        InvalidInput: if there is no such folder, or no image in it.
+        InvalidInput: if the folder does not exist or holds no class directories.
     """
     if not folder.is_dir():
-        raise InvalidInput(f"There is no folder {str(folder)!r}; give one of class directories.")
+        raise InvalidInput(
+            f"The folder {str(folder)!r} does not exist; give a folder of class directories."
+        )
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
@@ -30,14 +32,15 @@ def classes_below(folder: Path) -> dict[str, list[Path]]:
             found.setdefault(str(path.parent.relative_to(folder)), []).append(path)
     if not found or set(found) == {"."}:
         raise InvalidInput(
-            f"{folder} holds no class directories: a folder of images for each class."
+            f"{folder} holds no class directories; it needs a folder of images for each class."
         )
     return found
 
 
 def classes_listed(listing: Path, images: Path) -> dict[str, list[Path]]:
-    """Read a split as mini-ImageNet's is given: a CSV with the columns filename and label.
+    """Return the images of each class in a CSV with the columns filename and label.
 
+    mini-ImageNet comes with such lists
     (Ravi & Larochelle, 2017, https://openreview.net/forum?id=rJY0-Kcll).
 
     Raises:
@@ -58,7 +61,12 @@ def classes_listed(listing: Path, images: Path) -> dict[str, list[Path]]:
 
 
 def read_classes(classes: Mapping[str, Sequence[Path]], side: int, channels: int) -> Pool:
-    """Read the images of each class, scaled to `side` x `side` pixels.
+    """Read the images of each class.
+
+    Args:
+        classes: paths of the images of each class.
+        side: width and height to scale to [pixels].
+        channels: 3: color, 1: gray.
 
     Raises:
         InvalidInput: if a file can't be read as an image.
@@ -71,8 +79,13 @@ def read_classes(classes: Mapping[str, Sequence[Path]], side: int, channels: int
 def read_image(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
     """Read one image `(channels, side, side)`.
 
+    Args:
+        path: of the image.
+        side: width and height to scale to [pixels].
+        channels: 3: color, 1: gray.
+
     Raises:
-        InvalidInput: if the file isn't an image, or was cut off.
+        InvalidInput: if the file is not an image, or is truncated.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""N ways and k shots of a pool of images: which classes, which images, which labels."""
+"""N-way K-shot tasks drawn from a pool of images: classes, images and labels."""
 
 from __future__ import annotations
 
@@ -15,30 +15,36 @@ from metabench.settings.errors import InvalidInput
 
 
 class Pool(NamedTuple):
-    """Images of classes, laid end to end; classes may differ in size."""
+    """Images of all classes, concatenated; classes may differ in size."""
 
     images: NDArray[np.uint8]  # (images, channels, side, side)
     counts: NDArray[np.int64]  # images of each class, (classes,)
     names: tuple[str, ...]  # of the classes
 
     def check(self, ways: int, shots: int, queries: int, turns: int = 1) -> None:
-        """Refuse more ways than there are classes, and classes with too few images.
+        """Check that there are enough classes, and enough images in each.
+
+        Args:
+            ways: N, classes of a task.
+            shots: support images of each class.
+            queries: query images of each class.
+            turns: quarter turns that make classes of their own, 1 or 4.
 
         Raises:
-            InvalidInput: with what there is.
+            InvalidInput: if there are too few.
         """
         classes = len(self.counts) * turns
         if ways > classes:
             raise InvalidInput(
-                f"ways is {ways}, but the split has {classes} classes; ask for fewer."
+                f"ways is {ways}, but the split has only {classes} classes; use fewer ways."
             )
         short = int(np.argmin(self.counts))
         half = int(self.counts[short]) // 2
         if max(shots, queries) > half:
             raise InvalidInput(
-                f"Class {self.names[short]} has {self.counts[short]} images, {half} for the "
-                f"support set and as many for the query set; shots is {shots} and queries is "
-                f"{queries}: ask for at most {half}, or leave the class out."
+                f"shots is {shots} and queries is {queries}, but class {self.names[short]} has "
+                f"{self.counts[short]} images, {half} for each set; use at most {half}, or remove "
+                "the class."
             )
 
 
@@ -47,9 +53,18 @@ def draw_tasks(
 ) -> Task:
     """Draw tasks: images `(T, ways * n, C, side, side)` in [0, 1], labels `(T, ways * n)`.
 
-    A class is one of the pool, turned by one of `turns` quarter turns. Support and query images
-    come from two halves of a class's images, drawn with the task, so that either can be redrawn
-    without touching the other.
+    A class is one of the pool, rotated by one of `turns` quarter turns. Support and query images
+    come from two disjoint halves of a class's images, drawn with the task, so that either set can
+    be redrawn without changing the other.
+
+    Args:
+        pool: images by class.
+        address: of T tasks.
+        seed: of the draw.
+        ways: N, classes of a task.
+        shots: support images of each class.
+        queries: query images of each class.
+        turns: quarter turns that make classes of their own, 1 or 4.
     """
     classes, most = len(pool.counts) * turns, int(pool.counts.max())
     numbers = random_numbers.uniform(seed, "task", address, classes + ways * most)
@@ -76,6 +91,6 @@ def draw_tasks(
 
 
 def _order(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order 0 .. count - 1 at random in each row; places beyond the count come last."""
+    """Permute 0 .. count - 1 at random in each row; positions beyond the count come last."""
     beyond = np.arange(numbers.shape[-1]) >= counts[..., None]
     return random_numbers.order(np.where(beyond, 2.0, numbers))

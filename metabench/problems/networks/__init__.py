@@ -1,1 +1,1 @@
-"""A user's module made a function of its parameters, and what it must not contain."""
+"""A user's module as a function of its parameters: checks, norms, convolutions, statistics."""

@@ -1,4 +1,4 @@
-r"""Which formulas make the second derivatives of a convolution and of batch norm cheap?
+r"""Convolution and batch norm with cheap closed forms of their second derivatives.
 
 For a convolution y = x * w with cotangents (a, b) of its two gradients, the second derivative is
 bilinear too: that of y is x * b + a * w, those of x and w are the gradients of a * b. For batch
@@ -15,18 +15,32 @@ from torch import Tensor
 from torch.autograd import Function
 
 aten = torch.ops.aten
-AXES = (0, 2, 3)  # of a batch of images, all but the channels'
+AXES = (0, 2, 3)  # of a batch of images, all but channels
 Sums = tuple[Tensor, Tensor]
 
 
 def convolution(x: Tensor, w: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
-    """Convolve images `(n, c, h, w)`; `how` is as torch has it, from stride to groups."""
+    """Convolve images.
+
+    Args:
+        x: images `(n, c, h, w)`.
+        w: filters `(out, c / groups, kh, kw)`.
+        bias: `(out,)`, or None.
+        how: the remaining arguments of `aten::convolution`, from stride to groups.
+    """
     found: Tensor = _Convolution.apply(x, w, bias, how)  # type: ignore[no-untyped-call]
     return found
 
 
 def batch_norm(x: Tensor, w: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Normalize images by the statistics of their batch, scale by w and shift by bias, `(c,)`."""
+    """Normalize images by batch statistics, then scale and shift them.
+
+    Args:
+        x: images `(n, c, h, w)`.
+        w: scale `(c,)`.
+        bias: shift `(c,)`.
+        eps: added to the variance.
+    """
     found: Tensor = _Normalization.apply(x, w, bias, eps)  # type: ignore[no-untyped-call]
     return found
 
@@ -71,13 +85,16 @@ class _ConvolutionBack(Function):
             more = aten.convolution(a, w, None, *ctx.how)
             in_g = more if in_g is None else in_g + more
         wanted = [of_x and b is not None, of_w and a is not None, False]
-        here = x if a is None else a, w if b is None else b  # what isn't wanted only has a shape
+        here = (
+            x if a is None else a,
+            w if b is None else b,
+        )  # of unwanted ones only the shape is used
         in_x, in_w, _ = aten.convolution_backward(g, *here, None, *ctx.how, wanted)
         return in_g, in_x, in_w, None, None
 
 
 class _Normalization(Function):
-    """Batch norm by the statistics of the batch, scaled by w and shifted."""
+    """Batch norm by batch statistics, scaled by w and shifted."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -110,7 +127,9 @@ class _NormalizationBack(Function):
         g, x, w, m, r, g_shape, g_sum = ctx.saved_tensors
         a = torch.zeros_like(x) if a is None else a
         n, sums = x.numel() // x.shape[1], _sums
-        if torch.is_grad_enabled():  # a third derivative, which torch's fused kernels have wrong
+        if (
+            torch.is_grad_enabled()
+        ):  # a third derivative, which torch's fused kernels compute wrongly
             m, sums = x.mean(AXES), _plain_sums
             r = (((x - _wide(m)) ** 2).mean(AXES) + ctx.eps).rsqrt()
             g_shape, g_sum = sums(g, x, m, r)
@@ -129,7 +148,7 @@ class _NormalizationBack(Function):
 
 
 def _sums(a: Tensor, x: Tensor, m: Tensor, r: Tensor) -> Sums:
-    """Give the sums of a (x - m) r and of a over all axes but the channels', in one pass."""
+    """Compute the sums of a (x - m) r and of a over all axes but channels, in one pass."""
     _, shape, total = aten.native_batch_norm_backward(
         a, x, None, None, None, m, r, True, 0.0, [False, True, True]
     )
@@ -137,12 +156,12 @@ def _sums(a: Tensor, x: Tensor, m: Tensor, r: Tensor) -> Sums:
 
 
 def _plain_sums(a: Tensor, x: Tensor, m: Tensor, r: Tensor) -> Sums:
-    """Give the same, as often differentiable as asked."""
+    """Compute the same sums, differentiable any number of times."""
     return (a * (x - _wide(m))).sum(AXES) * r, a.sum(AXES)
 
 
 def _affine(shift: Tensor, *terms: Sums) -> Tensor:
-    """Give the sum of images times numbers of each channel, plus others."""
+    """Compute the sum of images, each times a number per channel, plus a shift per channel."""
     (scale, image), *more = terms
     found = torch.addcmul(_wide(shift), image, _wide(scale))
     for scale, image in more:

@@ -1,10 +1,9 @@
-"""How is a convolutional network differentiated twice on a CPU, without waste?
+"""Convolutional networks whose second derivatives are fast on a CPU.
 
-A meta-gradient takes the second derivative of every layer at every inner step. torch's own costs
-more than it must: batch norm's is some twenty passes over the images, a convolution's four calls
-where three do, and pooling and norms are vectorized only where channels are the last axis in
-memory. `with_fast_convolutions` gives the same function with the same parameters, equal to
-round-off.
+A meta-gradient takes the second derivative of every layer at every inner step. In torch, that of
+batch norm takes some twenty passes over the images, that of a convolution four calls instead of
+three, and pooling and norms are vectorized only where channels are the last axis in memory.
+`with_fast_convolutions` returns the same function of the same parameters, equal to round-off.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from metabench.problems.networks.func_transforms import inside_func_transform
 
 
 def with_fast_convolutions(net: nn.Module) -> nn.Module:
-    """Copy a module, its convolutions and their batch norms replaced by quicker equals.
+    """Return a copy of a module with faster, equal convolutions and batch norms.
 
-    A `nn.Sequential` of torch's own layers with a convolution among them keeps channels last in
-    memory and hands on what a plain one would. Outside float32 on a CPU, and inside transforms of
-    torch.func, the layers are torch's own; so are layers of other classes, always.
+    A `nn.Sequential` of torch layers with a convolution keeps channels last in memory, and returns
+    a contiguous result as usual. Outside float32 on a CPU, and inside transforms of torch.func,
+    the layers run torch's code; subclasses of torch's layers always do.
     """
     net = copy.deepcopy(net)
     inside: set[nn.Module] = set()
@@ -41,7 +40,7 @@ def with_fast_convolutions(net: nn.Module) -> nn.Module:
 
 
 def _of_images(chain: nn.Sequential) -> bool:
-    """Say whether a chain convolves images, in layers whose every use of memory torch checks."""
+    """Return whether a chain of torch layers contains a 2d convolution."""
     parts = list(chain.modules())
     own = all(type(part).__module__.startswith("torch.nn.modules.") for part in parts)
     return own and any(type(part) is nn.Conv2d for part in parts)
@@ -53,13 +52,13 @@ def _applies(x: Tensor) -> bool:
 
 
 class _Images(nn.Sequential):
-    """A chain of layers through which images go with their channels last in memory."""
+    """A chain of layers that keeps images with channels last in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not _applies(x):
             found: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return found
-        # one channel is last and first at once, and only a copy says which is meant
+        # with one channel both orders have the same strides; only a copy sets the format
         x = x.clone(memory_format=torch.channels_last)
         for part in _pooled_first(list(self)):
             x = part(x)
@@ -67,7 +66,7 @@ class _Images(nn.Sequential):
 
 
 def _pooled_first(parts: list[nn.Module]) -> list[nn.Module]:
-    """Rectify after pooling, not before: the same numbers and gradients from fewer pixels."""
+    """Move each ReLU after the max pooling that follows it: the same result from fewer pixels."""
     for i in range(len(parts) - 1):
         pair = parts[i : i + 2]
         if (
@@ -80,7 +79,7 @@ def _pooled_first(parts: list[nn.Module]) -> list[nn.Module]:
 
 
 def _has_hooks(part: nn.Module) -> bool:
-    """Say whether somebody's hook looks at what a layer is given or gives."""
+    """Return whether a layer has forward hooks."""
     return bool(part.__dict__.get("_forward_hooks") or part.__dict__.get("_forward_pre_hooks"))
 
 

@@ -1,4 +1,4 @@
-"""Is a transform of torch.func under way, which autograd can't see through?"""
+"""Detection of torch.func transforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.autograd import Function
 
 
 class _Plain(Function):
-    """A function that says nothing of transforms, which torch.func therefore refuses to apply."""
+    """A function without `setup_context`, which torch.func refuses to transform."""
 
     @staticmethod
     def forward(ctx: Any) -> None:
@@ -16,10 +16,10 @@ class _Plain(Function):
 
 
 def inside_func_transform() -> bool:
-    """Say whether this is called inside a vmap, a grad or another transform of torch.func.
+    """Return whether this is called inside a vmap, a grad or another transform of torch.func.
 
-    torch has no public name for the question, but a documented answer: a custom function without
-    `setup_context` raises there
+    torch has no public function for this, but documents that a custom function without
+    `setup_context` raises inside a transform
     (https://docs.pytorch.org/docs/stable/notes/extending.func.html).
     """
     try:

@@ -1,4 +1,4 @@
-"""A module called with given parameters: the one place where a network runs."""
+"""Calling a module with given parameters; all networks run through here."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class FunctionalModule(NamedTuple):
 
     net: nn.Module
     layouts: Layouts
-    fixed: Mapping[str, Tensor]  # parameters outside phi, and buffers, as the module holds them
-    direct: bool  # whether some of theta isn't in phi, and enters as it is
+    fixed: Mapping[str, Tensor]  # the module's parameters outside phi, and its buffers
+    direct: bool  # whether some of theta is not in phi and enters directly
 
     def __call__(self, phi: Tensor, theta: Tensor, x: Any) -> Any:
         """Call the module on x."""
         return forward(self.net, self.values(phi, theta), x)
 
     def values(self, phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
-        """Give every parameter and buffer by name: from phi, else from theta, else as held."""
+        """Return all parameters and buffers by name: from phi, else theta, else the module."""
         values = {name: like(value, phi) for name, value in self.fixed.items()}
         if self.direct:
             values |= self.layouts.theta.unflatten(theta)
@@ -33,7 +33,13 @@ class FunctionalModule(NamedTuple):
 
 
 def forward(net: nn.Module, values: dict[str, Tensor], x: Any) -> Any:
-    """Call the module on x with these parameters: a tuple is its arguments, a dict its keywords."""
+    """Call a module with given parameters and buffers.
+
+    Args:
+        net: the module.
+        values: its parameters and buffers by name.
+        x: its input; a tuple is passed as arguments, a dict as keywords.
+    """
     if isinstance(x, tuple | list):
         return functional_call(net, values, tuple(x))
     if isinstance(x, dict):
@@ -42,6 +48,6 @@ def forward(net: nn.Module, values: dict[str, Tensor], x: Any) -> Any:
 
 
 def like(value: Tensor, vector: Tensor) -> Tensor:
-    """Move a tensor to the device of a vector and, if it holds no integers, to its dtype."""
+    """Return a tensor on the device of a vector and, if it is floating-point, in its dtype."""
     dtype = vector.dtype if torch.is_floating_point(value) else value.dtype
     return value.to(vector.device, dtype)

@@ -1,4 +1,4 @@
-"""How are the features of a network's layers distributed: mean and variance of every channel?"""
+"""Mean and variance of each channel of the outputs of a network's layers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.nn.modules.conv import _ConvNd
 from metabench.problems.networks.functional_module import forward
 from metabench.problems.networks.norm_layers import PlainNorm
 
-CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # after the examples, not last
+CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # channels are axis 1, not the last
 
 
 class ChannelStatistics(NamedTuple):
-    """What one layer gives, over examples and places."""
+    """Statistics of one layer's output over examples and positions."""
 
     mean: Tensor  # of each channel, (C,)
     variance: Tensor  # of each channel, (C,)
@@ -28,29 +28,29 @@ LayerStatistics = dict[str, ChannelStatistics]
 
 
 def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], LayerStatistics]:
-    """Give what every layer with parameters gives at parameters and inputs `(values, x)`, by name.
+    """Return a function `(values, x)` -> statistics by layer, for all layers with parameters.
 
-    Of a layer that is called more than once it is the last call's.
+    For a layer called more than once, they are those of the last call.
     """
-    net, seen = copy.deepcopy(net), LayerStatistics()
+    net, recorded = copy.deepcopy(net), LayerStatistics()
     for name, module in net.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(
-                partial(_record_statistics, seen, name or "the module itself")
+                partial(_record_statistics, recorded, name or "the module itself")
             )
 
-    def of(values: Mapping[str, Tensor], x: Any) -> LayerStatistics:
-        seen.clear()
+    def statistics(values: Mapping[str, Tensor], x: Any) -> LayerStatistics:
+        recorded.clear()
         forward(net, dict(values), x)
-        found = dict(seen)
-        seen.clear()  # nothing of a call is left behind
+        found = dict(recorded)
+        recorded.clear()  # keep no tensors of this call
         return found
 
-    return of
+    return statistics
 
 
 def _record_statistics(
-    seen: LayerStatistics, name: str, module: nn.Module, args: Any, given: Any
+    recorded: LayerStatistics, name: str, module: nn.Module, args: Any, given: Any
 ) -> None:
     given = given[0] if isinstance(given, tuple) else given  # a recurrent layer's outputs
     if not isinstance(given, Tensor) or given.dim() < 2 or not given.is_floating_point():
@@ -58,4 +58,4 @@ def _record_statistics(
     first = isinstance(module, CHANNELS_FIRST)
     first = first or (isinstance(module, PlainNorm) and not module.last)
     rows = (given.movedim(1, -1) if first else given).flatten(0, -2)
-    seen[name] = ChannelStatistics(rows.mean(0), ((rows - rows.mean(0)) ** 2).mean(0))
+    recorded[name] = ChannelStatistics(rows.mean(0), ((rows - rows.mean(0)) ** 2).mean(0))

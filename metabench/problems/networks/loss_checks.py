@@ -1,4 +1,4 @@
-"""What must be known of a user's loss, and of the pairs (x, y) it is asked about."""
+"""Validation of a user's loss and of the pairs (x, y) it is applied to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from metabench.settings.errors import InvalidInput
 
 
 def check_loss(loss: Callable[..., Any]) -> None:
-    """Refuse a loss that can't be called with a prediction and y."""
+    """Raise InvalidInput unless the loss can be called with a prediction and y."""
     try:
         signature = inspect.signature(loss)
-    except (TypeError, ValueError):  # some built-in functions tell nothing
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return
     try:
         signature.bind(None, None)
@@ -26,12 +26,12 @@ def check_loss(loss: Callable[..., Any]) -> None:
 
 
 def classifies(loss: Callable[..., Any]) -> bool:
-    """Whether a loss is torch's cross-entropy, whose predictions are scores of classes."""
+    """Return whether a loss is torch's cross-entropy, whose predictions are class scores."""
     return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
 
 
 def as_pair(data: Any) -> tuple[Any, Any]:
-    """Take a support or query set apart into x and y."""
+    """Return x and y of a support or query set."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         kind = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
         raise InvalidInput(f"A support or query set must be a pair (x, y); given {kind}.")
@@ -40,9 +40,11 @@ def as_pair(data: Any) -> tuple[Any, Any]:
 
 
 def check_scalar(value: Any) -> Tensor:
-    """Refuse a loss that isn't one number."""
+    """Return the value of a loss, a scalar tensor, or raise InvalidInput."""
     if not isinstance(value, Tensor):
-        raise InvalidInput(f"The loss gave a {type(value).__name__}; it must give a scalar tensor.")
+        raise InvalidInput(
+            f"The loss returned a {type(value).__name__}; it must return a scalar tensor."
+        )
     if value.shape != ():
         raise InvalidInput(
             f"The loss has shape {tuple(value.shape)}; it must be a scalar: end it with .mean()."
@@ -51,6 +53,6 @@ def check_scalar(value: Any) -> Tensor:
 
 
 def fraction_correct(scores: Tensor, y: Tensor) -> Tensor:
-    """Give the share `()` of rows whose largest score, along axis 1, is at the label's class."""
+    """Compute the fraction `()` of examples whose largest score, along axis 1, is the label's."""
     labels = y.argmax(1) if y.dim() == scores.dim() else y  # probabilities, or indices
     return (scores.argmax(1) == labels).to(scores.dtype).mean()

@@ -1,4 +1,4 @@
-"""What must be known of a user's `nn.Module` before its parameters become one vector."""
+"""Inspection and validation of a user's module before its parameters are flattened."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NORMS = (*FUSED, nn.GroupNorm, nn.RMSNorm, PlainNorm)
 
 
 def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Copy a module for use in an inner loop, and say in sentences what was changed in the copy.
+    """Return a copy of a module for the inner loop, and notes on what was changed in it.
 
-    Batch and instance norm in training mode use the statistics of the batch at hand, as MAML's do;
-    their running statistics are neither used nor updated.
+    Batch and instance norm in training mode use batch statistics, as in MAML; their running
+    statistics are neither used nor updated.
 
     Raises:
-        InvalidInput: if dropout is active, whose masks a recomputed step would draw anew.
+        InvalidInput: if dropout is active, since a recomputed step would draw other masks.
     """
     _refuse_dropout(net)
     net = copy.deepcopy(net)
@@ -41,14 +41,14 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         module.track_running_stats = False
         module.running_mean = module.running_var = module.num_batches_tracked = None
     note = (
-        f"{_listed(net, changed)}: statistics of the batch at hand in the inner loop, running "
-        "statistics untouched (call .eval() before from_module to use those instead)."
+        f"{_listed(net, changed)}: the inner loop uses batch statistics and leaves running "
+        "statistics unchanged (to use running statistics, call .eval() before from_module)."
     )
     return net, (note,) if changed else ()
 
 
 def fused_norms(net: nn.Module) -> tuple[str, ...]:
-    """Name the modules whose fused kernels have wrong derivatives beyond the second."""
+    """Return the names of modules whose fused kernels have wrong third derivatives."""
     return tuple(
         f"{name or 'the module itself'} ({type(module).__name__})"
         for name, module in net.named_modules()
@@ -57,7 +57,7 @@ def fused_norms(net: nn.Module) -> tuple[str, ...]:
 
 
 def norm_parameters(net: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
-    """Name those parameters that scale and shift what a norm gives, group norm included."""
+    """Return those of the names that are scales and shifts of a norm, group norm included."""
     homes = {name for name, module in net.named_modules() if isinstance(module, NORMS)}
     return tuple(name for name in names if name.rpartition(".")[0] in homes)
 
@@ -65,10 +65,15 @@ def norm_parameters(net: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
 def matching_names(
     parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str
 ) -> tuple[str, ...]:
-    """Name the parameters that match shell patterns such as `head.*` or `*.lora_?`, in order.
+    """Return the names that match shell patterns such as `head.*` or `*.lora_?`, in order.
+
+    Args:
+        parameters: by name.
+        patterns: one pattern or several.
+        what: what the patterns select, for the message.
 
     Raises:
-        InvalidInput: if a pattern matches none.
+        InvalidInput: if a pattern matches no name.
     """
     patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     for pattern in patterns:
@@ -80,10 +85,10 @@ def matching_names(
 
 
 def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
-    """Refuse parameters that can't share one vector: of two devices, of two dtypes, or of none."""
+    """Raise InvalidInput unless there are parameters, all of one device and dtype."""
     if not parameters:
         raise InvalidInput(
-            "No parameter adapts: every one has requires_grad=False. Name those that should, "
+            "No parameter is adapted, because all have requires_grad=False. Name some: "
             'adapt=["head.*"].'
         )
     first, *rest = parameters.items()
@@ -91,7 +96,7 @@ def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
         for word in ("device", "dtype"):
             if getattr(value, word) != getattr(first[1], word):
                 raise InvalidInput(
-                    f"Parameters are of two {word}s: {first[0]} is {getattr(first[1], word)}, "
+                    f"Parameters have two {word}s: {first[0]} is {getattr(first[1], word)}, "
                     f"{name} is {getattr(value, word)}. Move the module to one with net.to(...)."
                 )
 
@@ -104,8 +109,8 @@ def _refuse_dropout(net: nn.Module) -> None:
     ]
     if active:
         raise InvalidInput(
-            f"{_listed(net, active)} would draw masks in the inner loop, other ones each time a "
-            "step is recomputed, and the meta-gradient would be silently wrong. Call net.eval(), "
+            f"{_listed(net, active)} would draw masks in the inner loop, different ones each time "
+            "a step is recomputed, and the meta-gradient would be silently wrong. Call net.eval(), "
             "or set p = 0."
         )
 

@@ -1,4 +1,4 @@
-"""Normalization written out of plain operations, which torch differentiates as often as asked."""
+"""Norm layers built from plain operations, whose derivatives of any order are right."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metabench.settings.errors import InvalidInput
 
 
 class PlainNorm(nn.Module):
-    """(x - mean) / sqrt(variance + eps), scaled and shifted, over the axes of a norm it replaces.
+    """(x - mean) / sqrt(variance + eps), scaled and shifted, over the axes of the norm it replaces.
 
-    It holds the very parameters of that norm, under the same names.
+    It shares the parameters of that norm, under the same names.
     """
 
     weight: Tensor | None
@@ -23,14 +23,14 @@ class PlainNorm(nn.Module):
     eps: float
 
     def __init__(self, norm: nn.LayerNorm | _NormBase | PlainNorm) -> None:
-        """Take over the parameters and axes of a layer, batch or instance norm."""
+        """Replace a layer, batch or instance norm, with its parameters and axes."""
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
         self.last = len(norm.normalized_shape) if isinstance(norm, nn.LayerNorm) else 0
         self.over_batch = is_batch_norm(norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize x; channels are axis 1, but for layer norm."""
+        """Normalize x; channels are axis 1, except in layer norm."""
         if self.last:
             axes = tuple(range(x.dim() - self.last, x.dim()))
         else:
@@ -39,7 +39,7 @@ class PlainNorm(nn.Module):
         return self.scaled(x - mean, ((x - mean) ** 2).mean(axes, keepdim=True))
 
     def scaled(self, centered: Tensor, variance: Tensor) -> Tensor:
-        """Divide what is centered by its standard deviation, scale and shift it."""
+        """Divide centered values by their standard deviation, then scale and shift them."""
         x = centered * (variance + self.eps).rsqrt()
 
         def along(parameter: Tensor) -> Tensor:  # channels, or the last axes
@@ -50,20 +50,26 @@ class PlainNorm(nn.Module):
 
 
 class RecordingBatchNorm(PlainNorm):
-    """Batch norm that holds on to the statistics it saw, and can normalize by given ones instead.
+    """Batch norm that records batch statistics, and can normalize by given ones instead.
 
-    `seen` is the mean and the unbiased variance of each channel at the last call, as torch's own
-    running statistics average them; the buffers `mean` and `variance` are used where `given` says.
+    `recorded` holds the mean and unbiased variance of each channel at the last call, which torch's
+    running statistics average; with `given`, the buffers `mean` and `variance` normalize.
     """
 
     mean: Tensor
     variance: Tensor
 
     def __init__(self, norm: _BatchNorm | PlainNorm, channels: int, given: bool) -> None:
-        """Take over the parameters of a batch norm."""
+        """Replace a batch norm, with its parameters.
+
+        Args:
+            norm: the batch norm.
+            channels: of its input.
+            given: whether to normalize by the buffers instead of by batch statistics.
+        """
         super().__init__(norm)
         self.given = given
-        self.seen: tuple[Tensor, Tensor] | None = None
+        self.recorded: tuple[Tensor, Tensor] | None = None
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
 
@@ -72,30 +78,30 @@ class RecordingBatchNorm(PlainNorm):
         axes, shape = (0, *range(2, x.dim())), (1, -1, *(1,) * (x.dim() - 2))
         mean = x.mean(axes, keepdim=True)
         variance = ((x - mean) ** 2).mean(axes, keepdim=True)
-        each = x.numel() // x.shape[1]  # values of a channel
-        self.seen = mean.reshape(-1), variance.reshape(-1) * (each / max(each - 1, 1))
+        each = x.numel() // x.shape[1]  # values per channel
+        self.recorded = mean.reshape(-1), variance.reshape(-1) * (each / max(each - 1, 1))
         if self.given:
             mean, variance = self.mean.view(shape), self.variance.view(shape)
         return self.scaled(x - mean, variance)
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Give what was seen, once: nothing of a call is left behind.
+    def take_recorded(self) -> tuple[Tensor, Tensor]:
+        """Return the recorded statistics and forget them.
 
         Raises:
-            InvalidInput: if the module was not reached.
+            InvalidInput: if the module was not called.
         """
-        seen, self.seen = self.seen, None
-        if seen is None:
+        recorded, self.recorded = self.recorded, None
+        if recorded is None:
             raise InvalidInput(
-                "A batch norm isn't reached by the module's forward; it has no statistics."
+                "A batch norm has no statistics, because the module's forward does not call it."
             )
-        return seen
+        return recorded
 
 
 def record_batch_statistics(
     net: nn.Module, given: bool
 ) -> tuple[nn.Module, dict[str, RecordingBatchNorm]]:
-    """Copy a module with batch norms that tell their statistics; give those by name, too."""
+    """Return a copy of a module whose batch norms record statistics, and these norms."""
     net = copy.deepcopy(net)
     replaced = {}
     for name, module in list(net.named_modules()):
@@ -103,24 +109,32 @@ def record_batch_statistics(
         plain = isinstance(module, PlainNorm) and module.over_batch
         if weight is not None and (plain or (is_batch_norm(module) and _uses_its_batch(module))):
             replaced[name] = RecordingBatchNorm(module, len(weight), given)
-            home, _, own = name.rpartition(".")
+            home, _, attribute = name.rpartition(".")
             if not name:
                 return replaced[name], replaced
-            setattr(net.get_submodule(home), own, replaced[name])
+            setattr(net.get_submodule(home), attribute, replaced[name])
     return net, replaced
 
 
 def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a norm's statistics are those of a batch."""
+    """Return whether a norm averages over the batch axis."""
     return isinstance(module, _BatchNorm) or (isinstance(module, PlainNorm) and module.over_batch)
 
 
 def safe_norms(net: nn.Module) -> nn.Module:
-    """Copy a module with its layer, batch and instance norms written out of plain operations.
+    """Return a copy of a module with layer, batch and instance norms built from plain operations.
 
     torch's fused kernels are silently wrong in third derivatives, and in derivatives of a vmapped
-    unroll (https://github.com/pytorch/pytorch/issues/196699). Batch and instance norm that use
-    running statistics in evaluation mode are constants to them, and left as they are.
+    unroll (https://github.com/pytorch/pytorch/issues/196699). Norms that use running statistics
+    are not replaced, since these are constants.
+
+    >>> import torch
+    >>> import metabench as mb
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+    >>> safe = mb.safe_norms(net)
+    >>> x = torch.randn(5, 3)
+    >>> type(safe[1]).__name__, torch.allclose(net(x), safe(x), atol=1e-6)
+    ('PlainNorm', True)
     """
     net = copy.deepcopy(net)
     for name, module in list(net.named_modules()):
@@ -128,8 +142,8 @@ def safe_norms(net: nn.Module) -> nn.Module:
             plain = PlainNorm(module)
             if not name:
                 return plain
-            home, _, own = name.rpartition(".")
-            setattr(net.get_submodule(home), own, plain)
+            home, _, attribute = name.rpartition(".")
+            setattr(net.get_submodule(home), attribute, plain)
     return net
 
 

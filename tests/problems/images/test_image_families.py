@@ -115,8 +115,8 @@ def test_an_archive_is_a_folder_too(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"ways": 17}, "ways is 17, but the split has 16 classes"),
-        ({"shots": 5}, "has 8 images, 4 for the support set"),
+        ({"ways": 17}, "ways is 17, but the split has only 16 classes"),
+        ({"shots": 5}, "has 8 images, 4 for each set"),
         ({"split": "dev"}, "it must be one of train, val, test"),
         ({"channels": 2}, "it must be 3 for color or 1 for gray"),
     ],
@@ -127,7 +127,7 @@ def test_more_than_there_is_is_refused(tmp_path, settings, said):
 
 
 def test_what_cannot_be_read_is_refused_by_name(tmp_path):
-    with pytest.raises(InvalidInput, match="There is no folder"):
+    with pytest.raises(InvalidInput, match="The folder .* does not exist"):
         small(tmp_path / "gone")
     with pytest.raises(InvalidInput, match="needs a path"):
         Folder()
@@ -239,7 +239,7 @@ def test_omniglot_splits_characters_before_it_turns_them(characters):
     assert (edges[..., :5].sum(-1) > 2 * edges[..., -5:].sum(-1)).any()
     assert (edges[..., -5:].sum(-1) > 2 * edges[..., :5].sum(-1)).any()
     check_family(Omniglot(ways=2, queries=1, filters=4))
-    with pytest.raises(InvalidInput, match="the split has 6 classes"):
+    with pytest.raises(InvalidInput, match="the split has only 6 classes"):
         Omniglot(ways=7, rotations=False)
     with pytest.raises(InvalidInput, match="shots is 11"):
         Omniglot(shots=11)
@@ -249,12 +249,12 @@ def test_a_download_that_is_cut_off_or_cannot_be_had_is_said(characters, monkeyp
     pytest.importorskip("pooch")
     archive = characters / "images_background.zip"
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(InvalidInput, match="cut off or changed; remove it"):
+    with pytest.raises(InvalidInput, match="truncated or changed; remove it"):
         Omniglot()
 
     archive.unlink()
     monkeypatch.setattr(omniglot, "HOME", "http://localhost:9")  # nobody listens there
-    with pytest.raises(InvalidInput, match=f"can't be had .* download it elsewhere, to {archive}"):
+    with pytest.raises(InvalidInput, match=f"could not be downloaded .* to {archive}"):
         Omniglot()
 
 
