@@ -127,9 +127,9 @@ def test_more_than_there_is_is_refused(tmp_path, settings, said):
 
 
 def test_what_cannot_be_read_is_refused_by_name(tmp_path):
-    with pytest.raises(InvalidInput, match="The folder .* does not exist"):
+    with pytest.raises(InvalidInput, match=r"The folder .* does not exist"):
         small(tmp_path / "gone")
-    with pytest.raises(InvalidInput, match="needs a path"):
+    with pytest.raises(InvalidInput, match="needs the path"):
         Folder()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="holds no class directories"):
