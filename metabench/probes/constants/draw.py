@@ -1,4 +1,4 @@
-"""The figures of the constants: each bound over what it bounds, and the inner rates allowed."""
+"""The figures of the constants: the slack of each bound, and the inner rates allowed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ NAMES = ("first moment", "second moment", "smoothness", "iterations")
 
 
 def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw the slack of each bound, at one's own rate and at the largest covered one."""
+    """Draw the slack of each bound, at the given inner rate and at the largest covered one.
+
+    Args:
+        probe: its settings (unused).
+        table: a measured table.
+        axes: where to draw.
+    """
     blue = sns.color_palette("colorblind", 1)[0]
     rows = [r for r in from_table(table, "slack", of=None) if r.value]
     axes.set(xlabel="bound / measured")
@@ -30,11 +36,11 @@ def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
         text = "no bound of the theory applies here"
         axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
         return
-    own = [r.value for r in from_table(table, "rate", of="own")]
+    given = [r.value for r in from_table(table, "rate", of="own")]
     _logarithmic(axes)
     places = [NAMES.index(row.of) for row in rows]
     for place, row in zip(places, rows, strict=True):
-        _point(axes, row, place, blue if row.at in own else "0.5")
+        _point(axes, row, place, blue if row.at in given else "0.5")
     axes.axvline(1, color="0.3", linestyle=":")
     axes.set_yticks(range(len(NAMES)), NAMES)
     axes.set_ylim(len(NAMES) - 0.5, -0.5)
@@ -42,15 +48,15 @@ def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
 
 
 def more(probe: Constants, table: pd.DataFrame) -> list[Drawing]:
-    """Give the figure of inner rates, where there is one to compare with."""
+    """Return the figure of inner rates, where there are at least two."""
     if len([r for r in from_table(table, "rate", of=None) if r.value]) < 2:
         return []
     return [
         Drawing(
             "Which inner rates do theory and curvature allow?",
-            "One's own inner rate, the theory's for one and for many steps (at most: L is a lower "
-            "bound), and the rates up to which curvature at the start leaves 50 % and 95 % of "
-            "tasks stable, with 95 % intervals.",
+            "Your inner rate (own), the theory's largest for one and for many steps (upper bounds, "
+            "since L is a lower bound), and the rates up to which 50 % and 95 % of tasks are "
+            "stable by their curvature at the start, with 95 % intervals.",
             partial(_rates, table),
             ("rate",),
         )

@@ -1,10 +1,10 @@
-"""What the constants say of the theory here, in sentences with numbers and repairs."""
+"""Findings of the constants: violated assumptions, and how loose each bound is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metabench.probes.constants.rates import rate_findings, told
+from metabench.probes.constants.rates import number_with_interval, rate_findings
 from metabench.probes.wording import number, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -17,50 +17,55 @@ BLACK_BOX = "an inner loop that can be seen"
 START = "theta is where adaptation starts"
 REPAIRS = {
     "K = 1": "--set algo.steps=1",
-    "plain inner descent": "--set algo.inner_optimizer=sgd, unclipped and with no learned rates",
-    START: "a problem whose theta is the initialization, of the same size as phi",
+    "plain inner descent": "--set algo.inner_optimizer=sgd without clipping or learned rates",
+    START: "a problem in which theta is the initial phi",
     "MAML's own gradient": "--algo maml, with whole support sets",
     "alpha L <= 1/6": "a smaller --set algo.inner_optimizer.rate=...",
-    "a Lipschitz Hessian": "smooth activations (tanh, softplus) in the place of ReLU and pooling",
+    "a Lipschitz Hessian": "smooth activations (tanh, softplus) instead of ReLU and max pooling",
     "D_h >= 2 alpha^2 sigma_H^2": "more support examples or a smaller inner rate",
+}
+PLACES = {
+    "start": "at the start of the inner loop",
+    "one step": "after one inner step",
+    "adapted": "at the end of the inner loop",
 }
 NOTHING = "Nothing to change."
 
 
 def find(probe: Constants, table: pd.DataFrame) -> list[Finding]:
-    """Make findings of one table of constants, the weightiest first."""
+    """Return the findings of one table of constants, the worst first."""
     findings = [
         *_diverged(table),
-        *_withheld(table),
+        *_not_computed(table),
         *_assumptions(table),
         *_moments(table),
         *_smoothness(table),
         *_iterations(table),
         *_floor(table),
         *rate_findings(table),
-        *_reduced(table),
+        *_over_budget(table),
     ]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def _reduced(table: pd.DataFrame) -> list[Finding]:
-    """Say of how few tasks the numbers are, where the budget of operations cut them down."""
-    noted = {r.of: r for r in from_table(table, "reduced", of=None)}
+def _over_budget(table: pd.DataFrame) -> list[Finding]:
+    """Return a remark on fewer tasks or a coarser tolerance, where the budget required them."""
+    reduced = {r.of: r for r in from_table(table, "reduced", of=None)}
     counts = {r.of: r for r in from_table(table, "tasks", of=None)}
-    if not noted:
+    if not reduced:
         return []
     claims = []
-    if "sets" in noted:
+    if "sets" in reduced:
         claims.append(
-            f"moments are of {number(counts[''].value)} tasks with {number(noted['sets'].value)} "
-            f"sets each, and Hessians of {number(counts['Hessians'].value)}"
+            f"moments use {number(counts[''].value)} tasks with {number(reduced['sets'].value)} "
+            f"sets each, and Hessians {number(counts['Hessians'].value)} tasks"
         )
-    if "tolerance" in noted:
-        coarse = number(100 * (noted["tolerance"].value or 0.0))
-        claims.append(f"extreme eigenvalues are found only to {coarse} % of the largest")
-    claim = f"Within the budget of operations, {'; '.join(claims)}."
+    if "tolerance" in reduced:
+        coarse = number(100 * (reduced["tolerance"].value or 0.0))
+        claims.append(f"extreme eigenvalues are computed only to {coarse} % of the largest")
+    claim = f"To stay within the budget of operations, {'; '.join(claims)}."
     repair = "For narrower intervals, allow more operations (--set probe.budget=1e12)."
-    return [Finding("reduced", "info", "", claim, repair, (*counts.values(), *noted.values()))]
+    return [Finding("reduced", "info", "", claim, repair, (*counts.values(), *reduced.values()))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:
@@ -74,7 +79,7 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
             Finding("diverged", "critical", "fault", claim, "Lower the inner rate.", tuple(lost))
         ]
     worst = hits[0]
-    claim = f"The Hessian is not finite for {percents(worst)} of tasks ({worst.of})."
+    claim = f"The Hessian is not finite for {percents(worst)} of tasks {PLACES[worst.of]}."
     repair = (
         "Check theta and the tasks for NaN and infinity."
         if worst.of == "start"
@@ -83,82 +88,92 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     return [Finding("diverged", "critical", "fault", claim, repair, tuple(hits))]
 
 
-def _withheld(table: pd.DataFrame) -> list[Finding]:
-    """Say what one task, a sampler without redraws or a lack of third derivatives leaves out."""
+def _not_computed(table: pd.DataFrame) -> list[Finding]:
+    """Return findings on what few tasks, missing redraws or fused norms leave uncomputed."""
     rows = [r for r in from_table(table, "gradient_variance", of=None) if r.status != "ok"]
     states = {row.status for row in rows}
     made = []
     if "unresolved" in states:
-        claim = "Fewer than three tasks say nothing of how tasks differ: variances are withheld."
+        claim = "Variances are not computed: they need at least three tasks."
         made.append(
             Finding(
                 "few_tasks",
                 "info",
                 "not_looked_at",
                 claim,
-                "Measure more (--tasks 256).",
+                "Measure more tasks (--tasks 256).",
                 tuple(rows),
             )
         )
     if "not_redrawable" in states:
         claim = (
-            "The sampler can't redraw a task's sets apart, so that what one set varies by is "
-            "withheld, and with it both moment bounds; L and rho are those of the sets as they are."
+            "Variances over sets and both moment bounds are not computed: the sampler can't redraw "
+            "the support and query set of a task. L and rho are those of the given sets."
         )
-        repair = "Give a sampler that takes (address, seed)."
+        repair = "Use a sampler that takes (address, seed)."
         made.append(Finding("no_redraws", "info", "not_looked_at", claim, repair, tuple(rows)))
     lost = [r for r in from_table(table, "smoothness", of="measured") if r.status == "withheld"]
     if lost:
-        claim = "Withheld: the meta-Hessian, a third derivative, which fused norms have wrong."
-        repair = "Write them out: net = metabench.safe_norms(net)."
+        claim = (
+            "The meta-Hessian is not computed: it needs third derivatives, which torch gets wrong "
+            "through fused norms."
+        )
+        repair = "Replace the norms by plain operations: net = metabench.safe_norms(net)."
         made.append(
             Finding("no_third_derivative", "info", "not_looked_at", claim, repair, tuple(lost))
         )
     flat = [r for r in from_table(table, "slack", of=None) if r.status == "degenerate"]
     if flat:
-        claim = "Every meta-gradient is exactly zero, so that any bound holds and none has a slack."
-        repair = "Check that the query loss reaches theta (metabench verify)."
+        claim = (
+            "Every meta-gradient is exactly zero, so every bound holds trivially and has no slack."
+        )
+        repair = "Check that the query loss depends on theta (metabench verify)."
         made.append(Finding("zero", "warning", "fault", claim, repair, tuple(flat)))
     return made
 
 
 def _assumptions(table: pd.DataFrame) -> list[Finding]:
+    """Return the finding on which assumptions of the theory are violated."""
     rows = from_table(table, "assumption", of=None)
-    broken = [row for row in rows if row.status == "violated"]
-    own = [row for row in broken if row.of in REPAIRS]
-    if any(row.of == BLACK_BOX for row in broken):
+    violated = [row for row in rows if row.status == "violated"]
+    avoidable = [row for row in violated if row.of in REPAIRS]
+    if any(row.of == BLACK_BOX for row in violated):
         claim = (
-            "Withheld: a black box shows neither its inner rate nor its steps, so only the "
-            "constants of the problem's losses are told, and no bound."
+            "The theory's bounds are not computed: the inner rate and steps of a black box are "
+            "unknown. Only the constants of the problem's losses are reported."
         )
         repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
         return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(rows))]
     if not rows:
         return []
-    if not own:
+    if not avoidable:
         claim = (
-            "No assumption of the theory that can be checked at theta is refuted, but one: the "
-            "step's own support set gives the Hessian too, where the bounds ask another set."
+            "One assumption of the theory is violated: the Hessian is taken on the support set of "
+            "the inner step, where the bounds need an independent set. No other assumption that "
+            "can be checked at theta is refuted."
         )
         return [Finding("covered", "info", "undecided", claim, NOTHING, tuple(rows))]
-    said = ", ".join(_said(row) for row in own)
-    claim = f"The convergence theory doesn't cover this setting. Violated: {said}."
-    if any(row.of == START for row in own):
-        claim += " Its bounds are withheld."
-    repair = f"To be covered: {'; '.join(REPAIRS[row.of] for row in own)}."
-    return [Finding("not_covered", "info", "", claim, repair, tuple(broken))]
+    names = ", ".join(_assumption_text(row) for row in avoidable)
+    claim = f"The convergence theory doesn't cover this setting. Violated assumptions: {names}."
+    if any(row.of == START for row in avoidable):
+        claim += " Its bounds are not computed."
+    repair = f"For the theory to apply, use: {'; '.join(REPAIRS[row.of] for row in avoidable)}."
+    return [Finding("not_covered", "info", "", claim, repair, tuple(violated))]
 
 
-def _said(row: Row) -> str:
+def _assumption_text(row: Row) -> str:
     if row.of == "a Lipschitz Hessian":
-        return "a Lipschitz Hessian (it jumps at kinks, so that rho is infinite)"
+        return "a Lipschitz Hessian (the Hessian jumps at kinks, so rho is infinite)"
     return row.of if row.value is None else f"{row.of} (here {number(row.value)})"
 
 
 def _moments(table: pd.DataFrame) -> list[Finding]:
-    """Hold both bounds against what they bound, at the largest covered rate at most."""
+    """Return findings that compare both moments with their bounds."""
     made = []
-    for name, words in (("first_moment", "|E G|^2"), ("second_moment", "E |G|^2")):
+    for name, words in (
+        ("first_moment", "the squared mean meta-gradient |E G|^2"),
+        ("second_moment", "the mean squared meta-gradient E |G|^2"),
+    ):
         for slack in from_table(table, "slack", of=name.replace("_", " ")):
             if slack.value is None or slack.low is None:
                 continue
@@ -167,11 +182,14 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
             if measured is None or limit is None:
                 continue
             claim = (
-                f"At inner rate {number(slack.at)} {words} is {told(measured)} and its bound "
-                f"{told(limit)}, {told(slack)} times as much."
+                f"At inner rate {number(slack.at)}, {words} is {number_with_interval(measured)}. "
+                f"The theory's bound is {number_with_interval(limit)}, "
+                f"{number_with_interval(slack)} times as large."
             )
             if slack.high is not None and slack.high < 1:
-                claim += " The constants at theta are exceeded elsewhere on the step."
+                claim += (
+                    " So a constant of the theory is larger along the inner step than at theta."
+                )
                 repair = "Trust the measured moment, not the bound."
                 made.append(
                     Finding(name, "warning", "fault", claim, repair, (slack, measured, limit))
@@ -191,25 +209,28 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
 
 
 def _smoothness(table: pd.DataFrame) -> list[Finding]:
+    """Return findings that compare the meta-Hessian's norm with its bound L(w)."""
     made = []
     for slack in from_table(table, "slack", of="smoothness"):
         measured, limit = (_at(table, "smoothness", of, slack.at) for of in ("measured", "bound"))
         if measured is None or limit is None or not measured.value or not limit.value:
             continue
         claim = (
-            f"At inner rate {number(slack.at)} the meta-Hessian's norm is {told(measured)}, where "
-            f"the theory's L(w) is {number(limit.value)} at least: {told(slack)} times as much."
+            f"At inner rate {number(slack.at)}, the meta-Hessian's norm is "
+            f"{number_with_interval(measured)}. The theory's bound L(w) is at least "
+            f"{number(limit.value)}, {number_with_interval(slack)} times as large."
         )
         edge = 2 / (measured.high or measured.value)
         repair = (
-            f"Choose the outer rate by the measured edge, below {edge:.2g} for plain descent here, "
-            f"not by the theory's 1 / (12 L(w)) = {1 / (12 * limit.value):.2g}."
+            f"Choose the outer rate by the measured stability edge (below {edge:.2g} for plain "
+            f"gradient descent), not by the theory's 1 / (12 L(w)) = {1 / (12 * limit.value):.2g}."
         )
         made.append(Finding("smoothness", "info", "", claim, repair, (slack, measured, limit)))
     return made
 
 
 def _iterations(table: pd.DataFrame) -> list[Finding]:
+    """Return the finding that compares the iteration bound with the steps that were needed."""
     limits = [r for r in from_table(table, "iterations", of="bound") if r.value is not None]
     if not limits:
         return []
@@ -221,36 +242,37 @@ def _iterations(table: pd.DataFrame) -> list[Finding]:
     if epsilon is None:
         return []
     claim = (
-        f"To |grad F| = {number(epsilon.value)} the theory allows {number(limit.value)} steps or "
-        "more"
+        f"To reach |grad F| = {number(epsilon.value)}, the theory's bound is at least "
+        f"{number(limit.value)} outer steps"
     )
     repair = (
-        "Take it for an order in epsilon, not for a number of steps; and only for plain outer "
-        "descent, never for Adam."
+        "Read the bound as an order in epsilon, not as a number of steps. It holds for plain outer "
+        "gradient descent, not for Adam."
     )
     if taken is None:
         return [Finding("iterations", "info", "", f"{claim}.", repair, (limit, epsilon))]
     if taken.value is None:
         last = f" after {number(taken.low)} steps" if taken.low else ""
-        claim += f"; its own method at its own rate was not there{last}."
+        claim += f". The theory's own method and rate did not reach it{last}."
     else:
-        claim += f"; its own method at its own rate took {told(taken)}."
+        claim += f". The theory's own method and rate took {number_with_interval(taken)}."
     return [Finding("iterations", "info", "", claim, repair, (limit, epsilon, taken))]
 
 
 def _floor(table: pd.DataFrame) -> list[Finding]:
+    """Return the finding on the theory's floor of |grad F|^2 and the support sets' share of it."""
     total, batch = from_table(table, "floor"), from_table(table, "batch")
     shares = from_table(table, "support_share")
     if not total or total[0].value is None or not batch or not shares or shares[0].low is None:
         return []
     share = shares[0]
     claim = (
-        f"At B = {number(batch[0].value)} the theory's floor of |grad F|^2 is of order "
-        f"{told(total[0])}; {percents(share)} of it is the support "
-        "sets' noise, which no number of tasks removes."
+        f"At B = {number(batch[0].value)}, the theory's floor of |grad F|^2 is of order "
+        f"{number_with_interval(total[0])}. {percents(share)} of it is support-set noise, which no "
+        "number of tasks removes."
     )
-    much = share.low is not None and share.low > 0.5
-    repair = "More support examples lower it, more tasks hardly do." if much else NOTHING
+    large = share.low is not None and share.low > 0.5
+    repair = "Use more support examples; more tasks hardly lower the floor." if large else NOTHING
     return [Finding("floor", "info", "", claim, repair, (total[0], share, *batch))]
 
 

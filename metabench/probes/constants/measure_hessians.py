@@ -1,4 +1,4 @@
-"""Look at the Hessians of some tasks: how large, how fast they change, how sets differ."""
+"""Estimates of Hessians: their norm, their rate of change, and their variance over sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metabench.linalg.expected_spectrum import (
 )
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import ExtremeEigenvalues, extreme_eigenvalues
-from metabench.probes.constants.multi_set_estimates import pooled
+from metabench.probes.constants.multi_set_estimates import averaged_over_sets
 from metabench.problems.problem import Problem
 from metabench.problems.random_signs import random_signs
 from metabench.problems.tasks import Address, Data, Task, tree_map
@@ -32,30 +32,36 @@ if TYPE_CHECKING:
     from metabench.probes.constants.setting import Setting
 
 VECTORS = 4  # of a Frobenius norm
-DIRECTIONS = 3  # in which the Hessian's change is looked for, besides that of the inner step
+DIRECTIONS = 3  # random ones in which the Hessian's change is measured, besides the inner step's
 
 
-class Curved(NamedTuple):
-    """What the Hessians of T tasks' expected inner losses are like; NaN where one isn't finite."""
+class HessianEstimates(NamedTuple):
+    """Estimates from the Hessians of T tasks' expected inner losses; NaN where one isn't finite."""
 
     sizes: dict[str, Vector]  # |H| at the start, after one step, adapted, (T,)
     largest: Vector  # the largest eigenvalue at the start, (T,)
     along: Vector  # |H(phi_1) - H(w)| / |phi_1 - w|, 0 where nothing moves, (T,)
     local: Vector  # the same at w, in the worst direction found, (T,)
-    converged: Vector  # 1 where two lengths of displacement agree on it, (T,)
+    smooth: Vector  # 1 where two lengths of displacement agree on it, (T,)
     frobenius: Vector  # squared Frobenius norm of a set's error, unbiased; empty without redraws
     operator: Vector  # |H_a - H_b|^2 of two sets, empty without redraws
 
 
-def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
-    """Look at the Hessians of the expected losses, means over each task's sets."""
+def estimate_hessians(setting: Setting, tasks: Task, seed: int) -> HessianEstimates:
+    """Return estimates from the Hessians of the tasks' losses, averaged over each task's sets.
+
+    Args:
+        setting: the problem.
+        tasks: T tasks with several sets.
+        seed: of random vectors.
+    """
     problem, theta = setting.sums, setting.theta
     count, w = count_tasks(tasks), problem.init(theta)
     W = w.expand(count, -1)
     address = Address.fresh(0, count)
     signs = random_signs(address, W, seed, 2 + DIRECTIONS)
 
-    gradients = _slopes(setting, tasks)
+    gradients = _inner_gradients(setting, tasks)
 
     def hessian(points: Tensor, data: Data, of: Problem = problem) -> Operator:
         safe = torch.where(torch.isfinite(points).all(1)[:, None], points, 0)
@@ -64,27 +70,27 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
     def size(operator: Operator, known: ExtremeEigenvalues | None = None) -> Vector:
         found = known or extreme_eigenvalues(operator, signs[:2], setting.effort)
         larger = torch.maximum(found.smallest.abs(), found.largest.abs())
-        return _numbers(torch.where(found.finite, larger, torch.nan))
+        return _float64(torch.where(found.finite, larger, torch.nan))
 
-    slopes = gradients(W)
+    start_gradients = gradients(W)
     here = hessian(W, tasks.support)
     outer = extreme_eigenvalues(here, signs[:2], setting.effort)
     sizes = {"start": size(here, outer)}
     L = torch.from_numpy(sizes["start"]).to(W)
     most = float(L.nan_to_num().max())
     rate = setting.rate if setting.rate is not None else 1 / (6 * most) if most else 0.0
-    phi = W - rate * slopes
+    phi = W - rate * start_gradients
     there = hessian(phi, tasks.support)
-    sizes["one step"] = _where(phi, size(there))
+    sizes["one step"] = _nan_where_lost(phi, size(there))
     if setting.loop is not None and setting.steps and (setting.steps > 1 or setting.rate is None):
         end = _adapted(setting, tasks)
-        sizes["adapted"] = _where(end, size(hessian(end, tasks.support)))
-    moved = _numbers((phi - W).norm(dim=1))
+        sizes["adapted"] = _nan_where_lost(end, size(hessian(end, tasks.support)))
+    moved = _float64((phi - W).norm(dim=1))
     apart = size(lambda v: there(v) - here(v))
-    along = _where(phi, np.where(moved > 0, apart / np.where(moved > 0, moved, 1), 0.0))
-    scale = slopes.norm(dim=1) + L.nan_to_num() * w.norm()
+    along = _nan_where_lost(phi, np.where(moved > 0, apart / np.where(moved > 0, moved, 1), 0.0))
+    scale = start_gradients.norm(dim=1) + L.nan_to_num() * w.norm()
     change = hessian_lipschitz.hessian_change(
-        gradients, W, torch.stack([slopes, *signs[2:]]), scale
+        gradients, W, torch.stack([start_gradients, *signs[2:]]), scale
     )
     frobenius, operator = along[:0], along[:0]
     if setting.sets > 1:
@@ -93,23 +99,32 @@ def curved(setting: Setting, tasks: Task, seed: int) -> Curved:
         def gap(v: Tensor) -> Tensor:
             return first(v) - second(v)
 
-        frobenius = _numbers(
+        frobenius = _float64(
             hessian_lipschitz.frobenius(gap, random_signs(address, W, seed, VECTORS)) / 2
         )
         operator = size(gap) ** 2
-    return Curved(
+    return HessianEstimates(
         sizes,
-        _numbers(outer.largest),
+        _float64(outer.largest),
         along,
-        _numbers(change.rate),
-        _numbers(change.converged),
+        _float64(change.rate),
+        _float64(change.converged),
         frobenius,
         operator,
     )
 
 
-def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> ExpectedSpectrum:
-    """Bracket the ends of the spectrum of the Hessian of F, one inner step of this rate."""
+def meta_hessian_spectrum(
+    setting: Setting, tasks: Task, rate: float, seed: int
+) -> ExpectedSpectrum:
+    """Return the extreme eigenvalues of the Hessian of F, for one inner step.
+
+    Args:
+        setting: the problem.
+        tasks: T tasks with several sets.
+        rate: the inner rate.
+        seed: of random vectors.
+    """
     problem, theta, count = setting.sums, setting.theta, count_tasks(tasks)
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
     halves = list(itertools.pairwise(cuts))
@@ -118,7 +133,7 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
         phi = adapt(SGD(rate), 1, problem, at, task, NO_BACKWARD).last
         return problem.outer_loss(phi, at, task.query)
 
-    def fleet(start: int, stop: int) -> PerTaskProducts:
+    def products(start: int, stop: int) -> PerTaskProducts:
         part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
         points = theta.expand(stop - start, -1)
         operator = derivatives.per_task_hvp_of(objective, points, part, setting.compute.batching)
@@ -126,25 +141,25 @@ def meta_curvature(setting: Setting, tasks: Task, rate: float, seed: int) -> Exp
 
     signs = random_signs(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]
     sizes = [stop - start for start, stop in halves]
-    return spectrum_ends_of_mean([fleet(*half) for half in halves], sizes, signs, setting.effort)
+    return spectrum_ends_of_mean([products(*half) for half in halves], sizes, signs, setting.effort)
 
 
-def _slopes(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
-    """Give the gradients of the tasks' expected inner losses, each at its own point, `(T, P)`."""
+def _inner_gradients(setting: Setting, tasks: Task) -> Callable[[Tensor], Tensor]:
+    """Return a function from one point a task to the gradients of their inner losses, `(T, P)`."""
     problem = setting.sums
 
-    def slope(theta: Tensor, task: Task) -> Tensor:
+    def inner_gradient(theta: Tensor, task: Task) -> Tensor:
         phi, data = task.support
         return derivatives.gradient(problem.inner_loss, phi, theta, data)
 
-    run: Callable[[Tensor, Task], Tensor] = setting.compute.per_task(slope)
+    run: Callable[[Tensor, Task], Tensor] = setting.compute.per_task(inner_gradient)
     return lambda points: run(setting.theta, Task((points, tasks.support), tasks.query))
 
 
 def _adapted(setting: Setting, tasks: Task) -> Tensor:
     loop = setting.loop
     assert loop is not None
-    problem = pooled(loop.problem)
+    problem = averaged_over_sets(loop.problem)
 
     def end(theta: Tensor, task: Task) -> Tensor:
         return adapt(
@@ -155,12 +170,12 @@ def _adapted(setting: Setting, tasks: Task) -> Tensor:
     return found
 
 
-def _where(points: Tensor, values: Vector) -> Vector:
-    """Put NaN where the point itself isn't finite."""
+def _nan_where_lost(points: Tensor, values: Vector) -> Vector:
+    """Return the values, NaN where the point isn't finite."""
     finite = torch.isfinite(points).all(1)
-    return _numbers(torch.where(finite, torch.from_numpy(values).to(points), torch.nan))
+    return _float64(torch.where(finite, torch.from_numpy(values).to(points), torch.nan))
 
 
-def _numbers(values: Tensor) -> Vector:
+def _float64(values: Tensor) -> Vector:
     result: Vector = values.detach().double().cpu().numpy()
     return result

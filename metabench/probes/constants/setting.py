@@ -1,4 +1,4 @@
-"""What of a subject the theory speaks of, and which of its assumptions are known not to hold."""
+"""The parts of a subject that the theory is about, and which assumptions it violates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabench.estimation.redraws import redraws
 from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.linalg.spectra import Effort
-from metabench.probes.constants.multi_set_estimates import pooled
+from metabench.probes.constants.multi_set_estimates import averaged_over_sets
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import withheld
 from metabench.problems.tasks import Task
@@ -24,32 +24,39 @@ if TYPE_CHECKING:
 
     from metabench.estimation.estimator_on_tasks import Subject
 
-SURELY = ("ok", "zero")  # states of redraws that say what one set varies by
+REDRAWABLE = ("ok", "zero")  # states of redraws that give the variance over sets
 
 
 class Setting(NamedTuple):
-    """A problem at theta, with the rate of plain inner descent where that is what is done."""
+    """A problem at theta, with the inner rate if the inner loop is plain gradient descent."""
 
-    problem: Problem  # what the inner loop descends, its fused norms written out if possible
+    problem: Problem  # with the inner loop's loss, fused norms replaced if possible
     theta: Tensor  # (Q,), float64
     compute: Vectorization
     loop: Loop | None  # the whole inner loop, None for a black box
     steps: int  # K
-    rate: float | None  # alpha of plain descent; None where the step is another
-    sets: int  # support and query sets that are drawn of each task; 1 where redraws can't be had
-    start: bool  # theta is where adaptation starts, and enters the losses nowhere else
-    third: bool  # third derivatives can be had
-    exact: bool  # the algorithm is MAML, all of it
+    rate: float | None  # alpha of plain descent; None for any other step
+    sets: int  # support and query sets that are drawn of each task; 1 without redraws
+    start: bool  # adaptation starts at theta, which enters the losses nowhere else
+    third: bool  # third derivatives are right
+    exact: bool  # the algorithm is MAML on whole support sets
     effort: Effort = Effort(tolerance=1e-2, steps=60, nodes=0, exact=64)  # of extreme eigenvalues
 
     @property
     def sums(self) -> Problem:
-        """The same problem on several sets of each task."""
-        return pooled(self.problem)
+        """The same problem with losses averaged over several sets of each task."""
+        return averaged_over_sets(self.problem)
 
 
-def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
-    """Read off a subject what the theory asks about; `task` is one of its tasks."""
+def read_setting(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
+    """Return the setting of a subject.
+
+    Args:
+        subject: whose problem and algorithm are read.
+        sets: support and query sets to draw of each task.
+        seed: of the tasks with which redraws are tested.
+        task: one of its tasks.
+    """
     setting = _of_the_problem(subject, sets if _redrawn(subject, seed) else 1)
     if isinstance(subject.algorithm, Algorithm):
         setting = _of_the_loop(setting, subject, subject.algorithm)
@@ -57,7 +64,7 @@ def setting_of(subject: Subject, sets: int, seed: int, task: Task) -> Setting:
 
 
 def _of_the_problem(subject: Subject, sets: int) -> Setting:
-    """Give what is known of a black box's problem, with no inner loop to be seen."""
+    """Return the setting of a black box, without an inner loop."""
     return Setting(
         problem=subject.problem,
         theta=subject.theta,
@@ -73,7 +80,7 @@ def _of_the_problem(subject: Subject, sets: int) -> Setting:
 
 
 def _of_the_loop(setting: Setting, subject: Subject, algorithm: Algorithm) -> Setting:
-    """Add what an inner loop descends, and how."""
+    """Return the setting with the inner loop's loss, steps and rate."""
     plain = unfused_problem(subject, algorithm)
     given = plain or subject.problem
     return setting._replace(
@@ -87,7 +94,7 @@ def _of_the_loop(setting: Setting, subject: Subject, algorithm: Algorithm) -> Se
 
 
 def _plain_rate(subject: Subject, algorithm: Algorithm) -> float | None:
-    """Give the rate of plain descent, if that is the step: one for all, and nothing clipped."""
+    """Return the inner rate if the step is plain descent with one rate and no clipping."""
     step = algorithm.inner_optimizer
     if algorithm.rates(subject.problem, subject.theta) is not None:  # learned
         return None
@@ -96,11 +103,11 @@ def _plain_rate(subject: Subject, algorithm: Algorithm) -> float | None:
 
 
 def _redrawn(subject: Subject, seed: int) -> bool:
-    """Whether both sets of a task can be drawn again."""
+    """Whether both sets of a task can be redrawn."""
     if withheld(subject.sample):
         return False
     states = redraws(subject, seed)
-    return all(states[part] in SURELY for part in ("support", "query"))
+    return all(states[part] in REDRAWABLE for part in ("support", "query"))
 
 
 def _starts(problem: Problem, theta: Tensor, task: Task) -> bool:
@@ -113,18 +120,18 @@ def _starts(problem: Problem, theta: Tensor, task: Task) -> bool:
     return True
 
 
-def assumptions(setting: Setting) -> list[Row]:
-    """Give a row for each assumption that is known before anything is measured."""
+def known_assumptions(setting: Setting) -> list[Row]:
+    """Return a row for each assumption that is known before measuring."""
 
-    def says(of: str, holds: bool, value: float | None = None) -> Row:
+    def assumption(of: str, holds: bool, value: float | None = None) -> Row:
         return Row("assumption", of=of, value=value, status="holds" if holds else "violated")
 
     if setting.loop is None:
         return [Row("assumption", of="an inner loop that can be seen", status="violated")]
     return [
-        says("K = 1", setting.steps == 1, float(setting.steps)),
-        says("plain inner descent", setting.rate is not None),
-        says("theta is where adaptation starts", setting.start),
-        says("MAML's own gradient", setting.exact),
-        says("a Hessian of independent examples", False),
+        assumption("K = 1", setting.steps == 1, float(setting.steps)),
+        assumption("plain inner descent", setting.rate is not None),
+        assumption("theta is where adaptation starts", setting.start),
+        assumption("MAML's own gradient", setting.exact),
+        assumption("a Hessian of independent examples", False),
     ]

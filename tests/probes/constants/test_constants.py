@@ -155,7 +155,7 @@ def test_ridge_has_its_own_curvature_and_is_outside_the_theory():
     assert not one(table, "hessian_lipschitz").value
     assert status(table, "theta is where adaptation starts") == "violated"
     assert not from_table(table, "first_moment", None)
-    assert "Its bounds are withheld" in findings(probe, table)["not_covered"].claim
+    assert "Its bounds are not computed" in findings(probe, table)["not_covered"].claim
 
 
 def test_the_theorys_own_method_reaches_a_bowls_bottom_as_often_as_it_should():
@@ -365,7 +365,7 @@ def test_settings_from_which_nothing_follows_are_refused(settings):
         mb.Constants(**settings)
 
 
-def test_what_the_budget_made_coarser_is_said():
+def test_a_finding_reports_what_the_budget_reduced():
     """Fewer tasks and coarser eigenvalues within few operations, coarser alone with few tasks."""
     algorithm = mb.MAML(1, mb.SGD(0.1))
     few = {"tasks": 32, "hessians": 8}
@@ -380,7 +380,7 @@ def test_what_the_budget_made_coarser_is_said():
     }
 
     assert said["all"] is None
-    assert "moments are of 32 tasks" in said["fewer"].claim
+    assert "moments use 32 tasks" in said["fewer"].claim
     assert "moments" not in said["coarser"].claim
     assert "only to 5 % of the largest" in said["coarser"].claim
     assert "only to 5 % of the largest" in said["fewer"].claim
