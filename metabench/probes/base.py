@@ -1,4 +1,4 @@
-"""What a probe is: measure a subject, read the table, draw the table."""
+"""The interface of a probe: measure a subject, find what the table shows, draw the table."""
 
 from __future__ import annotations
 
@@ -18,42 +18,41 @@ if TYPE_CHECKING:
 
     from metabench.estimation.estimator_on_tasks import Subject
 
-ENOUGH = 4  # whole chunks of a share: fewer would make shares too unequal
+FEWEST_CHUNKS = 4  # whole chunks in a part: fewer would make parts too unequal
 
 Progress = Callable[[int, int], None]  # (tasks done, tasks in all)
 
 
 def no_progress(done: int, total: int) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 class Part(NamedTuple):
-    """One of so many shares of a measurement's tasks."""
+    """Part `number` of `total` of a measurement's tasks, as `--part 0/8` names it."""
 
     number: int  # from 0
     total: int
 
-    def of(self, things: int, whole: int = 1) -> tuple[int, int]:
-        """Give where this share of so many things begins and ends.
+    def bounds(self, count: int, chunk: int = 1) -> tuple[int, int]:
+        """Return the first and the last index plus one of this part of `count` items.
 
-        Where there are enough things, ends lie at multiples of `whole`, so that what is computed
-        together stays together.
+        With enough items, parts begin at multiples of `chunk`, so that chunks stay whole.
 
-        >>> [Part(i, 3).of(8) for i in range(3)], Part(1, 2).of(100, whole=8)
+        >>> [Part(i, 3).bounds(8) for i in range(3)], Part(1, 2).bounds(100, chunk=8)
         ([(0, 2), (2, 5), (5, 8)], (48, 100))
         """
-        step = whole if things >= ENOUGH * self.total * whole else 1
-        steps = -(-things // step)
+        step = chunk if count >= FEWEST_CHUNKS * self.total * chunk else 1
+        steps = -(-count // step)
         first, last = (steps * i // self.total * step for i in (self.number, self.number + 1))
-        return first, min(last, things)
+        return first, min(last, count)
 
     def __str__(self) -> str:
-        """Say it the way `--part` does."""
+        """Write it as `--part` does: 0/8."""
         return f"{self.number}/{self.total}"
 
 
 class Drawing(NamedTuple):
-    """One figure: what it asks, how to read it, what draws it, and which numbers it shows."""
+    """A figure: its title, caption, drawing function and the quantities it shows."""
 
     title: str
     caption: str
@@ -63,18 +62,28 @@ class Drawing(NamedTuple):
 
 
 class Probe:
-    """Settings are dataclass fields; only `measure` needs torch, so pages can be made without it.
+    """Base class of probes: a frozen dataclass of settings that measures, finds and draws.
 
-    `measure`, `find` and `draw` are written as methods; or, where the class is that of a
-    folder's `__init__.py`, as functions of the same name and arguments, the probe first, in the
-    modules `measure`, `find` and `draw` beside it, which are imported when they are asked.
+    Write `measure`, `find` and `draw` as methods. If the class is defined in the `__init__.py` of a
+    package, they may be functions of the same name and arguments, the probe first, in its modules
+    `measure`, `find` and `draw`, which are imported on first use. Only `measure` needs torch, so
+    pages can be made without it.
 
-    `question` is what the probe answers, in one sentence; `caption` says how to read its figure;
-    `axis` names what `at` counts in its rows. A report over many cells needs no more, and takes
-    hints: `table_quantities` names the quantities that its tables compare and the better end of
-    each, low, high or "" for neither; `x_axis_quantities` those that it draws against `axis`;
-    `intervals` says in a sentence or two how the intervals are made. A quantity of a source is
-    named "bias, estimator".
+    `question` is what the probe answers, `caption` explains its figure and `axis` names what `at`
+    counts in its rows. A report over many cells also uses: `table_quantities`, the quantities
+    its tables compare and whether low, high or "" (neither) is better; `x_axis_quantities`, those
+    it draws against `axis`; `intervals`, how the intervals are computed. Quantities with an `of`
+    are written "bias, estimator".
+
+    >>> import metabench as mb
+    >>> class Hello(mb.Probe):
+    ...     def measure(self, subject, seed, progress=None):
+    ...         return [mb.Row("length", at=float(i), value=1.5 * i) for i in range(3)]
+    ...     def find(self, table):
+    ...         claim = f"The longest of {len(table)} is {table['value'].max():g}."
+    ...         return [mb.Finding("length", "info", "", claim, "Nothing to change.", ())]
+    >>> Hello().find(mb.to_table(Hello().measure(None, seed=0)))[0].claim
+    'The longest of 3 is 3.'
     """
 
     question: ClassVar[str]
@@ -83,26 +92,37 @@ class Probe:
     table_quantities: ClassVar[Mapping[str, str]] = {}
     x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""
-    shown: ClassVar[tuple[str, ...]] = ()  # quantities of the first figure; empty: all others
-    table_by_quantity: ClassVar[bool] = False  # tables have a line a quantity, and a column a place
-    figure_only: ClassVar[frozenset[str]] = frozenset()  # quantities for figures, not for tables
-    has_default_tasks: ClassVar[bool] = False  # `tasks` has a default of its own, no family's
-    options: ClassVar[tuple[str, ...]] = ()  # fields that are options of its command: --budget
-    version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
-    splittable: ClassVar[bool] = False  # has `measure_part` and `merge`: devices share a cell
-    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # smaller settings, the cheapest first
-    causes: ClassVar[Mapping[str, str]] = {}  # a finding that may warn -> what is at fault then
+    shown: ClassVar[tuple[str, ...]] = ()  # quantities in the first figure; empty: all others
+    table_by_quantity: ClassVar[bool] = False  # tables: a line per quantity, a column per `at`
+    figure_only: ClassVar[frozenset[str]] = frozenset()  # quantities in figures but not in tables
+    has_default_tasks: ClassVar[bool] = False  # `tasks` has its own default, not the family's
+    options: ClassVar[tuple[str, ...]] = ()  # fields that become options of its command: --budget
+    version: ClassVar[int] = 1  # part of a cell's address: raise it when numbers change
+    splittable: ClassVar[bool] = False  # has `measure_part` and `merge`, to split a cell
+    fidelities: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # cheaper settings, the cheapest first
+    causes: ClassVar[Mapping[str, str]] = {}  # name of a warning -> its cause
 
     def measure(self, subject: Subject, seed: int, progress: Progress = no_progress) -> list[Row]:
-        """Measure the subject on fresh tasks of this seed."""
-        rows: list[Row] = _answer(self, "measure")(self, subject, seed, progress)
+        """Measure the subject on fresh tasks and return the rows of its table.
+
+        Args:
+            subject: the algorithm, problem and theta to measure.
+            seed: of every draw.
+            progress: called with the number of tasks done and of all tasks.
+        """
+        rows: list[Row] = _function_for(self, "measure")(self, subject, seed, progress)
         return rows
 
-    def measure_part(self, subject: Subject, seed: int, share: Part) -> dict[str, NDArray[Any]]:
-        """Measure one share of the tasks, as arrays that `merge` takes.
+    def measure_part(self, subject: Subject, seed: int, part: Part) -> dict[str, NDArray[Any]]:
+        """Measure one part of the tasks and return the arrays that `merge` takes.
+
+        Args:
+            subject: the algorithm, problem and theta to measure.
+            seed: of every draw.
+            part: which part of the tasks.
 
         Raises:
-            NotImplementedError: if the probe doesn't cut.
+            NotImplementedError: if the probe is not splittable.
         """
         raise NotImplementedError
 
@@ -113,50 +133,56 @@ class Probe:
         parts: Sequence[Mapping[str, NDArray[Any]]],
         progress: Progress = no_progress,
     ) -> list[Row]:
-        """Give the rows of `measure` from the arrays of every share, in order, to round-off.
+        """Return the rows of `measure` from the arrays of all parts, equal up to round-off.
+
+        Args:
+            subject: the algorithm, problem and theta to measure.
+            seed: of every draw.
+            parts: what `measure_part` returned for each part, in order.
+            progress: called with the number of tasks done and of all tasks.
 
         Raises:
-            NotImplementedError: if the probe doesn't cut.
+            NotImplementedError: if the probe is not splittable.
         """
         raise NotImplementedError
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
-        """Make findings of one measured table, the weightiest first."""
-        findings: list[Finding] = _answer(self, "find")(self, table)
+        """Return the findings of one measured table, the most severe first."""
+        findings: list[Finding] = _function_for(self, "find")(self, table)
         return findings
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
         """Draw one measured table."""
-        _answer(self, "draw")(self, table, axes)
+        _function_for(self, "draw")(self, table, axes)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:
-        """Give every figure of the page: what `draw` draws, then those of `more` beside it."""
+        """Return the figures of a page: that of `draw`, then those of `more` in its module draw."""
         first = Drawing(self.question, self.caption, partial(self.draw, table), self.shown)
-        more = _beside(self, "draw", "more")
+        more = _function_beside(self, "draw", "more")
         return [first, *(more(self, table) if more else [])]
 
 
-def _answer(probe: Probe, question: str) -> Callable[..., Any]:
-    """Give what answers `measure`, `find` or `draw` for a probe without such a method.
+def _function_for(probe: Probe, name: str) -> Callable[..., Any]:
+    """Return the function `measure`, `find` or `draw` that stands in for a missing method.
 
     Raises:
-        InvalidInput: if nothing does.
+        InvalidInput: if there is none.
     """
-    found = _beside(probe, question, question)
+    found = _function_beside(probe, name, name)
     if found is None:
         raise InvalidInput(
-            f"{type(probe).__name__} has no {question!r}: write it as a method, or as a function "
-            f"{question}(probe, ..) in a module {question}.py beside a class in an __init__.py."
+            f"{type(probe).__name__} has no {name!r}: write it as a method, or, if the class is in "
+            f"an __init__.py, as a function {name}(probe, ..) in the module {name}.py beside it."
         )
     return found
 
 
-def _beside(probe: Probe, module: str, function: str) -> Callable[..., Any] | None:
-    """Find a function in a module of the package that a probe's class, or a parent, stands in."""
+def _function_beside(probe: Probe, module: str, function: str) -> Callable[..., Any] | None:
+    """Return a function from a module of the package that defines a probe's class or a parent."""
     for cls in type(probe).__mro__:
         try:
             spec = importlib.util.find_spec(f"{cls.__module__}.{module}")
-        except ModuleNotFoundError:  # the class stands in a file of its own
+        except ModuleNotFoundError:  # the class is defined in a single file
             continue
         home = importlib.import_module(spec.name) if spec else None
         found: Callable[..., Any] | None = getattr(home, function, None)

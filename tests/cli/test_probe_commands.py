@@ -291,25 +291,24 @@ BAD = {
     "a word for --tasks": (("--tasks", "many"), "'many' is not a valid integer."),
     "a batch size below 1": (
         ("--set", "probe.sizes=0,4"),
-        "B is 0; a task batch holds at least 1 task.",
+        "B is 0; it must be at least 1 task.",
     ),
     "a training batch below 1": (
         ("--set", "probe.batch=-1"),
-        "B is -1; a task batch holds at least 1 task.",
+        "B is -1; it must be at least 1 task.",
     ),
     "too few tasks": (
         ("--tasks", "3"),
-        "tasks is 3, too few for an interval at B = 2: that takes 16 disjoint batches, "
-        "so give --tasks 32 or more.",
+        "tasks is 3; an interval at B = 2 needs 16 disjoint batches: so give --tasks 32 or more.",
     ),
     "too few tasks for the sizes asked": (
         ("--set", "probe.sizes=1,64"),
-        "tasks is 256, too few for an interval at B = 64: that takes 16 disjoint batches, "
-        "so give --tasks 1024 or more, or smaller probe.sizes.",
+        "tasks is 256; an interval at B = 64 needs 16 disjoint batches: "
+        "give --tasks 1024 or more, or smaller probe.sizes.",
     ),
     "too few batches": (
         ("--set", "probe.batches=2"),
-        "batches is 2; intervals need at least 16.",
+        "batches is 2; it must be at least 16 for an interval.",
     ),
     "a negative rate": (
         ("--set", "algo.inner_optimizer.rate=-0.1"),

@@ -59,7 +59,7 @@ def hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         del sys.modules[name]
 
 
-def test_a_probe_is_answered_for_by_the_modules_beside_it(hello):
+def test_a_probe_is_answered_for_by_the_modules_function_beside_it(hello):
     probe = registry.load("probes", hello)(times=5)
 
     rows = probe.measure(None, 1)
@@ -106,7 +106,7 @@ def test_a_probe_that_answers_nothing_says_how_to_write_the_answer():
     class Silent(Probe):
         question = caption = axis = ""
 
-    with pytest.raises(InvalidInput, match="Silent has no 'find': write it as a method, or as a"):
+    with pytest.raises(InvalidInput, match="Silent has no 'find': write it as a method, or, if"):
         Silent().find(to_table([Row("x")]))
 
 
@@ -114,10 +114,10 @@ def test_only_measuring_imports_torch():
     code = (
         "import sys; import pandas; from metabench.settings import registry; "
         "probes = [registry.load('probes', name)() for name in registry.members('probes')]; "
-        "from metabench.probes.base import _beside; "
-        "[_beside(p, each, each).__name__ for p in probes for each in ('find', 'draw')]; "
+        "from metabench.probes.base import _function_beside; "
+        "[_function_beside(p, each, each).__name__ for p in probes for each in ('find', 'draw')]; "
         "assert 'torch' not in sys.modules; "
-        "[_beside(p, 'measure', 'measure').__name__ for p in probes]; "
+        "[_function_beside(p, 'measure', 'measure').__name__ for p in probes]; "
         "assert 'torch' in sys.modules"
     )
 

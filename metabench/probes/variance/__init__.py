@@ -1,4 +1,4 @@
-"""How noisy is the meta-gradient, and how many tasks would it take to hear the signal?"""
+"""How noisy is the meta-gradient, and how many tasks until the signal exceeds the noise?"""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
-FEWEST = 16  # batches at each B: below this the intervals are too wide to say anything
+FEWEST_BATCHES = 16  # at each B, and redrawn tasks: fewer give useless intervals
 
 
 @dataclass(frozen=True)
 class Variance(Probe):
-    """Variance of the meta-gradient against the task batch size B, and the noise scale.
+    """Variance of the meta-gradient at each task batch size B, and the noise scale.
 
     The variance is measured at every B on fresh, disjoint batches; noise equals signal at the noise
     scale tr Cov(g) / |E g|^2, in tasks.
     (McCandlish, Kaplan, Amodei & OpenAI Dota Team, 2018, https://arxiv.org/abs/1812.06162).
+
+    >>> import metabench as mb
+    >>> mb.Variance(tasks=64, batches=16).plan  # B: the number of batches
+    {1: 64, 2: 16, 4: 16}
     """
 
-    tasks: int = 4096  # fresh tasks at B = 1, and the most at any other B [tasks]
+    tasks: int = 4096  # fresh tasks at B = 1, and at most at any other B [tasks]
     batches: int = 128  # most batches at each B above 1 [batches]
-    sizes: tuple[int, ...] = ()  # values of B; empty: 1, 2, 4, .. tasks / 16, at most 64 [tasks]
-    batch: int = 25  # the B you train with, which the first finding speaks of [tasks]
-    redrawn_tasks: int = 512  # most tasks redrawn for components and biases, 0: none [tasks]
-    shot_multiples: int = 16  # most shots, times the task's, for the many-shot limit; 0: none [1]
-    memory: str = "half"  # what may be held: 4GiB, or half of what is free [bytes]
-    budget: str = ""  # what one meta-gradient may take, for advice: 30s or 200tasks; empty: none
-    clip_norm: float = math.inf  # largest norm of a batch's mean, in the outer loop [gradient norm]
-    clip_value: float = math.inf  # largest entry of that mean [gradient entry]
-    outer_optimizer: str = ""  # measure its updates too: sgd, adam, ..; empty: none
-    compare_with: tuple[str, ...] = ()  # compare these too, with the same inner loop [algorithms]
+    sizes: tuple[int, ...] = ()  # values of B; empty: powers of 2 up to 64, tasks / 16 [tasks]
+    batch: int = 25  # the B you train with, which findings refer to [tasks]
+    redrawn_tasks: int = 512  # tasks redrawn for sources and biases; 0: none [tasks]
+    shot_multiples: int = 16  # largest multiple of the shots, for the objective gap; 0: none [1]
+    memory: str = "half"  # memory limit: 4GiB, or half of what is free [bytes]
+    budget: str = ""  # for one meta-gradient: 30s or 200tasks; empty: no advice
+    clip_norm: float = math.inf  # outer-loop clipping by the norm of a batch's mean [gradient norm]
+    clip_value: float = math.inf  # outer-loop clipping by the entries of that mean [gradient entry]
+    outer_optimizer: str = ""  # also measure its updates: sgd, adam, ..; empty: none
+    compare_with: tuple[str, ...] = ()  # also compare these, with the same inner loop [algorithms]
 
     options: ClassVar[tuple[str, ...]] = ("budget", "memory")
     version: ClassVar[int] = 3
@@ -94,14 +98,14 @@ class Variance(Probe):
     question: ClassVar[str] = "How noisy is the meta-gradient, and is B large enough?"
     caption: ClassVar[str] = (
         "Variance of the meta-gradient, measured on fresh batches of B tasks, with 95 % intervals. "
-        "Independent tasks follow the dashed 1/B line; for a per-task estimator on addressed tasks "
-        "the curve is a check of just that. The dotted line is the squared norm of the "
-        "mean meta-gradient, the signal: right of where they cross (the noise scale) a batch holds "
-        "more signal than noise. Signal-to-noise is B |E g|² / tr Cov(g), a ratio of powers."
+        "The variance over independent tasks follows the dashed 1/B line. The dotted line is the "
+        "signal, the squared norm of the mean meta-gradient; the two cross at the noise scale, and "
+        "larger batches have more signal than noise. Signal-to-noise is B |E g|² / tr Cov(g), a "
+        "ratio of powers."
     )
 
     def __post_init__(self) -> None:
-        """Refuse batch sizes below 1, samples too small for an interval, and unknown names."""
+        """Validate batch sizes, sample sizes, limits and names."""
         self._check_samples()
         amounts.memory(self.memory)
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
@@ -112,18 +116,20 @@ class Variance(Probe):
     def _check_samples(self) -> None:
         given = min((self.batch, *self.sizes))
         if given < 1:
-            raise InvalidInput(f"B is {given}; a task batch holds at least 1 task.")
-        if self.batches < FEWEST:
-            raise InvalidInput(f"batches is {self.batches}; intervals need at least {FEWEST}.")
-        if self.redrawn_tasks and not self.redrawn_tasks >= FEWEST:
+            raise InvalidInput(f"B is {given}; it must be at least 1 task.")
+        if self.batches < FEWEST_BATCHES:
+            raise InvalidInput(
+                f"batches is {self.batches}; it must be at least {FEWEST_BATCHES} for an interval."
+            )
+        if self.redrawn_tasks and not self.redrawn_tasks >= FEWEST_BATCHES:
             raise InvalidInput(
                 f"redrawn_tasks is {self.redrawn_tasks}; "
-                f"give at least {FEWEST} tasks, or 0 for none."
+                f"it must be at least {FEWEST_BATCHES}, or 0 for none."
             )
         if self.shot_multiples and self.shot_multiples < 4:
             raise InvalidInput(
                 f"shot_multiples is {self.shot_multiples}; "
-                "the limit takes at least 4, or 0 for none."
+                "it must be at least 4, or 0 for no many-shot limit."
             )
 
     def _check_names(self) -> None:
@@ -139,41 +145,39 @@ class Variance(Probe):
             return
         amounts.budget(self.budget)
         if not self.redrawn_tasks:
-            raise InvalidInput(
-                "Advice on a budget takes redraws; leave probe.redrawn_tasks above 0."
-            )
+            raise InvalidInput("Advice on a budget needs redraws; set probe.redrawn_tasks above 0.")
 
     def _check_tasks(self) -> None:
         largest = max(self.sizes, default=2)
-        if self.tasks < FEWEST * largest:
+        if self.tasks < FEWEST_BATCHES * largest:
             raise InvalidInput(
-                f"tasks is {self.tasks}, too few for an interval at B = {largest}: that takes "
-                f"{FEWEST} disjoint batches, so give --tasks {FEWEST * largest} or more"
+                f"tasks is {self.tasks}; an interval at B = {largest} needs {FEWEST_BATCHES} "
+                f"disjoint batches: give --tasks {FEWEST_BATCHES * largest} or more"
                 + (", or smaller probe.sizes." if self.sizes else ".")
             )
 
     @property
     def clips(self) -> bool:
-        """Whether the outer loop clips."""
+        """Whether outer-loop clipping is measured."""
         return min(self.clip_norm, self.clip_value) < math.inf
 
     @property
     def plan(self) -> dict[int, int]:
-        """Map each B, 1 always among them, to the number of disjoint batches it is measured on."""
-        powers = [2**i for i in range(7) if 2**i * FEWEST <= self.tasks]
+        """Number of disjoint batches for each B, which always include B = 1."""
+        powers = [2**i for i in range(7) if 2**i * FEWEST_BATCHES <= self.tasks]
         sizes = sorted({1, *(self.sizes or powers)})
         return {B: self.tasks if B == 1 else min(self.tasks // B, self.batches) for B in sizes}
 
     @property
     def n_redraws(self) -> int:
-        """Tasks that are drawn again: at most half of all, since each is drawn many times."""
+        """Number of tasks that are redrawn, at most half of all."""
         return min(self.redrawn_tasks, self.tasks // 2) if self.redrawn_tasks else 0
 
-    def measure_part(self, subject: Subject, seed: int, share: Part) -> dict[str, NDArray[Any]]:
-        """Compute a share of the meta-gradients at each B, `(batches, Q)` under the name of B."""
+    def measure_part(self, subject: Subject, seed: int, part: Part) -> dict[str, NDArray[Any]]:
+        """Return one part of the meta-gradients at each B, `(batches, Q)` by B."""
         from metabench.probes.variance.measure_part import measure_part
 
-        return measure_part(self, subject, seed, share)
+        return measure_part(self, subject, seed, part)
 
     def merge(
         self,
@@ -182,7 +186,7 @@ class Variance(Probe):
         parts: Sequence[Mapping[str, NDArray[Any]]],
         progress: Progress = no_progress,
     ) -> list[Row]:
-        """Sum up all shares as `measure` does; redraws, which are few, are measured here."""
+        """Return the rows of `measure` from all parts; redraws are measured here."""
         from metabench.probes.variance.measure import measure
 
         return measure(self, subject, seed, progress, parts)

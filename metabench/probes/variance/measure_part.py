@@ -1,7 +1,7 @@
-"""One measurement on many devices: each computes its share of the meta-gradients at every B.
+"""One part of the meta-gradients at every B, for measurements split over devices.
 
-The shares are what the statistics are made of, not statistics themselves: deviations from the mean,
-and the values with each task left out, need the mean of all tasks first.
+A part holds the meta-gradients themselves, not statistics of them: deviations and delete-one values
+need the mean over all tasks first.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ if TYPE_CHECKING:
     from metabench.probes.variance import Variance
 
 
-def measure_part(probe: Variance, subject: Subject, seed: int, share: Part) -> dict[str, Array]:
-    """Compute one share of the batches at each B: `(batches, Q)`, under the name of B.
+def measure_part(probe: Variance, subject: Subject, seed: int, part: Part) -> dict[str, Array]:
+    """Return the meta-gradients of one part of the batches at each B, `(batches, Q)` by B.
 
-    Shares begin where a chunk does, so that the same tasks are computed together as without them.
+    Parts begin where a chunk does, so that the same tasks are computed together as without parts.
+
+    Args:
+        probe: settings of the measurement.
+        subject: the algorithm, problem and theta to measure.
+        seed: of every draw.
+        part: which part of the batches.
     """
     small = within(subject, amounts.memory(probe.memory))
     nothing = subject.theta[None][:0].cpu().numpy()
     arrays: dict[str, Array] = {}
     start = 0
     for B, batches in probe.plan.items():
-        first, last = share.of(batches, max(small.compute.chunk // B, 1))
+        first, last = part.bounds(batches, max(small.compute.chunk // B, 1))
         address = Address.fresh(start + B * first, B * (last - first))
         start += B * batches
         parts = (means.detach().cpu().numpy() for means in small.estimates(address, seed, B))
