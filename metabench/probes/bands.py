@@ -1,4 +1,4 @@
-"""Rows as the arrays that a line with its band is drawn from."""
+"""Arrays of a line and its interval band, from rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.stats.intervals import Vector
 
 
 class Band(NamedTuple):
-    """A line and its 95 % intervals; an end that there isn't lies on the line."""
+    """A line and its 95 % intervals; a missing end equals the value."""
 
     at: Vector
     value: Vector
@@ -21,7 +21,7 @@ class Band(NamedTuple):
 
 
 def band(rows: Sequence[Row]) -> Band:
-    """Lay out the numbers of rows that have a value."""
+    """Return the arrays of rows that have a value."""
     ends = ((r.at, r.value, _or(r.low, r.value), _or(r.high, r.value)) for r in rows)
     return Band(*np.array(list(ends), float).reshape(-1, 4).T)
 

@@ -1,4 +1,4 @@
-"""A curve for each method of a table, told apart by color and mark."""
+"""Plots of a quantity with a curve for each method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKS = "os^vD<>Pp*hX"
 
 
 def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[float, Row]]:
-    """Sort the rows of a quantity by method and K; those under other pulls stay out."""
+    """Return the rows of a quantity by method and K, without those at other proximal strengths."""
     found: dict[str, dict[float, Row]] = {}
     for line in from_table(table, quantity, of=None):
         if line.at is not None and ":" not in line.of:
@@ -25,7 +25,14 @@ def by_method(table: pd.DataFrame, quantity: str) -> dict[str, dict[float, Row]]
 
 
 def over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
-    """Draw a quantity of each method against K."""
+    """Draw a quantity of each method against K.
+
+    Args:
+        table: of a probe that compares methods.
+        axes: to draw on.
+        quantity: whose rows to draw.
+        label: of the y-axis.
+    """
     for i, (name, lines) in enumerate(by_method(table, quantity).items()):
         rows = [line for line in lines.values() if line.value]
         K = [line.at or 0.0 for line in rows]
@@ -34,7 +41,13 @@ def over_k(table: pd.DataFrame, axes: Axes, quantity: str, label: str) -> None:
 
 
 def finished(axes: Axes, x: str, y: str) -> None:
-    """Label curves that span magnitudes, K among them, and say whose is whose."""
+    """Set logarithmic scales, axis labels and a legend.
+
+    Args:
+        axes: with the curves.
+        x: label of the x-axis; linear near zero if it ends in K.
+        y: label of the y-axis.
+    """
     axes.set_xscale("symlog" if x.endswith("K") else "log")
     axes.set_yscale("log")
     axes.set(xlabel=x, ylabel=y)
@@ -44,11 +57,11 @@ def finished(axes: Axes, x: str, y: str) -> None:
 
 
 def styled(i: int) -> dict[str, Any]:
-    """Give the i-th method's color and mark."""
+    """Return the i-th method's line style."""
     return {"color": color(i), "marker": MARKS[i % len(MARKS)], "ms": 4, "lw": 1}
 
 
 def color(i: int) -> object:
-    """Give the i-th method's color."""
+    """Return the i-th method's color."""
     palette = sns.color_palette("colorblind")
     return palette[i % len(palette)]

@@ -1,4 +1,4 @@
-"""A logarithmic axis in plain numbers: 1, 2 and 5 while there is room for them."""
+"""Logarithmic axes labeled with plain numbers: 1, 2 and 5 of each decade if they fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plain_decades(axes: Axes) -> None:
-    """Write the logarithmic y-axis of these axes so."""
+    """Label the logarithmic y-axis with plain numbers."""
     low, high = axes.get_ylim()
     if high < 1000 * low:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -1,4 +1,4 @@
-"""A quantile over tasks as a row: what diverged counts as the largest."""
+"""Rows of quantiles over tasks, where a task that diverged counts as the largest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from metabench.stats.quantile_intervals import quantile_interval
 def quantile(
     quantity: str, values: Vector, share: float = 0.5, least: float = 0.0, **where: Any
 ) -> Row:
-    """Give a quantile over tasks, NaN counting as infinite, with an interval from `least` up."""
+    """Return the row of a quantile over tasks, with its interval; NaN counts as infinite.
+
+    Args:
+        quantity: of the row.
+        values: one per task `(n,)`.
+        share: 0.5 for the median.
+        least: lower bound of the interval.
+        where: other fields of the row, such as `at` and `of`.
+    """
     held = np.where(np.isnan(values), np.inf, values)
     found = quantile_interval(held, share)
     if not math.isfinite(found.value):

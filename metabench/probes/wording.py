@@ -1,4 +1,4 @@
-"""Numbers as sentences want them."""
+"""Numbers, shares and intervals as findings print them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ UNKNOWN = "unknown"
 
 
 def number(value: float | None) -> str:
-    """Write a number to three digits."""
+    """Return a number as text, to three digits."""
     return UNKNOWN if value is None else number_format.number(value)
 
 
 def percent(share: Row) -> str:
-    """Write a share in percent."""
+    """Return a share as text in percent."""
     return "An unknown share" if share.value is None else number_format.percent(share.value)
 
 
 def interval(line: Row) -> str:
-    """Write the two ends."""
+    """Return the interval of a row as text."""
     return number_format.interval_text(line.low, line.high, UNKNOWN)
 
 
 def percents(share: Row) -> str:
-    """Write a share with its interval, in percent; where all there is is zero, there is none.
+    """Return a share with its interval as text in percent; a zero without interval stands alone.
 
     >>> percents(Row("share", value=0.5, low=0.4)), percents(Row("negative_mass", value=0.0))
     ('50 % [40, unknown]', '0 %')

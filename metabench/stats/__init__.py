@@ -1,1 +1,1 @@
-"""Estimates with intervals; NumPy and SciPy only."""
+"""Estimators with confidence intervals; NumPy and SciPy only."""

@@ -1,4 +1,4 @@
-"""How fast does the variance fall with the batch? A line through its logarithms."""
+"""The exponent with which the variance falls with the batch size, by a log-log regression."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ class Line(NamedTuple):
     freedom: float
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Bracket the slope."""
+        """Return the interval of the slope."""
         reach = t_quantile(self.freedom, level) * self.error
         return Interval(self.slope, self.slope - reach, self.slope + reach)
 
 
 def log_slope(sizes: Vector, samples: list[Moments]) -> Line:
-    """Fit log tr Cov(g_B) against log B, one independent sample of batch means a size.
+    """Fit the slope of log tr Cov(g_B) on log B, from one independent sample of batch means per B.
 
-    Each logarithm is bias-corrected by the jackknife. It weighs by its number of batch means, not
-    by its own estimated error, which would favor what happens to look precise (simulated: 90 to
-    94 % coverage instead of 92 to 95 %); the jackknife errors give the slope's. The degrees of
+    Each logarithm is bias-corrected by the jackknife. Its weight is the number of batch means, not
+    its own estimated error, which would favor samples that look precise by chance (simulated: 90 to
+    94 % coverage instead of 92 to 95 %). The slope's error follows from the jackknife errors; its
+    degrees of
     freedom are Satterthwaite's (Satterthwaite, 1946, https://doi.org/10.2307/3002019).
     """
     x = np.log(np.asarray(sizes, np.float64))

@@ -1,4 +1,4 @@
-"""Intervals for means over independent tasks, and for their ratios (NumPy and SciPy only)."""
+"""Intervals of means over independent tasks, and of their ratios (NumPy and SciPy only)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from metabench.stats.intervals import Estimate, Interval, Vector, jackknife_erro
 from metabench.stats.moments import Moments, mean_norm_interval
 from metabench.stats.proportions import share_interval
 
-ROUNDS = 20  # of the search for the noisiest direction: one near it will do
-NORMAL = 1.959964  # Student's t of endless freedom
+POWER_ITERATIONS = 20  # for the noisiest direction: an approximation is enough
+NORMAL_QUANTILE = 1.959964  # Student's t quantile at infinite degrees of freedom
 
 
 def mean_interval(sample: Vector) -> Interval:
-    """Bracket a mean by Student's t; one number has no interval (NaN).
+    """Return the Student t interval of a mean; NaN ends for a single number.
 
     (Student, 1908, https://doi.org/10.2307/2331554).
     """
@@ -27,10 +27,10 @@ def mean_interval(sample: Vector) -> Interval:
 
 
 def skewed_mean_interval(sample: Vector) -> Interval:
-    """Bracket a mean whose numbers may be skewed; fewer than three have no interval (NaN).
+    """Return the interval of the mean of skewed numbers; NaN ends for fewer than three.
 
-    The wider of Student's t and Hall's at either end: where a few large numbers make the mean,
-    Student's t alone covered 90 % of 96.
+    Each end is the wider of Student's t and Hall's. Where a few large numbers dominate the mean,
+    Student's t alone covered 90 % at 96 numbers.
     """
     if len(sample) < 3:
         return Interval(float(sample.mean()), math.nan, math.nan)
@@ -38,12 +38,12 @@ def skewed_mean_interval(sample: Vector) -> Interval:
 
 
 def squared_norm_interval(sample: Vector) -> Interval:
-    r"""Bracket |E g|^2 of vectors `(n, Q)`, also where one direction makes nearly all their noise.
+    r"""Return the interval of |E g|^2 of vectors `(n, Q)`, valid if one direction has all noise.
 
-    A score interval takes the noise along the mean for a multiple of the squared norm; that
-    multiple is far off where the mean's part along the noisiest direction u is small by chance,
-    and 90 % were covered. So the ends reach at least as far as those of that part alone,
-    :math:`(|\bar g^\top u| \pm t s)^2` with s its standard error, the others as they were found.
+    The score interval assumes that the noise along the mean is proportional to the squared norm.
+    That is wrong where the mean's component along the noisiest direction u is small by chance;
+    coverage was 90 %. So the ends reach at least as far as those of that component,
+    :math:`(|\bar g^\top u| \pm t s)^2` with s its standard error, plus the other components.
     """
     found, n = mean_norm_interval(Moments.from_samples(sample)), len(sample)
     if not math.isfinite(found.high):
@@ -53,7 +53,7 @@ def squared_norm_interval(sample: Vector) -> Interval:
     u = centered[np.einsum("nq,nq->n", centered, centered).argmax()]
     if not u.any():
         return found
-    for _ in range(ROUNDS):  # of the power method
+    for _ in range(POWER_ITERATIONS):
         u = u / np.linalg.norm(u)
         u = (centered @ u) @ centered
     u = u / np.linalg.norm(u)
@@ -64,10 +64,11 @@ def squared_norm_interval(sample: Vector) -> Interval:
 
 
 def mean_share_interval(shares: Vector) -> Interval:
-    """Bracket the mean of shares in [0, 1], one a task, NaN for a single one.
+    """Return the interval of the mean of shares in [0, 1], one per task; NaN ends for one task.
 
-    By the exact limits of as many trials as would vary as much: where a few tasks make the whole
-    share, or all but, Student's t fails (Korn & Graubard, 1998, Confidence intervals for
+    Exact binomial limits at the number of trials that would vary as much: Student's t fails where a
+    few tasks make up nearly all of the share, or all but a little
+    (Korn & Graubard, 1998, Confidence intervals for
     proportions with small expected number of positive counts estimated from survey data, Survey
     Methodology 24, https://www150.statcan.gc.ca/n1/en/catalogue/12-001-X19980024356).
     """
@@ -79,15 +80,22 @@ def mean_share_interval(shares: Vector) -> Interval:
         return share_interval(n * value, n)
     if error == 0:
         return Interval(value, value, value)
-    trials = value * (1 - value) / error * (NORMAL / t_quantile(n - 1)) ** 2
+    trials = value * (1 - value) / error * (NORMAL_QUANTILE / t_quantile(n - 1)) ** 2
     return share_interval(value * trials, trials)
 
 
 def ratio_of_means(top: Vector, bottom: Vector, power: float = 1.0) -> Interval:
-    """Bracket mean(top)^power / mean(bottom), both positive, by a jackknife of its logarithm.
+    """Return the interval of mean(top)^power / mean(bottom) by a jackknife of its logarithm.
 
-    NaN for a single task; unbounded where an end says nothing
     (Efron & Stein, 1981, https://doi.org/10.1214/aos/1176345462).
+
+    Args:
+        top: positive numbers, one per task `(n,)`.
+        bottom: positive numbers of the same tasks `(n,)`.
+        power: exponent of the mean of `top`.
+
+    Returns:
+        The interval, with NaN ends for fewer than three tasks, and infinite where it says nothing.
     """
     n = len(top)
     if not top.mean() > 0 or not bottom.mean() > 0:
@@ -96,7 +104,7 @@ def ratio_of_means(top: Vector, bottom: Vector, power: float = 1.0) -> Interval:
     if n < 3:
         return Interval(value, math.nan, math.nan)
     rest = [(each.sum() - each) / (n - 1) for each in (top, bottom)]
-    with np.errstate(divide="ignore", invalid="ignore"):  # one task may carry it all
+    with np.errstate(divide="ignore", invalid="ignore"):  # one task may dominate
         logs = power * np.log(rest[0]) - np.log(rest[1])
         reach = t_quantile(n - 1) * jackknife_error(logs)
     return Interval.from_logarithm(value, reach)

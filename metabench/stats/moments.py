@@ -1,6 +1,6 @@
-r"""Unbiased moments of meta-gradients, and intervals that cover (NumPy and SciPy only).
+r"""Unbiased moments of meta-gradients, with their intervals (NumPy and SciPy only).
 
-Everything about n meta-gradients that is needed here is in 2 n + 1 numbers: with the mean
+All statistics of n meta-gradients here follow from 2 n + 1 numbers: with the mean
 :math:`\bar g`, the deviations :math:`|g_i - \bar g|^2` and the projections
 :math:`\langle g_i - \bar g, \bar g \rangle`. They carry the same information as the sums over the
 Gram matrix, so delete-one jackknives cost O(n), and they don't cancel where the mean is large.
@@ -19,7 +19,7 @@ from metabench.stats.intervals import Estimate, Interval, Vector, jackknife_erro
 
 
 class Moments(NamedTuple):
-    """What a sample of n vectors says of its mean and covariance."""
+    """Sufficient numbers of n vectors for the squared norm of their mean and their variance."""
 
     mean_squared: float  # |g bar|^2
     deviations: Vector  # |g_i - g bar|^2, (n,)
@@ -28,7 +28,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def from_samples(cls, sample: NDArray[np.floating]) -> Moments:
-        """Sum up n vectors `(n, Q)`, in float64."""
+        """Compute the moments of n vectors `(n, Q)`, in float64."""
         sample = np.asarray(sample, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is data
             mean = sample.mean(0)
@@ -40,12 +40,12 @@ class Moments(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Iterable[Moments]) -> Moments:
-        """Put the parts of a vector together, e.g. layers: every number adds up."""
+        """Return the moments of vectors from those of their parts, e.g. layers: a plain sum."""
         return cls(*(sum(each) for each in zip(*parts, strict=True)))
 
     @classmethod
     def weighted(cls, *parts: tuple[float, Moments]) -> Moments:
-        """Add multiples: squares of a x + b y are linear in those of x, y and x - y."""
+        """Return a linear combination, as squares of a x + b y are of those of x, y and x - y."""
         return cls.joined(
             cls(w * m.mean_squared, w * m.deviations, w * m.projections, w * m.crossings)
             for w, m in parts
@@ -67,12 +67,12 @@ class Moments(NamedTuple):
         return self.mean_squared - self.variance / self.n
 
     def estimates(self) -> tuple[Estimate, Estimate]:
-        """Give tr Cov(g) and |E g|^2 with their delete-one values."""
+        """Return tr Cov(g) and |E g|^2 with their delete-one values."""
         variance, squared = self.leave_one_out()
         return Estimate(self.variance, variance), Estimate(self.mean_norm_squared, squared)
 
     def leave_one_out(self) -> tuple[Vector, Vector]:
-        """Give variance and squared mean norm with each vector left out, `(n,)` and `(n,)`."""
+        """Return delete-one values of tr Cov(g) and of |E g|^2, `(n,)` and `(n,)`."""
         n = self.n
         rest = self.deviations.sum() - self.deviations * n / (n - 1)
         variance = rest / (n - 2)
@@ -83,7 +83,7 @@ class Moments(NamedTuple):
 
 
 def variance_interval(moments: Moments) -> Interval:
-    """Bracket tr Cov(g) by a delete-one jackknife of its logarithm."""
+    """Return the interval of tr Cov(g) by a delete-one jackknife of its logarithm."""
     value = moments.variance
     if not (0 < value < math.inf):
         return Interval(value, math.nan, math.nan)
@@ -94,9 +94,9 @@ def variance_interval(moments: Moments) -> Interval:
 
 
 def skewed_variance_interval(moments: Moments) -> Interval:
-    """Bracket tr Cov(g) by the wider end of the logarithm's interval and Hall's, on either side.
+    """Return the interval of tr Cov(g) with the wider ends of the logarithm's and Hall's.
 
-    Where a few of a hundred vectors make the variance, the logarithm's alone covered 91 %.
+    Where a few of a hundred vectors dominate the variance, the logarithm's alone covered 91 %.
     """
     found = variance_interval(moments)
     if not found.low > 0 or not found.high < math.inf:
@@ -107,27 +107,28 @@ def skewed_variance_interval(moments: Moments) -> Interval:
 
 
 def mean_norm_interval(moments: Moments) -> Interval:
-    r"""Bracket |E g|^2 by every value T that its estimate doesn't refute (a score interval).
+    r"""Return the score interval of |E g|^2: all values T that its estimate doesn't reject.
 
-    The estimate varies by :math:`4 T \lambda / n + 2 \operatorname{tr} \Sigma^2 / n^2`, with lambda
-    the variance along the mean. Its second part is what is left where the mean is zero; taking the
-    first at the T asked about, not at the estimate, keeps the coverage there (Wilson, 1927,
-    https://doi.org/10.1080/01621459.1927.10502953): a jackknife's is 76 % in two dimensions.
+    The variance of the estimate is
+    :math:`4 T \lambda / n + 2 \operatorname{tr} \Sigma^2 / n^2`, with lambda the variance along the
+    mean. Its second term remains where the mean is zero. Evaluating the first at the T tested,
+    not at the estimate, keeps the coverage there (Wilson, 1927,
+    https://doi.org/10.1080/01621459.1927.10502953); a jackknife's is 76 % in two dimensions.
     """
     value, t2 = moments.mean_norm_squared, t_quantile(moments.n - 1) ** 2
-    slope, floor = null_variance(moments)
-    center = value + t2 * slope / 2
+    coefficient, floor = null_variance(moments)
+    center = value + t2 * coefficient / 2
     reach = math.sqrt(max(center**2 - value**2 + t2 * floor, 0.0))
     # An estimate far below zero, where |E g|^2 can't be, is still inside its own interval.
     return Interval(value, min(center - reach, value), center + reach)
 
 
 def tasks_to_detect(moments: Moments) -> float:
-    """Give the number of tasks after which |E g|^2 would likely be told from zero.
+    """Return the number of tasks at which |E g|^2 is likely distinguishable from zero.
 
-    While noise dominates, its standard error falls like 1/n; it is wanted three times smaller
-    than would just do, so that an unlucky sample resolves it too. If the estimate itself is no
-    guide because it isn't positive, half its upper limit stands in for it.
+    While noise dominates, its standard error falls as 1/n; the number makes it three times smaller
+    than the estimate requires, so that an unlucky sample suffices too. Where the estimate is not
+    positive, half its upper limit is used instead.
     """
     interval = mean_norm_interval(moments)
     reach = t_quantile(moments.n - 1) * math.sqrt(null_variance(moments)[1])
@@ -136,8 +137,8 @@ def tasks_to_detect(moments: Moments) -> float:
 
 
 def null_variance(moments: Moments) -> tuple[float, float]:
-    """Give s and f in Var = s T + f, the variance of the estimate where |E g|^2 is T."""
+    """Return s and f of the estimate's variance s T + f where |E g|^2 is T."""
     if moments.mean_squared == 0:
         return 0.0, 0.0
-    slope = jackknife_error(moments.leave_one_out()[1]) ** 2 / moments.mean_squared
-    return slope, 2 * float((moments.crossings**2).mean()) / moments.n**2
+    coefficient = jackknife_error(moments.leave_one_out()[1]) ** 2 / moments.mean_squared
+    return coefficient, 2 * float((moments.crossings**2).mean()) / moments.n**2

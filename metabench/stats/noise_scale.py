@@ -1,4 +1,4 @@
-"""How many tasks is the noise worth? tr Cov(g) / |E g|^2 with its interval, and ratios like it."""
+"""The noise scale tr Cov(g) / |E g|^2 and similar ratios, with their intervals."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from metabench.stats.moments import Moments, null_variance
 
 
 def noise_scale_interval(moments: Moments) -> Interval:
-    r"""Bracket tr Cov(g) / |E g|^2, in tasks, by Fieller's method on jackknife errors.
+    r"""Return the interval of tr Cov(g) / |E g|^2, in tasks, by Fieller's method.
 
-    The interval holds every ratio that the two means don't refute (Fieller, 1954,
-    https://doi.org/10.1111/j.2517-6161.1954.tb00159.x). Its upper end is infinite where |E g|^2
-    can't be told from zero. The ratio is B_simple of (McCandlish, Kaplan, Amodei & OpenAI Dota
+    It contains every ratio that the two means and their jackknife errors don't reject (Fieller,
+    1954, https://doi.org/10.1111/j.2517-6161.1954.tb00159.x). Its upper end is infinite where
+    |E g|^2 is not distinguishable from zero.
+
+    The ratio is B_simple of (McCandlish, Kaplan, Amodei & OpenAI Dota
     Team, 2018, https://arxiv.org/abs/1812.06162).
     """
     return ratio_interval(moments.estimates()[0], moments)
 
 
 def ratio_interval(top: Estimate, moments: Moments) -> Interval:
-    """Bracket the ratio, 0 or more, of an estimate to the |E g|^2 of vectors of the same tasks.
+    """Return the interval of the ratio, 0 or more, of an estimate to |E g|^2 on the same tasks.
 
-    |E g|^2 can't be negative; its estimate can, and then says no more than zero would.
+    A negative estimate of |E g|^2 counts as zero.
     """
     bottom = moments.estimates()[1]
     below = max(bottom.value, 0.0)
@@ -30,11 +32,11 @@ def ratio_interval(top: Estimate, moments: Moments) -> Interval:
     value = value if top.value > 0 else 0.0
     t2 = t_quantile(moments.n - 1) ** 2
     cov = jackknife_covariance(top.left_out, bottom.left_out)
-    slope, floor = null_variance(moments)
+    coefficient, floor = null_variance(moments)
     # The ratio x is kept where (top - x below)^2 <= t^2 Var(top - x below), with the variance of
     # the bottom taken at top / x, i.e. a x^2 - 2 b x + c <= 0.
     a = float(below**2 - t2 * floor)
-    b = float(top.value * below + t2 * (slope * max(top.value, 0.0) / 2 - cov[0, 1]))
+    b = float(top.value * below + t2 * (coefficient * max(top.value, 0.0) / 2 - cov[0, 1]))
     c = float(top.value**2 - t2 * cov[0, 0])
     root = math.sqrt(max(b * b - a * c, 0.0))
     if a <= 0 and top.value <= 0:  # a ratio below zero, if the top isn't zero itself

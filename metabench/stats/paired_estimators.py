@@ -1,6 +1,6 @@
 r"""Two estimators on the same tasks: angle, error and break-even (NumPy and SciPy only).
 
-With a and b the two vectors of one task, everything is in the moments of a, of b and of a - b,
+With a and b the two vectors of one task, all follows from the moments of a, of b and of a - b,
 since :math:`2 \langle E a, E b \rangle = |E a|^2 + |E b|^2 - |E (a - b)|^2`. All three squared
 norms are unbiased; plug-in norms and cosines of noisy means are not.
 """
@@ -22,22 +22,28 @@ from metabench.stats.intervals import (
 from metabench.stats.moments import Moments, mean_norm_interval, variance_interval
 from metabench.stats.noise_scale import ratio_interval
 
-RESOLVED = 0.1  # of |E a|^2, its least low end: of 16 tasks without a mean, 8 % exceed zero
-CLEAR = 4  # standard errors below 1 from which on a cosine is bracketed by its jackknife
+LEAST_LOW_END = 0.1  # of |E a|^2: at 16 tasks and zero mean, 8 % of low ends exceed zero
+ERRORS_BELOW_ONE = 4  # from which on a cosine's interval is the jackknife's alone
 
 
 def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
-    """Bracket the cosine of E a and E b.
+    """Return the interval of the cosine of E a and E b.
 
-    Well below 1, by a jackknife of its inverse hyperbolic tangent. Where the estimate can't be told
-    from 1, which it may exceed, by what it lacks to 1: :math:`|E (a - s b)|^2 / 2 |E a|^2` with s
-    the ratio of the norms, which has a score interval that may end at 0; in between, by the wider.
+    Well below 1 it is a jackknife of the inverse hyperbolic tangent. Near 1, which the estimate may
+    exceed, it is that of 1 - cosine, :math:`|E (a - s b)|^2 / 2 |E a|^2` with s the ratio of the
+    norms, whose score interval may end at 0. In between, the wider ends of both.
 
-    NaN where a mean's norm can't be told from zero, since then it has no direction.
+    Args:
+        first: moments of a.
+        second: moments of b.
+        difference: moments of a - b.
+
+    Returns:
+        The interval; NaN where the norm of a mean is not distinguishable from zero.
     """
     (_, a), (_, b), (_, d) = first.estimates(), second.estimates(), difference.estimates()
     sizes = [mean_norm_interval(each) for each in (first, second)]
-    resolved = all(size.low > size.value * RESOLVED for size in sizes)
+    resolved = all(size.low > size.value * LEAST_LOW_END for size in sizes)
     if not resolved or min(a.left_out.min(), b.left_out.min()) <= 0:
         return Interval(math.nan, math.nan, math.nan)
     value = (a.value + b.value - d.value) / (2 * math.sqrt(a.value * b.value))
@@ -54,13 +60,13 @@ def cosine(first: Moments, second: Moments, difference: Moments) -> Interval:
     clear = Interval(value, low, high)
     return (
         clear.widened(near.low, near.high)
-        if 1 - value < CLEAR * jackknife_error(left_out)
+        if 1 - value < ERRORS_BELOW_ONE * jackknife_error(left_out)
         else clear
     )
 
 
 def _near_one(value: float, first: Moments, second: Moments, difference: Moments) -> Interval:
-    """Bracket a cosine by what it lacks to 1."""
+    """Return the interval of a cosine from that of 1 - cosine."""
     s = math.sqrt(first.mean_norm_squared / second.mean_norm_squared)
     apart = Moments.weighted((1 - s, first), (s * s - s, second), (s, difference))
     gap, size = mean_norm_interval(apart), mean_norm_interval(first)
@@ -75,12 +81,18 @@ def squared_error(
     norm: Callable[[Moments], Interval] = mean_norm_interval,
     spread_of: Callable[[Moments], Interval] = variance_interval,
 ) -> Interval:
-    """Bracket the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
+    """Return the interval of the mean squared error |bias|^2 + V1 / B of a batch of B tasks.
 
-    Each part has its own interval, skewed where it is; the sum's ends lie as far from its value as
-    the parts' do together, given how the parts vary with one another (Zou & Donner, 2008,
-    https://doi.org/10.1002/sim.3095). A jackknife of the sum covers 83 % where a small bias is most
-    of it.
+    It combines the intervals of the two terms, which may be skewed, and their correlation (Zou &
+    Donner, 2008, https://doi.org/10.1002/sim.3095). A jackknife of the sum covers 83 % where a
+    small bias dominates.
+
+    Args:
+        moments: of the estimator's meta-gradients.
+        bias: moments of their difference from the exact ones; None: no bias.
+        B: tasks in a batch; may be a fraction.
+        norm: the interval of |bias|^2.
+        spread_of: the interval of V1.
     """
     value, low, high = spread_of(moments)
     noise = Interval(value / B, low / B, high / B)
@@ -97,7 +109,7 @@ def squared_error(
 
 
 def _together(first: float, second: float, tie: float) -> float:
-    """Give the reach of a sum whose parts reach so far and are correlated by `tie`."""
+    """Return the half width of a sum from those of its terms and their correlation `tie`."""
     if max(first, second) == math.inf:
         return math.inf
     return math.sqrt(max(first**2 + second**2 + 2 * tie * first * second, 0.0))
@@ -106,19 +118,25 @@ def _together(first: float, second: float, tie: float) -> float:
 def break_even(
     exact: Moments, other: Moments, bias: Moments, cost: tuple[float, float] = (1.0, 1.0)
 ) -> Interval:
-    r"""Bracket the budget beyond which the exact estimator has the smaller squared error.
+    r"""Return the interval of the budget above which the exact estimator has the smaller error.
 
-    With c the cost of one task, a budget b buys an error of :math:`c_e V_e / b`, against
-    :math:`|bias|^2 + c_o V_o / b`. Costs of 1 make the budget a task batch B*; seconds make it
-    seconds. It is zero where the exact one is better at any budget, unbounded where the bias can't
-    be told from zero.
+    With c the cost of one task, a budget b gives the squared errors :math:`c_e V_e / b` and
+    :math:`|bias|^2 + c_o V_o / b`. Costs of 1 make the budget a task batch B*, seconds make it
+    seconds. It is zero where the exact estimator is better at any budget, and unbounded where the
+    bias is not distinguishable from zero.
+
+    Args:
+        exact: moments of the exact estimator's meta-gradients.
+        other: moments of the other estimator's.
+        bias: moments of their difference.
+        cost: of one task, for the exact and for the other estimator.
     """
     excess = exact.estimates()[0].scaled(cost[0]) + other.estimates()[0].scaled(-cost[1])
     return ratio_interval(excess, bias)
 
 
 def variance_ratio(top: Moments, bottom: Moments) -> Interval:
-    """Bracket the ratio of two variances on the same tasks by a jackknife of its logarithm."""
+    """Return the interval of a ratio of variances on the same tasks, by a log jackknife."""
     above, below = top.estimates()[0], bottom.estimates()[0]
     if not (0 < above.value < math.inf and 0 < below.value < math.inf):
         return Interval(math.nan, math.nan, math.nan)
@@ -128,7 +146,7 @@ def variance_ratio(top: Moments, bottom: Moments) -> Interval:
 
 
 def skewed_variance_ratio(top: Moments, bottom: Moments) -> Interval:
-    """Bracket the same by the wider end of that interval and Hall's of the logarithm.
+    """Return the interval of a ratio of variances: wider ends of the jackknife's and Hall's.
 
     Where a few large vectors are clipped, the jackknife's alone covered 89 %, both 97 %.
     """

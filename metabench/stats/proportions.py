@@ -1,4 +1,4 @@
-"""A share of a count, with exact limits."""
+"""Exact interval of a proportion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from metabench.stats.intervals import LEVEL, Interval
 
 
 def share_interval(hits: float, count: float) -> Interval:
-    """Bracket a share of `count` by the exact binomial limits, between whole numbers as well.
+    """Return the exact binomial interval of `hits` of `count`, which need not be whole numbers.
 
     (Clopper & Pearson, 1934, https://doi.org/10.1093/biomet/26.4.404).
     """

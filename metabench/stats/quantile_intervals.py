@@ -1,6 +1,6 @@
-"""Quantiles over tasks, by order statistics: intervals that assume nothing of a distribution.
+"""Distribution-free intervals of quantiles over tasks, by order statistics.
 
-What isn't finite has a rank all the same: a task that diverged counts as the largest.
+Infinite values have a rank: a task that diverged counts as the largest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from metabench.stats.intervals import LEVEL, Interval, Vector
 
 
 def quantile_interval(values: Vector, share: float = 0.5, level: float = LEVEL) -> Interval:
-    """Bracket the quantile of which `share` lies below, from independent values `(n,)`.
+    """Return the interval of the quantile below which a `share` of the values lies.
 
-    The ends are order statistics whose ranks the binomial gives, each tail within (1 - level) / 2;
-    an end that no rank is far enough out for is infinite (Hahn & Meeker, 1991,
+    The ends are order statistics at ranks of the binomial distribution, each tail within
+    (1 - level) / 2; an end is infinite where the sample is too small for it (Hahn & Meeker, 1991,
     https://doi.org/10.1002/9780470316771, section 5.2). The value is the inverted empirical
-    distribution, between two ranks their mean.
+    distribution, halfway between two ranks where it falls between them.
+
+    Args:
+        values: independent values `(n,)`.
+        share: 0.5 for the median.
+        level: coverage of the interval.
 
     >>> quantile_interval(np.arange(1.0, 100.0))
     Interval(value=50.0, low=40.0, high=60.0)
@@ -28,7 +33,7 @@ def quantile_interval(values: Vector, share: float = 0.5, level: float = LEVEL) 
     ordered = np.sort(np.asarray(values, np.float64))
     n, tail = len(ordered), (1 - level) / 2
     below = bdtr(np.arange(n), n, share)  # P(at most r values lie below the quantile)
-    first = int(np.searchsorted(below, tail, side="right"))  # as many ranks may be cut at the left
+    first = int(np.searchsorted(below, tail, side="right"))  # ranks that may be cut at the left
     last = int(np.searchsorted(below, 1 - tail))  # P(at most `last` lie below) >= 1 - tail
     low = ordered[first - 1] if first >= 1 else -math.inf
     high = ordered[last] if last < n else math.inf

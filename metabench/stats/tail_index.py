@@ -1,4 +1,4 @@
-"""How heavy is the tail of n positive numbers? (NumPy and SciPy only)."""
+"""Tail index and top share of positive numbers (NumPy and SciPy only)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 from metabench.stats.intervals import LEVEL, Interval, Vector, jackknife_error, t_quantile
 from metabench.stats.moments import Moments
 
-TOP = 0.01  # the share of the numbers whose share of the sum is asked for
-RESOLVED = 4000  # numbers, from which on that share gets an interval
-TAIL = 0.05  # the share of the numbers that the index is read off
-FEWEST = 10  # numbers in that tail
-FARTHEST = 10  # vectors that the index of a small sample is read off
-MOMENTS = 2.0  # index below which there is no second moment: the sample's isn't the tasks'
+TOP = 0.01  # share of the numbers whose part of the sum is computed
+FEWEST_FOR_INTERVAL = 4000  # numbers from which on that part gets an interval
+TAIL = 0.05  # share of the numbers that the index is estimated from
+FEWEST_IN_TAIL = 10  # numbers in that tail
+FARTHEST = 10  # vectors that the index of a small sample is estimated from
+MOMENTS = 2.0  # index below which the distribution has no second moment
 
 
 def top_share(numbers: Vector) -> Interval:
-    """Give the share of the sum that the largest 1 % of the numbers make, by a jackknife.
+    """Return the share of the sum held by the largest 1 % of the numbers.
 
-    Where 1 % of n isn't whole, the next largest number counts in part. The interval is that of the
-    logarithm, cut at 1; below 4000 numbers there is none, since it would not cover (86 % at 512).
+    Where 1 % of n isn't whole, the next largest number counts in part. The interval is a jackknife
+    of the logarithm, cut at 1; NaN ends below 4000 numbers (it covers 86 % at 512).
     """
     largest = np.sort(numbers)[::-1]
     whole, top = largest.sum(), _top_sums(largest)
     if not (0 < whole < math.inf):
         return Interval(math.nan, math.nan, math.nan)
     value = float(top[0] / whole)
-    if len(numbers) < RESOLVED:
+    if len(numbers) < FEWEST_FOR_INTERVAL:
         return Interval(value, math.nan, math.nan)
     left_out = np.log(top[1:] / (whole - largest))
     reach = t_quantile(len(numbers) - 1) * jackknife_error(left_out)
@@ -46,7 +46,7 @@ def hill(numbers: Vector) -> Interval:
     from scipy.special import gammaincinv
 
     k = int(len(numbers) * TAIL)
-    if k < FEWEST:
+    if k < FEWEST_IN_TAIL:
         return Interval(math.nan, math.nan, math.nan)
     largest = np.sort(numbers)[::-1]
     if not (largest[k] > 0 and largest[0] < math.inf):
@@ -59,9 +59,9 @@ def hill(numbers: Vector) -> Interval:
 
 
 def lowest_tail_index(*samples: Moments) -> float:
-    """Estimate the lowest tail index among samples of vectors, from the ten that are farthest out.
+    """Return the lowest tail index of several samples, from the ten vectors farthest from the mean.
 
-    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite of fewer than twenty vectors.
+    (Hill, 1975, https://doi.org/10.1214/aos/1176343247). Infinite for fewer than twenty vectors.
     """
     found = [math.inf]
     for sample in samples:
@@ -73,7 +73,7 @@ def lowest_tail_index(*samples: Moments) -> float:
 
 
 def _top_sums(largest: Vector) -> Vector:
-    """Give the sum of the top 1 %, `[0]`, and those with each number left out, `[1:]`."""
+    """Return the sum of the top 1 %, `[0]`, and its delete-one values, `[1:]`."""
     n = len(largest)
     everything = _weights(n) @ largest
     # Without a number above the cut, those below it move up by one place.
@@ -84,5 +84,5 @@ def _top_sums(largest: Vector) -> Vector:
 
 
 def _weights(n: int) -> Vector:
-    """Count the places of n sorted numbers that make the top 1 %, the last one in part."""
+    """Return weights of n sorted numbers: 1 in the top 1 %, a fraction for the last, then 0."""
     return np.clip(n * TOP - np.arange(n), 0.0, 1.0)

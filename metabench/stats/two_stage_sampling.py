@@ -1,4 +1,4 @@
-r"""Tasks or redraws of the same tasks, for the same seconds? (NumPy and SciPy only).
+r"""Fresh tasks or redraws of the same tasks at equal cost? (NumPy and SciPy only).
 
 A mean over n tasks, each averaged over R independent draws of its sets, has variance
 :math:`(T + W / R) / n`, with T between tasks and W within them, and takes :math:`n (c_T + R c_W)`
@@ -16,18 +16,18 @@ from metabench.stats.intervals import Estimate, jackknife_error, t_quantile
 
 
 class Cost(NamedTuple):
-    """What a new task takes before anything is computed on it, and what each draw of its sets."""
+    """Time to obtain a new task, and for each draw of its sets with its meta-gradient."""
 
     task: float  # [s]
     draw: float  # [s]
 
     def seconds(self, plan: Plan) -> float:
-        """Give what a plan takes [s]."""
+        """Return the seconds that a plan takes."""
         return plan.tasks * (self.task + plan.draws * self.draw)
 
 
 class Plan(NamedTuple):
-    """How a meta-gradient is averaged: over tasks, and over draws of each task's sets."""
+    """Number of tasks averaged over, and of draws of each task's sets."""
 
     tasks: int
     draws: int
@@ -36,17 +36,17 @@ class Plan(NamedTuple):
 def minimum_variance_plan(
     between: float, within: float, cost: Cost, budget: float, most: int
 ) -> Plan:
-    """Give the plan of least variance that a budget in seconds buys, none if it buys none.
+    """Return the plan of least variance within a budget of seconds.
 
     Args:
         between: variance between tasks, T.
         within: variance within a task, W.
         cost: of a task and of a draw.
         budget: seconds to spend.
-        most: draws of one task that are thought of.
+        most: largest number of draws per task.
 
     Returns:
-        The plan; with 0 tasks where the budget is below the cost of one.
+        The plan; 0 tasks where the budget is below the cost of one.
     """
     draws = np.arange(1, most + 1)
     tasks = np.floor(budget / (cost.task + draws * cost.draw) * (1 + 1e-12))
@@ -58,12 +58,18 @@ def minimum_variance_plan(
 
 
 def plan_variance(between: Estimate, within: Estimate, plan: Plan) -> Estimate:
-    """Give the variance of a plan, with its delete-one-task values."""
+    """Return the variance of a plan, with its delete-one-task values.
+
+    Args:
+        between: variance between tasks, T.
+        within: variance within a task, W.
+        plan: tasks and draws of each.
+    """
     return between.scaled(1 / plan.tasks) + within.scaled(1 / (plan.tasks * plan.draws))
 
 
 def conservative_between(between: Estimate) -> float:
-    """Give what to plan with for T: its upper limit where T can't be told from zero.
+    """Return T to plan with: its upper limit where T is not distinguishable from zero.
 
     Planning with zero would put all draws on one task.
     """

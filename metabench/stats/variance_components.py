@@ -22,7 +22,7 @@ from metabench.stats.intervals import Estimate, Vector
 
 
 class Design(NamedTuple):
-    """How often each source is drawn: tasks, then redraws within one task, cell, inner draw."""
+    """Number of tasks, and of redraws within a task, a cell and an inner draw."""
 
     tasks: int
     supports: int = 2
@@ -32,12 +32,12 @@ class Design(NamedTuple):
 
     @property
     def draws(self) -> int:
-        """Meta-gradients of the whole design."""
+        """Number of meta-gradients in the design."""
         return self.tasks * self.supports * self.queries * self.inner * self.labels
 
 
 class Squares(NamedTuple):
-    """Mean squares of each task, `(n,)`; those of the parts of a vector add up to the whole's."""
+    """Mean squares of each task, `(n,)`; those of layers sum to those of the whole."""
 
     label: Vector  # around the mean over labels, unbiased
     inner: Vector  # of means over labels, around the mean over inner draws, unbiased
@@ -48,7 +48,7 @@ class Squares(NamedTuple):
 
     @classmethod
     def from_samples(cls, sample: NDArray[np.floating], design: Design) -> Squares:
-        """Sum up draws `(design.draws, Q)`, the label index fastest and the task slowest."""
+        """Compute the mean squares of draws `(design.draws, Q)`, label fastest, task slowest."""
         x = np.asarray(sample, np.float64).reshape(*design, -1)
         with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is data
             x = x - x.mean((0, 1, 2, 3, 4))
@@ -65,14 +65,14 @@ class Squares(NamedTuple):
 
     @classmethod
     def joined(cls, parts: list[Squares]) -> Squares:
-        """Put the parts of a vector together."""
+        """Return the mean squares of vectors from those of their parts, e.g. layers."""
         return cls(*(np.sum(each, axis=0) for each in zip(*parts, strict=True)))
 
 
 def components(squares: Squares, design: Design) -> dict[str, Estimate]:
-    """Give the variance of each source, and their sum under `total`; any may be negative.
+    """Return the variance of each source, and their sum as `total`; any may be negative.
 
-    What is drawn once within its parent (a count of 1) is taken not to vary.
+    A source drawn once within its parent (a count of 1) counts as constant.
     """
     _, s, q, e, l = design  # ruff: ignore[ambiguous-variable-name]  # labels
     inner = squares.inner - squares.label / l if e > 1 else 0 * squares.inner
@@ -98,7 +98,7 @@ def components(squares: Squares, design: Design) -> dict[str, Estimate]:
 
 
 def _across(task: Vector) -> Estimate:
-    """Give the mean inner product of different tasks' means, which sum to zero over all tasks."""
+    """Return the mean inner product of different tasks' means, which sum to zero over all."""
     n, total = len(task), task.sum()
     value = -total / (n * (n - 1))
     left_out = (2 * task - total) / ((n - 1) * (n - 2))
@@ -106,7 +106,7 @@ def _across(task: Vector) -> Estimate:
 
 
 def _within(x: Vector) -> tuple[Vector, Vector]:
-    """Give the mean over the last index but one, and the unbiased mean square around it."""
+    """Return the mean over the second last index, and the unbiased mean square around it."""
     mean = x.mean(-2)
     count = x.shape[-2]
     if count == 1:

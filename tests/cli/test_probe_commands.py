@@ -299,7 +299,7 @@ BAD = {
     ),
     "too few tasks": (
         ("--tasks", "3"),
-        "tasks is 3; an interval at B = 2 needs 16 disjoint batches: so give --tasks 32 or more.",
+        "tasks is 3; an interval at B = 2 needs 16 disjoint batches: give --tasks 32 or more.",
     ),
     "too few tasks for the sizes asked": (
         ("--set", "probe.sizes=1,64"),
@@ -500,7 +500,7 @@ def test_divergence_is_counted_said_and_rendered(folder):
     assert {(row["value"], row["status"]) for row in variances} == {(None, "diverged")}
     finding = found["findings"][0]
     assert (finding["name"], finding["level"]) == ("diverged", "critical")
-    assert finding["claim"].startswith("100 % of tasks give a meta-gradient that is not finite")
+    assert finding["claim"].startswith("100 % of tasks give a non-finite meta-gradient")
     page = (folder / "page.html").read_text()
     assert finding["claim"] in page
     assert "no finite variance to draw" in page
