@@ -18,14 +18,14 @@ from torch.func import functional_call
 
 import metabench as mb
 
-RIVALS = ("higher", "torchopt", "learn2learn's rule")
+LIBRARIES = ("higher", "torchopt", "learn2learn's rule")
 Contender = Callable[[], Tensor]
 
 
 def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
     """Give every contender that can run here, the plain loop first."""
     made: dict[str, Contender] = {"loop": plain_loop(case, steps)}
-    for name, maker in zip(RIVALS, (higher, torchopt, learn2learn), strict=True):
+    for name, maker in zip(LIBRARIES, (higher, torchopt, learn2learn), strict=True):
         try:
             made[name] = maker(case, steps)
         except ImportError as error:
@@ -58,8 +58,8 @@ def plain_loop(case: Case, steps: int) -> Contender:
             theta = case.theta.clone().requires_grad_()
             phi = theta
             for _ in range(steps):
-                (slope,) = torch.autograd.grad(loss(phi, support), phi, create_graph=True)
-                phi = phi - INNER_RATE * slope
+                (gradient,) = torch.autograd.grad(loss(phi, support), phi, create_graph=True)
+                phi = phi - INNER_RATE * gradient
             (grad,) = torch.autograd.grad(loss(phi, query), theta)
             total += grad
         return total / _count(case)
@@ -126,8 +126,8 @@ def learn2learn(case: Case, steps: int) -> Contender:
             fast = _replaced(case.net, iter([p.clone() for p in case.net.parameters()]))
             for _ in range(steps):
                 now = list(_tensors(fast))
-                slopes = torch.autograd.grad(case.loss(fast(x), y), now, create_graph=True)
-                moved = [p - INNER_RATE * g for p, g in zip(now, slopes, strict=True)]
+                gradients = torch.autograd.grad(case.loss(fast(x), y), now, create_graph=True)
+                moved = [p - INNER_RATE * g for p, g in zip(now, gradients, strict=True)]
                 fast = _replaced(fast, iter(moved))
             case.loss(fast(query_x), query_y).backward()
         return _flat_grad(case.net) / _count(case)

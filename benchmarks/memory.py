@@ -101,8 +101,8 @@ def price(case: Case, steps: int, rematerialize: str, engine: str, rounds: int) 
         theta = theta.clone().requires_grad_()
         return torch.autograd.grad(mean(theta, tasks), theta)[0]
 
-    slope = by_autograd if engine == "eager" else accelerate(grad(mean), engine)
-    averaged = lambda: slope(case.theta, case.tasks)  # ruff: ignore[lambda-assignment]
+    meta_gradient = by_autograd if engine == "eager" else accelerate(grad(mean), engine)
+    averaged = lambda: meta_gradient(case.theta, case.tasks)  # ruff: ignore[lambda-assignment]
     each = per_task(
         case, mb.MAML(steps, mb.SGD(INNER_RATE), rematerialize=rematerialize), "vmap", engine
     )

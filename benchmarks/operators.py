@@ -25,7 +25,7 @@ TOP = 5  # eigenvalues, the largest in size
 STEPS = [10, 12, 15, 17, 20, 25, 30, 35, 40, 45, 50, 60, 80, 100]  # of a Lanczos run
 
 
-class Fleet(NamedTuple):
+class TaskBatch(NamedTuple):
     """Nets of one shape with a point and data each, as a user of any library would hold them."""
 
     name: str
@@ -51,9 +51,9 @@ class Fleet(NamedTuple):
         )
 
 
-def fleet(
+def task_batch(
     name: str, net: nn.Module, loss: Callable, data: tuple[Tensor, Tensor], theta: Tensor
-) -> Fleet:
+) -> TaskBatch:
     """Start every task a little apart from theta, as after its inner steps."""
     tasks, noise = len(data[0]), torch.Generator().manual_seed(1)
     phis = theta + 0.01 * torch.randn(tasks, len(theta), generator=noise)
@@ -62,18 +62,18 @@ def fleet(
         own = copy.deepcopy(net)
         own.load_state_dict(layout.unflatten(phi), strict=False)
         made.append(own)
-    return Fleet(name, mb.Problem.from_module(net, loss), made, loss, phis, data)
+    return TaskBatch(name, mb.Problem.from_module(net, loss), made, loss, phis, data)
 
 
-Contender = Callable[[Fleet, Any], Tensor]  # to the top eigenvalues in size, (T, TOP)
+Contender = Callable[[TaskBatch, Any], Tensor]  # to the top eigenvalues in size, (T, TOP)
 
 
-def metabench(of: Fleet, steps: int) -> Tensor:
+def metabench(of: TaskBatch, steps: int) -> Tensor:
     """Take so many batched Lanczos steps."""
     return top(lanczos(of.operator(), start(of), steps).values)
 
 
-def metabench_by_bound(of: Fleet, tolerance: float) -> Tensor:
+def metabench_by_bound(of: TaskBatch, tolerance: float) -> Tensor:
     """Take batched Lanczos steps until the residual bounds of the five are within the tolerance."""
 
     def enough(ritz: Ritz) -> bool:
@@ -85,7 +85,7 @@ def metabench_by_bound(of: Fleet, tolerance: float) -> Tensor:
     return top(lanczos(of.operator(), start(of), 300, enough).values)
 
 
-def eigenthings(of: Fleet, steps: int) -> Tensor:
+def eigenthings(of: TaskBatch, steps: int) -> Tensor:
     """noahgolmant/pytorch-hessian-eigenthings: its Lanczos, so many steps, re-orthogonalised."""
     import hessian_eigenthings as library
 
@@ -97,7 +97,7 @@ def eigenthings(of: Fleet, steps: int) -> Tensor:
     return torch.stack([top(one.eigenvalues) for one in found])
 
 
-def pyhessian(of: Fleet, tolerance: float) -> Tensor:
+def pyhessian(of: TaskBatch, tolerance: float) -> Tensor:
     """amirgholami/PyHessian: power iteration with deflation."""
     found = []
     for net, x, y in of.each():
@@ -105,7 +105,7 @@ def pyhessian(of: Fleet, tolerance: float) -> Tensor:
     return torch.stack([top(values) for values in found])
 
 
-def curvlinops(of: Fleet, tolerance: float) -> Tensor:
+def curvlinops(of: TaskBatch, tolerance: float) -> Tensor:
     """f-dangel/curvlinops: its operator, by SciPy's eigsh as its documentation has it."""
     from scipy.sparse.linalg import eigsh
 
@@ -129,13 +129,13 @@ EIGENVALUES: dict[str, tuple[Contender, list[Any]]] = {
 }
 
 
-def density_by_metabench(of: Fleet, steps: int) -> Any:
+def density_by_metabench(of: TaskBatch, steps: int) -> Any:
     """Take so many Lanczos steps from one vector a task: nodes and weights."""
     ritz = lanczos(of.operator(), start(of), steps)
     return ritz.values, ritz.weights
 
 
-def density_by_eigenthings(of: Fleet, steps: int) -> Any:
+def density_by_eigenthings(of: TaskBatch, steps: int) -> Any:
     """Run its stochastic Lanczos quadrature once a task."""
     import hessian_eigenthings as library
 
@@ -148,13 +148,13 @@ def density_by_eigenthings(of: Fleet, steps: int) -> Any:
     ]
 
 
-def density_by_pyhessian(of: Fleet, steps: int) -> Any:
+def density_by_pyhessian(of: TaskBatch, steps: int) -> Any:
     """Run its density with today's name for `torch.eig`, without which the release fails."""
     torch.eig = _eig  # type: ignore[attr-defined]
     return [_pyhessian(of, net, x, y).density(steps, 1) for net, x, y in of.each()]
 
 
-def density_by_curvlinops(of: Fleet, steps: int) -> Any:
+def density_by_curvlinops(of: TaskBatch, steps: int) -> Any:
     """Run its Lanczos, which does not re-orthogonalise, without its search for the bounds."""
     from curvlinops.papyan2020traces.spectrum import lanczos_approximate_spectrum
 
@@ -164,7 +164,7 @@ def density_by_curvlinops(of: Fleet, steps: int) -> Any:
     ]
 
 
-DENSITIES: dict[str, Callable[[Fleet, int], Any]] = {
+DENSITIES: dict[str, Callable[[TaskBatch, int], Any]] = {
     "metabench": density_by_metabench,
     "pytorch-hessian-eigenthings": density_by_eigenthings,
     "PyHessian": density_by_pyhessian,
@@ -172,7 +172,7 @@ DENSITIES: dict[str, Callable[[Fleet, int], Any]] = {
 }
 
 
-def installed(of: Fleet, without: list[str]) -> list[str]:
+def installed(of: TaskBatch, without: list[str]) -> list[str]:
     """Name the contenders that can run here, but for those to leave out."""
     names = []
     for name, (run, efforts) in EIGENVALUES.items():
@@ -186,7 +186,7 @@ def installed(of: Fleet, without: list[str]) -> list[str]:
     return names
 
 
-def start(of: Fleet) -> Tensor:
+def start(of: TaskBatch) -> Tensor:
     """Draw a start vector for every task, `(T, P)`."""
     return torch.randn(of.phis.shape, generator=torch.Generator().manual_seed(0))
 
@@ -197,14 +197,14 @@ def top(values: Tensor) -> Tensor:
     return values.gather(-1, order)
 
 
-def _pyhessian(of: Fleet, net: nn.Module, x: Tensor, y: Tensor) -> Any:
+def _pyhessian(of: TaskBatch, net: nn.Module, x: Tensor, y: Tensor) -> Any:
     from pyhessian import hessian
 
     net.zero_grad(set_to_none=True)
     return hessian(net, of.loss, data=(x, y), cuda=False)
 
 
-def _curvlinops(of: Fleet, net: nn.Module, x: Tensor, y: Tensor) -> Any:
+def _curvlinops(of: TaskBatch, net: nn.Module, x: Tensor, y: Tensor) -> Any:
     from curvlinops import HessianLinearOperator
 
     loss = nn.MSELoss() if of.data[1].is_floating_point() else nn.CrossEntropyLoss()
@@ -217,19 +217,19 @@ def _eig(matrix: Tensor, eigenvectors: bool = True) -> tuple[Tensor, Tensor]:
     return torch.stack([values, torch.zeros_like(values)], 1), vectors
 
 
-def sinusoids(tasks: int) -> Fleet:
+def sinusoids(tasks: int) -> TaskBatch:
     """Ten shots each of the MAML paper's sinusoids, 1-40-40-1."""
     family = mb.Sinusoid()
     theta = family.theta(0).float()
     subject = mb.Subject(family.problem(), family.sample, mb.MAML(), theta)
     drawn = subject.draw(mb.Address.fresh(0, tasks), 0)
     name = f"{tasks} sinusoid tasks"
-    return fleet(
+    return task_batch(
         name, architectures.mlp((1, 40, 40, 1)), nn.functional.mse_loss, drawn.support, theta
     )
 
 
-def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
+def classifier(sizes: tuple[int, ...], examples: int) -> TaskBatch:
     """One ReLU net on clusters."""
     noise = torch.Generator().manual_seed(0)
     y = torch.arange(examples) % sizes[-1]
@@ -238,20 +238,20 @@ def classifier(sizes: tuple[int, ...], examples: int) -> Fleet:
     net = architectures.mlp(sizes)
     theta = architectures.initial_parameters(net, 0).float()
     name = f"one net of {len(theta) / 1000:.0f}k"
-    return fleet(name, net, nn.functional.cross_entropy, (x[None], y[None]), theta)
+    return task_batch(name, net, nn.functional.cross_entropy, (x[None], y[None]), theta)
 
 
-def conv4() -> Fleet:
+def conv4() -> TaskBatch:
     """One Conv-4 of 32 filters on 25 images of 28x28, batch norm by the batch."""
     net, noise = architectures.conv(4, 32, 5, 28), torch.Generator().manual_seed(0)
     x = torch.randn(25, 1, 28, 28, generator=noise)
     data = x[None], (torch.arange(25) % 5)[None]
     theta = architectures.initial_parameters(net, 0).float()
-    return fleet("Conv-4", net, nn.functional.cross_entropy, data, theta)
+    return task_batch("Conv-4", net, nn.functional.cross_entropy, data, theta)
 
 
-PROBLEMS: dict[str, Callable[[], Fleet]] = {
-    "fleet": lambda: sinusoids(32),
+PROBLEMS: dict[str, Callable[[], TaskBatch]] = {
+    "tasks": lambda: sinusoids(32),
     "10k": lambda: classifier((64, 100, 30, 10), 256),
     "200k": lambda: classifier((64, 410, 410, 10), 256),
     "conv4": conv4,

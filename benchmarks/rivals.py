@@ -85,10 +85,10 @@ def check(case: Case, options: argparse.Namespace, chosen: dict[str, Run]) -> di
         jumps = sum(not gap < AGREEMENT for gap in apart)
         own = _own_jumps(case, options)
         gaps[name] = statistics.median(apart)
-        told = (
+        agreement = (
             f"{jumps} of {len(apart)} tasks jump, of the plain loop's own {sum(own)} of {len(own)}"
         )
-        print(f"{name}: {told}; the median task differs by {gaps[name]:.0e}", file=sys.stderr)
+        print(f"{name}: {agreement}; the median task differs by {gaps[name]:.0e}", file=sys.stderr)
         chance = binomtest(jumps, len(apart), (1 + sum(own)) / (2 + len(own)), "greater").pvalue
         if not gaps[name] < AGREEMENT or chance < LEVEL:
             sys.exit(f"{name} disagrees with the plain loop by more than {AGREEMENT}.")
@@ -139,9 +139,9 @@ def take_turns(
 def summary(
     case: Case, seconds: dict[str, list[float]], gaps: dict[str, float], options: argparse.Namespace
 ) -> list[dict[str, object]]:
-    """Give each contender's times, and how many times faster than the fastest rival it is."""
-    rivals = [name for name in seconds if name in contenders.RIVALS]
-    fastest = min(rivals, key=lambda name: statistics.median(seconds[name]))
+    """Give each contender's times, and how many times faster than the fastest library it is."""
+    libraries = [name for name in seconds if name in contenders.LIBRARIES]
+    fastest = min(libraries, key=lambda name: statistics.median(seconds[name]))
     rows = []
     for name, own in seconds.items():
         ratios = [theirs / mine for theirs, mine in zip(seconds[fastest], own, strict=True)]
@@ -151,10 +151,10 @@ def summary(
                 "steps": options.steps,
                 "tasks": options.tasks,
                 "contender": name,
-                "fastest rival": fastest,
+                "fastest library": fastest,
                 "median ms": 1e3 * statistics.median(own),
                 "least ms": 1e3 * min(own),
-                "faster than the fastest rival": statistics.median(ratios),
+                "faster than the fastest library": statistics.median(ratios),
                 "the same, of least times": min(seconds[fastest]) / min(own),
                 "gap": gaps[name],
             }
@@ -181,15 +181,16 @@ def _options() -> argparse.Namespace:
 def _print(record: dict) -> None:
     rows = record.pop("rows")
     print(json.dumps(record))
-    words = f"{'median ms':>10} {'least ms':>10} {'x rival':>8} {'(least)':>8} gap   rate"
+    words = f"{'median ms':>10} {'least ms':>10} {'x':>8} {'(least)':>8} gap   rate"
     print(f"{'contender':<44} {words}")
     for row in rows:
         print(
             f"{row['contender']:<44} {row['median ms']:>10.2f} {row['least ms']:>10.2f} "
-            f"{row['faster than the fastest rival']:>8.2f} {row['the same, of least times']:>8.2f} "
+            f"{row['faster than the fastest library']:>8.2f} "
+            f"{row['the same, of least times']:>8.2f} "
             f"{row['gap']:.0e} {row['share of the matrix rate']:.0%}"
         )
-    print(f"fastest rival: {rows[0]['fastest rival']}")
+    print(f"fastest library: {rows[0]['fastest library']}")
     record["rows"] = rows
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/spectra.py
     python benchmarks/spectra.py --problems 200k --rounds 5
-    python benchmarks/spectra.py --problems fleet --rounds 5 --without PyHessian
+    python benchmarks/spectra.py --problems tasks --rounds 5 --without PyHessian
 
-In an environment of its own, since none of the rivals is a dependency: what the `spectra` extra
-names besides metabench. All run in one process on one thread, in turns. Each is given the least
+In a separate environment, since the compared libraries are no dependencies: it needs the `spectra`
+extra besides metabench. All run in one process on one thread, in turns. Each is given the least
 effort at which its five eigenvalues are within 1e-3 of the truth, relative to the largest; the
 truth is SciPy's `eigsh` to 1e-6 of the largest, on products in float64.
 """
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import operators
 import torch
-from operators import DENSITIES, EIGENVALUES, PROBLEMS, TOP, Fleet
+from operators import DENSITIES, EIGENVALUES, PROBLEMS, TOP, TaskBatch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
@@ -51,7 +51,7 @@ def main() -> None:
         choices=EIGENVALUES,
         default=[],
         metavar="NAME",
-        help="leave out, since on a fleet PyHessian takes minutes a round",
+        help="leave out, since PyHessian takes minutes per round on many tasks",
     )
     parser.add_argument("--json", metavar="FILE", help="write the record here")
     options = parser.parse_args()
@@ -84,7 +84,7 @@ def main() -> None:
             json.dump(record, file, indent=1)
 
 
-def eigenvalues(of: Fleet, rounds: int, without: list[str]) -> list[dict[str, Any]]:
+def eigenvalues(of: TaskBatch, rounds: int, without: list[str]) -> list[dict[str, Any]]:
     """Give each contender's least sufficient effort, its error and its time."""
     expected, chosen, rows = truth(of), {}, []
     for name in operators.installed(of, without):
@@ -98,14 +98,14 @@ def eigenvalues(of: Fleet, rounds: int, without: list[str]) -> list[dict[str, An
     return _timed(rows, chosen, rounds)
 
 
-def densities(of: Fleet, rounds: int, without: list[str]) -> list[dict[str, Any]]:
+def densities(of: TaskBatch, rounds: int, without: list[str]) -> list[dict[str, Any]]:
     """Give each contender's time for a density of 100 steps."""
     names = [name for name in operators.installed(of, without) if name in DENSITIES]
     chosen = {name: lambda name=name: DENSITIES[name](of, STEPS) for name in names}
     return _timed([{"contender": name} for name in names], chosen, rounds)
 
 
-def product(of: Fleet, rounds: int) -> float:
+def product(of: TaskBatch, rounds: int) -> float:
     """Give the median time of a product, its graph kept, over that of a gradient."""
     times, vectors = of.operator(), operators.start(of)
 
@@ -125,14 +125,14 @@ def product(of: Fleet, rounds: int) -> float:
     )
 
 
-def memory(of: Fleet) -> float:
+def memory(of: TaskBatch) -> float:
     """Give the most bytes that a density's steps hold at once over those of its basis."""
     times, vectors = of.operator(), operators.start(of)
     held = mb.work_of(lambda: lanczos(times, vectors, STEPS)).bytes
     return held / (STEPS * vectors.numel() * vectors.element_size())
 
 
-def truth(of: Fleet) -> Tensor:
+def truth(of: TaskBatch) -> Tensor:
     """Find the top five of each task in float64 by SciPy, far closer than asked of anyone."""
     double = of._replace(
         phis=of.phis.double(), data=(_double(of.data[0]), _double(of.data[1])), nets=of.nets[:1]

@@ -6,7 +6,7 @@ MAML on the paper's sinusoid with Adam outside, one thread. First every contende
 first steps on the same tasks: the losses must agree to 1e-4 of their size, or nothing is timed.
 Then a round is a few steps of each contender, which take turns in one process; what is quoted is
 the median of the ratios within each round, in processor seconds, which other work disturbs least.
-The rivals draw each batch by one vectorized call of NumPy's generator, and take the step of
+The libraries draw each batch by one vectorized call of NumPy's generator, and take the step of
 torch.optim.Adam on their module's parameters. The second table holds a step of metabench's against
 the mean meta-gradient alone, by the same engine, at so many tasks times so many inner steps.
 """
@@ -34,7 +34,7 @@ import metabench as mb
 from metabench.outer_loop.mean_gradient import mean_gradients
 
 # Steps of a round. Ours draws the tasks of up to 256 steps together: a round holds their draw.
-PER_ROUND = {"rival": 3, "ours": 256}
+PER_ROUND = {"library": 3, "ours": 256}
 CHECKED, AGREE = 5, 1e-4  # first steps that are compared, and how far losses may differ
 
 
@@ -43,20 +43,20 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     engines = {engine: _ours(options, engine) for engine in options.engines}
-    rivals = {}
+    libraries = {}
     for name, maker in (("higher", contenders.higher), ("torchopt", contenders.torchopt)):
         try:
-            rivals[name] = Rival(options, maker)
+            libraries[name] = LibraryLoop(options, maker)
         except ImportError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
-    agreement = _agreement(options, rivals)
+    agreement = _agreement(options, libraries)
     before = os.getloadavg()[0]
     record = {
         "command": "python benchmarks/training.py " + " ".join(sys.argv[1:]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
         "largest difference of losses": agreement,
-        "versus rivals": _versus(rivals, engines, options.rounds),
+        "versus libraries": _versus(libraries, engines, options.rounds),
         "step over meta-gradient": [
             row
             for size in options.overhead
@@ -86,8 +86,8 @@ def _ours(options: argparse.Namespace, engine: str) -> Callable[[], object]:
     return trainer.advance
 
 
-class Rival:
-    """The same loop around a rival's meta-gradient, as its user would write it."""
+class LibraryLoop:
+    """The same loop around a library's meta-gradient, as its user would write it."""
 
     def __init__(self, options: argparse.Namespace, maker: Callable) -> None:
         """Make its module and torch's Adam of the module's parameters."""
@@ -134,7 +134,7 @@ class Rival:
         return mb.Task((pair[0], pair[1]), (pair[2], pair[3]))
 
 
-def _agreement(options: argparse.Namespace, rivals: dict[str, Rival]) -> dict[str, float]:
+def _agreement(options: argparse.Namespace, libraries: dict[str, LibraryLoop]) -> dict[str, float]:
     """Take the first steps with everyone on the same tasks; stop if the losses differ."""
     trainer = _trainer(options.tasks, options.steps, options.engines[0])
     drawn = [trainer.subject.draw(mb.Address.fresh(n * options.tasks, options.tasks), 0)
@@ -143,8 +143,8 @@ def _agreement(options: argparse.Namespace, rivals: dict[str, Rival]) -> dict[st
         trainer.advance()
     ours = [entry.loss for entry in trainer.log]
     differences = {}
-    for name, rival in rivals.items():
-        theirs = [rival.check(tasks) for tasks in drawn]
+    for name, library in libraries.items():
+        theirs = [library.check(tasks) for tasks in drawn]
         pairs = zip(ours, theirs, strict=True)
         differences[name] = max(abs(a - b) / abs(b) for a, b in pairs)
         if differences[name] > AGREE:
@@ -154,22 +154,22 @@ def _agreement(options: argparse.Namespace, rivals: dict[str, Rival]) -> dict[st
     return differences
 
 
-def _versus(rivals: dict, engines: dict, rounds: int) -> list[dict[str, object]]:
-    seconds: dict[str, list[float]] = {name: [] for name in [*rivals, *engines]}
+def _versus(libraries: dict, engines: dict, rounds: int) -> list[dict[str, object]]:
+    seconds: dict[str, list[float]] = {name: [] for name in [*libraries, *engines]}
     for _ in range(rounds):
-        for name, step in [*rivals.items(), *engines.items()]:
-            count = PER_ROUND["rival" if name in rivals else "ours"]
+        for name, step in [*libraries.items(), *engines.items()]:
+            count = PER_ROUND["library" if name in libraries else "ours"]
             begun = time.process_time()
             for _ in range(count):
                 step()
             seconds[name].append((time.process_time() - begun) / count)
-    fastest = min(rivals, key=lambda name: statistics.median(seconds[name]), default=None)
+    fastest = min(libraries, key=lambda name: statistics.median(seconds[name]), default=None)
     return [
         {
-            "contender": name if name in rivals else f"metabench {name}",
+            "contender": name if name in libraries else f"metabench {name}",
             "median ms a step": round(1e3 * statistics.median(own), 3),
             "least ms": round(1e3 * min(own), 3),
-            "faster than the fastest rival": fastest
+            "faster than the fastest library": fastest
             and round(
                 statistics.median(a / b for a, b in zip(seconds[fastest], own, strict=True)), 2
             ),

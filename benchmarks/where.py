@@ -76,12 +76,14 @@ def by_library(cell: Measurement) -> None:
         total = time.process_time() - begun
         sampling.send_signal(signal.SIGINT)
         sampling.wait()
-        told = subprocess.check_output(
+        listing = subprocess.check_output(
             ["perf", "report", "-i", data, "--sort", "dso", "--stdio"],
             text=True,
             stderr=subprocess.DEVNULL,
         )
-    shares = {name: float(x) for x, name in re.findall(r"^ *([\d.]+)% +(\S+)", told, re.MULTILINE)}
+    shares = {
+        name: float(x) for x, name in re.findall(r"^ *([\d.]+)% +(\S+)", listing, re.MULTILINE)
+    }
     inside = sum(share for name, share in shares.items() if not PYTHON.search(_stem(name)))
     print(f"{total:.2f} s of processor time, outside the interpreter {inside:.0f}%")
     for name, share in list(shares.items())[:8]:

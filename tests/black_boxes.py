@@ -35,8 +35,8 @@ def plain_loop(theta, task, create_graph=True):
     phi = start
     for _ in range(STEPS):
         loss = mse(functional_call(NET, phi, (task.support[0],)), task.support[1])
-        slopes = torch.autograd.grad(loss, list(phi.values()), create_graph=create_graph)
-        phi = {n: v - RATE * g for (n, v), g in zip(phi.items(), slopes, strict=True)}
+        gradients = torch.autograd.grad(loss, list(phi.values()), create_graph=create_graph)
+        phi = {n: v - RATE * g for (n, v), g in zip(phi.items(), gradients, strict=True)}
     outer = mse(functional_call(NET, phi, (task.query[0],)), task.query[1])
     return outer, torch.autograd.grad(outer, list(start.values()))
 
@@ -47,8 +47,8 @@ def batched(theta, tasks):
     def one(theta, support, query):
         phi = theta
         for _ in range(STEPS):
-            slopes = grad(lambda p: mse(functional_call(NET, p, (support[0],)), support[1]))
-            phi = {name: phi[name] - RATE * slope for name, slope in slopes(phi).items()}
+            gradients = grad(lambda p: mse(functional_call(NET, p, (support[0],)), support[1]))
+            phi = {name: phi[name] - RATE * gradient for name, gradient in gradients(phi).items()}
         return mse(functional_call(NET, phi, (query[0],)), query[1])
 
     grads = vmap(grad(one), in_dims=(None, 0, 0))(theta, tasks.support, tasks.query)

@@ -1,4 +1,4 @@
-"""Looks at a subject by `spectrum`, and the one row of a table that is asked for."""
+"""Measurements of a subject by `spectrum`, and the one row of a table with given keys."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def test_the_same_rows_are_equal_nan_and_all(tmp_path):
     ],
 )
 def test_what_differs_is_told(rows, said, tmp_path):
-    told = differences(found(tmp_path / "old"), found(tmp_path / "new", rows))
+    sentences = differences(found(tmp_path / "old"), found(tmp_path / "new", rows))
 
-    assert any(said in each for each in told), told
+    assert any(said in each for each in sentences), sentences
 
 
 def test_a_last_bit_of_theta_is_seen(tmp_path):
@@ -68,9 +68,9 @@ def test_a_last_bit_of_theta_is_seen(tmp_path):
     theta[1, 1] = np.nextafter(theta[1, 1], np.float32(2))
     save_file({"0.weight": theta}, new / lines.THETA)
 
-    (told,) = differences(lines.read(old, SAME, SAME), lines.read(new, SAME, SAME))
+    (sentences,) = differences(lines.read(old, SAME, SAME), lines.read(new, SAME, SAME))
 
-    assert told.startswith("theta at=4 of='' layer='0.weight'")
+    assert sentences.startswith("theta at=4 of='' layer='0.weight'")
 
 
 def test_what_a_clock_measured_is_left_out_under_its_new_name_too(tmp_path):

@@ -73,12 +73,12 @@ def derivatives(run, theta: torch.Tensor, tasks: mb.Task) -> tuple[int, int]:
     vjp_of = curvature.vjp_of
 
     def counting(function, *primals):
-        value, pull = vjp_of(function, *primals)
+        value, vjp = vjp_of(function, *primals)
 
         def pulled(cotangent):
             # An inner step has arguments phi, slots and theta; `init` has theta alone.
             counts["products"] += len(primals) > 1
-            return pull(cotangent)
+            return vjp(cotangent)
 
         return value, pulled
 

@@ -78,8 +78,8 @@ def derivatives(run) -> tuple[int, int]:
 
     def pulling(function):
         def vjp_of(*args):
-            value, pull = function(*args)
-            return value, counted(pull, "products")
+            value, vjp = function(*args)
+            return value, counted(vjp, "products")
 
         return vjp_of
 

@@ -59,7 +59,7 @@ def measured(name):
 
 
 @pytest.mark.parametrize("engine", ["inline", "pool"])
-def test_a_cell_in_shards_is_the_cell_with_the_same_address(engine):
+def test_a_split_cell_has_the_digest_and_numbers_of_the_whole(engine):
     metabench("grid", "whole.toml", "--executor", "inline")
 
     said = metabench("grid", "cut.toml", "--executor", engine, "--workers", "2")
@@ -73,7 +73,7 @@ def test_a_cell_in_shards_is_the_cell_with_the_same_address(engine):
     assert not (store("cut").folder / "parts" / digest).exists()
 
 
-def test_workers_on_several_machines_share_one_cell():
+def test_workers_on_several_machines_measure_one_cell():
     metabench("grid", "whole.toml", "--executor", "inline")
 
     said = [metabench("worker", "cut.toml", "--part", f"{i}/2", "--executor", "inline", "--json")
@@ -120,7 +120,7 @@ def test_a_part_that_fails_fails_its_cell_which_names_the_part(monkeypatch):
     assert store("cut").standing() == {digest: "done"}
 
 
-def test_a_killed_worker_loses_its_own_share_alone(monkeypatch):
+def test_a_killed_worker_loses_only_its_part(monkeypatch):
     Path("fatal.py").write_text("""
 import os, signal
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def test_forgetting_a_cell_forgets_its_parts():
     assert not list((store("cut").folder / "parts").iterdir())
 
 
-def test_a_study_that_nothing_can_cut_says_so():
+def test_a_study_that_cannot_be_split_is_refused():
     text = STUDY.format(top="split = 2").replace('"variance"\ntasks = 64', '"verify"')
     text = text.replace("sizes = [1, 2]\nredrawn_tasks = 16\nshot_multiples = 0\n", "")
     Path("cut.toml").write_text(text)
