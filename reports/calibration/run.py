@@ -60,7 +60,7 @@ PATHS = {  # whose quantities the study of paths holds
 }
 # An interval by other means where it stands for an expectation, not for a quantile over tasks.
 EXPECTED = "of an expected Hessian"
-BRACKETS = {("constants", "iterations")}  # two looks at a walk, between which the answer lies
+BRACKETS = {("constants", "iterations")}  # bounds from two evaluated steps
 OVER_TASKS = ("largest_over_tasks", "smallest_over_tasks")  # drawn; the quantiles printed, finer
 
 

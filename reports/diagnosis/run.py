@@ -26,12 +26,12 @@ from metabench.diagnosis.clock import Clock  # ruff: ignore[module-import-not-at
 from metabench.stats.intervals import Interval  # ruff: ignore[module-import-not-at-top-of-file]
 from metabench.stats.proportions import share_interval  # ruff: ignore[module-import-not-at-top-of-file]
 
-Line = tuple[tuple[str, ...], int, list[str], list[str]]  # planted, seed, named, heard once
+Line = tuple[tuple[str, ...], int, list[str], list[str]]  # planted, seed, named, not confirmed
 SEEDS = 2  # draws of each plant, and of each pair
 
 
 def asked(case: ills.Case, seed: int) -> tuple[list[str], list[str]]:
-    """Check a case up, and give the causes in order, and those heard once and not again."""
+    """Check up a case; return the causes in order, and the findings that were not confirmed."""
     found = checkup(
         case.cell(seed),
         case.outer,
@@ -135,7 +135,7 @@ def _alarms(healthy: list[Line]) -> list[str]:
     once = [line for line in healthy if line[3]]
     ends = share_interval(len(wrong), max(len(healthy), 1))
     early = share_interval(len(once) + len(wrong), max(len(healthy), 1))
-    told = [f"- seed {s}: {', '.join(c)}" for _, s, c, _ in wrong]
+    sentences = [f"- seed {s}: {', '.join(c)}" for _, s, c, _ in wrong]
     return [
         "",
         f"## No fault: {len(healthy)} healthy draws",
@@ -145,7 +145,7 @@ def _alarms(healthy: list[Line]) -> list[str]:
         "",
         "One task a batch among correlated tasks is not a pair: a batch of one has no neighbors,",
         "and the noise scale is withheld where tasks are dependent.",
-        *(["", *told] if told else []),
+        *(["", *sentences] if sentences else []),
     ]
 
 

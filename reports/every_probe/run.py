@@ -33,7 +33,8 @@ from tiny import TINY, given  # type: ignore[import-not-found]  # ruff: ignore[m
 
 FAMILY: dict[str, Any] = {"hidden": [5], "shots": 4, "queries": 4}
 ALGORITHM = {"steps": 2}
-CLOCKED = ("second", "cheapest", "break", "efficien", "per_")  # quantities that a clock has told
+# parts of the names of quantities that depend on time
+CLOCKED = ("second", "cheapest", "break", "efficien", "per_")
 
 
 def run(*words: str) -> tuple[int, str, str]:
@@ -56,26 +57,26 @@ def from_shell(probe: str, algorithm: str) -> tuple[str, list[dict[str, Any]], s
     record = json.loads(out)
     rows: list[dict[str, Any]] = record["rows"]
     empty = [row for row in rows if row["value"] is None]
-    told = Counter(f"{row['quantity']} {row['status']}" for row in empty)
+    statuses = Counter(f"{row['quantity']} {row['status']}" for row in empty)
     if silent := [row["quantity"] for row in empty if row["status"] in ("", "ok")]:
         return f"FAILED: no number and no status: {silent}", rows, set()
-    reasons = ", ".join(f"{count} {what}" for what, count in sorted(told.items()))
+    reasons = ", ".join(f"{count} {what}" for what, count in sorted(statuses.items()))
     claims = {f["claim"] for f in record["findings"] if "withheld" in f["claim"].lower()}
     word = f"{len(rows) - len(empty)} of {len(rows)}" + (f" ({reasons})" if reasons else "")
     return word, rows, claims
 
 
 def from_python(probe: str, algorithm: str, rows: list[dict[str, Any]]) -> str:
-    """Measure the same from Python; say whether the numbers are the same, clocks aside."""
+    """Measure the same from Python; say whether the numbers are the same, except times."""
     family = fields.build("families", "sinusoid", dict(FAMILY))
     subject = Subject(
         family.problem(), family.sample, fields.build("algorithms", algorithm, dict(ALGORITHM)),
         family.theta(0).float(),
     )  # fmt: skip
     found = measure(fields.build("probes", probe, dict(TINY[probe])), subject, 0)
-    names = [row["quantity"] for row in rows if _told(row["quantity"])]
-    values = [row["value"] for row in rows if _told(row["quantity"])]
-    others = [row for row in found if _told(row.quantity)]
+    names = [row["quantity"] for row in rows if _is_timeless(row["quantity"])]
+    values = [row["value"] for row in rows if _is_timeless(row["quantity"])]
+    others = [row for row in found if _is_timeless(row.quantity)]
     if names != [row.quantity for row in others]:
         return "FAILED: other rows"
     differ = {
@@ -85,8 +86,8 @@ def from_python(probe: str, algorithm: str, rows: list[dict[str, Any]]) -> str:
     return f"FAILED: {', '.join(sorted(differ))} differ" if differ else f"{len(names)} same"
 
 
-def _told(quantity: str) -> bool:
-    """Whether no clock has told it."""
+def _is_timeless(quantity: str) -> bool:
+    """Return whether a quantity does not depend on measured time."""
     return not any(word in quantity for word in CLOCKED)
 
 
@@ -95,7 +96,7 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def trained(algorithm: str, folder: Path) -> str:
-    """Train for a few steps, look at what was saved; say how both ended."""
+    """Train for a few steps, measure the saved theta, and say how both ended."""
     save = str(folder / f"{algorithm}.safetensors")
     same = [*given("family", FAMILY), *given("algo", ALGORITHM)]
     code, _, said = run(
@@ -120,7 +121,7 @@ def main() -> None:
         "# What it says\n",
         "Rows that hold a number, of those that a probe gave from the shell; in brackets those "
         "that hold none, by their status, which says why (docs/record.md explains them). Then how "
-        "many rows are the same to the last bit from Python, leaving out what a clock has told.\n",
+        "many rows are the same to the last bit from Python, except those that depend on time.\n",
     ]
     trainings, withheld = [], dict[str, list[str]]()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -141,7 +142,7 @@ def main() -> None:
         for algorithm in algorithms:
             trainings.append(f"| {algorithm} | {trained(algorithm, Path(folder))} |")
             print(trainings[-1], flush=True)
-    text += ["## Trained for three steps, then looked at by variance\n", "| algorithm | worked |"]
+    text += ["## Trained for three steps, then measured by variance\n", "| algorithm | worked |"]
     text += ["|---|---|", *trainings, "", "## What was withheld, in the probes' words\n"]
     text += [f"- {claim} ({', '.join(names)})" for claim, names in sorted(withheld.items())]
     (HERE / "findings.md").write_text("\n".join(text) + "\n", encoding="utf-8")

@@ -85,10 +85,10 @@ def _cell(folder: Path, cells: int) -> None:
     """Time cells that measure nothing, from the first outcome to the last, on one worker."""
     (folder / "nothing.py").write_text(PROBE)
     study, store = _study(folder, cells, "nothing.py:Nothing"), Store(folder / "pool").open()
-    heard: list[float] = []
+    times: list[float] = []
     drive(study, store, Pool(tuple(cpu_slots(1, 1))), list(study.cells),
-          lambda tally: heard.append(time.perf_counter()))  # fmt: skip
-    each = (heard[-1] - heard[1]) / (cells - 1)
+          lambda tally: times.append(time.perf_counter()))  # fmt: skip
+    each = (times[-1] - times[1]) / (cells - 1)
     seconds = [(store.read(digest) or {"seconds": 0.0})["seconds"] for digest in study.cells]
     warm = np.sort(seconds)[:-1]  # the first cell, which loads what is needed, isn't in `each`
     print(f"a cell on the pool: {1000 * (each - warm.mean()):.1f} ms besides its own seconds, "

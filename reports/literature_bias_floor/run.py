@@ -6,7 +6,7 @@ trains each of them by full-batch descent on one fixed pool of tasks, so that no
 left and what remains of :math:`|\nabla F|` is bias alone, at several inner rates and several
 degrees of difference between tasks. (Fallah, Mokhtari & Ozdaglar, 2020, https://arxiv.org/abs/1908.10400)
 prove that MAML and HF-MAML reach any accuracy and that FO-MAML stops at one of order alpha sigma.
-The floor is foretold without metabench: by the zero of FO-MAML's field, found by SciPy from the
+The floor is predicted without metabench: by the zero of FO-MAML's field, found by SciPy from the
 tasks' own formulas in NumPy. Writes `table.csv` and `findings.md` beside this file.
 
 A task is :math:`\sum_d h_d s^2 \log\cosh((\phi_d - c_d)/s)`, with s = 1, a center c and curvatures
@@ -121,7 +121,7 @@ def measure() -> pd.DataFrame:
             at = reached(algorithm, h, c, rate)
             lines.append((rate, difference, name, at))
             print(rate, difference, name, f"{at:.3g}", flush=True)
-        lines.append((rate, difference, "foretold for fomaml", floor(h, c, rate)))
+        lines.append((rate, difference, "predicted for fomaml", floor(h, c, rate)))
     return pd.DataFrame(lines, columns=["inner_rate", "difference", "algorithm", "norm"])
 
 
@@ -144,9 +144,9 @@ def page(table: pd.DataFrame) -> str:
         power = np.polyfit(np.log(RATES[:4]), np.log(floors), 1)[0]
         span = f"alpha = {RATES[0]} to {RATES[3]}"
         text.append(f"\n{name}: |grad F| grows as alpha^{power:.2f} from {span}.")
-    ends = (found[d, r, "fomaml"] / found[d, r, "foretold for fomaml"] for d, r in settings)
+    ends = (found[d, r, "fomaml"] / found[d, r, "predicted for fomaml"] for d, r in settings)
     apart = max(abs(ratio - 1) for ratio in ends)
-    text.append(f"\nFO-MAML's floor is what was foretold, to {apart:.0e} of it.")
+    text.append(f"\nFO-MAML's floor is what was predicted, to {apart:.0e} of it.")
     return "\n".join(text) + "\n"
 
 

@@ -7,9 +7,9 @@ implicit MAML with gradient descent inside (16 steps, :math:`\lambda = 2`, 5 ste
 gradients) is as accurate as MAML, and its memory doesn't depend on the number of inner steps. Here
 both train a small network on digits, each at the inner loop that does best on fresh tasks of the
 training digits after a short training: MAML at one of two rates, implicit MAML at one of three
-pairs of K and pull. Memory is counted, not timed: the most bytes that live at once of what one
-task's meta-gradient makes, as torch's kernels see it. Writes `accuracy.csv`, `memory.csv` and
-`findings.md`.
+pairs of K and proximal strength. Memory is counted: the largest number of bytes alive at once while
+one task's meta-gradient is computed, as torch's kernels see it. Writes `accuracy.csv`, `memory.csv`
+and `findings.md`.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def candidates() -> dict[str, list[Algorithm]]:
     return {
         "maml": [MAML(5, SGD(rate)) for rate in RATES],
         "imaml": [
-            IMAML(steps, SGD(RATES[-1]), proximal_strength=pull, solver=CG(steps=5))
-            for steps, pull in LOOPS
+            IMAML(steps, SGD(RATES[-1]), proximal_strength=strength, solver=CG(steps=5))
+            for steps, strength in LOOPS
         ],
     }
 
@@ -194,10 +194,10 @@ def page(
             part = table[(table["algorithm"] == name) & (table["digits"] == kind)]
             numbers = 100 * part[["accuracy", "low", "high"]].to_numpy()
             cells = [f"{mean:.1f} [{low:.1f}, {high:.1f}]" for mean, low, high in numbers]
-            pull = (
+            strength = (
                 f", lambda {algorithm.proximal_strength:g}" if isinstance(algorithm, IMAML) else ""
             )
-            settings = f"K = {algorithm.steps}, rate {algorithm.inner_optimizer.rate:g}{pull}"
+            settings = f"K = {algorithm.steps}, rate {algorithm.inner_optimizer.rate:g}{strength}"
             text.append(f"| {kind} | {name}, {settings} | {' | '.join(cells)} |")
         more = [
             Estimate.mean(right[kind, "imaml", s] - right[kind, "maml", s]).interval()

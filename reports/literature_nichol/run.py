@@ -60,12 +60,12 @@ def terms(of: tuple[Problem, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Give AvgGrad and AvgGradInner `(Q,)`, by autograd."""
     problem, theta, x, y = of
     leaf = theta.clone().requires_grad_()
-    slopes = []
+    gradients = []
     for batch in range(BATCHES):
         part = rows(batch)
         loss = problem.inner_loss(leaf, leaf, (x[part], y[part]))
-        slopes.append(torch.autograd.grad(loss, leaf, create_graph=True)[0])
-    mean = torch.stack(slopes).mean(0)
+        gradients.append(torch.autograd.grad(loss, leaf, create_graph=True)[0])
+    mean = torch.stack(gradients).mean(0)
     # E over independent pairs of H_2 g_1 is the mean Hessian times the mean gradient
     (inner,) = torch.autograd.grad(mean @ mean / 2, leaf)
     return mean.detach(), inner

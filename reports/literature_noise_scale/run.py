@@ -1,4 +1,4 @@
-r"""Do fewer steps suffice at a larger task batch, by as much as the noise scale foretells?
+r"""Do fewer steps suffice at a larger task batch, by as much as the noise scale predicts?
 
     python reports/literature_noise_scale/run.py
 
@@ -10,7 +10,7 @@ paper's sinusoid by plain descent at each task batch B, until the loss on held-o
 target; of a grid of outer rates that with the fewest steps counts. The probe `variance` measures
 the noise scale along the training with the largest B, once at the rate that is fastest there and
 once at an eighth of it, in case what it sees is theta bouncing across its valley; the mean over the
-steps foretells the other rows. The noise scale that the steps themselves
+steps predicts the other rows. The noise scale that the steps themselves
 ask for is fitted to them. Writes `steps.csv`, `scale.csv` and `findings.md`; with `--kept` the
 steps are read from `steps.csv` instead of trained for.
 """
@@ -154,13 +154,13 @@ def main() -> None:
 
 
 def page(steps: pd.DataFrame, scale: pd.DataFrame) -> str:
-    """Hold the steps against what the noise scale along either path foretells."""
+    """Hold the steps against what the noise scale along either path predicts."""
     sizes = np.array(SIZES, np.float64)
     means = [
         float(np.trapezoid(part["noise_scale"], part["step"]) / part["step"].iloc[-1])
         for _, part in scale.groupby("rate", sort=False)
     ]
-    foretold = [(1 + mean / sizes) / (1 + mean / sizes[-1]) for mean in means]
+    predicted = [(1 + mean / sizes) / (1 + mean / sizes[-1]) for mean in means]
     logs = np.log(steps["steps"].to_numpy()).reshape(len(SIZES), -1)
     needed = np.exp(logs.mean(1))
     many = np.repeat(sizes, logs.shape[1])
@@ -171,16 +171,16 @@ def page(steps: pd.DataFrame, scale: pd.DataFrame) -> str:
         "# What it says\n",
         f"Steps until the loss on 256 held-out tasks is {TARGET:g}, at the best outer rate for "
         f"each B; the geometric mean of {len(SEEDS)} seeds, and the range. Over those at B = "
-        f"{SIZES[-1]}: needed, and foretold by the noise scale along the fastest training, and "
+        f"{SIZES[-1]}: needed, and predicted by the noise scale along the fastest training, and "
         "along one at an eighth of its rate.\n",
-        "| B | outer rates | steps | range | needed | foretold | foretold, slow | "
-        "needed / foretold | needed / foretold, slow |",
+        "| B | outer rates | steps | range | needed | predicted | predicted, slow | "
+        "needed / predicted | needed / predicted, slow |",
         "|---" * 9 + "|",
     ]
     for i, size in enumerate(SIZES):
         part = steps[steps["B"] == size]
         rates = ", ".join(f"{rate:.3g}" for rate in sorted(set(part["rate"]), reverse=True))
-        ratio, fast, slow = needed[i] / needed[-1], *(told[i] for told in foretold)
+        ratio, fast, slow = needed[i] / needed[-1], *(told[i] for told in predicted)
         text.append(
             f"| {size} | {rates} | {needed[i]:.0f} | {part['steps'].min():.0f} to "
             f"{part['steps'].max():.0f} | {ratio:.2f} | {fast:.2f} | {slow:.2f} | "

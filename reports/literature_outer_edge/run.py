@@ -1,4 +1,4 @@
-r"""From which outer rate on does MAML diverge, foretold and observed?
+r"""From which outer rate on does MAML diverge, predicted and observed?
 
     python reports/literature_outer_edge/run.py
 
@@ -39,7 +39,7 @@ SETTINGS = [(K, alpha) for K in (1, 5) for alpha in (0.0, 0.2, 0.5, 1.0, 1.5, 1.
 STEPS, HALVINGS = 500, 8
 
 
-def foretold(K: int, alpha: float, first_order: bool) -> float:
+def predicted(K: int, alpha: float, first_order: bool) -> float:
     """Give beta_c from the curvatures alone."""
     curvature = FAMILY.curvatures
     kept = (1 - alpha * curvature) ** (K if first_order else 2 * K)
@@ -59,7 +59,7 @@ def grows(algorithm: Algorithm, beta: float) -> bool:
 
 
 def observed(algorithm: Algorithm, near: float) -> float:
-    """Bisect, on a logarithmic scale, between half and twice the rate that was foretold."""
+    """Bisect, on a logarithmic scale, between half and twice the rate that was predicted."""
     low, high = near / 2, near * 2
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
@@ -75,18 +75,18 @@ def main() -> None:
         if alpha < 1:
             members["fomaml"] = FOMAML(K, SGD(alpha))
         for name, algorithm in members.items():
-            told = foretold(K, alpha, name == "fomaml")
-            found = observed(algorithm, told)
-            lines.append((name, K, alpha, told, found, found / told))
+            expected = predicted(K, alpha, name == "fomaml")
+            found = observed(algorithm, expected)
+            lines.append((name, K, alpha, expected, found, found / expected))
             print(*lines[-1], flush=True)
     table = pd.DataFrame(
-        lines, columns=["algorithm", "K", "alpha", "foretold", "observed", "ratio"]
+        lines, columns=["algorithm", "K", "alpha", "predicted", "observed", "ratio"]
     )
     table.to_csv(HERE / "table.csv", index=False, float_format="%.5g")
     text = [
         "# What it says\n",
         f"The outer rate beta_c beyond which theta grows a thousandfold within {STEPS} steps.\n",
-        "| algorithm | K | alpha | foretold | observed | observed / foretold |",
+        "| algorithm | K | alpha | predicted | observed | observed / predicted |",
         "|---|---|---|---|---|---|",
     ]
     text += [f"| {n} | {k} | {a:g} | {p:.4g} | {o:.4g} | {r:.3f} |" for n, k, a, p, o, r in lines]

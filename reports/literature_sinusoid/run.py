@@ -5,7 +5,7 @@
     python reports/literature_sinusoid/run.py                           # the page again
 
 Each trains MAML, FOMAML, the pretrained baseline (joint training: no inner step) and the oracle
-(which is told amplitude and phase) as (Finn, Abbeel & Levine, 2017,
+(which is given amplitude and phase) as (Finn, Abbeel & Levine, 2017,
 https://arxiv.org/abs/1703.03400), section 5.1, does: one inner step of rate 0.01, Adam of rate
 0.001 outside, 25 tasks a step; and Reptile as the sine example of (Nichol, Achiam & Schulman, 2018,
 https://arxiv.org/abs/1803.02999) does: 50 points a task, 5 inner mini-batches of 10 at rate 0.02,
@@ -96,9 +96,9 @@ def oracle(steps: int) -> Interval:
     for start in range(0, steps, 1000):
         uniforms = torch.rand(min(1000, steps - start), 25 * 20, 3, generator=generator)
         for batch in uniforms:
-            told, y = waves(batch)
+            inputs, y = waves(batch)
             optimizer.zero_grad()
-            ((net(told) - y) ** 2).mean().backward()
+            ((net(inputs) - y) ** 2).mean().backward()
             optimizer.step()
     numbers = random_numbers.uniform(TEST_SEED, "task", Address.fresh(0, TASKS), 2 + QUERIES)
     uniforms = torch.from_numpy(numbers).float()
@@ -106,18 +106,18 @@ def oracle(steps: int) -> Interval:
         uniforms[:, 2:, None],
         *(uniforms[:, i, None, None].expand(-1, QUERIES, 1) for i in (0, 1)),
     )
-    told, y = waves(torch.cat(parts, -1))
+    inputs, y = waves(torch.cat(parts, -1))
     with torch.no_grad():
-        losses = ((net(told) - y) ** 2).mean((1, 2)).double().numpy()
+        losses = ((net(inputs) - y) ** 2).mean((1, 2)).double().numpy()
     return Estimate.mean(losses).interval()
 
 
 def waves(uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Turn uniform numbers `(..., 3)` into x, amplitude and phase `(..., 3)`, and y `(..., 1)`."""
     ends = torch.tensor([INPUTS, AMPLITUDES, PHASES])
-    told = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * uniforms
-    x, amplitude, phase = (told[..., i : i + 1] for i in range(3))
-    return told, amplitude * torch.sin(x - phase)
+    inputs = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * uniforms
+    x, amplitude, phase = (inputs[..., i : i + 1] for i in range(3))
+    return inputs, amplitude * torch.sin(x - phase)
 
 
 def measure(shots: int, steps: int) -> pd.DataFrame:
@@ -145,9 +145,9 @@ def measure(shots: int, steps: int) -> pd.DataFrame:
         took = time.perf_counter() - begun
         lines += [(shots, name, length, k, *interval) for k, interval in enumerate(found)]
         print(shots, name, f"{took:.0f} s", " ".join(f"{e.value:.3g}" for e in found), flush=True)
-    told = oracle(steps)
-    print(shots, "oracle", told, flush=True)
-    lines.append((shots, "oracle", steps, 0, *told))
+    losses = oracle(steps)
+    print(shots, "oracle", losses, flush=True)
+    lines.append((shots, "oracle", steps, 0, *losses))
     columns = ["shots", "algorithm", "outer_steps", "step", "value", "low", "high"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -2,9 +2,9 @@
 
     python reports/paths_calibration/run.py --repetitions 1000
 
-draws as many independent samples of tasks, whose paths and meta-gradients are closed forms (the
-tests hold the probes to the very same forms at 1e-6 and better), hands them to the probes' own
-statistics, and holds every interval against quantiles and means over 60,000 other tasks. Writes
+draws as many independent samples of tasks, whose inner iterates and meta-gradients are closed forms
+(tests compare the probes with the same forms to 1e-6), applies the probes' statistics to them, and
+compares every interval with quantiles and means over 60,000 other tasks. Writes
 `coverage.csv` and `coverage.md` beside this file.
 """
 
@@ -34,7 +34,7 @@ from metabench.stats.proportions import share_interval
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
 AT = (0, 1, 2, 5, 10, 20)
-PULL, SLOW = 2.0, 0.2
+STRENGTH, SLOW = 2.0, 0.2
 LARGE, CHUNK = 60_000, 20_000
 BATCH = 4.0
 Array = NDArray[np.float64]
@@ -78,31 +78,31 @@ class Forms(NamedTuple):
         theta = family.theta(0).numpy()
         return cls(support, (a * z).mean(1) / support, query, (b * y).mean(1) / query, theta)
 
-    def path(self, K: int, rate: float, pull: float = 0.0) -> tuple[Array, Array]:
+    def path(self, K: int, rate: float, strength: float = 0.0) -> tuple[Array, Array]:
         """Give phi_K and what a cotangent of it becomes at theta, by coordinates, `(T, P)` each."""
-        A = self.a + pull
-        least = (self.a * self.z + pull * self.theta) / A
+        A = self.a + strength
+        least = (self.a * self.z + strength * self.theta) / A
         back = (1 - rate * A) ** K
-        return least + back * (self.theta - least), back + pull / A * (1 - back)
+        return least + back * (self.theta - least), back + strength / A * (1 - back)
 
-    def slope(self, phi: Array) -> Array:
+    def gradient(self, phi: Array) -> Array:
         """Give the query gradient at phi, `(T, P)`."""
         return self.b * (phi - self.y)
 
-    def walk(self, rate: float) -> UnrollStatistics:
+    def statistics(self, rate: float) -> UnrollStatistics:
         """Give what the explosion probe would measure."""
         paths = [self.path(K, rate) for K in AT]
         norms, ends, starts = (
             np.stack([np.linalg.norm(part, axis=1) for part in parts], 1)
             for parts in (
-                [back * self.slope(phi) for phi, back in paths],
-                [self.slope(phi) for phi, _ in paths],
-                [back * self.slope(phi) for phi, back in paths],
+                [back * self.gradient(phi) for phi, back in paths],
+                [self.gradient(phi) for phi, _ in paths],
+                [back * self.gradient(phi) for phi, back in paths],
             )
         )
         inner = np.stack([(self.a * (phi - self.z) ** 2).sum(1) / 2 for phi, _ in paths], 1)
         outer = np.stack([(self.b * (phi - self.y) ** 2).sum(1) / 2 for phi, _ in paths], 1)
-        last = self.slope(paths[-1][0])
+        last = self.gradient(paths[-1][0])
         adjoint = np.stack(
             [np.linalg.norm((1 - rate * self.a) ** (AT[-1] - k) * last, axis=1)
              for k in range(AT[-1] + 1)], 1)  # fmt: skip
@@ -113,21 +113,23 @@ class Forms(NamedTuple):
 def measured(setting: Setting, forms: Forms) -> list[Row]:
     """Give the rows that the probes print of these tasks, from their own statistics."""
     rate = setting.rate
-    rows = growth.rows_of(forms.walk(rate), ("phi",))
+    rows = growth.rows_of(forms.statistics(rate), ("phi",))
     top = np.log(np.abs(1 - rate * forms.a)).max(1)
     rows.append(quantile("exponent", top[: len(top) // 4], least=-math.inf, of="1"))
     largest = forms.a.max(1)
     rows += stable.stable_rate_rows(largest, 2.0, rate)
     rows.append(row("unstable", share_interval(_unstable(forms, rate), len(largest)), of="rate"))
-    phi, back = forms.path(5, SLOW, PULL)
-    unrolled, first = back * forms.slope(phi), forms.slope(phi)
-    phi, _ = forms.path(2000, SLOW, PULL)
-    best = PULL / (forms.a + PULL) * forms.slope(phi)
+    phi, back = forms.path(5, SLOW, STRENGTH)
+    unrolled, first = back * forms.gradient(phi), forms.gradient(phi)
+    phi, _ = forms.path(2000, SLOW, STRENGTH)
+    best = STRENGTH / (forms.a + STRENGTH) * forms.gradient(phi)
     for name, grads in (("unrolled", unrolled), ("first order", first)):
         rows += compare.comparison_rows(grads, best, 5, name, "")
     phi, back = forms.path(5, SLOW)
-    own, gap = (Moments.from_samples(g) for g in (forms.slope(phi), forms.slope(phi) * (1 - back)))
-    exact = Moments.from_samples(back * forms.slope(phi))
+    own, gap = (
+        Moments.from_samples(g) for g in (forms.gradient(phi), forms.gradient(phi) * (1 - back))
+    )
+    exact = Moments.from_samples(back * forms.gradient(phi))
     rows += [
         row("variance", skewed_variance_interval(own)),
         row("bias", mean_norm_interval(gap)),

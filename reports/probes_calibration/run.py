@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
 LARGE, FAR = 20_000, 10**6  # tasks of the truth, and its seed
 POOL = 10_000  # tasks that samples are drawn from where the truth is that of the pool
-LIFT = mb.Vectorization("vmap", chunk=1024, engine="eager")
+VECTORIZATION = mb.Vectorization("vmap", chunk=1024, engine="eager")
 Key = tuple[str, str, float | None, str]  # quantity, of, at, layer
 Hit = tuple[bool, bool]  # whether the interval holds the truth, whether both ends are finite
 Measure = Callable[[int, int], list[Row]]  # tasks and seed to rows
@@ -89,21 +89,21 @@ def network(algorithm: mb.Algorithm) -> mb.Subject:
     net = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)).double()
     problem = mb.Problem.from_module(net, nn.functional.mse_loss)
     assert problem.theta is not None
-    return mb.Subject(problem, mb.Sinusoid().sample, algorithm, problem.theta, LIFT)
+    return mb.Subject(problem, mb.Sinusoid().sample, algorithm, problem.theta, VECTORIZATION)
 
 
 def of_family(family: mb.Family, algorithm: mb.Algorithm) -> mb.Subject:
     """Give a family's tasks at its own theta, in float64."""
-    return mb.Subject(family.problem(), family.sample, algorithm, family.theta(0), LIFT)
+    return mb.Subject(family.problem(), family.sample, algorithm, family.theta(0), VECTORIZATION)
 
 
 def by(probe: Probe, make: Callable[[], mb.Subject]) -> Measure:
-    """Measure by a probe that is told its number of tasks."""
+    """Measure by a probe with a given number of tasks."""
     also = [name for name in ("meta", "hessians") if getattr(probe, name, 0)]
 
     def measure(tasks: int, seed: int) -> list[Row]:
-        told = type(probe)(**{**vars(probe), "tasks": tasks, **dict.fromkeys(also, tasks)})
-        return told.measure(make(), seed)
+        sized = type(probe)(**{**vars(probe), "tasks": tasks, **dict.fromkeys(also, tasks)})
+        return sized.measure(make(), seed)
 
     return measure
 

@@ -1,4 +1,4 @@
-"""Are two commands' lines the same to the last bit, what rests on a clock aside?"""
+"""Comparison of two commands' rows bit for bit, except quantities that depend on time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from reports.same_numbers.renames import Renames
 
-AXES = ("algo.name", "algo.steps", "seed")  # of study.toml, by which its cells are told apart
+AXES = ("algo.name", "algo.steps", "seed")  # of study.toml, which distinguish its cells
 THETA = "theta.safetensors"  # where the listed commands save what they train
 NUMBERS = ("value", "low", "high")
 
@@ -33,7 +33,7 @@ class Line(NamedTuple):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What it is of, its numbers aside."""
+        """The keys of the row, without its numbers."""
         return self[:6]
 
     @property
@@ -51,7 +51,7 @@ def read(folder: Path, old: Renames, new: Renames) -> list[Line]:
         new: how keys of a record were renamed there; none of them for the old revision.
 
     Raises:
-        ValueError: if there is nothing, or two records can't be told apart.
+        ValueError: if there are no records, or two have the same keys.
     """
     found = [(_label(path, folder, old), path, record) for path, record in _records(folder, new)]
     alike = Counter(label for label, *_ in found)
@@ -60,7 +60,7 @@ def read(folder: Path, old: Renames, new: Renames) -> list[Line]:
         for label, _, record in found
     }
     if not found or len(named) < len(found):
-        raise ValueError(f"{len(found)} records, {len(named)} of which can be told apart.")
+        raise ValueError(f"{len(found)} records, but only {len(named)} distinct names.")
     lines = [line for label in sorted(named) for line in _lines(label, named[label], old, new)]
     return [*lines, *_theta(folder / THETA, old)]
 
@@ -120,5 +120,5 @@ def _theta(path: Path, old: Renames) -> Iterator[Line]:
 
 
 def _bits(number: float | None) -> str:
-    """Write a number so that all its bits are told, the sign of zero too; NaN is NaN."""
+    """Write a number with all its bits, including the sign of zero; NaN is NaN."""
     return "none" if number is None else float(number).hex()

@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from reports.same_numbers import differences, lines, renames, sides  # ruff: ignore[module-import-not-at-top-of-file]
 
-SHOWN = 5  # differences of a command that are told
+MOST_DIFFERENCES_LISTED = 5  # most differences listed of a command
 TRAINED = re.compile(r"\.\./([\w-]+)/")  # a command takes what another one wrote
 
 
@@ -41,7 +41,7 @@ class Result:
         """Say it in a line, and a further one for each of the first differences."""
         outcome = f"{len(self.differing)} differ" if self.differing else "equal"
         said = [f"{self.name}: {self.rows} rows, {outcome}"]
-        return "\n    ".join([*said, *self.differing[:SHOWN]])
+        return "\n    ".join([*said, *self.differing[:MOST_DIFFERENCES_LISTED]])
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Side:
     renames: Renames  # from the names in commands.toml to this side's
 
     def prepare(self) -> None:
-        """Write the study and the problem of one's own, and check what is going to be run.
+        """Write the study and the custom problem, and check what is going to be run.
 
         Raises:
             SystemExit: if another package than the checkout's is imported, or many threads.

@@ -7,7 +7,7 @@ and writes `coverage.csv` and the page `coverage.md` beside this file, anew ever
 `--signal` it leaves out the redraws, which take most of the time, and writes `signal.csv` and
 `signal.md`: variances, slope, noise scale and signal-to-noise alone. With `--sources` it
 makes the redraws alone, and writes `sources.csv` and `sources.md`: components, shares, and what
-advice on a budget foretells. With `--outer` it looks at what the outer loop makes of the gradient,
+advice on a budget predicts. With `--outer` it measures what the outer loop makes of the gradient,
 clipped and as an optimizer's update, and writes `outer.csv` and `outer.md` (handed_on.py says how).
 """
 
@@ -48,7 +48,7 @@ from metabench.stats.two_stage_sampling import Plan
 
 HERE = Path(__file__).parent
 REQUIRED = 0.92, 0.99
-PLANS = Plan(10, 1), Plan(5, 4)  # whose variance is foretold
+PLANS = Plan(10, 1), Plan(5, 4)  # whose variance is predicted
 TOGETHER = 20  # repetitions that are computed at once where only redraws are asked for
 EVERY = 20  # seeds between two versions of the tables
 FEWEST = 500  # intervals of each kind; some are printed only where a mean is resolved
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
         """Exact moments at the theta that every repetition uses."""
         return _truth(self, exact, steps, times)
 
-    def rival(self) -> Truth:
+    def approximation(self) -> Truth:
         """Exact moments of the estimator that this one is held against."""
         other = MAML if isinstance(self.algorithm, FOMAML) else FOMAML
         algorithm = other(
@@ -139,7 +139,7 @@ def expected(setting: Setting, row: Row) -> float | None:
 
 def _of_two(setting: Setting, row: Row) -> float | None:
     """Give what a row that compares two estimators, or two objectives, should hold."""
-    own, other, exact = setting.truth(), setting.rival(), setting.truth(exact=True)
+    own, other, exact = setting.truth(), setting.approximation(), setting.truth(exact=True)
     bias = float(((own.mean - other.mean) ** 2).sum())
     first_order = isinstance(setting.algorithm, FOMAML)
     variances = {"fomaml": other.variance, "maml": own.variance}
@@ -189,7 +189,7 @@ def covered(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bool]]:
 
 
 def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bool]]:
-    """Yield the same of components, shares, and the variances foretold for two plans.
+    """Yield the same of components, shares, and the predicted variances of two plans.
 
     A seed's tasks stand for `TOGETHER` repetitions, each with tasks of its own.
     """
@@ -215,11 +215,11 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
         between, within = found["task"], found["total"] + found["task"].scaled(-1)
         task = truth.components["task"]
         for plan in PLANS:
-            told = two_stage_sampling.plan_variance(between, within, plan).skewed()
+            predicted = two_stage_sampling.plan_variance(between, within, plan).skewed()
             value = (task + (truth.variance - task) / plan.draws) / plan.tasks
-            if told.low == told.low:  # not NaN: enough tasks for an interval
+            if predicted.low == predicted.low:  # not NaN: enough tasks for an interval
                 key = "advised_variance", "foretold", float(plan.draws)
-                yield key, told.low <= value <= told.high, True
+                yield key, predicted.low <= value <= predicted.high, True
 
 
 def _nothing(done: int) -> None:
@@ -245,7 +245,7 @@ def summary(setting: Setting, seen: Outcomes) -> list[dict[str, object]]:
 def study(
     seeds: range,
     settings: tuple[Setting, ...] = SETTINGS,
-    look: Callable[[Setting, int], Iterator[tuple[Key, bool, bool]]] = covered,
+    measure_coverage: Callable[[Setting, int], Iterator[tuple[Key, bool, bool]]] = covered,
 ) -> Iterator[pd.DataFrame]:
     """Yield the coverage of every interval so far, every few seeds, all settings alike."""
     seen: dict[str, Outcomes] = {setting.name: {} for setting in settings}
@@ -253,7 +253,7 @@ def study(
     for done in range(1, LONGEST * len(seeds) + 1):
         open_ = [s for s in settings if done <= len(seeds) or _scarce(seen[s.name], len(seeds))]
         for setting in open_:
-            for key, hit, bounded in look(setting, seeds.start + done - 1):
+            for key, hit, bounded in measure_coverage(setting, seeds.start + done - 1):
                 seen[setting.name].setdefault(key, []).append((hit, bounded))
         if done % EVERY == 0 or done == len(seeds) or not open_:
             click.echo(f"{done} of {len(seeds)}", err=True)
@@ -318,16 +318,16 @@ def main(repetitions: int, first: int, signal: bool, sources: bool, outer: bool)
     if signal:
         settings = tuple(s._replace(redrawn_tasks=0, shot_multiples=0) for s in SETTINGS[:5])
         name, command = "signal", f"{command} --signal"
-    look = covered
+    measure_coverage = covered
     if sources:
-        settings, look = tuple(s for s in SETTINGS if s.redrawn_tasks), covered_sources
+        settings, measure_coverage = tuple(s for s in SETTINGS if s.redrawn_tasks), covered_sources
         name, command = "sources", f"{command} --sources"
     if outer:
-        settings, look = tuple(handed_on.SETTINGS), handed_on.covered
+        settings, measure_coverage = tuple(handed_on.SETTINGS), handed_on.covered
         name, command = "outer", f"{command} --outer"
     table = pd.DataFrame()
     seeds = repetitions // TOGETHER if sources else repetitions
-    for table in study(range(first, first + seeds), settings, look):
+    for table in study(range(first, first + seeds), settings, measure_coverage):
         table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4f")
         (HERE / f"{name}.md").write_text(page(table, command), encoding="utf-8")
     outside = table[(table["coverage"] < REQUIRED[0]) | (table["coverage"] > REQUIRED[1])]
