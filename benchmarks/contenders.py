@@ -1,4 +1,4 @@
-"""The same meta-gradient by metabench, by the libraries people use, and by a plain loop.
+"""The same meta-gradient by metabench, by other libraries, and by a plain loop.
 
 Each contender is a function without arguments that gives the mean meta-gradient `(Q,)`. A library
 that isn't installed is left out, and said.
@@ -23,7 +23,7 @@ Contender = Callable[[], Tensor]
 
 
 def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
-    """Give every contender that can run here, the plain loop first."""
+    """Return every contender that can run here, the plain loop first."""
     made: dict[str, Contender] = {"loop": plain_loop(case, steps)}
     for name, maker in zip(LIBRARIES, (higher, torchopt, learn2learn), strict=True):
         try:
@@ -114,7 +114,7 @@ def torchopt(case: Case, steps: int, net: nn.Module | None = None) -> Contender:
 
 
 def learn2learn(case: Case, steps: int) -> Contender:
-    """The update rule of learnables/learn2learn, which itself doesn't install any more.
+    """The update rule of learnables/learn2learn, which can't be installed any more.
 
     A module is copied with its parameters replaced by differentiable tensors, and each inner step
     sets every parameter to `p - rate * gradient` with the gradient's graph kept.
@@ -136,7 +136,7 @@ def learn2learn(case: Case, steps: int) -> Contender:
 
 
 def _replaced(module: nn.Module, tensors: Iterator[Tensor]) -> nn.Module:
-    """Copy a tree of modules, taking its parameters, in order, from `tensors`."""
+    """Copy a tree of modules with its parameters replaced, in order, by `tensors`."""
     new = copy.copy(module)
     new._parameters = {
         name: None if old is None else next(tensors) for name, old in module._parameters.items()

@@ -1,4 +1,4 @@
-"""When do tracing and compiling pay? Their set-up, against what they save each time.
+"""Break-evens of tracing and compiling: time of set-up over time saved per call.
 
     python benchmarks/engines.py --steps 5 --tasks 25
     python benchmarks/engines.py --problem conv4 --how loop --tasks 1
@@ -28,7 +28,7 @@ ENGINES = ("eager", "trace", "compile")
 
 
 def main() -> None:
-    """Set up every engine in two processes, one after the other, and print what they took."""
+    """Set up every engine in two processes, one after the other, and print the times."""
     options = _options()
     if options.child:
         print(json.dumps(measured(options)))

@@ -1,4 +1,4 @@
-"""Run the asv suites, or hold one commit against another by their counters.
+"""Run the asv suites, or compare two commits by their counters.
 
     python benchmarks/gate.py                 # this commit: do they still run?
     python benchmarks/gate.py main            # this commit against main: exit code 1 if it is worse

@@ -1,4 +1,4 @@
-"""What does the exact meta-gradient hold in memory, and what do per-task gradients cost?
+"""Memory of the exact meta-gradient, and the cost of per-task gradients.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --problem conv4 --how loop --tasks 1
@@ -32,7 +32,7 @@ MiB = 2**20
 
 
 def main() -> None:
-    """Print bytes at both K, their growth over the path's, and the price of per-task gradients."""
+    """Print bytes at both K, their growth over the path's, and the cost of per-task gradients."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problem", choices=PROBLEMS, default="sinusoid")
     parser.add_argument("--how", choices=("vmap", "loop"), default="vmap")
@@ -118,7 +118,7 @@ def per_task(case: Case, maml: mb.MAML, how: str, engine: str = "eager") -> Call
 
 
 def unrolled(case: Case, steps: int, theta: Tensor, task: mb.Task) -> Tensor:
-    """Give the query loss after K steps, as autograd can differentiate it."""
+    """Return the query loss after K steps, as autograd can differentiate it."""
     phi, loss = theta, contenders.on_module(case)
     for _ in range(steps):
         phi = phi - INNER_RATE * grad(loss)(phi, task.support)

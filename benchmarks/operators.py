@@ -1,4 +1,4 @@
-"""The same eigenvalues and densities by metabench, and by the libraries people use for Hessians.
+"""The same eigenvalues and densities by metabench, and by other libraries for Hessians.
 
 Each is a function of a task's module and data, or of all tasks at once for metabench, and of an
 effort: what that library is asked for, in its own terms. A library that isn't installed is left
@@ -36,7 +36,7 @@ class TaskBatch(NamedTuple):
     data: tuple[Tensor, Tensor]  # leading T
 
     def each(self) -> list[tuple[nn.Module, Tensor, Tensor]]:
-        """Give the net with x and y of each task."""
+        """Return the net with x and y of each task."""
         return list(zip(self.nets, *self.data, strict=True))
 
     @property
@@ -45,7 +45,7 @@ class TaskBatch(NamedTuple):
         return "loop" if len(self.nets) == 1 else "vmap"
 
     def operator(self) -> Callable[[Tensor], Tensor]:
-        """Give metabench's products, one graph for all tasks."""
+        """Return metabench's products, one graph for all tasks."""
         return derivatives.per_task_hvp(
             self.problem.inner_loss, self.phis, self.phis[0], self.data, self.how
         )
@@ -54,7 +54,7 @@ class TaskBatch(NamedTuple):
 def task_batch(
     name: str, net: nn.Module, loss: Callable, data: tuple[Tensor, Tensor], theta: Tensor
 ) -> TaskBatch:
-    """Start every task a little apart from theta, as after its inner steps."""
+    """Create tasks with a phi near theta each, as after inner steps."""
     tasks, noise = len(data[0]), torch.Generator().manual_seed(1)
     phis = theta + 0.01 * torch.randn(tasks, len(theta), generator=noise)
     layout, made = mb.Layout.from_tensors(dict(net.named_parameters())), []
@@ -69,7 +69,7 @@ Contender = Callable[[TaskBatch, Any], Tensor]  # to the top eigenvalues in size
 
 
 def metabench(of: TaskBatch, steps: int) -> Tensor:
-    """Take so many batched Lanczos steps."""
+    """Return the eigenvalues after `steps` batched Lanczos steps."""
     return top(lanczos(of.operator(), start(of), steps).values)
 
 
@@ -86,7 +86,7 @@ def metabench_by_bound(of: TaskBatch, tolerance: float) -> Tensor:
 
 
 def eigenthings(of: TaskBatch, steps: int) -> Tensor:
-    """noahgolmant/pytorch-hessian-eigenthings: its Lanczos, so many steps, re-orthogonalised."""
+    """noahgolmant/pytorch-hessian-eigenthings: its Lanczos, so many steps, reorthogonalized."""
     import hessian_eigenthings as library
 
     loss = library.supervised_loss(of.loss)
@@ -155,7 +155,7 @@ def density_by_pyhessian(of: TaskBatch, steps: int) -> Any:
 
 
 def density_by_curvlinops(of: TaskBatch, steps: int) -> Any:
-    """Run its Lanczos, which does not re-orthogonalise, without its search for the bounds."""
+    """Run its Lanczos, which does not reorthogonalize, without its search for the bounds."""
     from curvlinops.papyan2020traces.spectrum import lanczos_approximate_spectrum
 
     return [
@@ -173,7 +173,7 @@ DENSITIES: dict[str, Callable[[TaskBatch, int], Any]] = {
 
 
 def installed(of: TaskBatch, without: list[str]) -> list[str]:
-    """Name the contenders that can run here, but for those to leave out."""
+    """List the contenders that can run here, except those in `without`."""
     names = []
     for name, (run, efforts) in EIGENVALUES.items():
         if name in without:
@@ -192,7 +192,7 @@ def start(of: TaskBatch) -> Tensor:
 
 
 def top(values: Tensor) -> Tensor:
-    """Take the five largest in size, signs kept, in descending order of size."""
+    """Return the five largest in absolute value, in descending order."""
     order = values.abs().argsort(-1, descending=True)[..., :TOP]
     return values.gather(-1, order)
 

@@ -1,4 +1,4 @@
-"""What is benchmarked: the MAML paper's sinusoid, and a four-block convolutional network."""
+"""Benchmark problems: the MAML paper's sinusoid and a four-block convolutional network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metabench and the libraries people use today, side by side on one MAML meta-gradient.
+"""Comparison of metabench and other libraries on one MAML meta-gradient.
 
     python benchmarks/rivals.py --problem sinusoid --steps 5 --tasks 25 --threads 1
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def check(case: Case, options: argparse.Namespace, chosen: dict[str, Run]) -> dict[str, float]:
-    """Give each contender's relative distance from the plain loop; stop where one is too far."""
+    """Return each contender's relative distance from the plain loop; stop if one is too large."""
     reference = chosen["loop"]()
     gaps = {name: _distance(run(), reference) for name, run in chosen.items()}
     for name in [name for name, gap in gaps.items() if not gap < AGREEMENT]:
@@ -102,7 +102,7 @@ def _each(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Run]]:
 
 
 def _own_jumps(case: Case, options: argparse.Namespace) -> list[bool]:
-    """Say of each task and move of theta by a last bit if the plain loop's gradient jumps."""
+    """Return for each task and last-bit change of theta whether the plain loop's gradient jumps."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for i in range(options.tasks):
@@ -139,7 +139,7 @@ def take_turns(
 def summary(
     case: Case, seconds: dict[str, list[float]], gaps: dict[str, float], options: argparse.Namespace
 ) -> list[dict[str, object]]:
-    """Give each contender's times, and how many times faster than the fastest library it is."""
+    """Return each contender's times, and how many times faster than the fastest library it is."""
     libraries = [name for name in seconds if name in contenders.LIBRARIES]
     fastest = min(libraries, key=lambda name: statistics.median(seconds[name]))
     rows = []

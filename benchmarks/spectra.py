@@ -1,4 +1,4 @@
-"""Spectra of Hessians by metabench and by the libraries people use, side by side.
+"""Comparison of metabench and other libraries on spectra of Hessians.
 
     python benchmarks/spectra.py
     python benchmarks/spectra.py --problems 200k --rounds 5
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def eigenvalues(of: TaskBatch, rounds: int, without: list[str]) -> list[dict[str, Any]]:
-    """Give each contender's least sufficient effort, its error and its time."""
+    """Return each contender's smallest sufficient effort, its error and its time."""
     expected, chosen, rows = truth(of), {}, []
     for name in operators.installed(of, without):
         run, efforts = EIGENVALUES[name]
@@ -99,14 +99,14 @@ def eigenvalues(of: TaskBatch, rounds: int, without: list[str]) -> list[dict[str
 
 
 def densities(of: TaskBatch, rounds: int, without: list[str]) -> list[dict[str, Any]]:
-    """Give each contender's time for a density of 100 steps."""
+    """Return each contender's time for a density of 100 steps."""
     names = [name for name in operators.installed(of, without) if name in DENSITIES]
     chosen = {name: lambda name=name: DENSITIES[name](of, STEPS) for name in names}
     return _timed([{"contender": name} for name in names], chosen, rounds)
 
 
 def product(of: TaskBatch, rounds: int) -> float:
-    """Give the median time of a product, its graph kept, over that of a gradient."""
+    """Return the median time of a product, its graph kept, over that of a gradient."""
     times, vectors = of.operator(), operators.start(of)
 
     def gradient() -> Tensor:
@@ -126,14 +126,14 @@ def product(of: TaskBatch, rounds: int) -> float:
 
 
 def memory(of: TaskBatch) -> float:
-    """Give the most bytes that a density's steps hold at once over those of its basis."""
+    """Return peak bytes of a density's steps over bytes of its basis."""
     times, vectors = of.operator(), operators.start(of)
     held = mb.work_of(lambda: lanczos(times, vectors, STEPS)).bytes
     return held / (STEPS * vectors.numel() * vectors.element_size())
 
 
 def truth(of: TaskBatch) -> Tensor:
-    """Find the top five of each task in float64 by SciPy, far closer than asked of anyone."""
+    """Compute the top five of each task in float64 by SciPy, to a much smaller tolerance."""
     double = of._replace(
         phis=of.phis.double(), data=(_double(of.data[0]), _double(of.data[1])), nets=of.nets[:1]
     )
@@ -158,7 +158,7 @@ def truth(of: TaskBatch) -> Tensor:
 
 
 def worst(found: Tensor, expected: Tensor) -> float:
-    """Give the largest error of an eigenvalue in any task, relative to the task's largest."""
+    """Return the largest error of an eigenvalue in any task, relative to the task's largest."""
     found, expected = found.double().sort(1).values, expected.sort(1).values
     return float(((found - expected).abs() / expected.abs().amax(1, keepdim=True)).max())
 

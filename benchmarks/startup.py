@@ -1,4 +1,4 @@
-"""How long until the first sign of progress? Fresh processes, the disk's caches warm.
+"""Time until the first progress of a command, in fresh processes with a warm disk cache.
 
     python benchmarks/startup.py
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def started() -> tuple[float, float]:
-    """Give the wall and processor time until the command's first progress, and end it."""
+    """Return the wall and processor time until the command's first progress, and end it."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryDirectory() as folder:
         before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Whole training steps, task sampling included: metabench and the libraries people use today.
+"""Whole training steps, task sampling included: metabench and other libraries.
 
     python benchmarks/training.py --steps 1 --tasks 25 --rounds 10 --overhead 25x1 25x5 100x5
 
@@ -39,7 +39,7 @@ CHECKED, AGREE = 5, 1e-4  # first steps that are compared, and how far losses ma
 
 
 def main() -> None:
-    """Check that a step is the same step, take turns, print the tables."""
+    """Check that all take the same step, time them in turns, print the tables."""
     options = _options()
     torch.set_num_threads(1)
     engines = {engine: _ours(options, engine) for engine in options.engines}
@@ -100,19 +100,19 @@ class LibraryLoop:
         self._optimizer = torch.optim.Adam(self._net.parameters(), 0.001)
 
     def __call__(self) -> None:
-        """Draw, differentiate, move."""
+        """Draw tasks and take one step."""
         self._case.tasks = self._draw()
         self.move()
 
     def move(self) -> None:
-        """Take a step on the tasks at hand."""
+        """Take a step on the given tasks."""
         self._gradient()  # which leaves the sum over tasks in the parameters' grads
         for parameter in self._net.parameters():
             parameter.grad /= self._options.tasks
         self._optimizer.step()
 
     def check(self, tasks: mb.Task) -> float:
-        """Take a step on these tasks, and give the mean query loss that it saw."""
+        """Take a step on these tasks and return their mean query loss."""
         self._case.tasks, self._case.loss = tasks, self._seen
         self._losses = []
         self.move()
@@ -135,7 +135,7 @@ class LibraryLoop:
 
 
 def _agreement(options: argparse.Namespace, libraries: dict[str, LibraryLoop]) -> dict[str, float]:
-    """Take the first steps with everyone on the same tasks; stop if the losses differ."""
+    """Take the first steps with all contenders on the same tasks; stop if the losses differ."""
     trainer = _trainer(options.tasks, options.steps, options.engines[0])
     drawn = [trainer.subject.draw(mb.Address.fresh(n * options.tasks, options.tasks), 0)
              for n in range(CHECKED)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where does the time of `metabench variance` go: compiled code, or the interpreter around it?
+"""Shares of compiled code and the interpreter in the time of `metabench variance`.
 
     python benchmarks/where.py --tasks 4096
 

@@ -1,1 +1,1 @@
-"""Suites for airspeed velocity: counters are the gate, process time stands beside them."""
+"""Suites for airspeed velocity: counters, which the gate compares, and process time."""

@@ -1,4 +1,4 @@
-"""What does one meta-gradient cost? Counted, which no load disturbs, and timed."""
+"""The cost of one meta-gradient, in counts, which do not depend on load, and in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TASKS = 25
 
 
 class MetaGradient:
-    """The sinusoid's meta-gradient over 25 tasks, by algorithm (with what it keeps) and K."""
+    """The sinusoid's meta-gradient over 25 tasks, by algorithm (with what it stores) and K."""
 
     params = (["maml none", "maml sqrt", "fomaml"], [5])
     param_names = ("algorithm", "K")
@@ -55,7 +55,7 @@ class MetaGradient:
 
 
 def meta_gradient(algorithm: str, steps: int):
-    """Give a vectorized meta-gradient with its theta and tasks."""
+    """Return a vectorized meta-gradient with its theta and tasks."""
     family = mb.Sinusoid()
     name, _, rematerialize = algorithm.partition(" ")
     made = mb.MAML(steps, rematerialize=rematerialize) if name == "maml" else mb.FOMAML(steps)

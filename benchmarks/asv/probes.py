@@ -1,4 +1,4 @@
-"""What does each probe cost on the sinusoid? Derivatives and operations, counted; process time."""
+"""The cost of each probe on the sinusoid: counts of derivatives and operations, process time."""
 
 from __future__ import annotations
 

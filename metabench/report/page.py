@@ -72,6 +72,12 @@ def page(
 
     Returns:
         A complete document; it loads nothing and is readable without its script.
+
+    >>> import metabench as mb
+    >>> row = mb.Row("noise_scale", value=5.6, low=5.1, high=6.1)
+    >>> text = mb.page(mb.Variance(), mb.to_table([row]), findings=[])
+    >>> text.startswith("<!doctype html>"), "5.6 [5.1, 6.1]" in text
+    (True, True)
     """
     name = type(probe).__name__.lower()
     notes: list[str] = []
