@@ -201,7 +201,7 @@ def covered_sources(setting: Setting, seed: int) -> Iterator[tuple[Key, bool, bo
     compute = Vectorization(chunk=2**14)
     subject = Subject(family.problem(), family.sample, setting.algorithm, family.theta(0), compute)
     states = redraws(subject, seed)
-    design = components.plan(again, states)
+    design = components.redraw_design(again, states)
     whole = components.crossed(design._replace(tasks=again * TOGETHER))
     sample = gather(subject, whole, seed, 1, 2**30, _nothing).columns(0, family.dim)
     for part in np.split(sample, TOGETHER):

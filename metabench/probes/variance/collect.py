@@ -1,4 +1,4 @@
-"""The estimator's answers, n vectors of Q numbers: in memory, or in a file where they don't fit."""
+"""Samples of meta-gradients, n vectors of Q numbers, kept in memory or in a temporary file."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.problems.parameter_layout import Layout
 
-BLOCK = 2**22  # numbers that statistics take at a time: 32 MiB in float64, and copies of it
-HELD = 4  # the share of the budget, 1/4, that a sample may hold, and tasks computed together
+NUMBERS_PER_BLOCK = 2**22  # that statistics read at a time: 32 MiB in float64, plus copies
+MEMORY_DIVISOR = 4  # a sample, and the tasks computed together, may each use 1/4 of the memory
 
 Array = NDArray[np.floating]
 S = TypeVar("S")
 
 
 class Sample(Protocol):
-    """Vectors `(n, Q)` that are written in rows and read in columns."""
+    """Vectors `(n, Q)`, written by rows and read by columns."""
 
-    finite: NDArray[np.bool_]  # whether all numbers of a vector are, (n,)
+    finite: NDArray[np.bool_]  # whether all numbers of a vector are finite, (n,)
 
     def columns(self, start: int, stop: int) -> Array:
-        """Read the numbers `start .. stop - 1` of every vector, `(n, stop - start)`."""
+        """Return the columns `start .. stop - 1` of the sample, `(n, stop - start)`."""
 
 
 class InMemory:
-    """A sample as one array."""
+    """A sample in one array."""
 
     def __init__(self, array: Array) -> None:
-        """Hold the array `(n, Q)`."""
+        """Keep the array `(n, Q)`."""
         self.array = array
         self.finite = np.asarray(np.isfinite(array).all(1))
 
     def columns(self, start: int, stop: int) -> Array:
-        """Read the numbers `start .. stop - 1` of every vector."""
+        """Return the columns `start .. stop - 1` of the sample."""
         return self.array[:, start:stop]
 
 
 class OnDisk:
-    """A sample as an unnamed file in the temporary folder, read a block of columns at a time.
+    """A sample in an unnamed temporary file, read by blocks of columns.
 
-    Plain reads rather than a memory map, whose pages count as this process's memory. Each part is
-    written column after column, so that a block of columns is one read of every part.
+    It uses plain reads, because the pages of a memory map count as this process's memory. Each part
+    is written column by column, so that a block of columns is one read per part.
     """
 
     def __init__(self, parts: Iterator[Array]) -> None:
@@ -69,7 +69,7 @@ class OnDisk:
         self.finite = np.concatenate(finite)
 
     def columns(self, start: int, stop: int) -> Array:
-        """Read the numbers `start .. stop - 1` of every vector."""
+        """Return the columns `start .. stop - 1` of the sample."""
         block = np.empty((len(self.finite), stop - start), self.dtype)
         row = 0
         for height in self.heights:
@@ -88,37 +88,53 @@ def gather(
     memory: int,
     advance: Callable[[int], None],
 ) -> Sample:
-    """Collect the estimator's means over batches of `size` tasks within `memory` bytes."""
+    """Return the estimator's means over batches of tasks, as a sample.
+
+    Args:
+        subject: whose meta-gradients are computed.
+        address: of the tasks, `size` for each batch.
+        seed: of every draw.
+        size: tasks in a batch.
+        memory: bytes that may be used.
+        advance: called with the number of tasks done since the last call.
+    """
 
     def parts() -> Iterator[Array]:
         for means in subject.estimates(address, seed, size):
             yield means.detach().cpu().numpy()
             advance(size * len(means))
 
-    return keep(parts(), subject, len(address.task) // size, memory)
+    return store(parts(), subject, len(address.task) // size, memory)
 
 
-def keep(parts: Iterator[Array], subject: Subject, count: int, memory: int) -> Sample:
-    """Hold `count` vectors that come in parts `(m, Q)` where they fit: in memory or in a file."""
+def store(parts: Iterator[Array], subject: Subject, count: int, memory: int) -> Sample:
+    """Keep vectors in memory, or in a file where they don't fit.
+
+    Args:
+        parts: the vectors in parts `(m, Q)`.
+        subject: whose theta gives the size of a vector.
+        count: number of vectors.
+        memory: bytes that may be used.
+    """
     theta = subject.theta
-    if count * theta.numel() * theta.element_size() > memory // HELD:
+    if count * theta.numel() * theta.element_size() > memory // MEMORY_DIVISOR:
         return OnDisk(parts)
     return InMemory(np.concatenate(list(parts)))
 
 
-def within(subject: Subject, memory: int) -> Subject:
-    """Compute fewer tasks together where as many as asked for would not fit the memory.
+def limit_chunk(subject: Subject, memory: int) -> Subject:
+    """Return the subject with a chunk of tasks that fits the memory.
 
-    Counts what grows with the parameters: the path, the adjoint and its copies. What grows with the
-    data of a task, its activations, isn't known here.
+    It counts what grows with the parameters: the inner iterates, the adjoint and its copies. The
+    activations, which grow with the data of a task, are not known here.
     """
     algorithm, theta = subject.algorithm, subject.theta
     P, Q = subject.problem.layouts.phi.size, theta.numel()
-    path = 0  # a black box keeps its own
+    iterates = 0  # unknown for a black box
     if isinstance(algorithm, Algorithm):
-        path = (1 + len(algorithm.inner_optimizer.start(theta))) * (algorithm.steps + 1)
-    each = (4 * Q + P * (8 + path)) * theta.element_size()
-    chunk = max(min(subject.compute.chunk, memory // HELD // each), 1)
+        iterates = (1 + len(algorithm.inner_optimizer.start(theta))) * (algorithm.steps + 1)
+    each = (4 * Q + P * (8 + iterates)) * theta.element_size()
+    chunk = max(min(subject.compute.chunk, memory // MEMORY_DIVISOR // each), 1)
     return replace(subject, compute=replace(subject.compute, chunk=chunk))
 
 
@@ -128,13 +144,19 @@ def by_layer(
     statistic: Callable[..., S],
     joined: Callable[[list[S]], S],
 ) -> dict[str, S]:
-    """Sum a statistic up over blocks of columns: for the whole, under "", and for each layer.
+    """Compute a statistic by blocks of columns: for all parameters, under "", and for each layer.
 
-    A layout with one segment has no layers beside the whole.
+    A layout with one segment has only the entry "".
+
+    Args:
+        layout: of the columns.
+        samples: of the same n vectors.
+        statistic: called with a block of columns of every sample.
+        joined: combines the statistics of parts of a vector.
     """
     layers = {}
     for name, segment in layout.segments():
-        step = max(BLOCK // len(samples[0].finite), 1)
+        step = max(NUMBERS_PER_BLOCK // len(samples[0].finite), 1)
         blocks = [
             statistic(
                 *(sample.columns(start, min(start + step, segment.stop)) for sample in samples)

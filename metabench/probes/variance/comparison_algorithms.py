@@ -1,4 +1,4 @@
-"""Which estimator comes closest for the same tasks, and for the same seconds?"""
+"""Errors of several estimators for equal tasks, and for equal time."""
 
 from __future__ import annotations
 
@@ -19,86 +19,95 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 
-class Rival(NamedTuple):
-    """An estimator with its meta-gradients of the same tasks; `apart` is what the exact one isn't.
+class PairedEstimator(NamedTuple):
+    """An estimator, the moments of its meta-gradients, and of their difference from the exact ones.
 
-    `of` names it in rows about its break-even with the exact one, and is empty for the pair that is
+    `of` names it in the rows of its break-even with the exact one; it is empty for the pair that is
     always compared.
     """
 
     subject: Subject
     moments: Moments
-    apart: Moments | None
+    difference: Moments | None  # None: it is the exact one
     of: str = ""
 
 
-def made(names: tuple[str, ...], subject: Subject, seed: int) -> list[Subject]:
-    """Look at the same tasks through further algorithms, with the same inner loop.
+def comparison_subjects(names: tuple[str, ...], subject: Subject, seed: int) -> list[Subject]:
+    """Return subjects of further algorithms, with the same tasks and the same inner loop.
+
+    Args:
+        names: of the algorithms, in the registry or as module:Class.
+        subject: whose algorithm has the inner loop.
+        seed: of the task that each algorithm is checked on.
 
     Raises:
-        InvalidInput: if one has no inner loop to share, learns more than theta, or can't be
-            applied.
+        InvalidInput: if one has no inner loop, learns more than theta, or can't be applied.
     """
     algorithm, found = subject.algorithm, []
     if names and not isinstance(algorithm, Algorithm):
         raise InvalidInput(
-            "probe.compare_with compares inner loops, and a black box shows none; leave it."
+            "probe.compare_with needs the inner loop, which a black box doesn't show; leave it out."
         )
     for name in names:
         cls = registry.load("algorithms", name)
         if not (isinstance(cls, type) and issubclass(cls, Algorithm)):
-            raise InvalidInput(
-                f"{name} has no inner loop to share; probe.compare_with can't hold it."
-            )
+            raise InvalidInput(f"{name} has no inner loop, so probe.compare_with can't use it.")
         assert isinstance(algorithm, Algorithm)
         other = cls(
             steps=algorithm.steps, inner_optimizer=algorithm.inner_optimizer, batch=algorithm.batch
         )
-        rival = subject.with_algorithm(other)
-        if rival.theta.numel() != subject.theta.numel():
+        candidate = subject.with_algorithm(other)
+        if candidate.theta.numel() != subject.theta.numel():
             raise InvalidInput(
-                f"{name} learns more than theta, so its gradient has another length."
+                f"{name} learns more than theta, so its meta-gradient has a different length."
             )
-        task = first_task(rival.draw(Address.fresh(0, 1), seed))
-        other.check(rival.problem, rival.theta, task)
-        found.append(rival)
+        task = first_task(candidate.draw(Address.fresh(0, 1), seed))
+        other.check(candidate.problem, candidate.theta, task)
+        found.append(candidate)
     return found
 
 
-def weigh(
-    found: list[Rival], sizes: tuple[int, ...], seconds: Callable[[Subject], float]
+def error_rows(
+    found: list[PairedEstimator], sizes: tuple[int, ...], seconds: Callable[[Subject], float]
 ) -> list[Row]:
-    """Weigh variance against bias, for each B and for its seconds; the exact estimator is first.
+    """Return the rows of each estimator's error and break-even; the exact estimator is first.
 
     The mean squared error |bias|^2 + V1 / B is that of B tasks; `mse_same_seconds` that of as many
-    as the exact estimator's B tasks leave time for.
+    tasks as take the same time as the exact estimator's B tasks.
+
+    Args:
+        found: the estimators on the same tasks.
+        sizes: task batch sizes B.
+        seconds: returns the time of one task.
     """
     rows, exact = [], found[0]
     cost = seconds(exact.subject)
     for each in found:
-        name, own = named(each.subject.algorithm), cost
+        name = algorithm_name(each.subject.algorithm)
         own = cost if each is exact else seconds(each.subject)
         for B in sizes:
-            error = paired_estimators.squared_error(each.moments, each.apart, B)
+            error = paired_estimators.squared_error(each.moments, each.difference, B)
             rows.append(row("mse", error, at=float(B), of=name))
         for B in sizes:
-            error = paired_estimators.squared_error(each.moments, each.apart, B * cost / own)
+            error = paired_estimators.squared_error(each.moments, each.difference, B * cost / own)
             rows.append(row("mse_same_seconds", error, at=float(B), of=name))
         rows.append(Row("seconds_per_task", of=name, value=own))
-        if each.apart is None or _same(each.apart):
+        if each.difference is None or _is_zero(each.difference):
             continue
-        tasks = paired_estimators.break_even(exact.moments, each.moments, each.apart)
-        timed = paired_estimators.break_even(exact.moments, each.moments, each.apart, (cost, own))
+        tasks = paired_estimators.break_even(exact.moments, each.moments, each.difference)
+        timed = paired_estimators.break_even(
+            exact.moments, each.moments, each.difference, (cost, own)
+        )
         for quantity, interval in (("break_even", tasks), ("break_even_seconds", timed)):
             status = "ok" if math.isfinite(interval.high) else "unbounded"
             rows.append(row(quantity, interval, status, of=each.of))
     return rows
 
 
-def named(algorithm: Estimator) -> str:
-    """Give an algorithm's name, and tell truncated MAML from MAML."""
+def algorithm_name(algorithm: Estimator) -> str:
+    """Return an algorithm's name with its variant, such as truncated."""
     return f"{algorithm.variant} {registry.name_of('algorithms', type(algorithm))}".strip()
 
 
-def _same(apart: Moments) -> bool:
-    return not apart.deviations.any() and apart.mean_squared == 0
+def _is_zero(difference: Moments) -> bool:
+    return not difference.deviations.any() and difference.mean_squared == 0

@@ -1,4 +1,4 @@
-"""Draw tasks again, one source crossed with the other: where does the noise come from?"""
+"""Variance by source, from a crossed design of redraws of the same tasks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 SOURCES = ("task", "support", "query", "support x query", "inner", "label")
-AXES = ("support", "query", "inner", "label")  # what an address can redraw
+AXES = ("support", "query", "inner", "label")  # that an address can redraw
 
 
 def measure(
     subject: Subject, seed: int, tasks: int, memory: int, advance: Callable[[int], None]
 ) -> tuple[list[Row], dict[str, Estimate]]:
-    """Give the variance of each source and its share, for the whole and for each layer.
+    """Measure the variance of each source and its share, for the whole and for each layer.
 
-    Besides the rows, the whole's estimates, none where they are withheld. A set that is fixed to
-    its task can't be told from it: their variance is one row's, and the set's own is withheld.
+    The variance of a set that is fixed to its task counts under the task: one row holds both.
+
+    Args:
+        subject: whose meta-gradients are computed.
+        seed: of every draw.
+        tasks: number of tasks to redraw.
+        memory: bytes that may be used.
+        advance: called with the number of draws done since the last call.
+
+    Returns:
+        The rows, and the estimates for the whole, empty where they are not reported.
     """
     states = redraws(subject, seed)
-    design = plan(tasks, states)
+    design = redraw_design(tasks, states)
     split = design.draws > design.tasks and "redraw_not_independent" not in states.values()
     if not split:
         withheld = (_because(source, states) or "withheld" for source in SOURCES)
@@ -51,25 +60,31 @@ def measure(
     return [line for layer in found for line in rows(found[layer], states, layer)], found[""]
 
 
-def plan(tasks: int, states: dict[str, str]) -> Design:
-    """Draw twice what there is to draw."""
+def redraw_design(tasks: int, states: dict[str, str]) -> Design:
+    """Return a design with two draws of every source that can be redrawn."""
     twice = (2 if states[source] == "ok" else 1 for source in AXES)
     return Design(tasks, *twice)
 
 
 def crossed(design: Design) -> Address:
-    """Address the draws of a design, the label index fastest and the task slowest.
+    """Return the addresses of a design's draws, the label index fastest and the task slowest.
 
     Support and query redraws are shared across the cells of a task. An inner draw belongs to its
-    cell, and a label permutation to its inner draw: their addresses never come back in a task.
+    cell, and a label permutation to its inner draw: their addresses are unique in a task.
     """
     task, support, query, _, _ = (axis.ravel() for axis in np.indices(design))
-    own = np.arange(design.draws) % (design.draws // design.tasks)
-    return Address(task, support, query, own // design.labels, own)
+    unique = np.arange(design.draws) % (design.draws // design.tasks)
+    return Address(task, support, query, unique // design.labels, unique)
 
 
 def rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list[Row]:
-    """Give components and shares of one layer, or why there is none."""
+    """Return the rows of components and shares of one layer, or their statuses.
+
+    Args:
+        found: the estimate of each source, and `total`.
+        states: whether each axis can be redrawn.
+        layer: "" for the whole.
+    """
     total = found["total"]
     fixed = [source for source in AXES if states[source] == "not_redrawable"]
     lines = []
@@ -88,9 +103,9 @@ def rows(found: dict[str, Estimate], states: dict[str, str], layer: str) -> list
 
 
 def _because(source: str, states: dict[str, str]) -> str:
-    """Say why a source has no component of its own, if it hasn't.
+    """Return why a source has no component.
 
-    `zero`, `redraw_not_independent` or `not_redrawable`; "" where it has one.
+    `zero`, `redraw_not_independent` or `not_redrawable`; "" if it has one.
     """
     found = {states[part] for part in source.split(" x ") if part in states}
     return next(

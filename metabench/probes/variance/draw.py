@@ -1,4 +1,4 @@
-"""The variance figure: log-log, with the 1/B line and the signal it is held against."""
+"""Figure of the variance at each B, with the 1/B line and the signal |E g|^2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw variance against B with its intervals, the 1/B line and |E g|^2."""
+    """Draw variance against B with its intervals, the 1/B line and |E g|^2.
+
+    Args:
+        probe: settings; unused.
+        table: of one measurement.
+        axes: to draw on.
+    """
     blue, orange, green = sns.color_palette("colorblind", 3)
     lines = [r for r in from_table(table, "variance") if r.value is not None and r.value > 0]
     axes.set(xlabel="tasks in a batch, B", ylabel="variance of the meta-gradient")
@@ -46,7 +52,7 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
 
 
 def _signal(table: pd.DataFrame, axes: Axes, color: object) -> None:
-    """Draw |E g|^2 with its interval, where it can be told from zero."""
+    """Draw |E g|^2 with its interval, where it is distinguishable from zero."""
     (mean,) = from_table(table, "mean_norm_squared")
     if mean.value is not None and mean.value > 0 and mean.status == "ok":
         ends = mean.low or mean.value, mean.high or mean.value
@@ -59,5 +65,5 @@ def _measured_first(named: tuple[object, str]) -> bool:
 
 
 def more(probe: Variance, table: pd.DataFrame) -> list[Drawing]:
-    """Give the sources of the variance, stacked, where they were told apart."""
+    """Return the figure of the variance by source, if it was measured."""
     return sources(table)

@@ -1,4 +1,4 @@
-"""Call the estimator at every B on fresh, disjoint batches, and sum up what it gave."""
+"""Measure the variance of the meta-gradient at every B, on fresh, disjoint batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metabench.probes.variance import (
     measure_outer_optimizer,
     measure_tails,
 )
-from metabench.probes.variance.collect import Array, by_layer, gather, keep, within
+from metabench.probes.variance.collect import Array, by_layer, gather, limit_chunk, store
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import amounts
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from metabench.probes.variance import Variance
 
 TIMED_CALLS = 3
-# The 1/B law is called refuted, and what rests on it withheld, only beyond this level: at 95 % one
-# healthy run in twenty would be accused.
-REFUTED = 0.999
-# A spread below this many roundings of the mean is arithmetic, not noise.
+# Level of the interval that must exclude 1/B before the noise scale is withheld: at 95 %, 1 in 20
+# runs with independent tasks would be flagged.
+REFUTATION_LEVEL = 0.999
+# A standard deviation below this many roundings of the mean is round-off, not noise.
 ROUNDINGS = 100
-# Squared norms from here on can't be squared again in float64, as every interval must.
-OVERFLOW = 1e150
+# Squared norms above this overflow float64 when squared again for an interval.
+LARGEST_SQUARE = 1e150
 BY_LAYER = ("task_variance", "mean_norm_squared", "noise_scale")
 
 
@@ -52,13 +52,18 @@ def measure(
     progress: Progress,
     parts: Sequence[Mapping[str, Array]] = (),
 ) -> list[Row]:
-    """Measure the variance at each B and, from the tasks of B = 1, what follows from it.
+    """Return the rows of the variance at each B and, from the tasks of B = 1, all others.
 
-    What `parts` hold, all batches at each B in order, isn't computed again.
+    Args:
+        probe: settings of the measurement.
+        subject: the algorithm, problem and theta to measure.
+        seed: of every draw.
+        progress: called with the number of tasks done and of all tasks.
+        parts: meta-gradients computed before, all batches at each B in order; () computes them.
     """
     held = amounts.memory(probe.memory)
-    small = within(subject, held)
-    others = comparison_algorithms.made(probe.compare_with, small, seed)
+    small = limit_chunk(subject, held)
+    others = comparison_algorithms.comparison_subjects(probe.compare_with, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:
@@ -67,13 +72,13 @@ def measure(
         progress(done, total)
 
     samples: dict[int, dict[str, Moments]] = {}
-    handed: dict[int, measure_outer_optimizer.Passed] = {}
+    outer_moments: dict[int, measure_outer_optimizer.OuterMoments] = {}
     rows: list[Row] = []
     start = 0
     for B, batches in plan.items():
         address = Address.fresh(start, B * batches)
         if parts:
-            sample = keep((each[str(B)] for each in parts), subject, batches, held)
+            sample = store((each[str(B)] for each in parts), subject, batches, held)
             advance(B * batches)
         else:
             sample = gather(small, address, seed, B, held, advance)
@@ -84,14 +89,14 @@ def measure(
             rows.append(Row("first_diverged", value=float(first)))
         layout = subject.problem.layouts.theta
         samples[B] = by_layer(layout, [sample], Moments.from_samples, Moments.joined)
-        handed[B] = measure_outer_optimizer.passed(probe, sample, layout)
+        outer_moments[B] = measure_outer_optimizer.moments_at(probe, sample, layout)
         del sample
     eps = torch.finfo(subject.theta.dtype).eps
     states = {B: _status(layers[""], eps) for B, layers in samples.items()}
     heavy = measure_tails.measure(samples[1]) if states[1] == "ok" else []
-    if measure_tails.refused(
+    if measure_tails.variance_is_infinite(
         heavy
-    ):  # no second moment: whatever the sample's is, it isn't the tasks'
+    ):  # no second moment: the sample's does not estimate the tasks'
         states = dict.fromkeys(plan, "withheld")
     whole = {B: layers[""] for B, layers in samples.items()}
     rows += [_variance("variance", whole[B], states[B], at=float(B)) for B in plan]
@@ -100,18 +105,18 @@ def measure(
     rows += [slope, *_signal(whole, states[1], refuted)]
     rows += [_seconds(small, seed, B, start) for B in plan]
     rows += [*_layers(samples, states[1], refuted, eps), *heavy]
-    rows += measure_outer_optimizer.rows(probe, handed, states[1] == "ok")
-    rows += measure_tails.repeated(subject, seed, probe.tasks)
+    rows += measure_outer_optimizer.rows(probe, outer_moments, states[1] == "ok")
+    rows += measure_tails.distinct_tasks(subject, seed, probe.tasks)
     if small.compute.chunk < subject.compute.chunk:
         rows.append(Row("chunk", value=float(small.compute.chunk), status="reduced"))
     if probe.n_redraws:
-        rows += _again(probe, small, seed, held, advance, states[1], start, others)
+        rows += _redraw_rows(probe, small, seed, held, advance, states[1], start, others)
     progress(total, total)
     return rows
 
 
 def cost(probe: Variance, subject: Subject) -> int:
-    """Count the tasks of a whole measurement, a redraw as one."""
+    """Return the number of tasks of a whole measurement, counting each redraw."""
     total = sum(B * batches for B, batches in probe.plan.items())
     again = probe.n_redraws * (
         16 + measure_bias.cost(subject.algorithm, probe.shot_multiples, len(probe.compare_with))
@@ -119,7 +124,7 @@ def cost(probe: Variance, subject: Subject) -> int:
     return total + again + (probe.tasks if probe.budget and probe.n_redraws else 0)
 
 
-def _again(
+def _redraw_rows(
     probe: Variance,
     subject: Subject,
     seed: int,
@@ -129,7 +134,7 @@ def _again(
     start: int,
     others: list[Subject],
 ) -> list[Row]:
-    """Draw the first tasks again: components, biases. Without a variance there are none of them."""
+    """Redraw the first tasks for components and biases, or say why there are none."""
     if subject.withheld:
         status = "withheld"
     if status not in ("ok", "degenerate"):
@@ -156,7 +161,7 @@ def _again(
 def _layers(
     samples: dict[int, dict[str, Moments]], status: str, refuted: bool, eps: float
 ) -> list[Row]:
-    """Give variance, squared mean and noise scale of each layer from the tasks of B = 1."""
+    """Return variance, squared mean and noise scale of each layer from the tasks of B = 1."""
     layers = {name: moments for name, moments in samples[1].items() if name}
     rows = []
     for name, moments in layers.items():
@@ -167,17 +172,17 @@ def _layers(
 
 
 def _diverged(B: int, finite: NDArray[np.bool_]) -> Row:
-    """Count the batches whose estimate has a NaN or an infinity."""
+    """Return the share of batches with a non-finite estimate."""
     hits = int((~finite).sum())
     status = "diverged" if hits else "ok"
     return row("diverged", share_interval(hits, len(finite)), status, at=float(B))
 
 
 def _status(moments: Moments, eps: float) -> str:
-    """Say what keeps a sample from having a variance, if anything does."""
+    """Return the status of a sample's variance: diverged, overflow, degenerate or ok."""
     if np.isnan(moments.deviations).any():
         return "diverged"
-    if not moments.deviations.max(initial=0.0) + moments.mean_squared < OVERFLOW:
+    if not moments.deviations.max(initial=0.0) + moments.mean_squared < LARGEST_SQUARE:
         return "overflow"
     round_off = (ROUNDINGS * eps) ** 2 * moments.mean_squared
     return "ok" if moments.variance > round_off else "degenerate"
@@ -192,7 +197,7 @@ def _variance(quantity: str, moments: Moments, status: str, **where: float) -> R
 
 
 def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
-    """Fit the slope of log variance on log B; `refuted` where -1 is beyond belief."""
+    """Fit the slope of log variance on log B; `refuted` where its 99.9 % interval excludes -1."""
     if len(samples) < 2:
         return Row("slope", status="withheld")
     failed = [state for state in states.values() if state != "ok"]
@@ -201,13 +206,13 @@ def _slope(samples: dict[int, Moments], states: dict[int, str]) -> Row:
     line = log_slope(np.array(list(samples), float), list(samples.values()))
     if not math.isfinite(line.slope):  # one batch makes all of the variance
         return Row("slope", status="unresolved")
-    wide = line.interval(REFUTED)
+    wide = line.interval(REFUTATION_LEVEL)
     status = "ok" if wide.low <= -1 <= wide.high else "refuted"
     return row("slope", line.interval(), status)
 
 
 def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row]:
-    """Give what the tasks of B = 1 say: variance, squared mean, noise scale, SNR at each B."""
+    """Return variance, squared mean, noise scale and SNR at each B, from the tasks of B = 1."""
     moments = samples[1]
     rows = [_variance("task_variance", moments, status)]
     if status in ("diverged", "overflow"):
@@ -237,14 +242,14 @@ def _signal(samples: dict[int, Moments], status: str, refuted: bool) -> list[Row
 
 
 def _seconds(subject: Subject, seed: int, B: int, start: int) -> Row:
-    """Time one meta-gradient over B fresh tasks, sampling included: the median of a few calls."""
+    """Return the median time of a meta-gradient over B fresh tasks, sampling included."""
     fresh = (Address.fresh(start + call * B, B) for call in range(TIMED_CALLS))
     seconds = [_clock(subject, address, seed, B) for address in fresh]
     return Row("seconds", at=float(B), value=float(np.median(seconds)))
 
 
 def _clock(subject: Subject, address: Address, seed: int, size: int) -> float:
-    """Give the seconds that the means over `size` of the addressed draws take."""
+    """Return the seconds that the means over `size` of the addressed draws take."""
 
     def drawn() -> None:
         for _ in subject.estimates(address, seed, size):

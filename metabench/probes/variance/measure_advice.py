@@ -1,4 +1,4 @@
-"""What should a meta-gradient's compute be spent on, tasks or redraws? Advised, then measured."""
+"""The plan of tasks and redraws of least variance for a budget, and a measurement of it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Clock = Callable[["Subject", Address, int], float]  # seconds of one meta-gradient over so many rows
 
-PAIRS = 9  # calls of each kind that are timed in turn
-REUSED = 8  # draws of each task in the calls of the second kind
-FEWEST, MOST = 64, 256  # batches that the advice is checked on
+TIMED_PAIRS = 9  # calls of each kind, timed in turn
+DRAWS_PER_TASK = 8  # in the calls of the second kind
+FEWEST_BATCHES, MOST_BATCHES = 64, 256  # that the plan is measured on
 
 
 def measure(
@@ -38,7 +38,7 @@ def measure(
     advance: Callable[[int], None],
     clock: Clock,
 ) -> list[Row]:
-    """Give the plan of least variance that the budget buys, its variance foretold and measured.
+    """Return the plan of least variance within the budget, its variance predicted and measured.
 
     Args:
         subject: whose meta-gradients are averaged.
@@ -53,7 +53,7 @@ def measure(
     """
     if not found or not found["total"].value > 0:
         return [Row("advised", of="tasks", status="withheld")]
-    room = max(min(subject.compute.chunk, tasks // 32), REUSED)
+    room = max(min(subject.compute.chunk, tasks // 32), DRAWS_PER_TASK)
     cost, sure = _costs(subject, start, room, budget, clock)
     rows = [
         Row("seconds_each", of="task", value=cost.task, status="ok" if sure else "unresolved"),
@@ -67,7 +67,7 @@ def measure(
     plan = two_stage_sampling.minimum_variance_plan(
         two_stage_sampling.conservative_between(between), within.value, cost, afford, most
     )
-    rows += [Row("budget", value=afford), *_named(plan)]
+    rows += [Row("budget", value=afford), *_plan_rows(plan)]
     if not plan.tasks:
         return rows
     plain = Plan(math.floor(afford / (cost.task + cost.draw) * (1 + 1e-12)), 1)
@@ -82,41 +82,47 @@ def measure(
     rows += _checked(subject, seed, plan, start, tasks, memory, advance)
     rows.append(Row("advised_seconds", of="foretold", value=cost.seconds(plan)))
     if plan.tasks * plan.draws <= subject.compute.chunk:
-        address = design(plan, start)
+        address = plan_address(plan, start)
         taken = np.median([clock(subject, address, len(address.task)) for _ in range(3)])
         rows.append(Row("advised_seconds", of="measured", value=float(taken)))
     return rows
 
 
-def design(plan: Plan, start: int, batches: int = 1) -> Address:
-    """Address so many batches of a plan, on fresh tasks; all sets of a task are drawn anew."""
+def plan_address(plan: Plan, start: int, batches: int = 1) -> Address:
+    """Return the addresses of batches of a plan on fresh tasks, with all sets redrawn.
+
+    Args:
+        plan: tasks and draws of each.
+        start: first task.
+        batches: number of batches.
+    """
     task = start + np.repeat(np.arange(batches * plan.tasks, dtype=np.int64), plan.draws)
-    again = np.tile(np.arange(plan.draws, dtype=np.int64), batches * plan.tasks)
-    return Address(task, again, again, again, again)
+    redraw = np.tile(np.arange(plan.draws, dtype=np.int64), batches * plan.tasks)
+    return Address(task, redraw, redraw, redraw, redraw)
 
 
 def _costs(
     subject: Subject, start: int, room: int, budget: Budget, clock: Clock
 ) -> tuple[Cost, bool]:
-    """Tell a task's own cost from its draws' by as many draws of fewer tasks, timed in turn.
+    """Time a new task and a draw, from equally many draws of many and of few tasks in turn.
 
-    A cost of a task that can't be told from zero says so.
+    The second result is whether the cost of a task is distinguishable from zero.
     """
-    fresh = design(Plan(room, 1), start)
+    fresh = plan_address(Plan(room, 1), start)
     each = clock(subject, fresh, room) / room  # the first call, which may trace or compile
     wanted = budget.amount if budget.unit == "tasks" else budget.amount / each
-    count = REUSED * max(min(room, round(wanted)) // REUSED, 1)
-    few = Plan(count // REUSED, REUSED)
-    pair = design(Plan(count, 1), start), design(few, start)
+    count = DRAWS_PER_TASK * max(min(room, round(wanted)) // DRAWS_PER_TASK, 1)
+    few = Plan(count // DRAWS_PER_TASK, DRAWS_PER_TASK)
+    pair = plan_address(Plan(count, 1), start), plan_address(few, start)
     seconds = np.array(
-        [[clock(subject, address, count) for address in pair] for _ in range(PAIRS + 1)]
+        [[clock(subject, address, count) for address in pair] for _ in range(TIMED_PAIRS + 1)]
     )[1:]
     apart = (seconds[:, 0] - seconds[:, 1]) / (count - few.tasks)
-    error = float(apart.std(ddof=1)) / math.sqrt(PAIRS)
+    error = float(apart.std(ddof=1)) / math.sqrt(TIMED_PAIRS)
     task = max(float(np.median(apart)), 0.0)
     whole = float(np.median(seconds[:, 0])) / count
     draw = max(whole - task, 0.0)
-    return Cost(task, draw), float(apart.mean()) > t_quantile(PAIRS - 1) * error
+    return Cost(task, draw), float(apart.mean()) > t_quantile(TIMED_PAIRS - 1) * error
 
 
 def _checked(
@@ -130,13 +136,13 @@ def _checked(
 ) -> list[Row]:
     """Measure the plan's variance on batches of fresh tasks.
 
-    Where 64 batches would take too long, with fewer tasks each, and scaled to the plan's.
+    Where 64 batches would take too long, it uses fewer tasks each and scales to the plan's.
     """
-    room = min(tasks // FEWEST, subject.compute.chunk)
+    room = min(tasks // FEWEST_BATCHES, subject.compute.chunk)
     held = Plan(min(plan.tasks, max(room // plan.draws, 1)), plan.draws)
     size = held.tasks * held.draws
-    batches = min(max(tasks // size, FEWEST), MOST)
-    sample = gather(subject, design(held, start, batches), seed, size, memory, advance)
+    batches = min(max(tasks // size, FEWEST_BATCHES), MOST_BATCHES)
+    sample = gather(subject, plan_address(held, start, batches), seed, size, memory, advance)
     if not sample.finite.all():
         return [Row("advised_variance", of="measured", status="diverged")]
     layout = subject.problem.layouts.theta
@@ -150,7 +156,7 @@ def _checked(
     return rows
 
 
-def _named(plan: Plan) -> list[Row]:
+def _plan_rows(plan: Plan) -> list[Row]:
     return [
         Row("advised", of="tasks", value=float(plan.tasks)),
         Row("advised", of="draws", value=float(plan.draws)),

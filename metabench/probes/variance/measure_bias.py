@@ -1,4 +1,4 @@
-"""What is the meta-gradient off by: the estimator's shortcut, and the few shots themselves?"""
+"""Bias of the estimator, gap between the few-shot and many-shot objectives, and amplification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm, Estimator
 from metabench.estimation.vectorization import first_task
 from metabench.probes.variance.collect import Array, Sample, by_layer, gather
-from metabench.probes.variance.comparison_algorithms import Rival, named, weigh
+from metabench.probes.variance.comparison_algorithms import (
+    PairedEstimator,
+    algorithm_name,
+    error_rows,
+)
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
@@ -24,24 +28,24 @@ from metabench.stats.moments import Moments, mean_norm_interval
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
-Collect = Callable[["Subject"], Sample]  # the same tasks through another subject
+Collect = Callable[["Subject"], Sample]  # meta-gradients of another subject on the same tasks
 Layers = dict[str, Moments]
-AGREE = 1e-4  # relative difference of two values of one objective
+OBJECTIVE_RTOL = 1e-4  # relative difference of two values of one objective
 
 
 class Pair(NamedTuple):
-    """An estimator, and what it is held against: one of the two is exact."""
+    """An estimator and the one it is compared with: one of the two is exact."""
 
     own: Algorithm
-    other: Algorithm | None  # None: it is exact, and no shortcut is known
+    other: Algorithm | None  # None: `own` is exact, and has no known shortcut
     reference: Algorithm  # the exact estimator of their objective
-    exact: bool  # the own one is it
+    exact: bool  # `own` is exact
 
 
 def pair(algorithm: Estimator) -> Pair | None:
-    """Hold an estimator against its reference; MAML, which is its own, against the first order.
+    """Pair an estimator with its exact reference, or an exact one with its first-order variant.
 
-    It counts as its own reference where that is of its very class: a subclass is measured.
+    An estimator is its own reference only if both have the same class; a subclass is measured.
     """
     reference = algorithm.reference()
     if reference is None or not isinstance(algorithm, Algorithm):
@@ -54,14 +58,24 @@ def pair(algorithm: Estimator) -> Pair | None:
 
 
 def cost(algorithm: Estimator, shot_multiples: int, others: int = 0) -> int:
-    """Count the meta-gradients of one task that the biases take."""
+    """Return the number of meta-gradients per task that the biases take.
+
+    Args:
+        algorithm: the estimator.
+        shot_multiples: largest multiple of the shots.
+        others: number of further algorithms compared.
+    """
     if algorithm.implicit():
-        return 1 + len(_rungs(shot_multiples))
+        return 1 + len(_multiples(shot_multiples))
     held = pair(algorithm)
     if held is None:
         return 0
     return (
-        1 + (held.other is not None) + (held.own.steps > 0) + len(_rungs(shot_multiples)) + others
+        1
+        + (held.other is not None)
+        + (held.own.steps > 0)
+        + len(_multiples(shot_multiples))
+        + others
     )
 
 
@@ -76,7 +90,19 @@ def measure(
     seconds: Callable[[Subject], float],
     others: list[Subject],
 ) -> list[Row]:
-    """Give both biases, the error they leave at each B, and the amplification over K = 0."""
+    """Return the rows of biases, errors at each B, and amplification over K = 0.
+
+    Args:
+        subject: the algorithm, problem and theta to measure.
+        seed: of every draw.
+        tasks: number of tasks.
+        shot_multiples: largest multiple of the shots, 0 for no objective gap.
+        memory: bytes that may be used.
+        advance: called with the number of meta-gradients done since the last call.
+        sizes: task batch sizes B.
+        seconds: returns the time of one task.
+        others: subjects of further algorithms.
+    """
     address = Address.fresh(0, tasks)
 
     def collect(other: Subject) -> Sample:
@@ -85,76 +111,76 @@ def measure(
     if subject.algorithm.implicit():
         return _implicit(subject, shot_multiples, collect)
     held = pair(subject.algorithm)
-    rival = subject.with_algorithm(held.other) if held and held.other else None
-    if held is None or (rival and not _one_objective(subject, rival, seed)):
+    counterpart = subject.with_algorithm(held.other) if held and held.other else None
+    if held is None or (counterpart and not _one_objective(subject, counterpart, seed)):
         return _both("withheld")
     own = collect(subject)
-    other = collect(rival) if rival else own
+    other = collect(counterpart) if counterpart else own
     if not (own.finite.all() and other.finite.all()):
         return _both("diverged")
     rows = _estimator(subject, own, other, held.exact)
     if subject.algorithm.exact and rows[0].status == "ok":  # a bias that can be told from zero
         rows.append(Row("claim", of="exact", status="refuted"))
-    exactly, exact, shorts = subject, own, [_errors(rival, own, other)] if rival else []
-    if rival and not held.exact:
-        exactly, exact, shorts = rival, other, [_errors(subject, other, own)]
-    found = [Rival(exactly, _moments(subject, exact)[""], None), *shorts]
+    exactly, exact, shorts = subject, own, [_errors(counterpart, own, other)] if counterpart else []
+    if counterpart and not held.exact:
+        exactly, exact, shorts = counterpart, other, [_errors(subject, other, own)]
+    found = [PairedEstimator(exactly, _moments(subject, exact)[""], None), *shorts]
     rows += _others(others, exact, found, collect)
-    rows += weigh(found, sizes, seconds)
+    rows += error_rows(found, sizes, seconds)
     rows += _objective(
-        exactly, replace(held.reference, batch=0), exact, _rungs(shot_multiples), collect
+        exactly, replace(held.reference, batch=0), exact, _multiples(shot_multiples), collect
     )
     return rows + _amplification(subject, held.own, own, collect)
 
 
 def _others(
-    others: list[Subject], exact: Sample, found: list[Rival], collect: Collect
+    others: list[Subject], exact: Sample, found: list[PairedEstimator], collect: Collect
 ) -> list[Row]:
-    """Hold what was asked for besides against the exact one, and add it to what was found."""
+    """Compare further algorithms with the exact one, and append them to `found`."""
     rows = []
     for each in others:
-        sample, name = collect(each), named(each.algorithm)
+        sample, name = collect(each), algorithm_name(each.algorithm)
         if not sample.finite.all():
             rows.append(Row("bias", of=name, status="diverged"))
-        elif name not in [named(known.subject.algorithm) for known in found]:
+        elif name not in [algorithm_name(known.subject.algorithm) for known in found]:
             found.append(_errors(each, exact, sample, name))
-            rows.append(_bias(found[-1].apart or found[-1].moments, of=name))
+            rows.append(_bias(found[-1].difference or found[-1].moments, of=name))
     return rows
 
 
 def _both(status: str) -> list[Row]:
-    """Say why there is no bias, neither the estimator's nor the objective's."""
+    """Return rows with the status of both biases."""
     return [Row("bias", of=of, status=status) for of in ("estimator", "objective")]
 
 
 def _implicit(subject: Subject, shot_multiples: int, collect: Collect) -> list[Row]:
-    """Tell what many shots make of an implicit estimator's objective, which is its own."""
+    """Return the objective gap of an implicit estimator, whose own bias is withheld."""
     rows = [Row("bias", of="estimator", status="withheld")]
     own = collect(subject)
     if not own.finite.all():
         return [*rows, Row("bias", of="objective", status="diverged")]
     assert isinstance(subject.algorithm, Algorithm)
     alone = replace(subject.algorithm, batch=0)
-    return [*rows, *_objective(subject, alone, own, _rungs(shot_multiples), collect)]
+    return [*rows, *_objective(subject, alone, own, _multiples(shot_multiples), collect)]
 
 
-def _one_objective(subject: Subject, rival: Subject, seed: int) -> bool:
+def _one_objective(subject: Subject, counterpart: Subject, seed: int) -> bool:
     """Whether both differentiate the same number on the first task, in a theta of one length.
 
-    What an algorithm inherits, or says, of a reference needn't be true of it.
+    The reference that an algorithm inherits or declares may be wrong.
     """
-    if rival.theta.shape != subject.theta.shape:
+    if counterpart.theta.shape != subject.theta.shape:
         return False
     task = first_task(subject.draw(Address.fresh(0, 1), seed))
     one, other = (
         each.algorithm.differentiated(each.problem, each.theta, task).detach()
-        for each in (subject, rival)
+        for each in (subject, counterpart)
     )
-    return torch.allclose(one, other, rtol=AGREE, atol=0.0, equal_nan=True)
+    return torch.allclose(one, other, rtol=OBJECTIVE_RTOL, atol=0.0, equal_nan=True)
 
 
 def _estimator(subject: Subject, own: Sample, other: Sample, exact: bool) -> list[Row]:
-    """Hold the estimator against the exact meta-gradient of its own objective."""
+    """Return the estimator's bias and angle to the exact meta-gradient of its objective."""
     if exact:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
     apart = _moments(subject, own, other, weights=(1.0, -1.0))
@@ -169,16 +195,16 @@ def _estimator(subject: Subject, own: Sample, other: Sample, exact: bool) -> lis
     return rows
 
 
-def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> Rival:
-    """Hold an estimator's meta-gradients against the exact ones, for the whole."""
+def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> PairedEstimator:
+    """Pair an estimator's meta-gradients with the exact ones, for the whole."""
     apart = _moments(subject, sample, exact, weights=(1.0, -1.0))[""]
-    return Rival(subject, _moments(subject, sample)[""], apart, of)
+    return PairedEstimator(subject, _moments(subject, sample)[""], apart, of)
 
 
 def _objective(
     subject: Subject, whole: Algorithm, exact: Sample, multiples: list[int], collect: Collect
 ) -> list[Row]:  # fmt: skip
-    r"""Hold the objective's gradient against the many-shot one, extrapolated in 1/shots.
+    r"""Compare the objective's gradient with the many-shot one, extrapolated in 1/shots.
 
     A smooth loss makes :math:`E g(m) = G + c / m + O(m^{-2})` at m times the shots, so that
     :math:`2 E g(2m) - E g(m)` is G to second order.
@@ -188,12 +214,12 @@ def _objective(
     if whole.steps == 0:
         return [Row("bias", of="objective", value=0.0, status="zero")]
     fuller = subject.with_algorithm(whole)
-    ladder = {1: exact, **{m: collect(fuller.with_shots(m)) for m in multiples}}
-    if not all(sample.finite.all() for sample in ladder.values()):
+    by_multiple = {1: exact, **{m: collect(fuller.with_shots(m)) for m in multiples}}
+    if not all(sample.finite.all() for sample in by_multiple.values()):
         return [Row("bias", of="objective", status="diverged")]
-    *_, half, top = ladder.values()
+    *_, half, top = by_multiple.values()
     rows = []
-    for m, sample in ladder.items():
+    for m, sample in by_multiple.items():
         gap = _moments(subject, sample, half, top, weights=(1.0, 1.0, -2.0))
         rows.append(_bias(gap[""], of="objective", at=float(m)))
         if m == 1:
@@ -219,7 +245,7 @@ def _amplification(
 
 
 def _moments(subject: Subject, *samples: Sample, weights: tuple[float, ...] = (1.0,)) -> Layers:
-    """Sum up a weighted sum of paired samples, for the whole and by layer."""
+    """Return the moments of a weighted sum of paired samples, for the whole and each layer."""
 
     def mixed(*blocks: Array) -> Moments:
         parts = zip(weights, blocks, strict=True)
@@ -236,6 +262,6 @@ def _bias(moments: Moments, **where: object) -> Row:
     return row("bias", interval, "ok" if interval.low > 0 else "unresolved", **where)
 
 
-def _rungs(shot_multiples: int) -> list[int]:
-    """Double the shots up to `shot_multiples` times; an extrapolation takes two of these."""
+def _multiples(shot_multiples: int) -> list[int]:
+    """Return 2, 4, .. up to `shot_multiples`; the extrapolation needs two of these."""
     return [2**i for i in range(1, shot_multiples.bit_length())] if shot_multiples >= 4 else []

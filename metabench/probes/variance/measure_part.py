@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.probes.base import Part
-from metabench.probes.variance.collect import Array, within
+from metabench.probes.variance.collect import Array, limit_chunk
 from metabench.problems.tasks import Address
 from metabench.settings import amounts
 
@@ -31,7 +31,7 @@ def measure_part(probe: Variance, subject: Subject, seed: int, part: Part) -> di
         seed: of every draw.
         part: which part of the batches.
     """
-    small = within(subject, amounts.memory(probe.memory))
+    small = limit_chunk(subject, amounts.memory(probe.memory))
     nothing = subject.theta[None][:0].cpu().numpy()
     arrays: dict[str, Array] = {}
     start = 0

@@ -1,4 +1,4 @@
-"""Do a few tasks make the noise, and does its variance exist at all?"""
+"""Tails of the per-task meta-gradients, and the number of distinct tasks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metabench.stats.moments import Moments
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
-FINITE = 2.0  # tail index of the norm below which the variance is infinite
+INDEX_OF_FINITE_VARIANCE = 2.0  # tail index of |g - E g| below which the variance is infinite
 
 
 def measure(samples: dict[str, Moments]) -> list[Row]:
-    """Give top share, tail index of |g - E g| and the largest task, for the whole and by layer."""
+    """Return top share, tail index of |g - E g| and largest task, for the whole and each layer."""
     rows = []
     for layer, moments in samples.items():
         deviations = moments.deviations
@@ -33,19 +33,24 @@ def measure(samples: dict[str, Moments]) -> list[Row]:
     return rows
 
 
-def refused(rows: list[Row], layer: str = "") -> bool:
-    """Say whether the tail is so heavy that there is no variance to speak of."""
+def variance_is_infinite(rows: list[Row], layer: str = "") -> bool:
+    """Return whether the tail index says that the variance is infinite."""
     index = [r for r in rows if r.quantity == "tail_index" and r.layer == layer]
-    return any(r.value is not None and r.value < FINITE for r in index)
+    return any(r.value is not None and r.value < INDEX_OF_FINITE_VARIANCE for r in index)
 
 
-def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
-    """Count the different tasks among so many draws; no row where none comes back.
+def distinct_tasks(subject: Subject, seed: int, tasks: int) -> list[Row]:
+    """Return a row with the number of distinct tasks among the draws, if any repeats.
 
-    A task comes back where its support or its query set does, bit for bit. A finite pool whose
-    tasks come back with fresh examples can't be told from an endless one by its data.
+    A task repeats if its support or its query set does, bit for bit. A finite pool whose tasks come
+    with fresh examples each time can't be detected this way.
+
+    Args:
+        subject: whose sampler draws.
+        seed: of every draw.
+        tasks: number of draws.
     """
-    if isinstance(subject.sample, Stream):  # what was taken from it doesn't come again
+    if isinstance(subject.sample, Stream):  # a stream can't be read twice
         return []
     seen: tuple[set[bytes], set[bytes]] = (set(), set())
     for start in range(0, tasks, subject.compute.chunk):
@@ -53,7 +58,7 @@ def repeated(subject: Subject, seed: int, tasks: int) -> list[Row]:
         drawn = as_task(subject.sample(Address.fresh(start, count), seed))
         for found, data in zip(seen, (drawn.support, drawn.query), strict=True):
             found.update(_digests(data, count))
-    # A set that every task shares is part of the problem, no sign of a pool.
+    # A set that every task shares is part of the problem, not a sign of a pool.
     different = min((len(each) for each in seen if len(each) > 1), default=1)
     return [Row("distinct_tasks", value=float(different))] if different < tasks else []
 

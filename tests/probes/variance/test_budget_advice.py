@@ -15,7 +15,7 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.probes.variance import Variance
-from metabench.probes.variance.measure_advice import design
+from metabench.probes.variance.measure_advice import plan_address
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import InvalidInput
 from metabench.stats.two_stage_sampling import Cost, Plan, minimum_variance_plan
@@ -89,7 +89,7 @@ def test_a_budget_below_one_task_buys_none():
 
 
 def test_the_design_redraws_every_set_of_a_task_and_shares_none():
-    address = design(Plan(2, 3), start=10, batches=2)
+    address = plan_address(Plan(2, 3), start=10, batches=2)
 
     assert address.task.tolist() == [10, 10, 10, 11, 11, 11, 12, 12, 12, 13, 13, 13]
     for axis in address[1:]:

@@ -60,9 +60,9 @@ def test_layers_and_blocks_add_up_to_the_whole():
 def test_fewer_tasks_are_computed_together_where_memory_is_short():
     of = subject(Quadratic(dim=1000), chunk=256)
 
-    assert collect.within(of, 2**30).compute.chunk == 256
-    assert 1 <= collect.within(of, 2**20).compute.chunk < 16
-    assert collect.within(of, 1).compute.chunk == 1
+    assert collect.limit_chunk(of, 2**30).compute.chunk == 256
+    assert 1 <= collect.limit_chunk(of, 2**20).compute.chunk < 16
+    assert collect.limit_chunk(of, 1).compute.chunk == 1
 
 
 def test_a_reduced_chunk_is_said_and_changes_nothing_but_round_off():
