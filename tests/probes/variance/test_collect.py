@@ -26,7 +26,7 @@ def subject(family, chunk=16, engine="auto") -> Subject:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_what_does_not_fit_goes_through_a_file_unchanged(size, monkeypatch):
-    monkeypatch.setattr(collect, "BLOCK", 64 * 100)  # several blocks of columns a layer
+    monkeypatch.setattr(collect, "NUMBERS_PER_BLOCK", 64 * 100)  # several blocks of columns a layer
     of, address = subject(Sinusoid(hidden=(20, 20))), Address.fresh(0, 64)
     layout = of.problem.layouts.theta
 
