@@ -141,7 +141,7 @@ def _closest(target: float, errors: list[Row]) -> list[Finding]:
     best = min(known, key=lambda r: r.value or 0)
     claim = (
         f"No method is shown to be within {100 * target:g} % of the gradient at the inner "
-        f"minimum; the closest is {_method_and_k(best)}, off by {percents(best)}."
+        f"minimum; the closest is {_method_and_k(best)} with a relative error of {percents(best)}."
     )
     repair = (
         "Take more inner steps, a larger inner rate or a larger lambda "
@@ -164,8 +164,8 @@ def _causes(table: pd.DataFrame) -> list[Finding]:
         return []
     each = ", ".join(f"{p} {percents(r)}" for p, r in by_part.items())
     claim = (
-        f"Implicit differentiation ({_method_and_k(best)}) is off the gradient at the inner "
-        f"minimum by {percents(best)}. By cause: {each}."
+        f"Implicit differentiation ({_method_and_k(best)}) has a relative error of "
+        f"{percents(best)} to the gradient at the inner minimum. By cause: {each}."
     )
     level, state = ("warning", "fault") if (best.low or 0) > LARGE_ERROR else ("info", "undecided")
     if best.high is not None and best.high <= LARGE_ERROR:
@@ -191,8 +191,8 @@ def _first_order(table: pd.DataFrame) -> list[Finding]:
     errors = by_method(table, "error_unrolled")["fomaml"]
     claim = (
         f"The mean first-order meta-gradient has a cosine of {number(worst.value)} "
-        f"{interval(worst)} to the unrolled one at K = {worst.at:.0f}; in the median task it is "
-        f"off by {percents(errors[int(worst.at or 0)])}."
+        f"{interval(worst)} to the unrolled one at K = {worst.at:.0f}; the relative error of the "
+        f"median task is {percents(errors[int(worst.at or 0)])}."
     )
     bad = (worst.high or 1) < LEAST_COSINE
     state = "fault" if bad else "fine" if (worst.low or 0) > LEAST_COSINE else "undecided"

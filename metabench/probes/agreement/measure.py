@@ -1,4 +1,4 @@
-"""Runs every method on the same tasks in two precisions, and compares their meta-gradients."""
+"""Run every method on the same tasks in two precisions, and compare their meta-gradients."""
 
 from __future__ import annotations
 

@@ -33,12 +33,7 @@ class Cost(Probe):
 
     tasks: int = 256  # tasks from which variance and bias are estimated [tasks]
     steps: tuple[int, ...] = (1, 5, 20)  # values of K to time; algo.steps is added [steps]
-    sizes: tuple[int, ...] = (
-        1,
-        5,
-        25,
-        100,
-    )  # task batches B to time and to give errors for [tasks]
+    sizes: tuple[int, ...] = (1, 5, 25, 100)  # task batches B to time and give errors for [tasks]
     batch: int = 25  # your task batch B, to which findings refer [tasks]
     rounds: int = 7  # how often each algorithm is timed, in turns [calls]
 

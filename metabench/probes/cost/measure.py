@@ -1,4 +1,4 @@
-"""Times every algorithm, counts its memory, and estimates its error on the same tasks."""
+"""Time every algorithm, count its memory, and estimate its error on the same tasks."""
 
 from __future__ import annotations
 

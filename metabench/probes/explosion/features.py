@@ -40,8 +40,9 @@ def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
     if most is None or (most.low or 0.0) <= NOTABLE_SHIFT:
         return []
     (spread,) = (r for r in from_table(table, SPREAD, layer=most.layer) if r.at == most.at)
+    named = most.layer if " " in most.layer else f"layer `{most.layer}`"  # or the whole module
     claim = (
-        f"After {most.at:.0f} inner steps the mean outputs of layer `{most.layer}` have shifted by "
+        f"After {most.at:.0f} inner steps the mean outputs of {named} have shifted by "
         f"{number(most.value)} {interval(most)} initial standard deviations (median task), and "
         f"their spread is {number(spread.value)} {interval(spread)} times the initial one."
     )

@@ -1,4 +1,4 @@
-"""Unrolls each task once and backpropagates from every K."""
+"""Unroll each task once and backpropagate from every K."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
         adjoint.append(norm(V[0]))
         backward.append(finite_layers(layout, V[0]))
     init = derivatives.vectorize(lambda v: through_init(problem, theta, v))
-    seen = [iterates.states[k][0] for k in (0, *at)]
+    phis = [iterates.states[k][0] for k in (0, *at)]
     return Sweep(
         grads=(init(V) + through).flip(0),
         phis=torch.stack([iterates.states[k][0] for k in at]),
@@ -81,7 +81,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
         adjoint=torch.stack(adjoint[::-1]),
         forward=torch.stack([finite_layers(layout, phi) for phi, _ in iterates.states]),
         backward=torch.stack(backward[::-1]),
-        drift=feature_drift(problem, seen, theta, task),
+        drift=feature_drift(problem, phis, theta, task),
     )
 
 
@@ -167,7 +167,7 @@ def lyapunov_exponents(
     rest = torch.cat(
         [rest, *(start.new_zeros(len(start), len(leaf)) for leaf in iterates.slots)], 1
     )
-    seen = []
+    estimates = []
     for _ in range(rounds):
         for way in (back, forth):
             block, logs = torch.cat([block, rest], 1), torch.zeros_like(start[:, 0]).double()
@@ -175,8 +175,8 @@ def lyapunov_exponents(
                 block, grown = _orthonormal(product(block))
                 logs = logs + grown
             block, grown = _orthonormal(block[:, : start.shape[1]])
-            seen.append((logs + grown) / steps)
-    return seen[-1], seen[-2]
+            estimates.append((logs + grown) / steps)
+    return estimates[-1], estimates[-2]
 
 
 def _orthonormal(block: Tensor) -> tuple[Tensor, Tensor]:

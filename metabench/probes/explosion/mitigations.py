@@ -1,4 +1,4 @@
-"""Measures mitigations of growth on the same tasks: what they leave, and their bias."""
+"""Mitigations of growth, measured on the same tasks: the norm and variance left, and the bias."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures which inner rates are stable: predicted by curvature, counted on held-out tasks."""
+"""Stable inner rates, predicted by curvature and counted on held-out tasks."""
 
 from __future__ import annotations
 

@@ -221,8 +221,8 @@ def test_storing_no_vjps_changes_no_bits():
     task = mb.Task(*(tuple(leaf[0] for leaf in part) for part in family.sample(
         mb.Address.fresh(0, 1), 0)[:2]))  # fmt: skip
     kept, gone = (
-        adapt(mb.Momentum(0.1), 7, family.problem(), family.theta(0), task, trail)
-        for trail in (KEEP_GRAPHS, NO_BACKWARD)
+        adapt(mb.Momentum(0.1), 7, family.problem(), family.theta(0), task, store)
+        for store in (KEEP_GRAPHS, NO_BACKWARD)
     )
 
     assert torch.equal(kept.last, gone.last)
