@@ -25,7 +25,7 @@ Means = Callable[[Tensor, Task], tuple[Tensor, Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class MeanGradients:
-    """How the mean meta-gradients of one training are computed; no setting is `auto`.
+    """Computation of the mean meta-gradients of one training, with no setting left at `auto`.
 
     The engine is chosen once, by the number of steps: compiled functions round differently, and a
     resumed training must give the same numbers.

@@ -21,9 +21,9 @@ def mlp(sizes: tuple[int, ...], norm: bool = False) -> nn.Module:
     (Santoro et al., 2016, https://arxiv.org/abs/1605.06065). Images are flattened.
     """
     layers: list[nn.Module] = []
-    for wide, narrow in itertools.pairwise(sizes):
-        middle = [nn.BatchNorm1d(narrow, track_running_stats=False)] if norm else []
-        layers += [nn.Linear(wide, narrow), *middle, nn.ReLU()]
+    for inputs, outputs in itertools.pairwise(sizes):
+        middle = [nn.BatchNorm1d(outputs, track_running_stats=False)] if norm else []
+        layers += [nn.Linear(inputs, outputs), *middle, nn.ReLU()]
     return nn.Sequential(*layers[: -1 - norm])
 
 
@@ -61,19 +61,19 @@ def initial_parameters(net: nn.Module, seed: int) -> Tensor:
 
     Linear and convolutional weights and biases are uniform within 1/sqrt(fan in), norm scales are
     one and norm biases zero (https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html);
-    unlike torch's own generator, the draw does not depend on the machine or dtype.
+    unlike draws of torch's generator, they do not depend on the machine or dtype.
     """
     pieces, used = [], 0
     total = sum(parameter.numel() for parameter in net.parameters())
     numbers = torch.from_numpy(random_numbers.uniform(seed, "theta", Address.fresh(0, 1), total)[0])
     for module in net.modules():
-        own = list(module.parameters(recurse=False))
+        parameters = list(module.parameters(recurse=False))
         if isinstance(module, nn.Linear | nn.Conv2d):
             bound = 1 / math.sqrt(module.weight[0].numel())
-            for parameter in own:
+            for parameter in parameters:
                 uniform = numbers[used : used + parameter.numel()]
                 pieces.append((2 * uniform - 1) * bound)
                 used += parameter.numel()
         else:
-            pieces += [p.detach().double().reshape(-1) for p in own]
+            pieces += [p.detach().double().reshape(-1) for p in parameters]
     return torch.cat(pieces)

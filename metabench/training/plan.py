@@ -80,10 +80,10 @@ def plan_of(
         InvalidInput: if a named member, field, file or device does not exist.
     """
     names = [name for name in probe.split(",") if name]
-    own, rest = split_assignments(assignments, ("outer", *names))
-    outer: OuterOptimizer = fields.make(OuterOptimizer, own["outer"], "outer")
+    by_section, rest = split_assignments(assignments, ("outer", *names))
+    outer: OuterOptimizer = fields.make(OuterOptimizer, by_section["outer"], "outer")
     cell = build("verify", assignments=rest, **choices).resolved()
-    probes = {name: probe_of(name, own[name], cell.family, name) for name in names}
+    probes = {name: probe_of(name, by_section[name], cell.family, name) for name in names}
     return Plan(cell, outer, steps, every or max(steps // 10, 1), probes)
 
 

@@ -165,7 +165,7 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
 
 
 def _address_check(subject: Subject, spec: dict[str, Any], recording: Recording) -> str:
-    """Say in a sentence whether the recorded addresses still give the recorded tasks."""
+    """Return a sentence: do the recorded addresses still give the recorded tasks?"""
     address = recording.snapshots[-1].address
     if address is None or "seed" not in spec:
         return "The tasks were recorded without addresses, so they can't be redrawn."

@@ -131,7 +131,7 @@ def train(recorder, of, theta, poisoned_from=5, steps=9):
     return theta
 
 
-def test_two_lines_watch_a_loop_of_ones_own_and_the_file_replays(folder):
+def test_a_recorder_in_a_custom_loop_saves_a_recording_that_replays(folder):
     of = problem()
     recorder = Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors")
 
@@ -141,13 +141,13 @@ def test_two_lines_watch_a_loop_of_ones_own_and_the_file_replays(folder):
     began = caught.value.began
     assert (began.value, began.at, began.of) == (21.0, 0.0, "inner loss: sub")
     held = load(folder / "loop.safetensors")
-    assert [moment.step for moment in held.snapshots] == [0, 1, 2, 3, 4, 5]
+    assert [snapshot.step for snapshot in held.snapshots] == [0, 1, 2, 3, 4, 5]
     assert held.snapshots[-1].address.task.tolist() == [20, 21, 22, 23]
     assert torch.equal(held.snapshots[0].theta, of.theta)
     assert torch.isinf(held.tasks.support[1][1]).all()
 
 
-def test_a_loop_of_ones_own_that_explodes_is_held_against_its_usual_norm():
+def test_a_custom_loop_that_explodes_is_compared_with_its_median_norm():
     of = problem()
     recorder = Recorder(of, MAML(1, SGD(0.1)), "loop.safetensors", explode=50)
     slope = torch.ones_like(of.theta)

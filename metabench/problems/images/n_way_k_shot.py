@@ -28,7 +28,7 @@ class Pool(NamedTuple):
             ways: N, classes of a task.
             shots: support images of each class.
             queries: query images of each class.
-            turns: quarter turns that make classes of their own, 1 or 4.
+            turns: quarter turns counted as separate classes, 1 or 4.
 
         Raises:
             InvalidInput: if there are too few.
@@ -64,7 +64,7 @@ def draw_tasks(
         ways: N, classes of a task.
         shots: support images of each class.
         queries: query images of each class.
-        turns: quarter turns that make classes of their own, 1 or 4.
+        turns: quarter turns counted as separate classes, 1 or 4.
     """
     classes, most = len(pool.counts) * turns, int(pool.counts.max())
     numbers = random_numbers.uniform(seed, "task", address, classes + ways * most)

@@ -42,8 +42,8 @@ def with_fast_convolutions(net: nn.Module) -> nn.Module:
 def _of_images(chain: nn.Sequential) -> bool:
     """Return whether a chain of torch layers contains a 2d convolution."""
     parts = list(chain.modules())
-    own = all(type(part).__module__.startswith("torch.nn.modules.") for part in parts)
-    return own and any(type(part) is nn.Conv2d for part in parts)
+    of_torch = all(type(part).__module__.startswith("torch.nn.modules.") for part in parts)
+    return of_torch and any(type(part) is nn.Conv2d for part in parts)
 
 
 def _applies(x: Tensor) -> bool:
