@@ -84,19 +84,21 @@ def error_rows(
     cost = seconds(exact.subject)
     for each in found:
         name = algorithm_name(each.subject.algorithm)
-        own = cost if each is exact else seconds(each.subject)
+        task_seconds = cost if each is exact else seconds(each.subject)
         for B in sizes:
             error = paired_estimators.squared_error(each.moments, each.difference, B)
             rows.append(row("mse", error, at=float(B), of=name))
         for B in sizes:
-            error = paired_estimators.squared_error(each.moments, each.difference, B * cost / own)
+            error = paired_estimators.squared_error(
+                each.moments, each.difference, B * cost / task_seconds
+            )
             rows.append(row("mse_same_seconds", error, at=float(B), of=name))
-        rows.append(Row("seconds_per_task", of=name, value=own))
+        rows.append(Row("seconds_per_task", of=name, value=task_seconds))
         if each.difference is None or _is_zero(each.difference):
             continue
         tasks = paired_estimators.break_even(exact.moments, each.moments, each.difference)
         timed = paired_estimators.break_even(
-            exact.moments, each.moments, each.difference, (cost, own)
+            exact.moments, each.moments, each.difference, (cost, task_seconds)
         )
         for quantity, interval in (("break_even", tasks), ("break_even_seconds", timed)):
             status = "ok" if math.isfinite(interval.high) else "unbounded"

@@ -44,7 +44,7 @@ def measure(
         subject: whose meta-gradients are averaged.
         seed: of every draw.
         budget: what one meta-gradient may cost.
-        found: the variance of each source and their total; empty if they couldn't be told apart.
+        found: the variance of each source and their total; empty if they were not measured.
         start: the first of the fresh tasks that the check is made on.
         tasks: about how many draws the check may take.
         memory: bytes that may be held.

@@ -36,10 +36,10 @@ OBJECTIVE_RTOL = 1e-4  # relative difference of two values of one objective
 class Pair(NamedTuple):
     """An estimator and the one it is compared with: one of the two is exact."""
 
-    own: Algorithm
-    other: Algorithm | None  # None: `own` is exact, and has no known shortcut
+    estimator: Algorithm
+    other: Algorithm | None  # None: `estimator` is exact, and has no known shortcut
     reference: Algorithm  # the exact estimator of their objective
-    exact: bool  # `own` is exact
+    exact: bool  # `estimator` is exact
 
 
 def pair(algorithm: Estimator) -> Pair | None:
@@ -73,7 +73,7 @@ def cost(algorithm: Estimator, shot_multiples: int, others: int = 0) -> int:
     return (
         1
         + (held.other is not None)
-        + (held.own.steps > 0)
+        + (held.estimator.steps > 0)
         + len(_multiples(shot_multiples))
         + others
     )
@@ -114,23 +114,27 @@ def measure(
     counterpart = subject.with_algorithm(held.other) if held and held.other else None
     if held is None or (counterpart and not _one_objective(subject, counterpart, seed)):
         return _both("withheld")
-    own = collect(subject)
-    other = collect(counterpart) if counterpart else own
-    if not (own.finite.all() and other.finite.all()):
+    sample = collect(subject)
+    other = collect(counterpart) if counterpart else sample
+    if not (sample.finite.all() and other.finite.all()):
         return _both("diverged")
-    rows = _estimator(subject, own, other, held.exact)
-    if subject.algorithm.exact and rows[0].status == "ok":  # a bias that can be told from zero
+    rows = _estimator(subject, sample, other, held.exact)
+    if subject.algorithm.exact and rows[0].status == "ok":  # a bias distinguishable from zero
         rows.append(Row("claim", of="exact", status="refuted"))
-    exactly, exact, shorts = subject, own, [_errors(counterpart, own, other)] if counterpart else []
+    exactly, exact, shorts = (
+        subject,
+        sample,
+        [_errors(counterpart, sample, other)] if counterpart else [],
+    )
     if counterpart and not held.exact:
-        exactly, exact, shorts = counterpart, other, [_errors(subject, other, own)]
+        exactly, exact, shorts = counterpart, other, [_errors(subject, other, sample)]
     found = [PairedEstimator(exactly, _moments(subject, exact)[""], None), *shorts]
     rows += _others(others, exact, found, collect)
     rows += error_rows(found, sizes, seconds)
     rows += _objective(
         exactly, replace(held.reference, batch=0), exact, _multiples(shot_multiples), collect
     )
-    return rows + _amplification(subject, held.own, own, collect)
+    return rows + _amplification(subject, held.estimator, sample, collect)
 
 
 def _others(
@@ -156,12 +160,12 @@ def _both(status: str) -> list[Row]:
 def _implicit(subject: Subject, shot_multiples: int, collect: Collect) -> list[Row]:
     """Return the objective gap of an implicit estimator, whose own bias is withheld."""
     rows = [Row("bias", of="estimator", status="withheld")]
-    own = collect(subject)
-    if not own.finite.all():
+    sample = collect(subject)
+    if not sample.finite.all():
         return [*rows, Row("bias", of="objective", status="diverged")]
     assert isinstance(subject.algorithm, Algorithm)
     alone = replace(subject.algorithm, batch=0)
-    return [*rows, *_objective(subject, alone, own, _multiples(shot_multiples), collect)]
+    return [*rows, *_objective(subject, alone, sample, _multiples(shot_multiples), collect)]
 
 
 def _one_objective(subject: Subject, counterpart: Subject, seed: int) -> bool:
@@ -179,14 +183,14 @@ def _one_objective(subject: Subject, counterpart: Subject, seed: int) -> bool:
     return torch.allclose(one, other, rtol=OBJECTIVE_RTOL, atol=0.0, equal_nan=True)
 
 
-def _estimator(subject: Subject, own: Sample, other: Sample, exact: bool) -> list[Row]:
+def _estimator(subject: Subject, sample: Sample, other: Sample, exact: bool) -> list[Row]:
     """Return the estimator's bias and angle to the exact meta-gradient of its objective."""
     if exact:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
-    apart = _moments(subject, own, other, weights=(1.0, -1.0))
+    apart = _moments(subject, sample, other, weights=(1.0, -1.0))
     if not apart[""].deviations.any() and apart[""].mean_squared == 0:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
-    first, second = _moments(subject, own), _moments(subject, other)
+    first, second = _moments(subject, sample), _moments(subject, other)
     rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
     for layer in apart:
         angle = row("cosine", paired_estimators.cosine(first[layer], second[layer], apart[layer]),
@@ -228,7 +232,7 @@ def _objective(
 
 
 def _amplification(
-    subject: Subject, algorithm: Algorithm, own: Sample, collect: Collect
+    subject: Subject, algorithm: Algorithm, sample: Sample, collect: Collect
 ) -> list[Row]:
     """Compare the variance with that of the plain query gradient at theta."""
     if algorithm.steps == 0:
@@ -236,7 +240,7 @@ def _amplification(
     plain = collect(subject.with_algorithm(replace(algorithm, steps=0, batch=0)))
     if not plain.finite.all():
         return [Row("amplification", status="diverged")]
-    top, bottom = _moments(subject, own), _moments(subject, plain)
+    top, bottom = _moments(subject, sample), _moments(subject, plain)
     rows = (
         row("amplification", paired_estimators.variance_ratio(top[x], bottom[x]), layer=x)
         for x in top
