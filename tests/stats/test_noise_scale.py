@@ -1,4 +1,4 @@
-"""Does the interval of the noise scale hold what isn't refuted, and no more?"""
+"""Does the interval of the noise scale contain what is not rejected, and no more?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_noise_scale_keeps_exactly_the_ratios_that_are_not_refuted():
     assert found.low < found.value < found.high
 
 
-def test_a_signal_that_cannot_be_told_from_zero_has_an_unbounded_noise_scale():
+def test_a_signal_indistinguishable_from_zero_has_an_unbounded_noise_scale():
     unbounded = [
         noise_scale_interval(m).high == math.inf
         for m in (Moments.from_samples(sample(40, seed=s, mean=0.0)) for s in range(200))

@@ -1,4 +1,4 @@
-"""Are the components unbiased, and is leaving a task out what it says?"""
+"""Are the components unbiased, and are the delete-one values right?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the advice on a budget name the better plan, and foretell what is then measured?"""
+"""Does the advice on a budget name the better plan, and predict its measured variance?"""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_costs_are_those_of_the_clock_and_foretell_what_the_plan_takes():
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_variance_foretold_and_measured_is_that_of_the_closed_form(seed):
+def test_predicted_and_measured_variance_agree_with_the_closed_form(seed):
     table, finding = measured(PLAIN, "2s", seed=seed)
 
     expected, found = truth_of(planned(table)), rows(table, "advised_variance")

@@ -1,4 +1,4 @@
-"""Are estimators compared on the same tasks, for the same tasks and for the same seconds?"""
+"""Are estimators compared on the same tasks, for equal tasks and for equal time?"""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_errors_in_the_same_seconds_are_those_of_the_closed_form(algorithm):
     assert found["fomaml"].low < bias + short.variance / 12 < found["fomaml"].high
 
 
-def test_further_algorithms_are_held_against_the_exact_one():
+def test_further_algorithms_are_compared_with_the_exact_one():
     table, findings = measured(("hf_maml", "fomaml", "reptile"))
 
     errors, seconds = rows(table, "mse", at=4.0), rows(table, "seconds_per_task")
@@ -76,7 +76,7 @@ def test_further_algorithms_are_held_against_the_exact_one():
     assert all(name in finding.claim for name in errors)
 
 
-def test_the_budget_from_which_exactness_pays_is_that_of_the_closed_form():
+def test_the_break_even_budget_agrees_with_the_closed_form():
     theta = FAMILY.theta(0)
     exact, short = (FAMILY.truth(theta, 2, 0.7, first) for first in (False, True))
     bias = float(((exact.mean - short.mean) ** 2).sum())

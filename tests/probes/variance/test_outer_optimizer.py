@@ -1,4 +1,4 @@
-"""Is the gradient as clipped, and the update as the optimizer makes it, what torch makes of it?"""
+"""Are the clipped gradient and the optimizer's update those of torch?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every estimator held against the exact one of its objective, and no claim taken untried?"""
+"""Is every estimator compared with the exact one of its objective, and no claim taken untested?"""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_who_claims_to_be_exact_and_is_not_is_contradicted(algorithm, refuted):
 
 
 @pytest.mark.parametrize("algorithm", [Unnamed(2), Elsewhere(2)])
-def test_without_a_reference_that_holds_no_bias_is_told(algorithm):
+def test_without_a_valid_reference_no_bias_is_reported(algorithm):
     bias, rows = measured(algorithm)
 
     assert bias.status == "withheld"

@@ -149,7 +149,7 @@ class Balanced(Quadratic):
         return tasks._replace(support=flip[0], query=flip[1])
 
 
-def test_correlated_neighbors_are_the_first_finding_and_the_noise_scale_is_withheld():
+def test_correlated_neighbors_are_the_first_finding_and_the_noise_scale_is_not_reported():
     probe, table = measured(Neighbors(dim=8, shots=3, queries=3), tasks=2048)
 
     first = probe.find(table)[0]
@@ -162,7 +162,7 @@ def test_correlated_neighbors_are_the_first_finding_and_the_noise_scale_is_withh
     assert {row.status for row in from_table(table, "snr")} == {"withheld"}
 
 
-def test_stratified_pairs_are_told_from_independent_tasks():
+def test_stratified_pairs_are_distinguished_from_independent_tasks():
     probe, table = measured(Balanced(dim=8, shots=3, queries=3), tasks=2048)
 
     finding = next(f for f in probe.find(table) if f.name == "dependent_tasks")
