@@ -38,7 +38,7 @@ SIZES = (2, 4, 8, 16, 32, 64, 128)  # B
 RATES = 0.16 / 2.0 ** (np.arange(14) / 2)  # beta
 SEEDS = range(3)
 TARGET = 1.8  # held-out loss
-GROWN = 1.05  # the loss is looked at each time the steps have grown by so much
+GROWN = 1.05  # factor between the steps at which the loss is evaluated
 MOST = 10_000  # steps
 SLOWER = 8  # so many times lower is the rate of the second path
 PARTS = 5  # of the way to the target, at whose ends the noise scale is measured
@@ -49,12 +49,12 @@ class Reached(NamedTuple):
 
     steps: float  # infinite if it did not
     rate: float
-    thetas: list[Tensor]  # where it was looked at
-    at: list[int]  # the steps of those looks
+    thetas: list[Tensor]  # at each evaluation
+    at: list[int]  # the steps of the evaluations
 
 
 def start() -> Subject:
-    """Look at MAML with one inner step, as the MAML paper trains it."""
+    """Return MAML with one inner step, as the MAML paper trains it."""
     compute = Vectorization("vmap", engine="trace")
     return Subject(
         FAMILY.problem(), FAMILY.sample, MAML(1, SGD(0.01)), FAMILY.theta(0).float(), compute
@@ -68,11 +68,11 @@ def outer(size: int, rate: float) -> OuterOptimizer:
 
 def descend(trainer: Trainer, rate: float, most: float) -> Reached:
     """Train until the target is reached, or for `most` steps."""
-    thetas, at, look = [trainer.theta.clone()], [0], 1.0
+    thetas, at, following = [trainer.theta.clone()], [0], 1.0
     while trainer.step < most and trainer.advance():
-        if trainer.step < look:
+        if trainer.step < following:
             continue
-        look = max(look * GROWN, look + 1)
+        following = max(following * GROWN, following + 1)
         loss = trainer.held_out_losses(trainer.theta).mean()
         thetas.append(trainer.theta.clone())
         at.append(trainer.step)
@@ -180,7 +180,7 @@ def page(steps: pd.DataFrame, scale: pd.DataFrame) -> str:
     for i, size in enumerate(SIZES):
         part = steps[steps["B"] == size]
         rates = ", ".join(f"{rate:.3g}" for rate in sorted(set(part["rate"]), reverse=True))
-        ratio, fast, slow = needed[i] / needed[-1], *(told[i] for told in predicted)
+        ratio, fast, slow = needed[i] / needed[-1], *(ratios[i] for ratios in predicted)
         text.append(
             f"| {size} | {rates} | {needed[i]:.0f} | {part['steps'].min():.0f} to "
             f"{part['steps'].max():.0f} | {ratio:.2f} | {fast:.2f} | {slow:.2f} | "

@@ -132,11 +132,11 @@ def test_a_store_of_the_first_version_is_named_and_measured_again(store):
         store.path(digest).write_text(json.dumps(old) + "\n")
     (store.folder / "store.json").write_text('{"schema": 1}\n')
 
-    looked = metabench("status", "study.toml")
+    status = metabench("status", "study.toml")
     went = metabench("grid", "study.toml", "--executor", "inline", "--quiet")
 
-    assert looked.exit_code == 3
-    assert looked.stderr.count("was written by metabench 0.1; measure again.") == 2
+    assert status.exit_code == 3
+    assert status.stderr.count("was written by metabench 0.1; measure again.") == 2
     assert went.exit_code == 0
     assert went.stderr.count("was written by metabench 0.1; measure again.") == 2
     assert set(store.standing().values()) == {"done"}

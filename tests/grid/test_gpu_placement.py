@@ -71,7 +71,7 @@ def test_what_waits_aside_is_dropped_when_the_grid_is_stopped():
     asked = []
     cpu, cuda = Slot("cpu"), gpu("0", 24)
     waiting = queue(job("g"), job("c", device="cpu"), rooms=[cpu, cuda], stopped=lambda: asked)
-    assert waiting.take(cpu, []).digest == "c"  # g is aside now
+    assert waiting.take(cpu, []).digest == "c"  # g waits now
 
     asked.append("stop")
 

@@ -52,7 +52,7 @@ def store(name):
 
 
 def measured(name):
-    """What was measured of the one cell, times aside."""
+    """The numbers of the one cell, except times."""
     (digest,) = store(name).standing()
     record = store(name).read(digest)
     return digest, [row for row in record["rows"] if "seconds" not in row["quantity"]]

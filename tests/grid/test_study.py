@@ -225,7 +225,7 @@ WRONG = [
      "contains 1.73205080757; this set"),
     ('"log(1e-2, 1, 3)"', "[1, -1]", 13, "algo.inner_optimizer",
      "The inner rate is -1.0; it must be finite"),
-    ("tasks = 64", "tasks = 3", 5, "probe", "tasks is 3, too few"),
+    ("tasks = 64", "tasks = 3", 5, "probe", "tasks is 3; an interval at B = 2 needs 16"),
     ('seed = "r', 'sede = "r', 2, "sede", "no key 'sede' of a study; did you mean 'seed'"),
     ('seed = "range(2)"', "seed = -1", 2, "seed", "The seed is -1; it must lie in"),
     ('seed = "range(2)"', "seed = true", 2, "seed", "seed is True; it must be a whole number"),

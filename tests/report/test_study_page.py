@@ -133,18 +133,18 @@ def test_markup_from_users_is_text(where):
 
 
 @pytest.mark.parametrize(
-    ("thetas", "told"),
+    ("thetas", "names"),
     [
         (("initial", "one.pt@0a", "two.pt@0b"), ("initial", "one.pt", "two.pt")),
         (("initial", "one.pt@0a", "one.pt@0b"), ("initial", "one.pt@0a", "one.pt@0b")),
     ],
 )
-def test_a_file_is_called_by_its_name_where_that_tells_it_apart(thetas, told):
+def test_a_file_is_called_by_its_name_where_that_distinguishes_it(thetas, names):
     cells = pd.DataFrame({"probe": "variance", "theta": thetas})
 
     found = labels(cells, ["probe", "theta"])
 
-    assert list(found["label"]) == [f"theta={name}" for name in told]
+    assert list(found["label"]) == [f"theta={name}" for name in names]
 
 
 def test_what_isnt_finite_is_rendered():
@@ -243,7 +243,7 @@ def test_a_figures_rounding_leaves_its_words_alone():
 
 
 def test_a_strangers_probe_is_drawn_and_compared_without_touching_the_report(tmp_path):
-    """Its `drawings` and `draw` appear, its findings too; the report has never heard of it."""
+    """Its `drawings` and `draw` appear, its findings too; the report does not know it."""
     (tmp_path / "fortune.py").write_text(FORTUNE, encoding="utf-8")
     given = settings()
     given = {key: v for key, v in given.items() if not key.startswith("probe")}
