@@ -35,7 +35,7 @@ NOTHING = "Nothing to change."
 def find(probe: Constants, table: pd.DataFrame) -> list[Finding]:
     """Return the findings of one table of constants, the worst first."""
     findings = [
-        *_diverged(table),
+        *_divergence(table),
         *_not_computed(table),
         *_assumptions(table),
         *_moments(table),
@@ -68,7 +68,7 @@ def _over_budget(table: pd.DataFrame) -> list[Finding]:
     return [Finding("reduced", "info", "", claim, repair, (*counts.values(), *reduced.values()))]
 
 
-def _diverged(table: pd.DataFrame) -> list[Finding]:
+def _divergence(table: pd.DataFrame) -> list[Finding]:
     hits = from_table(table, "diverged", of=None)
     if not hits:
         lost = [r for r in from_table(table, "first_moment", of=None) if r.status == "diverged"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def find(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     """Return the findings of one spectrum table, the worst first."""
-    findings = [finding for place in PLACES for finding in _diverged(table, place)]
+    findings = [finding for place in PLACES for finding in _divergence(table, place)]
     edges = [finding for place in PLACES for finding in edge(table, place)]
     past = [finding for finding in edges if finding.level != "info"]
     # where no place is past its edge, report only the one with the smallest stable rate
@@ -36,7 +36,7 @@ def _smallest_stable_rate(finding: Finding) -> float:
     return min((rate for rate in rates if rate is not None), default=math.inf)
 
 
-def _diverged(table: pd.DataFrame, place: str) -> list[Finding]:
+def _divergence(table: pd.DataFrame, place: str) -> list[Finding]:
     hit = from_table(table, "diverged", of=place)
     if not hit:
         return []

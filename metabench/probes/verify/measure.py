@@ -109,9 +109,9 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     try:
         double = _estimates(exact, tasks, "loop")
     except (RuntimeError, TypeError, ValueError):  # code with a hard-coded dtype
-        return [*rows, _withheld("finite differences")]
+        return [*rows, _missing_check("finite differences")]
     if double.grad.dtype != torch.float64:
-        return [*rows, _withheld("finite differences")]
+        return [*rows, _missing_check("finite differences")]
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
     rows.append(_check("precision", _largest_error(alone.grad.double(), double.grad), "imprecise"))
@@ -149,7 +149,7 @@ def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) 
         lambda theta, task: algorithm.differentiated(subject.problem, theta, task)
     )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
-        return _withheld(name)
+        return _missing_check(name)
     errors = _directional_errors(lambda theta: loss(theta, tasks), subject, found, probe.directions)
     if not len(errors):
         return Row("check", of=name, status="kink")
@@ -233,7 +233,7 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
     try:
         one, other = replace(subject.compute, batching=how).per_task(products)(subject.theta, tasks)
     except RuntimeError:  # no second derivative; an estimator that needs one was refused before
-        return _withheld("Hessian symmetry")
+        return _missing_check("Hessian symmetry")
     size = float(one.abs().sum())
     error = float((one - other).abs().sum())
     return _check("Hessian symmetry", error / size if size else error)
@@ -254,5 +254,5 @@ def _check(name: str, error: float, verdict: str = "wrong") -> Row:
     return Row("check", of=name, value=error, status="ok" if error <= LIMITS[name] else verdict)
 
 
-def _withheld(name: str) -> Row:
+def _missing_check(name: str) -> Row:
     return Row("check", of=name, status="withheld")

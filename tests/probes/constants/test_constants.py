@@ -1,4 +1,4 @@
-"""Does the constants probe find what closed forms say, and say what the theory doesn't cover?"""
+"""Does `constants` agree with closed forms, and report what the theory does not cover?"""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def closed_forms(family, theta, rate, sets):
     }
 
 
-def test_variances_and_moments_of_a_bowl_are_the_closed_forms():
+def test_variances_and_moments_of_a_quadratic_are_the_closed_forms():
     rate, theta = 0.1, BOWL.theta(3)
 
     _, table = measured(BOWL, mb.MAML(1, mb.SGD(rate)), theta, **MANY)
@@ -91,7 +91,7 @@ def test_variances_and_moments_of_a_bowl_are_the_closed_forms():
     assert near(one(table, "slack", "first moment"), (2 * F + 0.08 * within) / F)
 
 
-def test_a_bowl_without_jitter_has_its_own_lipschitz_constants():
+def test_a_quadratic_without_jitter_has_its_exact_lipschitz_constants():
     """L = 1, rho = 0, the meta-Hessian is h (1 - alpha h)^2, and its bound 4 L."""
     family = mb.Quadratic(dim=4, condition=4.0, jitter=0.0)
 
@@ -135,7 +135,7 @@ def test_log_cosh_bowls_have_the_curvature_of_each_task(dim):
     assert slack.low > 1
 
 
-def test_ridge_has_its_own_curvature_and_is_outside_the_theory():
+def test_ridge_has_its_exact_curvature_and_is_outside_the_theory():
     family = mb.Ridge(dim=3)
     theta = family.theta(0)
 
@@ -158,7 +158,7 @@ def test_ridge_has_its_own_curvature_and_is_outside_the_theory():
     assert "Its bounds are not computed" in findings(probe, table)["not_covered"].claim
 
 
-def test_the_theorys_own_method_reaches_a_bowls_bottom_as_often_as_it_should():
+def test_the_theorys_method_takes_the_predicted_number_of_steps_on_a_quadratic():
     """Plain descent at beta shrinks coordinate d by 1 - beta h_d (1 - alpha h_d)^2 a step."""
     family = mb.Quadratic(dim=2, condition=1.0, jitter=0.0, noise=0.05, spread=0.05, offset=3.0)
 
@@ -174,7 +174,7 @@ def test_the_theorys_own_method_reaches_a_bowls_bottom_as_often_as_it_should():
     assert slack.low <= bound.value / expected <= slack.high
 
 
-def test_a_planted_network_past_the_theory_is_told_so_and_by_what():
+def test_a_planted_network_outside_the_theory_is_reported_with_the_violated_assumptions():
     net = torch.nn.Sequential(torch.nn.Linear(1, 20), torch.nn.ReLU(), torch.nn.Linear(20, 1))
     family = Net(net)
 
@@ -275,7 +275,7 @@ def test_an_indefinite_hessian_counts_by_its_size():
     findings(probe, table)
 
 
-def test_no_inner_step_one_parameter_and_one_task_each_get_an_answer():
+def test_no_inner_step_one_parameter_and_one_task_are_each_measured():
     none = measured(BOWL, mb.MAML(0, mb.SGD(0.1)))
     single = measured(mb.Quadratic(dim=1, jitter=0.0), mb.MAML(1, mb.SGD(0.1)))
     alone = measured(BOWL, mb.MAML(1, mb.SGD(0.1)), tasks=1)
@@ -289,7 +289,7 @@ def test_no_inner_step_one_parameter_and_one_task_each_get_an_answer():
     assert "few_tasks" in findings(*alone)
 
 
-def test_what_diverges_is_told_and_raises_nothing():
+def test_divergence_is_reported_and_raises_nothing():
     theta = torch.full((4,), 1e200, dtype=torch.float64)
 
     probe, table = measured(BOWL, mb.MAML(1, mb.SGD(0.1)), torch.full((4,), torch.inf).double())
@@ -299,7 +299,7 @@ def test_what_diverges_is_told_and_raises_nothing():
     assert any(f.level == "critical" for f in findings(probe, table).values())
 
 
-def test_a_black_box_and_a_plain_sampler_get_what_there_is():
+def test_a_black_box_and_a_plain_sampler_get_the_rows_that_need_no_loop_or_redraws():
     def theirs(theta, task):
         return task.query[0].sum(), {"phi": theta["phi"]}
 
@@ -360,7 +360,7 @@ def test_the_search_for_the_fastest_change_finds_a_tensors_norm():
 @pytest.mark.parametrize(
     "settings", [{"tasks": 0}, {"redrawn_tasks": 3}, {"precision": 1.0}, {"floor": math.inf}]
 )
-def test_settings_from_which_nothing_follows_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(mb.InvalidInput):
         mb.Constants(**settings)
 

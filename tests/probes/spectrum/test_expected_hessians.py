@@ -161,7 +161,7 @@ def test_the_fused_kernels_would_have_been_wrong_there():
     )
 
 
-def test_a_problem_whose_norms_cannot_be_written_out_is_refused_in_words():
+def test_a_problem_whose_fused_norms_cannot_be_replaced_is_reported():
     subject = outer_subject("layer norm", MAML(2, SGD(0.1)))
     subject = Subject(
         subject.problem._replace(unfused=None), subject.sample, subject.algorithm, subject.theta
@@ -237,7 +237,7 @@ def test_the_mean_of_hessians_has_the_trace_of_the_mean_task():
     assert one(table, "largest_eigenvalue", "mean").value > 0
 
 
-def test_conjugate_gradients_converge_no_slower_than_the_spectrum_says():
+def test_conjugate_gradients_converge_no_slower_than_their_bound():
     family = Quadratic(dim=12, condition=30.0)
     algorithm = IMAML(20, SGD(0.5), proximal_strength=0.3, solver=CG(steps=6))
     table, said = looked(of(family, algorithm))
@@ -262,7 +262,7 @@ def test_an_indefinite_system_gets_a_warning_with_the_proximal_strength_that_rep
     assert one(again, "negative_curvature", "adapted").value == 0
 
 
-def test_a_diverged_outer_loss_is_said():
+def test_a_diverged_outer_loss_is_reported():
     subject = of(SMALL, MAML(30, SGD(30.0)), torch.float32)
     table = to_table(Spectrum(tasks=10, layers=0).measure(subject, seed=0))
 

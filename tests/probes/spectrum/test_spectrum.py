@@ -1,4 +1,4 @@
-"""Does `spectrum` give the eigenvalues, say who is past the edge, and survive what is singular?"""
+"""Does `spectrum` agree with dense eigenvalues, and count tasks past the edge?"""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_step_grows_beyond_its_edge_and_not_below(name):
 
 
 def test_adams_edge_is_that_of_the_scaled_hessian():
-    """Once the running square is settled, a tiny gradient meets a constant scale."""
+    """Once the running square has converged, a tiny gradient meets a constant scale."""
     step = Adam(rate=0.1, beta2=1 - 1e-12)
     for factor, grows in ((0.97, False), (1.03, True)):
         slots = torch.zeros(1).double(), torch.full((1,), 1e-12, dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_a_steps_growth_is_the_spectral_radius_of_its_recursion(product):
     assert SGD(1.0).spectral_radius(np.array([product]))[0] == abs(1 - product)
 
 
-def test_half_the_tasks_past_the_edge_are_named_with_the_rate_that_is_not():
+def test_tasks_past_the_edge_are_counted_and_a_stable_rate_is_given():
     family = Quadratic(dim=5, shots=4, jitter=0.9)
     table, said = looked(of(family, MAML(12, SGD(1.4))), tasks=100)
 
@@ -157,7 +157,7 @@ def test_half_the_tasks_past_the_edge_are_named_with_the_rate_that_is_not():
     assert one(again, "past_edge", "start").value <= 0.05
 
 
-def test_far_below_the_edge_nothing_is_to_change():
+def test_far_below_the_edge_there_is_no_warning():
     _, said = looked(of(Quadratic(dim=5, jitter=0.1), MAML(3, SGD(0.1))), tasks=100)
 
     assert "past_edge" not in said
@@ -165,14 +165,14 @@ def test_far_below_the_edge_nothing_is_to_change():
     assert "times larger" in said["inside_edge"].repair
 
 
-def test_curvature_that_is_nowhere_negative_is_told_without_an_interval():
+def test_curvature_that_is_nowhere_negative_is_reported_without_an_interval():
     table, said = looked(of(Quadratic(dim=4), MAML(1, SGD(0.05))))
 
     assert one(table, "negative_mass", "start")[4:7] == (0.0, None, None)
     assert said["shape"].claim.endswith("; 0 % of it is negative.")
 
 
-def test_the_pull_of_an_implicit_algorithm_shifts_the_spectrum():
+def test_the_proximal_term_of_an_implicit_algorithm_shifts_the_spectrum():
     plain, _ = looked(of(SMALL, MAML(1)))
     pulled, _ = looked(of(SMALL, IMAML(1, proximal_strength=3.0)))
 
@@ -212,7 +212,7 @@ def own(loss, size=3, steps=2, rate=0.1, tasks=None):
     return Subject(problem, Indexed(sample), MAML(steps, SGD(rate)), theta)
 
 
-def test_no_curvature_gives_a_sentence():
+def test_no_curvature_gives_a_finding():
     table, said = looked(own(lambda phi, theta, data: (phi * data[0]).sum()), tasks=80)
 
     assert one(table, "largest_eigenvalue", "start", 0.5).value == 0
@@ -234,7 +234,7 @@ def test_a_loss_that_does_not_depend_on_phi_has_no_curvature_either():
 
 
 @pytest.mark.parametrize("exact", [0, 128])
-def test_a_saddle_and_a_singular_direction_are_told(exact):
+def test_a_saddle_and_a_singular_direction_are_reported(exact):
     def loss(phi, theta, data):
         return 3 * phi[0] ** 2 - phi[1] ** 2 + 0 * phi[2] + 0 * data[0].sum()
 
@@ -344,7 +344,7 @@ def test_figures_are_drawn_from_the_table_alone(algorithm):
         assert axes.get_legend() is not None
 
 
-def test_settings_that_measure_nothing_are_refused():
+def test_invalid_settings_are_refused():
     from metabench.settings.errors import InvalidInput
 
     for settings, words in (

@@ -1,4 +1,4 @@
-"""Does the gate find, from outside, the faults that packaged estimators have been seen with?"""
+"""Does `verify` find the faults that packaged estimators have had, from outside?"""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_half_precision_is_found_where_the_meta_gradient_is_zero_and_not_invente
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_single_precision_is_not_called_half(dtype):
+def test_float32_is_not_called_half_precision(dtype):
     checks, findings = of_dtype(dtype)
 
     assert "resolution" not in checks
@@ -206,8 +206,8 @@ def test_single_precision_is_not_called_half(dtype):
     assert len(remarks) == (dtype is torch.float32)
 
 
-def test_a_loss_too_steep_for_thetas_digits_is_not_called_half_precision():
-    """Past its edge the sinusoid's slope is so large that a millionth of the loss moves nothing."""
+def test_a_loss_with_too_large_a_gradient_is_not_called_half_precision():
+    """Past the edge, the gradient is so large that 1e-6 of the loss hardly moves theta."""
     family = Sinusoid()
     subject = Subject(family.problem(), family.sample, MAML(3, SGD(10.0)), family.theta(0).float())
 

@@ -96,7 +96,7 @@ def test_a_layer_too_small_for_the_whole_to_show_it_is_found():
     assert "`b` by 0." in findings["check_layers"].claim
 
 
-def test_first_order_is_told_by_how_far_it_is_and_not_judged():
+def test_first_order_is_reported_with_its_error_and_not_judged():
     checks, findings = verified(NET, mb.FOMAML(3))
 
     assert checks[UNROLL, ""].status == "approximate"
@@ -144,7 +144,7 @@ class Boasting(mb.Solver):
         return found._replace(x=1.1 * found.x)
 
 
-def test_solves_that_stop_short_or_claim_too_much_are_found():
+def test_solves_that_stop_early_or_report_a_wrong_residual_are_found():
     short, few = verified(mb.Quadratic(dim=12), mb.IMAML(5, solver=mb.CG(steps=1)))
     boast, found = verified(BOWL, mb.IMAML(**CONVERGED, solver=Boasting()))
 
@@ -155,7 +155,7 @@ def test_solves_that_stop_short_or_claim_too_much_are_found():
     assert found["check_solver_residual"].level == "critical"
 
 
-def test_the_gate_ahead_of_every_measurement_leaves_them_out():
+def test_the_checks_before_a_measurement_leave_out_the_thorough_ones():
     theta = BOWL.theta(0)
     subject = mb.Subject(BOWL.problem(), BOWL.sample, mb.MAML(1), theta)
     probe = mb.Explosion(tasks=8, steps=2, rounds=1, mitigated=0)

@@ -1,4 +1,4 @@
-"""Does the gate find what is wrong, name it, and leave what is right alone?"""
+"""Does `verify` find wrong meta-gradients, name the fault, and pass right ones?"""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Planted(MAML):
         return found._replace(grad=found.grad + 5e-4 * size * wrong)
 
 
-def test_python_has_the_same_gate_as_the_shell():
+def test_python_runs_the_same_checks_as_the_shell():
     probe, subject = Variance(tasks=32, redrawn_tasks=0), of(Quadratic(), Planted(steps=2))
 
     rows = measure_with_checks.measure_checked(probe, subject, seed=0)
@@ -125,7 +125,7 @@ def test_python_has_the_same_gate_as_the_shell():
     assert find_with_checks.find(Verify(), to_table(checks)) == Verify().find(to_table(checks))
 
 
-def test_numbers_that_came_without_a_check_are_told():
+def test_a_table_without_checks_gets_a_warning():
     probe, subject = Variance(tasks=32, redrawn_tasks=0), of(Quadratic(), MAML(steps=2))
 
     findings = find_with_checks.find(probe, to_table(probe.measure(subject, seed=0)))
@@ -200,7 +200,7 @@ def test_fused_norms_are_named_with_the_repair_and_the_repair_works(norm):
 
 
 @pytest.mark.parametrize("norm", [*NORMS.values(), nn.InstanceNorm1d(6, affine=True)])
-def test_norms_written_out_are_the_same_function(norm):
+def test_safe_norms_are_the_same_function(norm):
     torch.manual_seed(1)
     for parameter in norm.parameters():
         nn.init.normal_(parameter)
@@ -255,7 +255,7 @@ def test_a_black_box_with_a_loss_is_checked_and_one_without_is_withheld():
     assert any("not computed: the estimator is a black" in finding.claim for finding in said)
 
 
-def test_a_black_box_that_cannot_be_checked_is_warned_of_fused_norms():
+def test_an_unchecked_black_box_with_fused_norms_gets_a_warning():
     net = fused(NORMS["layer"])
     problem = Problem.from_module(net, mse)
     silent = BlackBox(lambda theta, tasks: through_the_vmap(net).function(theta, tasks)[1], True)
@@ -267,7 +267,7 @@ def test_a_black_box_that_cannot_be_checked_is_warned_of_fused_norms():
     assert "Return (loss, gradient)" in findings[0].repair
 
 
-def test_an_implicit_gradient_at_a_saddle_is_warned_of():
+def test_an_implicit_gradient_at_a_saddle_gets_a_warning():
     problem = Problem.from_module(black_boxes.NET, mse)
 
     def look(strength):
@@ -315,7 +315,7 @@ class Kinked(nn.Module):
         return x[:, :2] * torch.relu(self.w) + x[:, 1:] * self.v
 
 
-def test_a_kink_is_called_a_kink():
+def test_a_kink_has_the_status_kink():
     problem = Problem.from_module(Kinked(), mse)
 
     checks, findings = verified(Subject(problem, black_boxes.draw, MAML(steps=1), problem.theta))
@@ -362,17 +362,17 @@ def test_a_hessian_that_is_not_symmetric_is_found():
     assert "torch.autograd.Function" in findings[0].repair
 
 
-def test_a_meta_gradient_of_zero_is_said():
+def test_a_meta_gradient_of_zero_is_reported():
     _, findings = verified(of(Ridge(), cases.algorithm("fomaml")))
 
     assert findings[0].claim.startswith("The meta-gradient is exactly zero")
 
 
-def test_an_algorithm_refuses_what_it_says_nothing_about():
+def test_an_algorithm_refuses_problems_it_does_not_apply_to():
     for algorithm in (IMAML(proximal_strength=0.0),):
         with pytest.raises(InvalidInput, match="doesn't depend on theta"):
             verified(of(Sinusoid(), algorithm))
-    with pytest.raises(InvalidInput, match="Reptile moves an initialization"):
+    with pytest.raises(InvalidInput, match="Reptile updates an initialization"):
         verified(of(Ridge(), cases.algorithm("reptile")))
 
 
@@ -492,8 +492,8 @@ def test_an_operation_without_a_batching_rule_is_named():
         ("expected dtype double for `end` but got dtype float", "^Tensors have two dtypes"),
     ],
 )
-def test_what_torch_says_of_devices_and_dtypes_elsewhere_is_understood(said, words):
-    """Sentences of torch 2.13 on CUDA, and of kernels that say it otherwise."""
+def test_device_and_dtype_errors_of_other_kernels_are_explained(said, words):
+    """Messages of torch 2.13 on CUDA, and of kernels that word them differently."""
     with pytest.raises(InvalidInput, match=words), explained("one task"):
         raise RuntimeError(said)
 
@@ -516,7 +516,7 @@ def test_a_loop_takes_what_vmap_does_not():
     assert checks["repeated call"].status == "ok"
 
 
-def test_a_sampler_of_another_kind_is_told_from_one_that_breaks():
+def test_a_sampler_with_the_wrong_signature_and_one_that_raises_get_different_errors():
     problem = Problem.from_module(cases.net("plain"), mse)
 
     with pytest.raises(
@@ -525,7 +525,7 @@ def test_a_sampler_of_another_kind_is_told_from_one_that_breaks():
         verified(Subject(problem, lambda indices, seed: indices + 1, MAML(), problem.theta))
 
 
-def test_settings_that_check_nothing_are_refused():
+def test_invalid_settings_are_refused():
     with pytest.raises(InvalidInput, match="tasks is 0"):
         Verify(tasks=0)
 
