@@ -1,4 +1,4 @@
-"""A checkup: every probe on one problem within a time budget, one order of findings, one page.
+"""A checkup: run every probe on one problem within a time budget, and rank their findings.
 
-`metabench diagnose` runs it; `metabench.find` reads one probe's table and knows nothing of it.
+`metabench diagnose` runs it; `metabench.find` is unrelated: it reads one probe's table.
 """

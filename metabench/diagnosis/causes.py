@@ -1,4 +1,4 @@
-"""Which fault is behind what the probes say, and which comes first?"""
+"""Causes of faults, and the order in which a checkup lists them."""
 
 from __future__ import annotations
 
@@ -7,86 +7,86 @@ from typing import NamedTuple
 
 from metabench.records.rows import LEVELS, Finding
 
-# What a probe's `causes` may name, what makes the numbers below it untrustworthy first.
+# What a probe's `causes` may name; a cause that invalidates other numbers precedes them.
 CAUSES = {
-    "precision": "arithmetic too coarse",
+    "precision": "precision too low",
     "gradient": "a wrong meta-gradient",
     "sampling": "tasks that are not independent draws",
-    "curvature": "inner losses that curve down",
+    "curvature": "negative curvature of inner losses",
     "rate": "an inner rate past the edge of stability",
-    "tails": "a few tasks that make most of the noise",
+    "tails": "heavy-tailed per-task gradients",
     "growth": "an exploding or vanishing meta-gradient",
-    "shots": "too few examples a task",
-    "batch": "too few tasks a batch",
-    "source": "one source of noise above all",
+    "shots": "too few examples per task",
+    "batch": "too few tasks per batch",
+    "source": "one dominant source of noise",
     "estimator": "a biased estimator",
-    "solver": "an unfinished linear solve or inner loop",
+    "solver": "a linear solve or inner loop that has not converged",
     "outer": "the outer step",
     "settings": "the measurement's own settings",
 }
-# What may explain a symptom: where that is found too, the symptom speaks for it.
+# symptom -> causes that explain it: if one is found too, the symptom is listed under it
 EXPLAINED = {
     "gradient": ("precision", "curvature"),
     "tails": ("precision", "curvature", "rate"),
     "growth": ("precision", "curvature", "rate"),
     "solver": ("curvature", "rate"),
 }
-OTHER = "other"  # a warning that its probe lists under no cause
+OTHER = "other"  # cause of a warning for which its probe names none
 
 
 class ConfirmedFinding(NamedTuple):
-    """A finding, the probe that made it, and what fresh tasks said of it."""
+    """A finding, the probe that made it, and whether fresh tasks confirmed it."""
 
     probe: str
     finding: Finding
     cause: str  # a key of CAUSES, or other
-    confirmed: bool | None = None  # None: it was not asked for, or could not be
+    confirmed: bool | None = None  # None: not re-checked
 
     @property
     def alarms(self) -> bool:
-        """Whether it says that something is wrong with the training."""
+        """Whether the finding is a warning about the training."""
         return self.finding.level != "info" and self.cause != "settings"
 
 
 class Fault(NamedTuple):
-    """What is wrong: a cause, and all that speaks for it, the most telling first."""
+    """A cause and the findings that support it, most direct first."""
 
     cause: str
     findings: tuple[ConfirmedFinding, ...]
 
     @property
     def level(self) -> str:
-        """The weightiest level among what speaks for it."""
+        """The most severe level among its findings."""
         return min((each.finding.level for each in self.findings), key=LEVELS.index)
 
 
 def cause_of(finding: Finding, causes: Mapping[str, str]) -> str:
-    """Look a finding up in its probe's list."""
+    """Return the cause that a probe names for a finding, or `other`."""
     return causes.get(finding.name, OTHER)
 
 
-def faults(heard: Iterable[ConfirmedFinding]) -> list[Fault]:
-    """Put alarms under their causes, symptoms under what explains them, the weightiest first."""
+def faults(confirmed: Iterable[ConfirmedFinding]) -> list[Fault]:
+    """Group warnings by cause, symptoms under what explains them, most severe first."""
     groups: dict[str, list[ConfirmedFinding]] = {}
-    for each in heard:
+    for each in confirmed:
         if each.alarms:
             groups.setdefault(each.cause, []).append(each)
     for symptom, roots in EXPLAINED.items():
         root = next((cause for cause in roots if cause in groups), None)
         if root and symptom in groups:
             groups[root] += groups.pop(symptom)
-    found = [Fault(cause, _telling(cause, group)) for cause, group in groups.items()]
+    found = [Fault(cause, _direct_first(cause, group)) for cause, group in groups.items()]
     return sorted(found, key=lambda fault: (LEVELS.index(fault.level), _place(fault.cause)))
 
 
-def remarks(heard: Iterable[ConfirmedFinding]) -> list[ConfirmedFinding]:
-    """Give the rest: what asks for a change before what asks for none."""
-    rest = [each for each in heard if not each.alarms]
+def remarks(confirmed: Iterable[ConfirmedFinding]) -> list[ConfirmedFinding]:
+    """Return the findings that are no warning, those that suggest a change first."""
+    rest = [each for each in confirmed if not each.alarms]
     return sorted(rest, key=lambda each: each.finding.repair.startswith("Nothing"))
 
 
-def _telling(cause: str, group: Sequence[ConfirmedFinding]) -> tuple[ConfirmedFinding, ...]:
-    """Let the cause speak before its symptoms."""
+def _direct_first(cause: str, group: Sequence[ConfirmedFinding]) -> tuple[ConfirmedFinding, ...]:
+    """Return the findings of the cause itself before those of its symptoms."""
     key = {id(each): (each.cause != cause, LEVELS.index(each.finding.level)) for each in group}
     return tuple(sorted(group, key=lambda each: key[id(each)]))
 

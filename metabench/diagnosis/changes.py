@@ -1,4 +1,4 @@
-"""Which changes are worth a trial: of every knob there is, first those that a fault asks for."""
+"""Changes of settings that are worth a trial, those that answer a fault first."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from metabench.settings.fields import settings
 if TYPE_CHECKING:
     import pandas as pd
 
-CLIP = 10.0  # inner gradient norm that is tried where the inner loop is too fast
-MOST_BATCH = 1024  # largest B that is tried [tasks]
+INNER_CLIP_NORM = 10.0  # tried where the inner rate is too large [gradient norm]
+LARGEST_BATCH = 1024  # largest B that is tried [tasks]
 
 
 class Change(NamedTuple):
-    """One thing that could be done otherwise, as a trial writes it."""
+    """A change of one setting, as a trial writes it."""
 
     text: str  # algo.inner_optimizer.rate=0.05
     answers: frozenset[str]  # the causes that it could remove
@@ -35,17 +35,17 @@ def changes(
     tables: Mapping[str, pd.DataFrame],
     faults: Sequence[Fault],
 ) -> list[tuple[str, str]]:
-    """Give changes and the faults they answer, in words; what answers the first fault comes first.
+    """Return changes and the causes they answer, those that answer the first fault first.
 
     Args:
-        measurement: what is diagnosed.
+        measurement: the diagnosed problem, algorithm and theta.
         outer: its outer loop.
-        tables: what was measured, by probe: where it says which value would do, that one is taken.
-        faults: what was found.
+        tables: tables of the probes, by name; a value that they recommend is tried.
+        faults: the faults that were found.
 
     Returns:
         Pairs such as `("algo.inner_optimizer.rate=0.05", "an inner rate past the edge of
-        stability")`; the second is "" where nothing that was found asks for it.
+        stability")`; the second is "" for a change that answers no fault.
     """
     found = [fault.cause for fault in faults]
     made = [*_batch(outer, tables), *_clip(measurement, outer, tables, found)]
@@ -70,7 +70,7 @@ def _because(found: Iterable[str], change: Change) -> str:
 
 
 def _rate(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
-    """Try the rate that 95 % of tasks are inside of, or half and double."""
+    """Propose the rate at which 95 % of tasks are stable, or half and double the rate."""
     rate = algorithm.inner_optimizer.rate
     answers = frozenset({"rate", "growth", "tails", "curvature"})
     rows = _rows(tables, "spectrum", "stable_rate") + _rows(tables, "explosion", "stable_rate")
@@ -96,7 +96,7 @@ def _length(algorithm: Algorithm) -> list[Change]:
 
 
 def _other(algorithm: Algorithm) -> list[Change]:
-    """Try the shortcut where the gradient is exact, and the exact one where it is not."""
+    """Propose FOMAML for MAML, and MAML for any other algorithm."""
     from metabench.settings import registry
 
     own = registry.name_of("algorithms", type(algorithm))
@@ -105,14 +105,16 @@ def _other(algorithm: Algorithm) -> list[Change]:
 
 
 def _implicit(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
-    """Try a pull above the worst curvature that was met, and a longer solve."""
+    """Propose a proximal strength above the most negative curvature, and a longer solve."""
     if not isinstance(algorithm, IMAML):
         return []
     lowest = _rows(tables, "spectrum", "smallest_eigenvalue")
     worst = min((r.low or r.value or 0.0 for r in lowest if r.of != "meta"), default=0.0)
-    # the spectrum's inner loss holds the pull already
-    pull = max(algorithm.proximal_strength - 1.2 * min(worst, 0.0), 4 * algorithm.proximal_strength)
-    made = [Change(f"algo.proximal_strength={pull:.2g}", frozenset({"curvature"}))]
+    # the spectrum's inner loss contains the proximal term already
+    strength = max(
+        algorithm.proximal_strength - 1.2 * min(worst, 0.0), 4 * algorithm.proximal_strength
+    )
+    made = [Change(f"algo.proximal_strength={strength:.2g}", frozenset({"curvature"}))]
     budget = settings(algorithm.solver).get("steps")
     if budget:
         made.append(Change(f"algo.solver.steps={4 * budget}", frozenset({"solver"})))
@@ -120,11 +122,11 @@ def _implicit(algorithm: Algorithm, tables: Mapping[str, pd.DataFrame]) -> list[
 
 
 def _batch(outer: OuterOptimizer, tables: Mapping[str, pd.DataFrame]) -> list[Change]:
-    """Try the noise scale if B is below it, and a quarter where there is much to spare."""
+    """Propose the noise scale if B is below it, else 4 B; and B / 4."""
     B = outer.batch
     scale = next(iter(_rows(tables, "variance", "noise_scale")), None)
     enough = math.ceil(scale.value) if scale and scale.value else 0
-    larger = min(enough if enough > B else 4 * B, max(MOST_BATCH, 2 * B))
+    larger = min(enough if enough > B else 4 * B, max(LARGEST_BATCH, 2 * B))
     made = [Change(f"outer.batch={larger}", frozenset({"batch", "source"}))]
     return [*made, *([Change(f"outer.batch={B // 4}", frozenset())] if B >= 4 else [])]
 
@@ -135,7 +137,7 @@ def _clip(
     tables: Mapping[str, pd.DataFrame],
     found: Sequence[str],
 ) -> list[Change]:
-    """Try the usual norm of a batch's mean as its limit, and inner clipping of a fast loop."""
+    """Propose the typical norm of a batch's mean as its limit, and inner clipping."""
     made = []
     mean = next(iter(_rows(tables, "variance", "mean_norm_squared")), None)
     each = next(iter(_rows(tables, "variance", "task_variance")), None)
@@ -148,7 +150,9 @@ def _clip(
     fast = {"rate", "growth"} & set(found)
     if fast and getattr(step, "clip_norm", 0.0) == math.inf:
         made.append(
-            Change(f"algo.inner_optimizer.clip_norm={CLIP:g}", frozenset({"rate", "growth"}))
+            Change(
+                f"algo.inner_optimizer.clip_norm={INNER_CLIP_NORM:g}", frozenset({"rate", "growth"})
+            )
         )
     return made
 

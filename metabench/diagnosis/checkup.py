@@ -1,4 +1,4 @@
-"""From one measurement and a time budget to what is wrong with it and what helps."""
+"""The checkup: run the probes, confirm their warnings, try changes."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.records.rows import Finding, to_table
 from metabench.settings.fields import settings
 
-SURE = 0.025  # chance that one healthy interval warns, at most
+FALSE_ALARM_RATE = 0.025  # of one warning on a healthy problem, at most
 TRIAL = "repairs"  # the name that trials are kept under
-FEWEST = 4  # streams that tell how long one takes
+TIMING_STREAMS = 4  # task streams that are timed to predict a trial's seconds
 
 
 class NoKeeper:
-    """Keeps nothing."""
+    """Keeper that stores nothing."""
 
     def find(self, name: str) -> None:
-        """Give nothing."""
+        """Return None."""
 
     def keep(self, name: str, part: Part) -> None:
-        """Let it go."""
+        """Do nothing."""
 
 
 class Checkup(NamedTuple):
-    """What was measured, what is wrong, and what was tried."""
+    """Result of a checkup: measured parts, findings and trials."""
 
     parts: tuple[Part, ...]
     findings: tuple[ConfirmedFinding, ...]
     trial: Part | None
-    because: dict[str, str]  # change -> the fault that it answers, "" for none
+    because: dict[str, str]  # change -> cause that it answers, "" for none
     notes: tuple[str, ...]
 
     @property
     def everything(self) -> tuple[Part, ...]:
-        """The probes' parts, and the trials."""
+        """Parts of the probes and of the trials."""
         return (*self.parts, *((self.trial,) if self.trial else ()))
 
     @property
     def faults(self) -> list[Fault]:
-        """What is wrong, the weightiest first."""
+        """Causes with their findings, most severe first."""
         return faults(self.findings)
 
     @property
     def ordered_findings(self) -> list[ConfirmedFinding]:
-        """Every finding in order: faults, what was tried, remarks."""
+        """All findings in order: faults, trials, remarks."""
         tried = [ConfirmedFinding(TRIAL, finding, "") for finding in self.tried]
         alarms = [each for fault in self.faults for each in fault.findings]
         return [*alarms, *tried, *remarks(self.findings)]
 
     @property
     def tried(self) -> list[Finding]:
-        """What the trials say."""
+        """Findings of the trials."""
         return self.trial.findings if self.trial else []
 
 
@@ -81,72 +81,74 @@ def checkup(
     tasks: int | None = None,
     trial: Trial | None = None,
 ) -> Checkup:
-    """Ask every probe, confirm what warns on fresh tasks, and try what could help.
+    """Run every probe, re-measure warnings on fresh tasks, and try changes.
 
     Args:
-        measurement: problem, algorithm, theta and seed; its own probe doesn't matter.
-        outer: the outer loop that is trained with; probes are told its B, limits and rate.
+        measurement: problem, algorithm, theta and seed; its probe is not used.
+        outer: the outer loop; probes take its B, clipping limits and rate.
         clock: the time budget.
-        keeper: where parts are kept and found again.
-        chosen: settings of probes that are pinned, by name.
-        only: the probes to ask; empty asks all that are listed.
-        highest: the last fidelity that may be reached, 0 the cheapest; None leaves it to the clock.
-        tasks: most tasks of probes whose number follows the family's.
-        trial: steps and streams that changes are tried over; None tries none.
+        keeper: stores parts, so that a checkup can resume; None stores nothing.
+        chosen: fixed settings of probes, by name.
+        only: names of the probes to run; empty runs all.
+        highest: highest fidelity to measure, 0 is the cheapest; None is limited by the clock only.
+        tasks: most tasks of a probe without a default of its own.
+        trial: steps and task streams of a trial; None tries no changes.
 
     Returns:
         Parts, findings and trials.
     """
     keeper = keeper or NoKeeper()
     probes = selected(
-        fidelities_of(_told(outer), chosen or {}, tasks or measurement.family.tasks), only, highest
+        fidelities_of(_outer_settings(outer), chosen or {}, tasks or measurement.family.tasks),
+        only,
+        highest,
     )
     parts = examine(measurement, probes, clock, keeper)
-    heard = confirm(parts, clock, keeper)
-    notes = [part.note for part in parts if part.note] + [_multiplicity(parts, heard)]
+    findings = confirm(parts, clock, keeper)
+    notes = [part.note for part in parts if part.note] + [_multiplicity(parts, findings)]
     if trial is None:
-        return Checkup(tuple(parts), tuple(heard), None, {}, tuple(notes))
+        return Checkup(tuple(parts), tuple(findings), None, {}, tuple(notes))
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}
-    ideas = dict(changes(measurement, outer, tables, faults(heard)))
+    ideas = dict(changes(measurement, outer, tables, faults(findings)))
     tried = _tried(measurement, outer, list(ideas), trial, clock, keeper) if ideas else None
     notes += _untried(list(ideas), tried)
-    return Checkup(tuple(parts), tuple(heard), tried, ideas, tuple(notes))
+    return Checkup(tuple(parts), tuple(findings), tried, ideas, tuple(notes))
 
 
 def _untried(ideas: list[str], tried: Part | None) -> list[str]:
-    """Say what was not tried, and why."""
+    """Return notes on changes that were not tried, and why."""
     if tried is None:
-        return ["No time was left to try changes: give a larger --budget."] if ideas else []
+        return ["No time was left to try changes; use a larger --budget."] if ideas else []
     made = [tried.note] if tried.note else []
     if isinstance(tried.measurement.probe, Trial) and tried.rows:
         left = ideas[len(tried.measurement.probe.changes) :]
-        made += [f"Not tried for want of time: {', '.join(left)}."] if left else []
+        made += [f"Changes not tried for lack of time: {', '.join(left)}."] if left else []
     return made
 
 
-def _told(outer: OuterOptimizer) -> dict[str, Any]:
-    """Give what probes ask of the outer loop, under the names of their fields."""
-    told: dict[str, Any] = {"batch": outer.batch}
-    told |= {k: v for k, v in (("clip_norm", outer.clip_norm), ("clip_value", outer.clip_value))
+def _outer_settings(outer: OuterOptimizer) -> dict[str, Any]:
+    """Return the outer loop's settings that probes take, under the names of their fields."""
+    given: dict[str, Any] = {"batch": outer.batch}
+    given |= {k: v for k, v in (("clip_norm", outer.clip_norm), ("clip_value", outer.clip_value))
              if v < math.inf and not outer.clip_tasks}  # fmt: skip
     if outer.optimizer == "sgd":
-        told["outer_rate"] = outer.rate
-    return told
+        given["outer_rate"] = outer.rate
+    return given
 
 
-def _multiplicity(parts: list[Part], heard: list[ConfirmedFinding]) -> str:
-    """Say how many findings could have warned, and how likely one does of nothing."""
+def _multiplicity(parts: list[Part], findings: list[ConfirmedFinding]) -> str:
+    """Return the note on multiple testing: how many findings could warn, and the false alarms."""
     count = sum(len(part.causes) for part in parts if part.rows)
-    chance = 100 * count * SURE**2
-    alone = [each.finding.name for each in heard if each.alarms and each.confirmed is None]
-    said = (
-        f"{count} findings could have warned. A warning stands only if it comes again on fresh "
-        "tasks, by intervals at 95 % both times, and then tells the fresh numbers: the chance that "
-        f"any of them warns of nothing is at most {count} x 0.025² = {chance:.2g} %."
+    chance = 100 * count * FALSE_ALARM_RATE**2
+    alone = [each.finding.name for each in findings if each.alarms and each.confirmed is None]
+    note = (
+        f"{count} findings could have warned. A warning must repeat on fresh tasks, with 95 % "
+        "intervals both times, and then states the fresh numbers: the chance of any false alarm "
+        f"is at most {count} x 0.025² = {chance:.2g} %."
     )
     if alone:
-        said += f" Heard once only, so without that guarantee: {', '.join(dict.fromkeys(alone))}."
-    return said
+        note += f" Not re-checked, so without this bound: {', '.join(dict.fromkeys(alone))}."
+    return note
 
 
 def _tried(
@@ -157,13 +159,13 @@ def _tried(
     clock: Clock,
     keeper: Keeper,
 ) -> Part | None:
-    """Try as many changes as there is time for, as one stream of the unchanged training takes."""
+    """Try as many changes as time allows, predicted from the unchanged training."""
     given = settings(outer)
     plain = settings(OuterOptimizer())
-    told = tuple(
+    given_outer = tuple(
         f"{k}={v}" for k, v in given.items() if v != plain[k] and k not in ("held_out", "explode")
     )
-    whole = replace(trial, changes=tuple(ideas), outer=told)
+    whole = replace(trial, changes=tuple(ideas), outer=given_outer)
     held = keeper.find(TRIAL)
     if held:
         count = len(held[0].get("probe", {}).get("changes", ()))
@@ -179,7 +181,7 @@ def _tried(
 
 
 def _seconds(whole: Trial, measurement: Measurement, clock: Clock) -> float:
-    """Foretell what a change takes on all streams, from a few of the unchanged training."""
+    """Predict a change's seconds on all streams, from a few streams of the unchanged training."""
     marks = [clock.elapsed]
     with suppress(TimeUp):
         tick = clock.within(clock.left)
@@ -188,11 +190,11 @@ def _seconds(whole: Trial, measurement: Measurement, clock: Clock) -> float:
             marks.append(clock.elapsed)
             tick(done, total)
 
-        replace(whole, changes=(), repeats=FEWEST).measure(
+        replace(whole, changes=(), repeats=TIMING_STREAMS).measure(
             measurement.subject(), measurement.seed, mark
         )
     steps = [later - sooner for sooner, later in pairwise(marks)]
-    if len(steps) < FEWEST:  # it was cut short
+    if len(steps) < TIMING_STREAMS:  # time was up before
         return math.inf
-    first, *rest = steps[:FEWEST]
+    first, *rest = steps[:TIMING_STREAMS]
     return first + (whole.repeats - 1) * sum(rest) / len(rest)

@@ -1,4 +1,4 @@
-"""How much time is there, and how much is left?"""
+"""The time budget of a checkup."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from metabench.probes.base import Progress
 
 
 class TimeUp(Exception):
-    """Raised out of a measurement whose time is up."""
+    """A measurement has used up its time."""
 
 
 class Clock:
-    """Counts down from a number of seconds; `say` hears (seconds gone, seconds in all)."""
+    """Time budget in seconds; `report` is called with (seconds elapsed, seconds in all)."""
 
-    def __init__(self, seconds: float, say: Callable[[float, float], None] | None = None) -> None:
-        """Begin now."""
-        self.seconds, self._say = seconds, say
+    def __init__(
+        self, seconds: float, report: Callable[[float, float], None] | None = None
+    ) -> None:
+        """Start the clock."""
+        self.seconds, self._report = seconds, report
         self._begun = time.monotonic()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return time.monotonic() - self._begun
 
     @property
     def left(self) -> float:
-        """Seconds to the end, 0 or more."""
+        """Remaining seconds, 0 or more."""
         return max(self.seconds - self.elapsed, 0.0)
 
     def within(self, seconds: float) -> Progress:
@@ -35,8 +37,8 @@ class Clock:
         end = self.elapsed + seconds
 
         def tick(done: int, total: int) -> None:
-            if self._say:
-                self._say(min(self.elapsed, self.seconds), self.seconds)
+            if self._report:
+                self._report(min(self.elapsed, self.seconds), self.seconds)
             if self.elapsed > end and done < total:
                 raise TimeUp
 

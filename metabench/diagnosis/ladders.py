@@ -1,4 +1,4 @@
-"""Which probes are asked, in which order, and how much dearer may each become?"""
+"""The probes of a checkup in order, each at all its fidelities."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from metabench.settings import fields, registry
 def fidelities_of(
     common: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], tasks: int
 ) -> dict[str, list[Probe]]:
-    """Give each listed probe at every fidelity: verify first, then who can warn of most.
+    """Return each listed probe at every fidelity: verify first, then by number of causes.
 
     Args:
-        common: fields that every probe which has them is told, such as the B trained with.
-        chosen: fields that the user set, by probe; they hold at every fidelity.
-        tasks: most tasks of a probe whose number follows the family's.
+        common: fields set for every probe that has them, such as B.
+        chosen: fields that the user set, by probe; they apply to every fidelity.
+        tasks: most tasks of a probe without a default of its own.
 
     Returns:
-        By name, the probe at each fidelity, the cheapest first.
+        The probe at each fidelity, cheapest first, by name.
     """
     classes = {name: registry.load("probes", name) for name in registry.members("probes")}
     order = sorted(classes, key=lambda name: (name != FIRST, -len(classes[name].causes), name))
@@ -29,15 +29,16 @@ def fidelities_of(
     for name in order:
         cls = classes[name]
         known = fields.types_of(cls)
-        told = {key: value for key, value in common.items() if key in known}
-        fidelities = [{**rung, **told} for rung in (*cls.fidelities, {})]
+        given = {key: value for key, value in common.items() if key in known}
+        fidelities = [{**fidelity, **given} for fidelity in (*cls.fidelities, {})]
         if "tasks" in known and not cls.has_default_tasks:
             fidelities = [
-                {**rung, "tasks": min(rung.get("tasks", tasks), tasks)} for rung in fidelities
+                {**fidelity, "tasks": min(fidelity.get("tasks", tasks), tasks)}
+                for fidelity in fidelities
             ]
         built = [
-            fields.build("probes", name, {**rung, **chosen.get(name, {})}, name)
-            for rung in fidelities
+            fields.build("probes", name, {**fidelity, **chosen.get(name, {})}, name)
+            for fidelity in fidelities
         ]
         made[name] = list(dict.fromkeys(built))
     return made
@@ -46,7 +47,13 @@ def fidelities_of(
 def selected(
     probes: Mapping[str, list[Probe]], only: Collection[str], highest: int | None
 ) -> dict[str, list[Probe]]:
-    """Leave out probes that aren't asked, and fidelities that are too high."""
+    """Return the named probes, up to the highest fidelity.
+
+    Args:
+        probes: each probe at every fidelity, by name.
+        only: names of the probes to keep; empty keeps all.
+        highest: highest fidelity to keep, 0 is the cheapest; None keeps all.
+    """
     most = None if highest is None else highest + 1
     return {
         name: fidelities[:most] for name, fidelities in probes.items() if not only or name in only

@@ -1,4 +1,4 @@
-"""The page of a checkup: faults first, then what was tried, then the rest."""
+"""The page of a checkup: faults, trials, remarks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
 
 
 def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Give the page, as HTML text: faults first, then what was tried, then the rest."""
+    """Return the page as HTML: faults, trials, remarks.
+
+    Args:
+        found: the checkup.
+        settings: its settings, as plain JSON values.
+        made: provenance of the run.
+    """
     notes = list(found.notes)
     gallery = Gallery(MOST_FIGURES, notes)
     parts = [part for part in found.everything if part.rows]
-    hung = {part.name: _hung(i, part, notes) for i, part in enumerate(parts)}
-    said = [_said(each, gallery, hung) for each in found.ordered_findings]
+    hooked = {part.name: _hooks_of(i, part, notes) for i, part in enumerate(parts)}
+    said = [_confirmed_section(each, gallery, hooked) for each in found.ordered_findings]
     tried = trials(found)
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     seconds = sum(part.seconds for part in parts)
@@ -36,8 +42,8 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
             notes=notes,
             findings=said,
             changes=[Table("changes", "", tried)] if tried else [],
-            figures=[shown for drawn in hung.values() for shown in gallery.rest(drawn)],
-            numbers=[numbers for part in parts for numbers in _numbers(part)],
+            figures=[shown for drawn in hooked.values() for shown in gallery.rest(drawn)],
+            numbers=[numbers for part in parts for numbers in _tables_of(part)],
             spec=list(flatten(settings)),
             provenance=list(flatten(made)),
             intervals=intervals(
@@ -47,21 +53,23 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
     )
 
 
-def _hung(number: int, part: Part, notes: list[str]) -> list[Hook]:
-    """Make a part's figures ready for the findings that they show."""
+def _hooks_of(number: int, part: Part, notes: list[str]) -> list[Hook]:
+    """Return a part's figures, to be placed beside the findings that they show."""
     table = to_table(part.rows)
     return hooks(number, drawings(part.measurement.probe, table, notes), table, "")
 
 
-def _said(heard: ConfirmedFinding, gallery: Gallery, hung: Mapping[str, list[Hook]]) -> PageSection:
-    """Tell a finding beside its figure, with who found it and how often."""
-    often = "confirmed on fresh tasks" if heard.confirmed else ""
-    said = section_of(gallery, heard.finding, hung.get(heard.probe, ()))
-    return said._replace(by=heard.probe, often=often)
+def _confirmed_section(
+    confirmed: ConfirmedFinding, gallery: Gallery, hooked: Mapping[str, list[Hook]]
+) -> PageSection:
+    """Return a finding's section: its figure, its probe, whether it was confirmed."""
+    often = "confirmed on fresh tasks" if confirmed.confirmed else ""
+    section = section_of(gallery, confirmed.finding, hooked.get(confirmed.probe, ()))
+    return section._replace(by=confirmed.probe, often=often)
 
 
-def _numbers(part: Part) -> list[Table]:
-    """Give a probe's tables; the trials have theirs above."""
+def _tables_of(part: Part) -> list[Table]:
+    """Return a probe's tables; those of the trials are above."""
     if part.name == TRIAL:
         return []
     table, probe = to_table(part.rows), part.measurement.probe

@@ -1,4 +1,4 @@
-"""One probe's part of a checkup: measured within a time, kept, and found again."""
+"""One probe's part of a checkup: measured within a time limit, and stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.measurement.measurement import Measurement
 from metabench.records.rows import Finding, Row, to_table
 from metabench.settings.errors import InvalidInput
 
-FIRST = "verify"  # without which no other number means anything
+FIRST = "verify"  # the other probes need a correct meta-gradient
 
 
 class Part(NamedTuple):
@@ -21,7 +21,7 @@ class Part(NamedTuple):
     measurement: Measurement
     rows: tuple[Row, ...]
     seconds: float
-    seed: int  # of the tasks; theta is of the measurement's own
+    seed: int  # of the tasks; theta follows the measurement's seed
     note: str = ""  # why there are no rows
 
     @property
@@ -32,55 +32,67 @@ class Part(NamedTuple):
 
     @property
     def findings(self) -> list[Finding]:
-        """What the probe says of its table."""
+        """Findings in the probe's table."""
         return self.measurement.probe.find(to_table(self.rows)) if self.rows else []
 
     @property
     def causes(self) -> Mapping[str, str]:
-        """What its warnings would mean."""
+        """Cause of each finding that may warn."""
         return type(self.measurement.probe).causes
 
 
 class Keeper(Protocol):
-    """Where parts are kept, so that a checkup goes on where it was stopped."""
+    """Storage of parts, so that a checkup can resume."""
 
     def find(self, name: str) -> tuple[dict[str, Any], tuple[Row, ...], float] | None:
-        """Give spec, rows and seconds of what is kept under a name."""
+        """Return spec, rows and seconds of the part stored under a name, if any."""
 
     def keep(self, name: str, part: Part) -> None:
-        """Keep a part; a higher fidelity replaces the one below."""
+        """Store a part; a higher fidelity replaces the one below."""
 
 
 def measure_within(
     name: str,
     measurement: Measurement,
     clock: Clock,
-    room: float,
+    limit: float,
     keeper: Keeper,
     kept: str,
     seed: int | None = None,
 ) -> Part:
-    """Measure one part within so many seconds; what stops it is a note, no exception.
+    """Measure one part within a time limit; a failure becomes the part's note.
+
+    Args:
+        name: of the probe.
+        measurement: problem, algorithm, theta, seed and probe.
+        clock: the time budget.
+        limit: seconds that the measurement may take.
+        keeper: stores the part.
+        kept: name to store it under.
+        seed: of the tasks; None is the measurement's.
+
+    Returns:
+        The part; without rows if it was stopped or failed.
 
     Raises:
         InvalidInput: if the meta-gradient can't be computed at all.
     """
     seed = measurement.seed if seed is None else seed
     begun = time.monotonic()
-    tick = clock.within(room)
+    tick = clock.within(limit)
     tick(0, 1)
     try:
         rows = measurement.probe.measure(measurement.subject(), seed, tick)
     except TimeUp:
-        note = f"{name} was stopped after {room:.0f} s: a larger --budget lets it finish."
-        return Part(name, measurement, (), room, seed, note)
+        note = f"{name} was stopped after {limit:.0f} s; use a larger --budget."
+        return Part(name, measurement, (), limit, seed, note)
     except InvalidInput as error:
         if name == FIRST:
             raise
         return Part(name, measurement, (), 0.0, seed, f"{name} could not measure: {error}")
     except (RuntimeError, ArithmeticError, MemoryError) as error:
-        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Part(name, measurement, (), 0.0, seed, f"{name} could not measure: {said}")
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return Part(name, measurement, (), 0.0, seed, f"{name} could not measure: {reason}")
     part = Part(name, measurement, tuple(rows), time.monotonic() - begun, seed)
     keeper.keep(kept, part)
     return part

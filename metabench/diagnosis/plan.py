@@ -1,4 +1,4 @@
-"""What is to be checked up: problem, theta, the outer loop trained with, and what is tried."""
+"""The plan of a checkup: problem, theta, outer loop, probes and trials."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Chosen = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """A checkup as it is asked for; how long it may take, and where it is kept, is said later."""
+    """Settings of a checkup, except its time budget and where its parts are stored."""
 
-    measurement: Measurement  # problem, algorithm, theta and seed; its own probe doesn't matter
-    outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # the outer loop trained with
-    steps: int = 8  # outer steps that each change is tried over, 0: try none [steps]
-    only: tuple[str, ...] = ()  # the probes to ask; empty: all
-    tasks: int | None = None  # most tasks of probes whose number follows the family's [tasks]
-    chosen: Chosen = field(default_factory=dict)  # pinned settings, by probe; the trial's: "trial"
+    measurement: Measurement  # problem, algorithm, theta and seed; its probe is not used
+    outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # of the training
+    steps: int = 8  # outer steps of a trial; 0: no trials [steps]
+    only: tuple[str, ...] = ()  # probes to run; empty: all
+    tasks: int | None = None  # most tasks of a probe without a default of its own [tasks]
+    chosen: Chosen = field(default_factory=dict)  # fixed settings, by probe and "trial"
 
     def __post_init__(self) -> None:
-        """Refuse probes and a trial that can't be."""
+        """Validate the names of the probes and the settings of the trials."""
         for name in self.only:
             registry.load("probes", name)
         self._trial()
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What is asked, as plain JSON values."""
+        """Settings as plain JSON values."""
         settings = {key: value for key, value in self.measurement.spec().items() if key != "probe"}
         settings |= {"outer": fields.settings(self.outer), "try": self.steps}
-        return settings | {name: dict(told) for name, told in self.chosen.items() if told}
+        return settings | {name: dict(given) for name, given in self.chosen.items() if given}
 
     def check(self, clock: Clock, keeper: Keeper | None = None) -> Checkup:
-        """Do it within the clock's time, going on from what is kept."""
+        """Run the checkup within the clock's time, resuming from stored parts."""
         return checkup(
             self.measurement,
             self.outer,
@@ -69,20 +69,20 @@ def plan_of(
     assignments: Sequence[str] = (),
     **choices: Any,
 ) -> Plan:
-    """Make a plan of words.
+    """Make a plan from the words of the command line.
 
     Args:
-        steps: outer steps that each change is tried over; 0 tries none.
-        tasks: most tasks of probes whose number follows the family's.
-        probe: names of the probes to ask, with commas; "" asks all.
+        steps: outer steps of a trial; 0 runs no trials.
+        tasks: most tasks of a probe without a default of its own.
+        probe: names of the probes to run, separated by commas; "" runs all.
         assignments: fields of outer, trial, algo, family, compute or a probe: `outer.batch=4`.
         choices: the rest as `measurement.from_words.build` takes it.
 
     Raises:
         InvalidInput: if there is no such member, field, file or device.
     """
-    own, rest = split_assignments(assignments, ("outer", "trial", *registry.members("probes")))
+    groups, rest = split_assignments(assignments, ("outer", "trial", *registry.members("probes")))
     only = tuple(name for name in probe.split(",") if name)
-    outer: OuterOptimizer = fields.make(OuterOptimizer, own.pop("outer"), "outer")
+    outer: OuterOptimizer = fields.make(OuterOptimizer, groups.pop("outer"), "outer")
     measurement = build("verify", assignments=rest, **choices).resolved()
-    return Plan(measurement, outer, steps, only, tasks, own)
+    return Plan(measurement, outer, steps, only, tasks, groups)

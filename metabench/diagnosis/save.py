@@ -1,4 +1,4 @@
-"""The files of a checkup: a record a part, and one table and record of the whole."""
+"""Files of a checkup: one record per part, one table and one record of the whole."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Keeps each part as the record of a run, which `metabench report` reads."""
+    """Folder that stores each part as a record, which `metabench report` reads."""
 
     def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
-        """Keep parts under a folder."""
+        """Store parts under a folder."""
         self.folder, self._provenance = folder, provenance
 
     def path(self, name: str) -> Path:
-        """Give where a part of this name is kept."""
+        """Return the path of the part of this name."""
         return self.folder / name / "record.json"
 
     def find(self, name: str) -> tuple[dict[str, Any], tuple[Row, ...], float] | None:
-        """Give spec, rows and seconds of a part, None if it isn't there or isn't whole."""
+        """Return spec, rows and seconds of a part, None if it is missing or damaged."""
         try:
             held = records.read(self.path(name))
             return held.spec, held.rows, float(held.whole["seconds"])
@@ -46,7 +46,13 @@ class Folder:
 
 
 def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Give the whole as one strict JSON object; the numbers are in the records of its parts."""
+    """Return the checkup's record as strict JSON; the numbers are in the records of its parts.
+
+    Args:
+        found: the checkup.
+        settings: its settings, as plain JSON values.
+        made: provenance of the run.
+    """
     findings = [
         {
             **records.plain(each.finding),
@@ -67,7 +73,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
 
 
 def table(found: Checkup) -> pd.DataFrame:
-    """Lay all parts out as one tidy table, which a report can be made of anywhere."""
+    """Return all parts as one tidy table, from which a report can be made."""
     import pandas as pd
 
     made = [to_table(part.rows, part.settings) for part in found.everything if part.rows]
@@ -75,7 +81,7 @@ def table(found: Checkup) -> pd.DataFrame:
 
 
 def trials(found: Checkup) -> TextTable | None:
-    """Lay out what was tried."""
+    """Return the table of the trials, None if there are none."""
     if found.trial is None or not found.trial.rows:
         return None
     return change_table(to_table(found.trial.rows), found.because)

@@ -106,9 +106,9 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
 
     found = asked(case, only=("spectrum",), chosen={})
 
-    (heard,) = found.findings
-    assert (heard.confirmed, heard.finding.level) == (False, "info")
-    assert "Not repeated by fresh tasks" in heard.finding.claim
+    (warning,) = found.findings
+    assert (warning.confirmed, warning.finding.level) == (False, "info")
+    assert "Not confirmed on fresh tasks" in warning.finding.claim
     assert found.faults == []
 
 

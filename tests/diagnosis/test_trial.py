@@ -14,7 +14,7 @@ import metabench as mb
 from metabench.cli.main import main
 from metabench.diagnosis.trial import Trial
 from metabench.diagnosis.trial.find import HELPS, HURTS, OPEN, verdict
-from metabench.diagnosis.trial.measure import APART
+from metabench.diagnosis.trial.measure import SEED_STEP
 from metabench.outer_loop.task_stream import FIRST_HELD_OUT_TASK
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, from_table, to_table
@@ -41,7 +41,7 @@ def one(table, quantity, of):
 
 def by_hand(rate, batch, steps, stream):
     """Held-out loss before and after plain descent on the closed-form one-step meta-gradient."""
-    seed = APART * (stream + 1)
+    seed = SEED_STEP * (stream + 1)
     theta = FAMILY.theta(0).clone()
 
     def losses(theta, first, count):

@@ -1,4 +1,4 @@
-"""Does a change help? Train a little with and without it, and compare on held-out tasks."""
+"""Trials: short trainings with and without each change, compared on held-out tasks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 class Trial(Probe):
     """Short trainings from one theta, unchanged and with each change, at equal compute.
 
-    Each is repeated on task streams of its own, the same ones for all changes, and ends in the loss
-    after adaptation on held-out tasks; differences are paired, their intervals hold together
-    (Bonferroni; Dunn, 1961, https://doi.org/10.1080/01621459.1961.10482090). A change that makes a
-    task dearer gets fewer steps, by counted work. The outer optimizer begins anew.
+    Every training is repeated on several task streams, the same for all changes, and is judged by
+    the loss after adaptation on held-out tasks. Differences are paired by stream; their intervals
+    hold jointly (Bonferroni; Dunn, 1961, https://doi.org/10.1080/01621459.1961.10482090). A change
+    that makes an outer step more expensive gets fewer steps, by counted work. The outer optimizer
+    starts anew.
     """
 
     changes: tuple[str, ...] = ()  # each tried alone: algo.inner_optimizer.rate=0.05, algo=fomaml
     steps: int = 8  # outer steps of the unchanged training [steps]
     repeats: int = 16  # task streams, 4 or more [streams]
-    held_out: int = 64  # tasks of each stream that the loss is told of [tasks]
+    held_out: int = 64  # held-out tasks of each stream [tasks]
     outer: tuple[str, ...] = ()  # settings of the outer loop, as rate=0.001
 
     axis: ClassVar[str] = "steps"
     has_default_tasks: ClassVar[bool] = True
     question: ClassVar[str] = "Which change helps, at equal compute?"
     caption: ClassVar[str] = (
-        "Change of the loss after adaptation on held-out tasks, against the unchanged training of "
-        "equal compute: left of the line is better. Bars hold together, at 95 % for all of them."
+        "Loss after adaptation on held-out tasks, minus that of the unchanged training of equal "
+        "compute: left of the line is better. Intervals hold jointly at 95 %."
     )
     intervals: ClassVar[str] = (
         "Student's t over paired task streams (at once: over paired tasks), at a level that holds "
@@ -41,13 +42,13 @@ class Trial(Probe):
     )
 
     def __post_init__(self) -> None:
-        """Refuse trainings from which no interval follows."""
+        """Validate the numbers of steps, repeats and held-out tasks."""
         for name, least in (("steps", 1), ("repeats", 4), ("held_out", 2)):
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least {least}.")
 
     def outer_loop(self, more: tuple[str, ...] = ()) -> OuterOptimizer:
-        """Make the outer loop's settings, with some changed."""
+        """Return the outer loop's settings, with some changed: `rate=0.001`."""
         from metabench.outer_loop.optimizer_settings import OuterOptimizer
         from metabench.settings import fields
 

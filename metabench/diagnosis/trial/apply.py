@@ -1,4 +1,4 @@
-"""From a change in words to the subject and the outer loop that it makes."""
+"""Application of a change such as `algo.steps=5` to a subject and its outer loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from metabench.settings.errors import InvalidInput
 
 
 def apply_change(probe: Trial, subject: Subject, change: str) -> tuple[Subject, OuterOptimizer]:
-    """Give the changed subject and outer loop.
+    """Return the changed subject and outer loop.
+
+    Args:
+        probe: holds the settings of the outer loop.
+        subject: what is trained.
+        change: `algo.FIELD=VALUE`, `algo=NAME`, `outer.FIELD=VALUE` or `shots=x2`.
 
     Raises:
-        InvalidInput: if no such change can be made here.
+        InvalidInput: if the change is of no such form, or cannot be applied.
     """
     path, _, value = change.partition("=")
     root, *keys = path.split(".")
@@ -32,16 +37,18 @@ def apply_change(probe: Trial, subject: Subject, change: str) -> tuple[Subject, 
     )
 
 
-def _other(own: Estimator, name: str) -> Algorithm:
-    """Make another algorithm with the same inner loop."""
-    if not isinstance(own, Algorithm):
-        raise InvalidInput("A black box has no inner loop that another algorithm could take over.")
-    made: Algorithm = registry.load("algorithms", name)(own.steps, own.inner_optimizer, own.batch)
+def _other(current: Estimator, name: str) -> Algorithm:
+    """Return another algorithm with the same inner loop."""
+    if not isinstance(current, Algorithm):
+        raise InvalidInput("A black box has no inner loop, so no other algorithm can be tried.")
+    made: Algorithm = registry.load("algorithms", name)(
+        current.steps, current.inner_optimizer, current.batch
+    )
     return made
 
 
 def _set(subject: Subject, keys: list[str], value: str) -> Estimator:
-    """Make the algorithm with one field, which may lie deep, changed."""
+    """Return the algorithm with one field changed, which may be nested."""
     held: dict[str, Any] = fields.settings(subject.algorithm)
     place = held
     for key in keys[:-1]:

@@ -1,4 +1,4 @@
-"""Every change's effect as a bar around zero."""
+"""Figure of the effect of every change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
-    """Draw each change's effect with its interval; what diverged isn't drawn."""
+    """Draw each change's effect with its interval; diverged trainings are left out.
+
+    Args:
+        probe: the trials.
+        table: their rows.
+        axes: to draw on.
+    """
     import seaborn as sns
 
     rows = [r for r in from_table(table, "effect", of=None) if r.value is not None]

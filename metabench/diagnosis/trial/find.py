@@ -1,4 +1,4 @@
-"""What the trials say: which changes are shown to help, which to hurt, and which neither."""
+"""Findings and table of the trials: which changes help, hurt, or neither."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EFFECTS = ("effect", "effect_at_once")
 
 
 def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
-    """Say what of all that was tried is shown to help."""
+    """Return the finding on which changes lower the held-out loss."""
     effects = from_table(table, "effect", of=None)
     steps = {r.of: r for r in from_table(table, "outer_steps", of=None)}
     loss = {r.of: r for r in from_table(table, "loss", of=None)}
@@ -32,21 +32,21 @@ def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
     if good:
         return [_helping(good, len(effects), equal, loss["unchanged"])]
     claim = (
-        f"No change is shown to help over {len(effects)} changes tried, {equal}: every interval "
-        "holds 0 or lies above it."
+        f"None of {len(effects)} changes tried, {equal}, lowers the held-out loss: every interval "
+        "contains 0 or lies above it."
     )
-    repair = "Nothing to change of what was tried; --try 100 looks further along the training."
+    repair = "Nothing to change among those tried; --try 100 tests longer trainings."
     return [Finding("tried", "info", "undecided", claim, repair, tuple(effects))]
 
 
 def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding:
-    """Name the changes that help, the best first."""
-    said = "; ".join(f"{r.of} by {number(r.value)} {interval(r)}" for r in good[:3])
+    """Return the finding that names the changes that help, the best first."""
+    effects = "; ".join(f"{r.of} by {number(r.value)} {interval(r)}" for r in good[:3])
     claim = (
         f"Of {count} changes tried, {equal}, {len(good)} lower the held-out loss "
-        f"({number(unchanged.value)} unchanged): {said}."
+        f"({number(unchanged.value)} unchanged): {effects}."
     )
-    repair = f"Begin with {good[0].of}; --try 100 shows whether it lasts."
+    repair = f"Try {good[0].of} first; --try 100 shows whether the effect lasts."
     return Finding("tried", "info", "", claim, repair, tuple(good))
 
 
@@ -54,23 +54,26 @@ def _unusable(stopped: dict[str, Row], effects: list[Row]) -> Finding:
     share = stopped["unchanged"].value or 0.0
     kept = [r.of for r in effects if r.of not in stopped]
     claim = (
-        f"Unchanged, {share:.0%} of the short trainings stop: their meta-gradient can't be used."
+        f"Without a change, {share:.0%} of the short trainings stop because the meta-gradient "
+        "explodes or is not finite."
     )
     repair = (
-        f"None stops with {', '.join(kept)}." if kept else "None of the changes tried prevents it."
+        f"No training stops with {', '.join(kept)}."
+        if kept
+        else "None of the changes tried prevents it."
     )
     return Finding("tried", "info", "fault", claim, repair, tuple(stopped.values()))
 
 
 def verdict(effect: Row) -> str:
-    """Read an effect's interval."""
+    """Return whether an effect's interval shows that the change helps, hurts, or neither."""
     if effect.value is None or effect.low is None or effect.high is None:
         return FAILED
     return HELPS if effect.high < 0 else HURTS if effect.low > 0 else OPEN
 
 
 def change_table(table: pd.DataFrame, because: dict[str, str]) -> TextTable:
-    """Lay the trials out, a change a line, with why each was tried."""
+    """Return the table of the trials, one line per change, with the cause that each answers."""
     steps = {r.of: r for r in from_table(table, "outer_steps", of=None)}
     at_once = {r.of: r for r in from_table(table, "effect_at_once", of=None)}
     lines = []

@@ -1,4 +1,4 @@
-"""Train without and with each change on the same streams, and pair what held-out tasks lose."""
+"""Paired trainings with and without each change, on the same task streams."""
 
 from __future__ import annotations
 
@@ -26,21 +26,28 @@ if TYPE_CHECKING:
     from metabench.diagnosis.trial import Trial
 
 Losses = NDArray[np.float64]  # of held-out tasks, (streams, tasks)
-APART = 101  # between the seeds of two streams
+SEED_STEP = 101  # between the seeds of two streams
 
 
 class Run(NamedTuple):
-    """One way to train, on every stream."""
+    """Losses of one training on every task stream."""
 
     subject: Subject
     steps: int
     before: Losses
     after: Losses
-    stopped: int  # streams whose meta-gradient could not be used
+    stopped: int  # streams whose meta-gradient diverged
 
 
 def measure(probe: Trial, subject: Subject, seed: int, progress: Progress) -> list[Row]:
-    """Give losses of the unchanged training, and the effect of each change on them."""
+    """Return losses of the unchanged training, and the effect of each change on them.
+
+    Args:
+        probe: the trials.
+        subject: what is trained.
+        seed: of the task streams.
+        progress: called with trainings done and in all.
+    """
     total, done = (1 + len(probe.changes)) * probe.repeats, 0
 
     def advance() -> None:
@@ -84,7 +91,7 @@ def _trained(
     before, after, stopped = [], [], 0
     trainer = Trainer(subject, outer, steps, seed)
     for stream in range(probe.repeats):
-        trainer = trainer.with_seed(seed + APART * (stream + 1))
+        trainer = trainer.with_seed(seed + SEED_STEP * (stream + 1))
         before.append(trainer.held_out_losses(trainer.subject.theta))
         while trainer.step < steps and trainer.advance():
             pass
@@ -95,7 +102,7 @@ def _trained(
 
 
 def _cost(subject: Subject, outer: OuterOptimizer, seed: int) -> float:
-    """Count the work of one outer step: of a task's meta-gradient, for every task of a batch."""
+    """Return the operations of one outer step: of a task's meta-gradient, times B."""
     if not isinstance(subject.algorithm, Algorithm):
         return float(outer.batch)
     tasks = subject.draw(Address.fresh(0, 1), seed)
@@ -105,7 +112,7 @@ def _cost(subject: Subject, outer: OuterOptimizer, seed: int) -> float:
 
 
 def _at_once(subject: Subject, changed: Subject) -> bool:
-    """Tell whether a change alters the loss after adaptation before anything is trained."""
+    """Return whether a change alters the loss after adaptation before any outer step."""
     return changed is not subject
 
 
@@ -120,7 +127,7 @@ def _stopped(run: Run, name: str, streams: int) -> list[Row]:
 
 
 def _mean(values: Losses, level: float) -> Interval:
-    """Bracket a mean by Student's t; what isn't finite is data."""
+    """Return a mean with Student's t interval; NaN if a value is not finite."""
     if not np.isfinite(values).all():
         return Interval(math.nan, math.nan, math.nan)
     n, center = len(values), float(values.mean())
