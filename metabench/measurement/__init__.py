@@ -1,1 +1,1 @@
-"""One measurement: its settings, the check ahead of it, its findings."""
+"""One measurement: its settings, the checks before it, its findings."""

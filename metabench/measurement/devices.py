@@ -1,4 +1,4 @@
-"""Which devices can be measured on, and is this one here?"""
+"""Devices: their type, and whether this machine has them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from metabench.settings.errors import InvalidInput
 
 
 def device_type(device: str) -> str:
-    """Give `cpu` or `cuda`, whether or not it is on this machine.
+    """Return `cpu` or `cuda`, whether or not this machine has it.
 
     Raises:
         InvalidInput: if it is neither.
@@ -23,10 +23,10 @@ def device_type(device: str) -> str:
 
 
 def require_device(device: str) -> None:
-    """Refuse a device that isn't on this machine.
+    """Check that this machine has the device.
 
     Raises:
-        InvalidInput: with what is there.
+        InvalidInput: if it has not; names what torch sees.
     """
     found = torch.cuda.device_count() if device_type(device) == "cuda" else 1
     if (torch.device(device).index or 0) >= found:
@@ -35,6 +35,6 @@ def require_device(device: str) -> None:
 
 def _absent(device: str) -> InvalidInput:
     return InvalidInput(
-        f"Device {device!r} isn't there: torch {torch.__version__} sees "
+        f"Device {device!r} not found: torch {torch.__version__} sees "
         f"{torch.cuda.device_count()} CUDA devices here. Use --device cpu."
     )

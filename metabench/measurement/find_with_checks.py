@@ -1,4 +1,4 @@
-"""What a table holds, the checks of its numbers included."""
+"""Findings of a table, including those of the checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
-    """Say what the table holds, checks included, the weightiest first."""
+    """Return the findings of a probe's table and of its checks, most severe first.
+
+    >>> import metabench as mb
+    >>> table = mb.to_table([mb.Row("noise_scale", value=5.6)])
+    >>> [finding.name for finding in mb.find(mb.Verify(), table)]
+    []
+    """
     findings = [*probe.find(table), *foreign_theta.findings(table)]
     if not isinstance(probe, Verify):
         findings = [*findings, *Verify().find(table), *_unchecked(table)]
@@ -23,7 +29,7 @@ def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
 
 
 def _unchecked(table: pd.DataFrame) -> list[Finding]:
-    """Warn of numbers that came without a check."""
+    """Return a warning if the table has no checks."""
     if (table["quantity"] == "check").any():
         return []
     claim = "Whether the meta-gradient is right was not checked."

@@ -1,4 +1,4 @@
-"""What a cell starts from, named by its contents: a file may change, its name stays."""
+"""Names of files and initial parameters that contain a digest of their contents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from metabench.problems.family import Family
 
 
 def fingerprint_of_file(path: str) -> str:
-    """Name a file by its contents, so that another file of the same name is another cell."""
+    """Return a file's name with a digest of its contents: `theta.pt@0123456789ab`."""
     changed = Path(path).stat().st_mtime_ns
     return f"{Path(path).name}@{_digest_of(path, changed)}"
 
 
 def fingerprint_of_initial_theta(family: Family) -> str:
-    """Name the values of a module, which may change though its file doesn't."""
+    """Return `initial`, or a digest of the parameters that a user's problem comes with."""
     if not isinstance(family, ProblemFamily) or family.given.theta is None:
         return "initial"
     held = hashlib.sha256()
@@ -28,9 +28,9 @@ def fingerprint_of_initial_theta(family: Family) -> str:
 
 
 def without_digest(name: str) -> str:
-    """Give a name without the digest of its contents.
+    """Return a name without the digest of its contents.
 
-    >>> removed("mine.py@0123456789ab:Algorithm")
+    >>> without_digest("mine.py@0123456789ab:Algorithm")
     'mine.py:Algorithm'
     """
     return re.sub(r"@[0-9a-f]{12}", "", name)
@@ -38,5 +38,5 @@ def without_digest(name: str) -> str:
 
 @functools.lru_cache
 def _digest_of(path: str, changed: int) -> str:
-    """Read a file once for the many cells of a study that share it."""
+    """Return a file's digest; it is read once for the many cells of a study."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Was theta trained otherwise than it is looked at here?"""
+"""Differences between the settings that theta was trained with and those of a measurement."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from metabench.records.rows import Finding, Row, differences, from_table
 if TYPE_CHECKING:
     import pandas as pd
 
-UNTOLD = ("version", "rematerialize")  # settings of a member that don't change what is computed
+NOT_COMPARED = (
+    "version",
+    "rematerialize",
+)  # settings that change no numbers
 
 
 def theta_differences(file: str, here: Mapping[str, Any]) -> list[Row]:
-    """Say, a row each, in which fields a file's theta was trained otherwise than the spec `here`.
+    """Return one row for each setting in which theta was trained differently from `here`.
 
-    Other fields of another algorithm or family aren't compared, nor how the same is computed.
+    Fields of another algorithm or family are not compared, nor those that do not change numbers.
     """
-    told = trained_on(Path(file))
+    there = trained_on(Path(file))
     rows = []
     for part in ("algo", "family"):
-        one, other = ({k: v for k, v in of.get(part, {}).items() if k not in UNTOLD}
-                      for of in (told, here))  # fmt: skip
+        one, other = ({k: v for k, v in of.get(part, {}).items() if k not in NOT_COMPARED}
+                      for of in (there, here))  # fmt: skip
         if not one:
             continue
         names = [fingerprints.without_digest(str(of.get("name"))) for of in (one, other)]
@@ -34,21 +37,19 @@ def theta_differences(file: str, here: Mapping[str, Any]) -> list[Row]:
         else:
             one, other = ({**of, "name": names[0]} for of in (one, other))
         rows += [
-            Row("theta", of=said, status="differs")
-            for said in differences({part: one}, {part: other})
+            Row("theta", of=text, status="differs")
+            for text in differences({part: one}, {part: other})
         ]
     return rows
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """Warn of a theta that was trained on something else than what it is looked at with."""
+    """Return a finding if theta was trained with other settings."""
     rows = from_table(table, "theta", of=None)
     if not rows:
         return []
     family = [row for row in rows if row.of.startswith("family is ")]
-    claim = (
-        f"theta was trained otherwise than it is looked at here: {'; '.join(r.of for r in rows)}."
-    )
-    repair = "Look at it as it was trained, unless the difference is what you ask about."
+    claim = f"theta was trained with other settings: {'; '.join(r.of for r in rows)}."
+    repair = "Measure with the settings of the training, unless the difference is intended."
     level = "warning" if family else "info"
     return [Finding("foreign_theta", level, "fault" if family else "", claim, repair, tuple(rows))]

@@ -1,4 +1,4 @@
-"""From words to a measurement: names, files and `KEY=VALUE` assignments make a cell."""
+"""A measurement from the words of the command line: names, files, `KEY=VALUE`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,16 @@ def build(
     dtype: str = "float32",
     assignments: Sequence[str] = (),
 ) -> Measurement:
-    """Make a cell of words, typed and checked.
+    """Make a measurement from words, with types checked.
 
     Args:
-        probe: a listed name, or where a probe of one's own stands: `my.py:Hello`, `my_pkg:Hello`.
-        algo: the same of an algorithm, or of a BlackBox.
-        family: the same of a family.
-        problem: where a Family or a Problem with tasks stands, `FILE.py:NAME`; used instead of
-            `family`.
+        probe: a listed name, or a user-defined probe: `my.py:Hello`, `my_pkg:Hello`.
+        algo: the same for an algorithm or a BlackBox.
+        family: the same for a family.
+        problem: `FILE.py:NAME` of a Family, or of a Problem with tasks; replaces `family`.
         theta: a file, or "" for the family's own initial theta.
-        tasks: fresh tasks to draw; None leaves it to the probe or the family.
-        seed: of every draw.
+        tasks: tasks to draw; None takes the default of the probe or the family.
+        seed: of all draws.
         device: cpu, cuda or cuda:N.
         dtype: float32 or float64.
         assignments: fields of algo, family, probe or compute, as `algo.steps=5`.
@@ -57,7 +56,7 @@ def build(
     made = family_of(family, problem, chosen["family"])
     if tasks is not None:
         chosen["probe"]["tasks"] = tasks
-    cell = Measurement(
+    measurement = Measurement(
         probe=probe_of(probe, chosen["probe"], made),
         algorithm=algorithm_of(algo, chosen["algo"]),
         family=made,
@@ -67,8 +66,8 @@ def build(
         device=device,
         theta=theta,
     )
-    cell.require_device()
-    return cell
+    measurement.require_device()
+    return measurement
 
 
 def probe_of(name: str, settings: Mapping[str, Any], family: Family, group: str = "probe") -> Probe:
@@ -88,7 +87,16 @@ def probe_of(name: str, settings: Mapping[str, Any], family: Family, group: str 
 
 
 def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Family:
-    """Make a family by name, or take the one that stands in a file."""
+    """Return a family by name, or the family or problem of a file.
+
+    Args:
+        name: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        problem: `FILE.py:NAME` of a Family, or of a Problem with tasks; replaces `name`.
+        settings: the family's fields, whose values may still be text.
+
+    Raises:
+        InvalidInput: if there is no such family, or it can't take the settings.
+    """
     if problem is None:
         made: Family = fields.build("families", name, settings)
         return made
@@ -100,7 +108,7 @@ def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Famil
     if isinstance(found, type):
         found = fields.make(found, settings, problem)
     elif settings:
-        raise InvalidInput(f"{problem} is made already; set {', '.join(settings)} in its file.")
+        raise InvalidInput(f"{problem} is an instance; set {', '.join(settings)} in its file.")
     if isinstance(found, Problem):
         return family_of_problem(found, _address(problem))
     if not isinstance(found, Family):
@@ -112,7 +120,7 @@ def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Famil
 
 
 def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
-    """Make an algorithm by name, or take a black box as it stands in a file."""
+    """Return an algorithm by name, or the BlackBox of a file."""
     found: Any = registry.load("algorithms", name) if ":" in name else None
     if not isinstance(found, BlackBox):
         made: Estimator = fields.build("algorithms", name, settings)
@@ -127,9 +135,9 @@ def algorithm_of(name: str, settings: dict[str, Any]) -> Estimator:
 def split_assignments(
     assignments: Sequence[str], roots: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Tell settings of these parts, parsed, from assignments to others.
+    """Return the settings of these groups, parsed, and the assignments to other groups.
 
-    >>> sorted_out(["outer.batch=4", "algo.steps=5"], ["outer"])
+    >>> split_assignments(["outer.batch=4", "algo.steps=5"], ["outer"])
     ({'outer': {'batch': '4'}}, ['algo.steps=5'])
     """
     parsed = fields.parse(assignments, (*roots, *(root for root in ROOTS if root != "probe")))
@@ -138,7 +146,7 @@ def split_assignments(
 
 
 def _address(target: str) -> str:
-    """Name what a file holds by the file's contents, so that a changed file is another cell."""
+    """Return a target with a digest of its file, so that a changed file is another measurement."""
     file, _, name = target.rpartition(":")
     path = Path(file)
     if not path.is_file():

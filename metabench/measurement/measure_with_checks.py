@@ -1,4 +1,4 @@
-"""No figure without a check: verify first, then measure; from the shell and from Python alike."""
+"""Measurement with a probe after a check of the meta-gradient."""
 
 from __future__ import annotations
 
@@ -22,13 +22,27 @@ def measure_checked(
     progress: Progress = no_progress,
     parts: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> list[Row]:
-    """Check that the meta-gradient is right, then run the probe; the checks' rows come last.
+    """Check that the meta-gradient is correct, then run the probe; the checks' rows come last.
 
-    `probe.measure` is the second half alone, for loops that check once. What `parts`, if they are
-    given, hold isn't measured again; they are all that `probe.measure_part` gave, in order.
+    `probe.measure` alone omits the checks, for loops that check once.
+
+    Args:
+        probe: to run.
+        subject: problem, sampler, algorithm and theta.
+        seed: of the tasks.
+        progress: called with steps done and in all.
+        parts: arrays of all parts from `probe.measure_part`, in order; they are merged, not
+            measured again.
+
+    >>> import metabench as mb
+    >>> family = mb.Quadratic(dim=2)
+    >>> subject = mb.Subject(family.problem(), family.sample, mb.MAML(), family.theta(0))
+    >>> rows = mb.measure_checked(mb.Verify(tasks=2, thorough=False), subject)
+    >>> {row.quantity for row in rows}
+    {'check'}
 
     Raises:
-        InvalidInput: if the meta-gradient can't be computed at all, with the repair.
+        InvalidInput: if the meta-gradient can't be computed; says what to change.
     """
     if isinstance(probe, Verify):
         return probe.measure(subject, seed, progress)

@@ -1,4 +1,4 @@
-"""One measurement by its settings: a probe on an algorithm, a family and a theta."""
+"""A measurement by its settings: a probe on an algorithm, a family and a theta."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Measurement:
-    """What determines a measurement, `seconds` aside; its digest is its address."""
+    """All settings that determine a measurement's numbers, except its seconds."""
 
     probe: Probe
     algorithm: Estimator
@@ -56,7 +56,7 @@ class Measurement:
     theta: str  # a file, or "" for the family's own initial theta
 
     def __post_init__(self) -> None:
-        """Refuse what can't be; whether a device is there, `require_device` asks."""
+        """Validate seed, dtype, device type and the file of theta."""
         with inside("seed"):
             if not 0 <= self.seed <= LARGEST_SEED:
                 raise InvalidInput(f"The seed is {self.seed}; it must lie in 0 .. 2^60 - 1.")
@@ -71,11 +71,10 @@ class Measurement:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Measurement:
-        """Make a cell of plain settings: a table each of probe, algo, family, compute; the rest.
+        """Make a measurement from plain settings: tables of probe, algo, family, compute; the rest.
 
         Raises:
-            InvalidInput: with the path of the setting that is unknown, has the wrong type or can't
-                be.
+            InvalidInput: with the path of the setting that is unknown or invalid.
         """
         known = (*MEMBERS, "compute", "seed", "dtype", "device", "theta")
         for key in settings:
@@ -94,11 +93,11 @@ class Measurement:
         return cls(probe, member(settings, "algo", {}), family, compute, **rest)
 
     def require_device(self) -> None:
-        """Refuse a device that isn't on this machine; planning for another one needs none."""
+        """Check that this machine has the device; planning for another machine needs no check."""
         devices.require_device(self.device)
 
     def spec(self) -> dict[str, Any]:
-        """Give the settings as plain JSON values."""
+        """Return the settings as plain JSON values."""
         return {
             "probe": spec.to_json("probes", self.probe),
             "algo": spec.to_json("algorithms", self.algorithm),
@@ -123,7 +122,7 @@ class Measurement:
         return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.compute)
 
     def _trained(self, problem: Problem) -> Tensor:
-        """Read theta from its file, with what the algorithm learns besides if that is there."""
+        """Read theta from its file, with what the algorithm learns besides if it is there."""
         file, layout = Path(self.theta), problem.layouts.theta
         longer, _ = self.algorithm.extend(problem, torch.zeros(layout.size))
         if longer.layouts.theta != layout:
@@ -138,31 +137,28 @@ class Measurement:
             raise InvalidInput(f"{error} It was trained with other settings: {fields}.") from error
 
     def resolved(self) -> Measurement:
-        """Choose what is left to `auto`, so that the spec says what was done."""
+        """Return the measurement with every `auto` setting resolved."""
         subject = self.subject()
         algorithm, compute = subject.resolved(subject.draw(Address.fresh(0, 1), self.seed))
         return replace(self, algorithm=algorithm, compute=compute)
 
-    def measure_part(self, share: Part) -> dict[str, NDArray[Any]]:
-        """Measure one share of the cell's tasks, as arrays that `measure` takes."""
-        return self.probe.measure_part(self.subject(), self.seed, share)
+    def measure_part(self, part: Part) -> dict[str, NDArray[Any]]:
+        """Measure one part of the tasks; returns arrays that `measure` merges."""
+        return self.probe.measure_part(self.subject(), self.seed, part)
 
     def measure(
         self, progress: Progress = no_progress, parts: Sequence[Mapping[str, NDArray[Any]]] = ()
     ) -> list[Row]:
-        """Check that the meta-gradient is right, then run the probe; the checks' rows come last."""
+        """Check the meta-gradient, then run the probe; the checks' rows come last."""
         measured = measure_with_checks.measure_checked(
             self.probe, self.subject(), self.seed, progress, parts
         )
         return [*measured, *self.theta_differences()]
 
     def theta_differences(self) -> list[Row]:
-        """Say, a row each, in which fields theta was trained otherwise than it is looked at here.
-
-        Other fields of another algorithm or family aren't compared, nor how the same is computed.
-        """
+        """Return one row for each setting in which theta was trained differently."""
         return foreign_theta.theta_differences(self.theta, self.spec()) if self.theta else []
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
-        """Say what the table holds, checks included, the weightiest first."""
+        """Return the findings of the table, including its checks, most severe first."""
         return find_with_checks.find(self.probe, table)

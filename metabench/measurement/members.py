@@ -1,4 +1,4 @@
-"""The members that a cell names: its probe, algorithm and family, made of plain settings."""
+"""Probe, algorithm and family of a measurement, made from plain settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ MEMBERS = {"probe": "probes", "algo": "algorithms", "family": "families"}  # par
 
 
 def member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> Any:
-    """Make what a part of a cell's settings names.
+    """Make the probe, algorithm or family of a measurement's settings.
+
+    Args:
+        settings: of the measurement.
+        part: probe, algo or family.
+        defaults: fields that the settings may leave out.
 
     Raises:
-        InvalidInput: with the path of the setting that is unknown, has the wrong type or can't be.
+        InvalidInput: with the path of the setting that is unknown or invalid.
     """
     given = {**defaults, **settings[part]}
-    # one's own file may change while the process lives
+    # a user's file may change while the process runs
     build = _built.__wrapped__ if ".py:" in given["name"] else _built
     with inside(part):
         return build(MEMBERS[part], json.dumps(given))
@@ -28,6 +33,6 @@ def member(settings: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) 
 
 @functools.lru_cache(maxsize=1024)
 def _built(kind: str, settings: str) -> Any:
-    """Make a member once for the many cells of a study that share it; members don't change."""
+    """Make a member once for all cells of a study that share it; members are immutable."""
     given = json.loads(settings)
     return fields.build(kind, given.pop("name"), given)

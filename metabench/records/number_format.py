@@ -41,7 +41,7 @@ def percent(share: float) -> str:
 def interval_text(low: float | None, high: float | None, missing: str = "unbounded") -> str:
     """Write the two ends of an interval; `missing` stands for one that there isn't.
 
-    >>> ends(21.0, None), ends(0.5, 1.25)
+    >>> interval_text(21.0, None), interval_text(0.5, 1.25)
     ('[21, unbounded]', '[0.5, 1.25]')
     """
     told = (missing if end is None else number(end) for end in (low, high))

@@ -1,4 +1,4 @@
-"""Nested settings from paths of keys, where a member may stand as its name alone."""
+"""Nested settings from dotted keys; a member may be given by its name alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def nest(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """Nest the values of paths.
+    """Return nested settings from values by path.
 
     >>> name, rate = ("algo", "inner_optimizer"), ("algo", "inner_optimizer", "rate")
     >>> nest({("algo", "steps"): 5, name: "adam", rate: 0.1})
@@ -20,9 +20,12 @@ def nest(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
 
 
 def put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set the value at a path; where that is a member with settings of its own, it is its name.
+    """Set the value at a path; the value of a member that has settings is the member's name.
 
-    A member that stood as its name alone makes room for the settings below it.
+    Args:
+        settings: nested settings, changed in place.
+        path: the keys, outermost first.
+        value: the value to set.
 
     >>> settings = {"inner_optimizer": "adam"}
     >>> put(settings, ("inner_optimizer", "rate"), 0.1)
@@ -41,7 +44,7 @@ def put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _opened(place: dict[str, Any], key: str) -> dict[str, Any]:
-    """Give the settings below a key, made where there are none."""
+    """Return the settings below a key; they are added if there are none."""
     inside = place.get(key)
     if not isinstance(inside, dict):
         inside = place[key] = {} if inside is None else {"name": inside}

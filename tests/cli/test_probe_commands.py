@@ -344,7 +344,7 @@ BAD = {
     ),
     "a device that isn't there": (
         ("--device", "cuda:99"),
-        "Device 'cuda:99' isn't there: torch",
+        "Device 'cuda:99' not found: torch",
     ),
     "a device that metabench has no use for": (("--device", "mps"), "Device 'mps' isn't there"),
     "an unknown device": (
