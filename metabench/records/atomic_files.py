@@ -1,4 +1,4 @@
-"""How is a file written so that neither a kill nor a full disk harms the old one?"""
+"""Atomic writes: a kill or a full disk leaves the old file intact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename: what is read later is the old file or the new one.
+    """Write a file atomically: a reader sees the old content or the new one.
 
     Raises:
         OSError: if the disk is full or the folder gone; the old file is as it was.
@@ -22,7 +22,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Generator[IO[bytes]]:
-    """Open a file beside `path` that takes its place, whole, once all is written."""
+    """Open a temporary file that replaces `path` once all is written."""
     path = path.resolve()  # through a link, rather than in its place
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

@@ -1,4 +1,4 @@
-"""Tensors on disk with a seal: safetensors, which run no code, and a digest of what they hold."""
+"""Tensors in safetensors files, which run no code, with a digest of their contents."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from metabench.records import atomic_files
 from metabench.settings.errors import InvalidInput
 
 KEY = "metabench"  # of the file's metadata
-AGAIN = "take a copy of it, or train again"
+REPAIR = "use a copy of it, or train again"
 
 
 class ChecksummedTensors(NamedTuple):
-    """Tensors by name and what is said about them, plain JSON values; empty if nothing is."""
+    """Tensors by name, and metadata about them as plain JSON values."""
 
     tensors: dict[str, Tensor]
     about: dict[str, Any]
 
 
 def write_checksummed(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors with what there is to say about them, whole or not at all.
+    """Write tensors and metadata atomically, with a digest of both.
+
+    Args:
+        path: of the file.
+        tensors: by name.
+        about: metadata, plain JSON values.
 
     Raises:
         OSError: if the disk is full; the old file is as it was.
@@ -34,15 +39,15 @@ def write_checksummed(path: Path, tensors: Mapping[str, Tensor], about: Mapping[
     from safetensors.torch import save
 
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = json.dumps({"about": about, "digest": _digest(held, about)}, allow_nan=False)
-    atomic_files.write(path, save(held, {"format": "pt", KEY: told}))
+    metadata = json.dumps({"about": about, "digest": _digest(held, about)}, allow_nan=False)
+    atomic_files.write(path, save(held, {"format": "pt", KEY: metadata}))
 
 
 def read_checksummed(path: Path) -> ChecksummedTensors:
-    """Read a safetensors file, and hold it against its seal if it has one.
+    """Read a safetensors file, and verify its digest if it has one.
 
     Raises:
-        InvalidInput: if the file was cut off, isn't safetensors, or doesn't hold what was written.
+        InvalidInput: if the file was cut off, isn't safetensors, or fails its digest.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -54,7 +59,7 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
         told = _metadata(content).get(KEY)
     except SafetensorError as error:
         raise InvalidInput(
-            f"{path.name} is not a safetensors file, or was cut off ({error}); {AGAIN}."
+            f"{path.name} is not a safetensors file, or was cut off ({error}); {REPAIR}."
         ) from error
     if told is None:
         return ChecksummedTensors(tensors, {})
@@ -62,12 +67,9 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
         held = json.loads(told)
         about, digest = held["about"], held["digest"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"The metadata of {path.name} can't be read; {AGAIN}.") from error
+        raise InvalidInput(f"The metadata of {path.name} can't be read; {REPAIR}.") from error
     if digest != _digest(tensors, about):
-        raise InvalidInput(
-            f"{path.name} doesn't hold what was written: its digest differs, so it was changed or "
-            f"damaged; {AGAIN}."
-        )
+        raise InvalidInput(f"{path.name} was changed or damaged: its digest differs; {REPAIR}.")
     return ChecksummedTensors(tensors, about)
 
 

@@ -1,13 +1,13 @@
-"""How a number is printed, in every table, finding and figure."""
+"""The format of numbers in tables, findings and figures."""
 
 from __future__ import annotations
 
 DIGITS = 3
-WRITTEN_OUT = 1e6  # from here on an exponent says more than the zeros
+EXPONENT_FROM = 1e6  # larger numbers are written with an exponent
 
 
 def number(value: float) -> str:
-    """Write a number to three significant digits, whole numbers below a million in full.
+    """Return a number with three significant digits, whole numbers below a million in full.
 
     There is no exponent from 0.0001 to a million: what lies above a thousand ends in zeros
     instead. Zeros behind the point are left out, and so is the sign of zero.
@@ -22,15 +22,15 @@ def number(value: float) -> str:
     ['inf', '-inf', 'nan']
     """
     rounded = float(f"{value:.{DIGITS}g}")
-    if abs(value) < WRITTEN_OUT and value == round(value):
+    if abs(value) < EXPONENT_FROM and value == round(value):
         return f"{round(value)}"
-    if 10**DIGITS <= abs(rounded) < WRITTEN_OUT:
+    if 10**DIGITS <= abs(rounded) < EXPONENT_FROM:
         return f"{rounded:.0f}"
     return f"{rounded:.{DIGITS}g}"
 
 
 def percent(share: float) -> str:
-    """Write a share in percent.
+    """Return a share in percent.
 
     >>> [percent(x) for x in (0.5, 0.07, 0.123456, 1, 0.0, 1.234e-6, 123.0)]
     ['50 %', '7 %', '12.3 %', '100 %', '0 %', '0.000123 %', '12300 %']
@@ -39,10 +39,15 @@ def percent(share: float) -> str:
 
 
 def interval_text(low: float | None, high: float | None, missing: str = "unbounded") -> str:
-    """Write the two ends of an interval; `missing` stands for one that there isn't.
+    """Return an interval as text.
+
+    Args:
+        low: its lower end, None if there is none.
+        high: its upper end, None if there is none.
+        missing: text for an end that is None.
 
     >>> interval_text(21.0, None), interval_text(0.5, 1.25)
     ('[21, unbounded]', '[0.5, 1.25]')
     """
-    told = (missing if end is None else number(end) for end in (low, high))
-    return f"[{', '.join(told)}]"
+    texts = (missing if end is None else number(end) for end in (low, high))
+    return f"[{', '.join(texts)}]"

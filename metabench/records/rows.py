@@ -1,4 +1,4 @@
-"""What probes hand on: measured rows, and findings made from them."""
+"""Rows that probes measure, findings made from them, and tables of rows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ STATES = {  # of what a finding judges
 
 
 class Row(NamedTuple):
-    """One measured number.
+    """One measured number, with its interval and status.
 
     A number that is missing or not finite is None, and `status`, a word of `statuses.STATUSES`,
     says why.
+
+    >>> import metabench as mb
+    >>> mb.Row("variance", at=4.0, value=0.5, low=0.4, high=0.6).status
+    'ok'
     """
 
     quantity: str
@@ -42,7 +46,13 @@ Rows = Mapping[str, Sequence[Row]]  # by quantity
 
 
 class Finding(NamedTuple):
-    """One sentence with its numbers, what to change, and the rows it rests on."""
+    """A statement with its numbers, what to change, and the rows that support it.
+
+    >>> import metabench as mb
+    >>> row = mb.Row("noise_scale", value=5.6)
+    >>> mb.Finding("noise_scale", "info", "fine", "Noise is low.", "", (row,)).evidence[0].value
+    5.6
+    """
 
     name: str
     level: str  # critical, warning or info
@@ -53,7 +63,13 @@ class Finding(NamedTuple):
 
 
 def row(quantity: str, interval: Interval, status: str = "ok", **where: Any) -> Row:
-    """Make a row of an interval; what isn't finite becomes None, with a status.
+    """Return a row of an interval; numbers that are not finite become None, with a status.
+
+    Args:
+        quantity: of the row.
+        interval: its value, low and high.
+        status: of the row; "ok" becomes overflow or unbounded where a number is not finite.
+        where: the row's `at`, `of` and `layer`.
 
     >>> row("noise_scale", Interval(40.0, 21.0, math.inf)).status
     'unbounded'
@@ -68,7 +84,12 @@ def row(quantity: str, interval: Interval, status: str = "ok", **where: Any) -> 
 
 
 def to_table(rows: Iterable[Row], spec: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Lay rows out as a tidy table, a number a line, with the spec's settings as columns."""
+    """Return rows as a tidy table, one number per line, with the spec's settings as columns.
+
+    >>> import metabench as mb
+    >>> mb.to_table([mb.Row("variance", at=4.0, value=0.5)], {"seed": 0}).shape
+    (1, 9)
+    """
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(Row._fields))
@@ -79,7 +100,7 @@ def to_table(rows: Iterable[Row], spec: Mapping[str, Any] | None = None) -> pd.D
 
 
 def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield a nested spec as dotted columns; a member's name stands under its own key.
+    """Yield a nested spec as dotted columns; a member's name is the value of its own key.
 
     >>> dict(flatten({"algo": {"name": "maml", "steps": 1}}))
     {'algo': 'maml', 'algo.steps': 1}
@@ -95,7 +116,7 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Say which fields of two specs differ.
+    """Return one sentence for each field in which two specs differ.
 
     >>> differences({"algo": {"name": "maml", "steps": 5}}, {"algo": {"name": "maml", "steps": 1}})
     ['algo.steps is 5 there and 1 here']
@@ -111,7 +132,14 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 def from_table(
     table: pd.DataFrame | Rows, quantity: str, of: str | None = "", layer: str | None = ""
 ) -> list[Row]:
-    """Read the rows of one quantity back, in order: the whole, or one source; None reads all."""
+    """Return the rows of one quantity, in order.
+
+    Args:
+        table: tidy table, or rows by quantity.
+        quantity: of the rows.
+        of: value of their `of`; None returns all.
+        layer: value of their `layer`; None returns all.
+    """
     if isinstance(table, Mapping):
         rows = table.get(quantity, [])
     else:
@@ -122,7 +150,7 @@ def from_table(
 
 
 def by_quantity(table: pd.DataFrame) -> Rows:
-    """Read all rows at once, for who asks for many quantities: a report does of every cell."""
+    """Return all rows by quantity, for callers that look up many quantities."""
     found: dict[str, list[Row]] = {}
     columns = [table[name].tolist() for name in Row._fields]
     for row in rows_from_tuples(zip(*columns, strict=True)):
@@ -131,7 +159,7 @@ def by_quantity(table: pd.DataFrame) -> Rows:
 
 
 def rows_from_tuples(lines: Iterable[Sequence[Any]]) -> list[Row]:
-    """Make rows of tuples in a Row's order, as a table holds them: a blank is None again."""
+    """Return rows from tuples in a Row's order; NaN becomes None."""
     return [Row(*map(_or_none, line)) for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""The folders and files that a command writes: checked beforehand, whole or not at all."""
+"""Folders and files that a command writes, checked before work starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNS = Path("metabench-runs")
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Give the tidy table as CSV, numbers in full."""
+    """Return the tidy table as CSV, with numbers in full precision."""
     text: str = table.to_csv(index=False, quoting=csv.QUOTE_MINIMAL)
     return text
 
@@ -41,7 +41,7 @@ def run_folder(command: str, digest: str) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path whose folder doesn't exist or can't be written to, before any work is done."""
+    """Check that a path can be written, before any work is done."""
     try:
         if path.is_dir():
             raise InvalidInput(f"{path} is a folder; give the name of a file.")
@@ -62,5 +62,5 @@ def check_writable(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file so that a kill leaves the old one or the new one, never half of one."""
+    """Write a text file atomically."""
     atomic_files.write(path, text.encode())

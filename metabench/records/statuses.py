@@ -1,4 +1,4 @@
-"""What may stand under `status` of a row: every word, and what it means."""
+"""The statuses of a row, and their meanings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ STATUSES = {
 
 
 def check_statuses(statuses: Iterable[str]) -> None:
-    """Refuse words that are no status.
+    """Check that every word is a status.
 
     Raises:
         InvalidInput: naming the nearest one.
@@ -65,7 +65,7 @@ def check_statuses(statuses: Iterable[str]) -> None:
 
 
 def outcome_of(statuses: Iterable[str]) -> str:
-    """Tell a measurement that met divergence from one that didn't; both are results.
+    """Return `diverged` if any row is, else `ok`.
 
     >>> outcome_of(["ok", "diverged"]), outcome_of(["ok", "zero"])
     ('diverged', 'ok')

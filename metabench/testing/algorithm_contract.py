@@ -1,4 +1,4 @@
-"""Does an algorithm give what it says: shapes, the same bits, its own slope?"""
+"""Contract of algorithms: shapes, reproducibility, a correct gradient."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from metabench.problems.tasks import Address, Task, cast
 from metabench.testing.expectations import TASKS, expect, expect_refused, expect_same
 
 DIRECTIONS = 3  # along which a gradient is held against differences
-SLOPE = 1e-4  # of its own size: differences are good to 1e-6 of it
+TOLERANCE = 1e-4  # relative; finite differences are accurate to 1e-6
 
 
 def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None:
-    """Hold an algorithm to its contract on a family, in float64.
+    """Check an algorithm against its contract on a family, in float64.
 
     Shapes and dtype follow theta, in float32 too; vmap equals a loop over tasks; two calls give the
     same bits; the reported loss is the outer loss at the reported phi; where the algorithm says
-    that it is exact, its gradient is the slope of what it says is differentiated, by finite
-    differences; settings below zero are refused.
+    that it is exact, its gradient agrees with finite differences of the loss that it
+    differentiates; settings below zero are refused.
+
+    Args:
+        algorithm: to check.
+        family: whose tasks it is checked on.
+        seed: of the tasks.
     """
     expect_refused(algorithm)
     subject = Subject(family.problem(), sampler_of(family), algorithm, family.theta(seed).double())
@@ -49,7 +54,7 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     expect_same(together, again, 0.0, "two calls differ")
     expect_same(together, apart, 1e-10, "vmap and a loop over tasks differ")
     _expect_loss(algorithm, problem, theta, first_task(tasks))
-    _expect_slope(algorithm, problem, theta, first_task(tasks), seed)
+    _expect_gradient(algorithm, problem, theta, first_task(tasks), seed)
     small = theta.float()
     grad = algorithm(problem, small, first_task(cast(tasks, small))).grad
     expect(grad.dtype == small.dtype, f"grad is {grad.dtype}, theta {small.dtype}")
@@ -63,7 +68,7 @@ def _expect_loss(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Ta
     expect(gap <= 1e-12 * (1 + float(expected.abs())), "loss is not the outer loss at phi")
 
 
-def _expect_slope(
+def _expect_gradient(
     algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task, seed: int
 ) -> None:
     """Hold a gradient that claims to be exact against differences of what it is the gradient of."""
@@ -79,9 +84,14 @@ def _expect_slope(
     for _ in range(DIRECTIONS):
         along = torch.randn(len(theta), generator=generator, dtype=theta.dtype)
         along = along / along.norm()
-        slope, claimed = (
+        difference, claimed = (
             float(directional_derivatives(loss, theta, along, size)),
             float(grad @ along),
         )
-        near = math.isnan(slope) or abs(claimed - slope) <= SLOPE * float(size)  # NaN: a kink
-        expect(near, f"its slope is {claimed:.6g}, finite differences of its loss say {slope:.6g}")
+        gap = abs(claimed - difference)
+        near = math.isnan(difference) or gap <= TOLERANCE * float(size)  # NaN: a kink
+        sentence = (
+            f"its directional derivative is {claimed:.6g}, finite differences of its loss say "
+            f"{difference:.6g}"
+        )
+        expect(near, sentence)

@@ -1,4 +1,4 @@
-"""Does an estimator of one's own give finite gradients, the same twice, and means of batches?"""
+"""Contract of black boxes: finite gradients, reproducibility, means over a batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from metabench.testing.expectations import TASKS, expect, expect_same
 
 
 def check_black_box(estimator: BlackBox, family: Family, seed: int = 0) -> None:
-    """Hold an estimator of one's own to its contract on its own problem, in float32.
+    """Check a user-defined estimator against its contract on its problem, in float32.
 
     Shapes; finite numbers; two calls give the same bits; of a batch, the mean over its tasks.
+
+    Args:
+        estimator: to check.
+        family: whose tasks it is checked on.
+        seed: of the tasks.
     """
     subject = Subject(family.problem(), sampler_of(family), estimator, family.theta(seed).float())
     address = Address.fresh(0, TASKS)

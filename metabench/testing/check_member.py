@@ -1,4 +1,4 @@
-"""Which contract does a member have to keep, and does it?"""
+"""Check of any member against the contract of its kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metabench.testing.solver_contract import check_solver
 
 
 def check_member(target: str, problem: str | None = None) -> str:
-    """Hold a member to the contract of its kind, and say what was held.
+    """Check a member against the contract of its kind, and say what was checked.
 
     Args:
         target: a listed name, "package.module:NAME" or "path/to/file.py:NAME": a class, which is

@@ -22,7 +22,14 @@ def expect(holds: bool, sentence: str) -> None:
 
 
 def expect_same(one: object, other: object, relative: float, sentence: str) -> None:
-    """Expect two pytrees of tensors to agree, to a share of the larger numbers of each leaf."""
+    """Expect two pytrees of tensors to agree, relative to the largest number of each leaf.
+
+    Args:
+        one: a pytree of tensors.
+        other: a pytree of the same structure.
+        relative: tolerance; 0 expects the same bits.
+        sentence: what is wrong if they differ.
+    """
 
     def check(a: Tensor, b: Tensor) -> Tensor:
         gap = float((a - b)[a != b].abs().max()) if (a != b).any() else 0.0  # inf equals inf

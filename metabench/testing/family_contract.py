@@ -1,4 +1,4 @@
-"""Are a family's tasks where their addresses say, whatever is drawn with them?"""
+"""Contract of families: tasks follow from their addresses, shapes, dtypes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.testing.expectations import TASKS, equal, expect, expect_refused,
 
 
 def check_family(family: Family, seed: int = 0) -> None:
-    """Hold a family to its contract: addresses, shapes, dtype, and independence of the axes.
+    """Check a family against its contract: addresses, shapes, dtype, and independence of the axes.
 
     Settings that count something are refused below zero.
     """

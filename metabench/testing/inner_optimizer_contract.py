@@ -1,4 +1,4 @@
-"""Is the derivative of an inner optimizer's step its own?"""
+"""Contract of inner optimizers: shapes, and a correct derivative of the step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.testing.expectations import SIZE, expect, expect_refused
 
 
 def check_inner_optimizer(step: InnerOptimizer, seed: int = 0) -> None:
-    """Hold an inner optimizer to its contract: shapes, and a derivative that is its own.
+    """Check an inner optimizer against its contract: shapes, and a correct derivative.
 
     A rate below zero is refused.
     """

@@ -13,7 +13,7 @@ from metabench.testing.expectations import expect, expect_refused
 
 
 def check_probe(probe: Probe, seed: int = 0) -> None:
-    """Hold a probe to its contract: tidy rows, and findings and a figure from the table alone.
+    """Check a probe against its contract: tidy rows, findings and figure from the table alone.
 
     Settings that count something are refused below zero.
     """

@@ -1,4 +1,4 @@
-"""Does a solver say honestly how far A x is from b?"""
+"""Contract of solvers: shapes, and a correct residual."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.testing.expectations import SIZE, expect, expect_refused, expect_
 
 
 def check_solver(solver: Solver, seed: int = 0) -> None:
-    """Hold a solver to its contract, on a well-conditioned matrix in float64.
+    """Check a solver against its contract, on a well-conditioned matrix in float64.
 
     Shapes; an honest residual; zero for zero; vmap equals a loop over right-hand sides; settings
     below zero are refused.

@@ -26,7 +26,12 @@ FILES = ("cells.parquet", "rows.parquet")
 
 
 def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Write both tables beside the last snapshot, point to them, and remove the last one.
+    """Write both tables as the new snapshot, and remove the last one.
+
+    Args:
+        folder: of the store.
+        cells: one line per cell.
+        rows: one line per number.
 
     Raises:
         InvalidInput: if pyarrow is not installed.
