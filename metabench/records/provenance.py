@@ -1,4 +1,4 @@
-"""How a table was made: the command, the versions, the machine, the commit."""
+"""Provenance of a table: the command, the versions, the machine, the commit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def provenance(device: str) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Give the commit of the checkout that metabench runs from, marked if it was changed."""
+    """Return the commit of the checkout that metabench runs from, marked if it was changed."""
     folder = Path(metabench.__file__).parent
     if not (folder.parent / ".git").exists():
         return None

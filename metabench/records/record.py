@@ -74,20 +74,20 @@ def compose(
 
 
 def with_checksum(made: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a record as plain JSON values, with the checksum of what it holds."""
+    """Return a record as plain JSON values, with its checksum."""
     whole: dict[str, Any] = json.loads(json.dumps(made, allow_nan=False))  # tuples become lists
     return {**whole, "checksum": checksum(whole)}
 
 
 def plain(finding: Finding | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give a finding, and the rows it rests on, as a record holds them."""
+    """Return a finding and its evidence as plain JSON values."""
     if not isinstance(finding, Finding):
         return finding
     return {**finding._asdict(), "evidence": [row._asdict() for row in finding.evidence]}
 
 
 def checksum(whole: Mapping[str, Any]) -> str:
-    """Give the SHA-256 of a record's canonical JSON: sorted keys, no blanks, ASCII, no checksum.
+    """Return the SHA-256 of a record's canonical JSON: sorted keys, no blanks, ASCII, no checksum.
 
     >>> checksum({"b": 1, "a": 2.0, "checksum": "x"}) == checksum({"a": 2.0, "b": 1})
     True
@@ -98,7 +98,7 @@ def checksum(whole: Mapping[str, Any]) -> str:
 
 
 def parse(content: bytes, name: str) -> Record:
-    """Read a record, and hold it against its schema and its checksum.
+    """Parse a record, and verify its schema and its checksum.
 
     Args:
         content: of the file.

@@ -22,7 +22,7 @@ class Budget(NamedTuple):
     unit: str  # s or tasks
 
     def seconds(self, each: float) -> float:
-        """Give it in seconds, where a fresh task takes `each`."""
+        """Return the budget in seconds, where a fresh task takes `each` seconds."""
         return self.amount * (1.0 if self.unit == "s" else each)
 
 

@@ -1,4 +1,4 @@
-"""What is raised when the caller, not the measurement, must change something."""
+"""Errors for invalid input, with the nearest valid word and the setting at fault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 
 class InvalidInput(ValueError):
-    """Say what was given, what was expected and the repair; the command line exits with 2."""
+    """Invalid input: the message says what was given and what to change; commands exit with 2.
+
+    >>> import metabench as mb
+    >>> try:
+    ...     mb.SGD(rate=-1.0)
+    ... except mb.InvalidInput as error:
+    ...     print("rate" in str(error))
+    True
+    """
 
     path: tuple[str, ...] = ()  # the setting at fault, outermost key first, where there is one
 
@@ -60,7 +68,7 @@ def guess(meant: Sequence[str]) -> str:
 
 
 def check_limits(**limits: float) -> None:
-    """Refuse a limit under which no gradient is left.
+    """Check that clipping limits are positive.
 
     Raises:
         InvalidInput: for a limit that isn't positive, by its name.
@@ -71,7 +79,7 @@ def check_limits(**limits: float) -> None:
 
 
 def check_below_one(**values: float) -> None:
-    """Refuse what is no share of less than all: a tolerance, a rate of decay.
+    """Check that values such as a tolerance or a decay rate lie in [0, 1).
 
     Raises:
         InvalidInput: for a value outside [0, 1), by its name.

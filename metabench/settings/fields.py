@@ -1,4 +1,4 @@
-"""Settings by name: dataclass <-> plain JSON <-> digest, with errors that repair."""
+"""Settings by name: conversion between dataclasses, plain JSON values and digests."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def build(kind: str, name: str, settings: Mapping[str, Any], group: str = "") ->
 
 
 def class_of(kind: str, name: str) -> type[Any]:
-    """Give the class behind a name.
+    """Return the class behind a name.
 
     Raises:
         InvalidInput: if there is none, or it is of another kind.
@@ -117,7 +117,7 @@ types_of: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hint
 
 
 def to_json(kind: str, member: Any) -> dict[str, Any]:
-    """Give a member's name, the version of its class and its settings as plain JSON values.
+    """Return a member's name, the version of its class and its settings as plain JSON values.
 
     The version stands in the address: it is raised when the same settings give other numbers.
     """
@@ -126,7 +126,7 @@ def to_json(kind: str, member: Any) -> dict[str, Any]:
 
 
 def settings(thing: Any) -> dict[str, Any]:
-    """Give a dataclass's fields as plain JSON values; infinities become the word "inf"."""
+    """Return a dataclass's fields as plain JSON values; infinities become the word "inf"."""
     if not dataclasses.is_dataclass(thing):
         return {}
     return {
@@ -137,7 +137,7 @@ def settings(thing: Any) -> dict[str, Any]:
 
 
 def digest(spec: Mapping[str, Any]) -> str:
-    """Give the spec's address: twelve hex digits of the SHA-256 of its canonical JSON.
+    """Return the spec's address: twelve hex digits of the SHA-256 of its canonical JSON.
 
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True

@@ -1,4 +1,4 @@
-"""How much memory is free on this machine?"""
+"""Free memory of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ UNKNOWN = 4 * 2**30  # bytes, taken where the system doesn't say what is free
 
 
 def free() -> int:
-    """Give the bytes that are free for the taking, caches aside."""
+    """Return the free bytes, except those that caches hold."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Which members of one's own does a study file name? It is the user's, so they are trusted."""
+"""User-defined members that a study file names; the file is the user's, so they are trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def custom_members(study: Path) -> tuple[str, ...]:
-    """Give every `my.py:Hello` or `my_pkg:Hello` of a study; none if it can't be read."""
+    """Return every `my.py:Hello` or `my_pkg:Hello` of a study; none if it can't be read."""
     try:
         data = tomllib.loads(study.read_text(encoding="utf-8"))
     except (OSError, ValueError):

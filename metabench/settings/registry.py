@@ -85,7 +85,7 @@ def load_target(target: str) -> type[Any]:
 
 
 def name_of(kind: str, cls: type[Any]) -> str:
-    """Give the listed name of a class, or its "module:Class" if it has none."""
+    """Return the listed name of a class, or its "module:Class" if it has none."""
     target = f"{cls.__module__}:{cls.__qualname__}"
     return next((name for name, value in members(kind).items() if value == target), target)
 
@@ -130,7 +130,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _lines(error: Exception, path: Path) -> str:
-    """Give the file's own lines of a traceback."""
+    """Return the lines of a traceback that are in the file."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) == path.resolve()]
     return "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)

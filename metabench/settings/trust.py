@@ -15,7 +15,7 @@ from metabench.settings.errors import InvalidInput
 
 
 def trusted_name(name: str, trusted: Sequence[str]) -> str:
-    """Give the name under which a member that data names may be loaded.
+    """Return the name under which a member that data names may be loaded.
 
     Args:
         name: as the data has it: `variance`, `my.py:Hello`, `my@0123456789ab:Hello`.
@@ -37,7 +37,7 @@ def trusted_name(name: str, trusted: Sequence[str]) -> str:
 
 
 def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
-    """Give settings of members in which every name is one that may be loaded, at any depth.
+    """Return nested settings with the names of trusted members only.
 
     Raises:
         InvalidInput: if one is of a file or module that the user hasn't named.
@@ -52,7 +52,7 @@ def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
 
 
 def _called(name: str) -> tuple[str, str]:
-    """Give module and class of a name: files by their stem, whatever folder or version they are.
+    """Return module and class of a name: files by their stem, whatever folder or version they are.
 
     >>> _called("lab/my.py:Hello") == _called("my@0123456789ab:Hello") == ("my", "Hello")
     True

@@ -18,13 +18,13 @@ NAME = "read_in_full.txt"
 
 
 def line(entry: os.DirEntry[str]) -> str:
-    """Say which file this is, as it is now."""
+    """Return the line of a file: name, size, time of the last change, inode."""
     at = entry.stat()
     return f"{entry.name} {at.st_size} {at.st_mtime_ns} {at.st_ino}"
 
 
 def load(folder: Path) -> set[str]:
-    """Give the lines of a store's list; none if there is no list."""
+    """Return the lines of a store's list; none if there is no list."""
     try:
         return set(ordinary_files.read(folder / NAME).decode().splitlines())
     except (OSError, InvalidInput, UnicodeDecodeError):

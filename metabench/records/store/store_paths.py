@@ -1,4 +1,4 @@
-"""Which store, which record does a command mean?"""
+"""The store and the record that a command names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.settings.errors import InvalidInput
 
 
 def store_of(study: Path, given: Path | None) -> Store:
-    """Give the store of a study: where told, or under its name among the runs."""
+    """Return the store of a study: the given folder, or `metabench-runs/<study>`."""
     return Store(given or run_folders.RUNS / study.stem)
 
 
