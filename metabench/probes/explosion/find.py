@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from metabench.probes.explosion.features import drifts
-from metabench.probes.explosion.findings_growth import LOWER_RATE, cause, growth, own_steps
+from metabench.probes.explosion.findings_growth import LOWER_RATE, cause, growth
 from metabench.probes.explosion.findings_rates import rates
+from metabench.probes.explosion.growth_summary import own_steps
 from metabench.probes.wording import interval, number, percent, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -22,10 +23,12 @@ def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
     norms = from_table(table, "norm")
     if [r.status for r in norms] == ["withheld"]:
         return [_withheld(norms[0])]
+    grown = growth(table, norms, probe.tasks)
+    explodes = any(f.level == "warning" and f.name == "explodes" for f in grown)
     findings = [
         *_diverged(table),
-        *growth(table, norms),
-        *cause(table, norms),
+        *grown,
+        *cause(table, explodes),
         *rates(table),
         *_mitigation(table),
         *_precision(table),
@@ -86,13 +89,21 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     )
     level = "critical"
     if (hits[0].at or 0) > own_steps(table):
-        claim += f" At your K = {own_steps(table):.0f} it is finite."
+        claim += _finite_at_own_steps(table)
         level = "info"
     return [
         Finding(
             "diverged", level, "fault" if level == "critical" else "", claim, repair, tuple(hits)
         )
     ]
+
+
+def _finite_at_own_steps(table: pd.DataFrame) -> str:
+    """Return in how many tasks it may diverge at the algorithm's own K, where none was seen to."""
+    own = own_steps(table)
+    here = [row for row in from_table(table, "diverged") if row.at == own and row.high is not None]
+    limit = f" (at most {percent(here[0]._replace(value=here[0].high))} of tasks)" if here else ""
+    return f" At your K = {own:.0f} it was finite in every task measured{limit}."
 
 
 def _mitigation(table: pd.DataFrame) -> list[Finding]:

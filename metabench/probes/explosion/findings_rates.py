@@ -36,10 +36,36 @@ def rates(table: pd.DataFrame) -> list[Finding]:
     evidence = (*past, half, most, *counts)
     share = counted.get(rate, past[0])
     if (share.low or 0.0) > UNSTABLE_SHARE:
-        repair = f"Lower the inner rate to {number(most.low or most.value)} or less."
+        repair = (
+            f"Lower the inner rate below {number(most.low or most.value)}, the edge itself "
+            "(--set algo.inner_optimizer.rate=...)."
+        )
         return [Finding("past_edge", "warning", "fault", claim, repair, evidence)]
-    state = "fine" if share.high is not None and share.high <= UNSTABLE_SHARE else "undecided"
-    return [Finding("stable", "info", state, claim, "Nothing to change.", evidence)]
+    return [_not_past_edge(table, claim, share, evidence)]
+
+
+def _not_past_edge(
+    table: pd.DataFrame, claim: str, share: Row, evidence: tuple[Row, ...]
+) -> Finding:
+    """Return the finding of a rate that is stable, or of which that can't be told.
+
+    Args:
+        table: a measured table.
+        claim: the numbers.
+        share: of unstable tasks.
+        evidence: rows of the finding.
+    """
+    if any(row.status == "diverged" for row in from_table(table, "diverged")):
+        claim += " It is not called stable, because some meta-gradients are not finite."
+        repair = "Find out first why they are not finite."
+    elif share.high is not None and share.high <= UNSTABLE_SHARE:
+        return Finding("stable", "info", "fine", claim, "Nothing to change.", evidence)
+    else:
+        claim += (
+            f" Whether more than {100 * UNSTABLE_SHARE:.0f} % of tasks are unstable can't be told."
+        )
+        repair = "Measure more tasks (--tasks 512)."
+    return Finding("stable", "info", "undecided", claim, repair, evidence)
 
 
 def _if_known(line: Row | None) -> Row | None:
