@@ -34,7 +34,7 @@ class Verify(Probe):
     directions: int = 3  # random directions of the finite differences [directions]
     thorough: bool = True  # also check against the unroll, the linear solves and each layer
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     axis: ClassVar[str] = ""
     table_quantities: ClassVar[Mapping[str, str]] = {
         "check, finite differences": "low",
@@ -54,6 +54,8 @@ class Verify(Probe):
         "check_implicit_against_unrolled": "solver",
         "check_solver_residual": "solver",
         "unchecked_norms": "gradient",
+        "unchecked": "gradient",
+        "not_finite": "growth",
         "zero": "gradient",
         "saddle": "curvature",
     }

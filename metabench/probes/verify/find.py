@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.verify.failed_checks import failure_of
+from metabench.probes.verify.findings_undecided import not_finite, nothing_independent, unresolved
 from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
@@ -18,11 +19,25 @@ BAD = (
     "not finite", "unsolved", "misreported",
 )  # fmt: skip
 MOST_LAYERS_NAMED = 3
-FLOAT32_ERROR = 1e-6  # a disagreement that float32 inside the loss may leave; the least error of
-# torch's fused norms is 5e-4
 VERDICTS = ("ok", "approximate", "open")
+NOTHING = "Nothing to change."
+TO_CHECK = {  # what would let a check be made
+    "kink": (
+        "To have differences judge, verify at another theta, such as a trained one (--theta FILE): "
+        "at this one the loss has no derivative."
+    ),
+    "withheld": "To have differences judge a black box, return (loss, gradient).",
+    "unresolved": (
+        "To have differences judge, compute the loss in float64 (look for .float(), .half() and "
+        "autocast) or take fewer inner steps."
+    ),
+}
 DIFFERENCES = "finite differences"
 ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
+MULTIPLE = (
+    "Look for a sum where the mean is differentiated, a loss that is scaled before backward() "
+    "(mixed precision, accumulation), or a sign."
+)
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), not through it, grad(vmap(task)); or replace "
     "the norms by plain operations: net = metabench.safe_norms(net)."
@@ -35,37 +50,25 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
     checks = from_table(table, "check", of=None)
     fused = from_table(table, "fused_norm", of=None)
     findings = [
+        *not_finite(table, checks),
         *_failed(table, checks, fused),
         *_stationary(table),
         *_unchecked(table, fused),
+        *unresolved(checks),
         *_remarks(table),
     ]
     if all(finding.level == "info" for finding in findings):
-        findings = [*_passed(checks), *findings]
+        findings = [*(nothing_independent(checks) or _passed(checks)), *findings]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
-    """Return a finding for each failed check, milder where rounding alone can explain it."""
+    """Say of each check that fails what that means."""
     bad = [row for row in checks if row.status in BAD]
-    reduced = any(row.status == "reduced_precision" for row in bad) and not fused
-    doubted = (*ROUNDED, DIFFERENCES) if reduced else ()
-    float32 = [
-        row for row in bad if row.of in ROUNDED and _within_float32(row) and not (reduced or fused)
-    ]
-    layers = _by_layer(table, doubted)
-    findings = [
-        _inconclusive(row) if row.of in doubted else _wrong(row, fused, layers)
-        for row in bad
-        if row not in float32
-    ]
-    return [*findings, *_float32_inside(float32), *_in_layers(checks, layers)]
-
-
-def _by_layer(table: Rows, doubted: tuple[str, ...]) -> list[Row]:
-    """Return the checks of single layers, without those of `doubted` checks."""
-    rows = from_table(table, "check", of=None, layer=None)
-    return [row for row in rows if row.layer and row.of not in doubted]
+    layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
+    factor = from_table(table, "factor", of=DIFFERENCES)
+    findings = [_wrong(row, fused, layers, factor) for row in bad]
+    return [*findings, *_in_layers(checks, layers), *_lower_precision(table)]
 
 
 def _stationary(table: Rows) -> list[Finding]:
@@ -75,9 +78,13 @@ def _stationary(table: Rows) -> list[Finding]:
     return [_saddle(row, zero) for row in saddles] or [_zero(row) for row in zero]
 
 
-def _wrong(row: Row, fused: list[Row], layers: list[Row]) -> Finding:
+def _wrong(row: Row, fused: list[Row], layers: list[Row], factor: list[Row]) -> Finding:
     claim, repair, level = failure_of(row)
-    claim += _by_layer_sentence([each for each in layers if each.of == row.of])
+    if factor and row.of == DIFFERENCES:
+        claim += f" It is {number(factor[0].value or 0)} times the gradient of the loss."
+        repair = MULTIPLE
+    else:
+        claim += _by_layer_sentence([each for each in layers if each.of == row.of])
     if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
@@ -90,34 +97,19 @@ def _finding_name(row: Row) -> str:
     return "check_" + row.of.lower().replace(" ", "_")
 
 
-def _within_float32(row: Row) -> bool:
-    return row.value is not None and row.value <= FLOAT32_ERROR
-
-
-def _inconclusive(row: Row) -> Finding:
-    """Return the finding of a failed check that the loss's reduced precision can explain."""
-    claim = (
-        f"The check '{row.of}' fails with a relative error of {row.value or 0:.2g}. Reduced "
-        "precision of the loss can explain all of it, so the check is inconclusive."
-    )
-    repair = "Keep the loss in float32, then run metabench verify again."
-    return Finding(_finding_name(row), "warning", "undecided", claim, repair, (row,))
-
-
-def _float32_inside(rows: list[Row]) -> list[Finding]:
-    """Return a remark on checks that agree only to the rounding of float32."""
+def _lower_precision(table: Rows) -> list[Finding]:
+    """Report a precision below float64 inside the loss."""
+    rows = from_table(table, "lowest_precision", of=None)
     if not rows:
         return []
-    claim = (
-        "Part of the loss is computed in float32 even where theta is float64: "
-        + " and ".join(f"{row.of} ({row.value or 0:.2g})" for row in rows)
-        + f" {'agrees' if len(rows) == 1 else 'agree'} only to float32 rounding."
-    )
+    dtype, _, operation = rows[0].of.partition(": ")
+    claim = f"Some of the loss is computed in {dtype} (first in `{operation}`)."
     repair = (
-        "Nothing to change while you train in float32; for --dtype float64, look for .float() in "
-        "the loss."
+        "Nothing while you train in float32; before --dtype float64, look for .float()."
+        if dtype == "float32"
+        else "Look for .half(), .bfloat16() and autocast, if that was not intended."
     )
-    return [Finding("single", "info", "", claim, repair, tuple(rows))]
+    return [Finding("lower_precision", "info", "", claim, repair, tuple(rows))]
 
 
 def _by_layer_sentence(layers: list[Row]) -> str:
@@ -203,17 +195,27 @@ def _passed(checks: list[Row]) -> list[Finding]:
         f"{count} {len(checks)} checks of the meta-gradient passed, in float64: "
         f"{', '.join(row.of for row in passed)}."
     )
-    if open_:
-        claim += f" Not checked: {', '.join(f'{row.of} ({row.status})' for row in open_)}."
-    if rough:
-        errors = ", ".join(f"{row.value or 0:.2g} ({row.of})" for row in rough)
-        claim += (
-            " The estimator approximates the gradient of the loss after adaptation by design; its "
-            f"relative error is {errors}."
-        )
+    claim += _open_sentence(open_) + _rough_sentence(rough)
     independent = any(row.of == DIFFERENCES for row in (*passed, *rough))
     state = "fine" if independent and not open_ else "not_looked_at"
-    return [Finding("verified", "info", state, claim, "Nothing to change.", tuple(checks))]
+    repair = next((TO_CHECK[row.status] for row in open_ if row.status in TO_CHECK), NOTHING)
+    return [Finding("verified", "info", state, claim, repair, tuple(checks))]
+
+
+def _open_sentence(rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    return f" Not checked: {', '.join(f'{row.of} ({row.status})' for row in rows)}."
+
+
+def _rough_sentence(rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    errors = ", ".join(f"{row.value or 0:.2g} ({row.of})" for row in rows)
+    return (
+        " The estimator approximates the gradient of the loss after adaptation by design; its "
+        f"relative error is {errors}."
+    )
 
 
 def _verdict(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,15 +10,25 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff import derivatives
-from metabench.autodiff.finite_differences import directional_derivatives
-from metabench.estimation.vectorization import Vectorization, first_task
+from metabench.estimation.vectorization import Vectorization
 from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import LIMITS
+from metabench.probes.verify.measure_differences import NAME as DIFFERENCES
+from metabench.probes.verify.measure_differences import differences, directions
+from metabench.probes.verify.measure_precision import Precision, lowest_precision, reduced_precision
+from metabench.probes.verify.measure_round_off import (
+    above_round_off,
+    check,
+    spread_of,
+    withheld,
+    worst,
+)
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.problems.tasks import Address, Task, cast, tree_map
 from metabench.records.rows import Row
@@ -25,9 +36,6 @@ from metabench.records.rows import Row
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.probes.verify import Verify
-
-LEAST_MOVE = 1e-9  # of |theta|: float64 represents a smaller move to few digits only
-RELATIVE_CHANGE = 1e-6  # of the loss: float32 resolves it, float16 and bfloat16 don't
 
 
 def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -55,6 +63,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     progress(1, 2)
     rows = [
         *_model_and_sampler_rows(subject),
+        *_not_finite(subject, tasks, alone),
         _zero(alone.grad),
         _saddle(alone),
         *_checks(probe, subject, tasks, alone),
@@ -86,6 +95,26 @@ def _model_and_sampler_rows(subject: Subject) -> list[Row]:
     ]
 
 
+def _not_finite(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
+    """Return rows on what is not finite: theta's layers, tasks' tensors, losses, meta-gradients."""
+    layout = subject.problem.layouts.theta
+    rows = [
+        Row("not_finite", of=f"theta: {name}", status="diverged")
+        for name, part in layout.segments()
+        if not torch.isfinite(subject.theta[part]).all()
+    ]
+    for name, data in (("support", tasks.support), ("query", tasks.query)):
+        leaves = [each for each in tree_leaves(data) if torch.is_floating_point(each)]
+        bad = [~torch.isfinite(each.reshape(len(each), -1)).all(1) for each in leaves]
+        hit = torch.stack(bad).any(0).nonzero()[:, 0].tolist() if bad else []
+        rows += [Row("not_finite", at=i, of=f"{name} set", status="diverged") for i in hit]
+    lost = (~torch.isfinite(found.grad).all(1)).nonzero()[:, 0].tolist()
+    share = len(lost) / len(found.grad)
+    if lost:
+        rows.append(Row("not_finite", of="meta-gradient", value=share, status="diverged"))
+    return rows
+
+
 def _zero(grad: Tensor) -> Row | None:
     return None if grad.any() else Row("zero", of="meta-gradient", value=0.0, status="zero")
 
@@ -108,58 +137,86 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     how = _how(subject)
     try:
         double = _estimates(exact, tasks, "loop")
-    except (RuntimeError, TypeError, ValueError):  # code with a hard-coded dtype
-        return [*rows, _missing_check("finite differences")]
+    except (RuntimeError, TypeError, ValueError):  # code that fixes a dtype
+        return [*rows, withheld(DIFFERENCES)]
     if double.grad.dtype != torch.float64:
-        return [*rows, _missing_check("finite differences")]
+        return [*rows, withheld(DIFFERENCES)]
+    lowest = lowest_precision(exact, tasks)
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
-    rows.append(_check("precision", _largest_error(alone.grad.double(), double.grad), "imprecise"))
+    rows.append(check("precision", worst(alone.grad.double(), double.grad), "imprecise"))
+    spread = _spread(exact, tasks, double, lowest)
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
-        rows.append(_check("vmap against a loop", _largest_error(together.grad, double.grad)))
-    rows.append(_differences(probe, exact, tasks, double))
-    rows.append(_resolution(exact, tasks, double))
+        row = check("vmap against a loop", worst(together.grad, double.grad))
+        rows.append(above_round_off(row, spread))
+    rows += _differences(probe, exact, tasks, double, lowest)
+    rows += reduced_precision(exact, tasks, double, lowest)
     if isinstance(subject.algorithm, Algorithm):
-        rows.append(_symmetry(exact, tasks, how))
-    return [*rows, *thorough(exact, tasks, double)] if probe.thorough else rows
+        rows.append(_symmetry(exact, tasks, how, lowest))
+    return [*rows, *thorough(exact, tasks, double, spread, lowest.unit)] if probe.thorough else rows
+
+
+def _spread(
+    subject: Subject, tasks: Task, found: MetaGrad, lowest: Precision
+) -> Callable[[], float]:
+    """Measure, at most once, how far the estimates move with the last digits of theta."""
+
+    @functools.cache
+    def spread() -> float:
+        def compute(theta: Tensor) -> Tensor:
+            return _estimates(subject.at(theta), tasks, "loop").grad
+
+        return spread_of(compute, subject.theta, found.grad, lowest.unit)
+
+    return spread
 
 
 def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:
-    second = _estimates(subject, tasks, "loop").grad
-    return _check("repeated call", _largest_error(second, alone.grad), "random")
+    again = _estimates(subject, tasks, "loop").grad
+    return check("repeated call", worst(again, alone.grad), "random")
 
 
 def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -> Row:
     whole = estimator.estimate(subject.problem, subject.theta, tasks).grad
-    error = _largest_error(whole[None], alone.grad.mean(0, keepdim=True))
-    of_sum = _largest_error(whole[None], alone.grad.sum(0, keepdim=True))
+    error = worst(whole[None], alone.grad.mean(0, keepdim=True))
+    of_sum = worst(whole[None], alone.grad.sum(0, keepdim=True))
     summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS["batch is the mean"])
-    return _check("batch is the mean", error, "sum" if summed else "tasks_interact")
+    return check("batch is the mean", error, "sum" if summed else "tasks_interact")
 
 
-def _differences(probe: Verify, subject: Subject, tasks: Task, found: MetaGrad) -> Row:
-    """Compare directional derivatives with finite differences of the reported loss."""
-    name, algorithm = "finite differences", subject.algorithm
+def _differences(
+    probe: Verify, subject: Subject, tasks: Task, found: MetaGrad, lowest: Precision
+) -> list[Row]:
+    """Hold the claimed slope along random directions against differences of the reported loss."""
+    algorithm = subject.algorithm
     black_box = isinstance(algorithm, BlackBox)
     status = _not_comparable(found, black_box)
     if status:
-        return Row("check", of=name, status=status)
+        return [Row("check", of=DIFFERENCES, status=status)]
     loss = Vectorization("loop").per_task(
         lambda theta, task: algorithm.differentiated(subject.problem, theta, task)
     )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
-        return _missing_check(name)
-    errors = _directional_errors(lambda theta: loss(theta, tasks), subject, found, probe.directions)
-    if not len(errors):
-        return Row("check", of=name, status="kink")
-    if not (algorithm.exact or black_box):  # an approximation by design: reported, not judged
-        return Row("check", of=name, value=float(errors.max()), status="approximate")
-    return _check(name, float(errors.max()), "mismatch" if black_box else "wrong")
+        return [Row("check", of=DIFFERENCES, status="open")]  # the gradient of no loss, by design
+    count = len(subject.theta)
+    size = found.grad.norm(dim=1) / count**0.5
+    size = torch.where(size > 0, size, 1)
+    along = directions(count, probe.directions, subject.theta)
+    judged = differences(
+        lambda at: loss(at, tasks), subject.theta, found.grad, size, along, lowest.unit
+    )
+    if not (algorithm.exact or black_box):  # off by design: reported, not judged
+        status = judged.status if judged.status in ("kink", "unresolved") else "approximate"
+        return [judged._replace(status=status).row()]
+    row = judged.row("mismatch" if black_box else "wrong")
+    if judged.status != "wrong" or judged.factor != judged.factor:
+        return [row]
+    return [row, Row("factor", of=DIFFERENCES, value=judged.factor)]
 
 
 def _not_comparable(found: MetaGrad, black_box: bool) -> str:
-    """Return the status why loss and gradient can't be compared, or "" if they can."""
+    """Return why there is no slope to compare, "" if there is one."""
     loss, grad = (bool(torch.isfinite(values).all()) for values in (found.loss, found.grad))
     if black_box and found.loss.isnan().all():
         return "withheld"
@@ -168,57 +225,7 @@ def _not_comparable(found: MetaGrad, black_box: bool) -> str:
     return "" if found.grad.any() else "withheld"
 
 
-def _directional_errors(
-    losses: Callable[[Tensor], Tensor], subject: Subject, found: MetaGrad, directions: int
-) -> Tensor:
-    """Return the errors of directional derivatives, over tasks and directions without a kink.
-
-    Each is relative to the root mean square over random directions of the task's derivative.
-    """
-    generator = torch.Generator().manual_seed(0)
-    size = found.grad.norm(dim=1) / len(subject.theta) ** 0.5
-    size = torch.where(size > 0, size, 1)
-    errors = []
-    for _ in range(directions):
-        along = torch.randn(len(subject.theta), generator=generator, dtype=torch.float64)
-        along = along.to(subject.theta) / along.norm()
-        differences = directional_derivatives(losses, subject.theta, along, size)
-        errors.append((differences - found.grad @ along).abs() / size)
-    every = torch.stack(errors)
-    return every[~every.isnan()]
-
-
-def _resolution(subject: Subject, tasks: Task, found: MetaGrad) -> Row | None:
-    """Return a failed check if a step in theta that should change the loss by 1e-6 doesn't.
-
-    Where the meta-gradient is zero, the inner loss at phi_0 is tested instead.
-    """
-    problem, task = subject.problem, first_task(tasks)
-    at, loss, gradient = subject.theta, found.loss[0], found.grad[0]
-
-    def outer(point: Tensor) -> Tensor:
-        return subject.algorithm.differentiated(problem, point, task)
-
-    def inner(point: Tensor) -> Tensor:
-        return problem.inner_loss(point, subject.theta, task.support)
-
-    of = outer
-    if not gradient.any() and isinstance(subject.algorithm, Algorithm):
-        of, at = inner, problem.init(subject.theta)
-        given = problem.inner_loss, at, subject.theta, task.support
-        loss, gradient, _ = derivatives.value_and_gradients(*given)
-    finite = torch.isfinite(gradient).all() and torch.isfinite(loss)
-    if not (finite and gradient.any() and loss):
-        return None
-    move = RELATIVE_CHANGE * float(loss.abs() / (gradient @ gradient)) * gradient
-    if move.norm() < LEAST_MOVE * at.norm():  # so large a gradient that theta hardly moves
-        return None
-    if of(at + move) != of(at):
-        return None
-    return Row("check", of="resolution", value=RELATIVE_CHANGE, status="reduced_precision")
-
-
-def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
+def _symmetry(subject: Subject, tasks: Task, how: str, lowest: Precision) -> Row:
     """Compare <u, Hv> with <v, Hu> for the Hessian of the inner loss where adaptation starts."""
     problem = subject.problem
     generator = torch.Generator().manual_seed(1)
@@ -230,29 +237,19 @@ def _symmetry(subject: Subject, tasks: Task, how: str) -> Row:
         _, times = derivatives.gradient_with_products(problem.inner_loss, phi, theta, task.support)
         return u @ times(v)[0], v @ times(u)[0]
 
+    per_task = replace(subject.compute, batching=how).per_task(products)
     try:
-        one, other = replace(subject.compute, batching=how).per_task(products)(subject.theta, tasks)
+        one, other = per_task(subject.theta, tasks)
     except RuntimeError:  # no second derivative; an estimator that needs one was refused before
-        return _missing_check("Hessian symmetry")
+        return withheld("Hessian symmetry")
+
+    def spread() -> float:
+        def compute(theta: Tensor) -> Tensor:
+            products: Tensor = per_task(theta, tasks)[0]
+            return products[:, None]
+
+        return spread_of(compute, subject.theta, one[:, None], lowest.unit)
+
     size = float(one.abs().sum())
     error = float((one - other).abs().sum())
-    return _check("Hessian symmetry", error / size if size else error)
-
-
-def _largest_error(found: Tensor, expected: Tensor) -> float:
-    """Return the largest relative difference over tasks; NaN equals NaN."""
-    found, expected = found.detach(), expected.detach()  # a user's estimator may keep its graph
-    if torch.equal(found.nan_to_num(), expected.nan_to_num()):
-        return 0.0
-    size = expected.norm(dim=1)
-    return float(((found - expected).norm(dim=1) / torch.where(size > 0, size, 1)).max())
-
-
-def _check(name: str, error: float, verdict: str = "wrong") -> Row:
-    if error != error or error == float("inf"):
-        return Row("check", of=name, status="diverged")
-    return Row("check", of=name, value=error, status="ok" if error <= LIMITS[name] else verdict)
-
-
-def _missing_check(name: str) -> Row:
-    return Row("check", of=name, status="withheld")
+    return above_round_off(check("Hessian symmetry", error / size if size else error), spread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
-from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.estimation.vectorization import Vectorization
 from metabench.probes.verify.limits import LIMITS
+from metabench.probes.verify.measure_differences import differences
+from metabench.probes.verify.measure_round_off import above_round_off
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 UNROLL = "autograd through the unroll"
 IMPLICIT = "implicit against unrolled"
 SOLVE = "solver residual"
-DIFFERENCES = "finite differences"
 MOST_LAYERS = 12  # that are checked one by one, the largest
 CONVERGED = 1e-7  # of |grad F|: an inner loss with a smaller gradient norm is at its optimum
 SOLVED = 1e-8  # a residual below it is no source of error
@@ -30,19 +31,23 @@ RESIDUAL_TOLERANCE = 1e-3  # relative difference of two measurements of one resi
 LEAST_LAYER = 1e-6  # of the whole gradient's norm: the error of a smaller layer is relative to this
 
 
-def thorough(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
-    """Return the rows of all thorough checks.
+def thorough(
+    subject: Subject, tasks: Task, found: MetaGrad, spread: Callable[[], float], unit: float
+) -> list[Row]:
+    """Return the rows of all these checks, in float64.
 
     Args:
-        subject: with theta in float64.
-        tasks: that are checked, in float64.
+        subject: at a theta in float64.
+        tasks: with a leading axis.
         found: the estimates of these tasks.
+        spread: measures how far the estimates move with the last digits of theta.
+        unit: relative round-off of the lowest precision inside.
     """
     if not (torch.isfinite(found.grad).all() and torch.isfinite(found.loss).all()):
         return []
-    rows = _layers(subject, tasks, found)
+    rows = _layers(subject, tasks, found, unit)
     if isinstance(subject.algorithm, Algorithm):
-        rows += _unrolled(subject, tasks, found)
+        rows += [above_round_off(row, spread) for row in _unrolled(subject, tasks, found)]
         if given := subject.algorithm.implicit():
             rows += _solve(subject, subject.algorithm, given, tasks)
     return rows
@@ -117,7 +122,7 @@ def _solve(subject: Subject, algorithm: Algorithm, given: Implicit, tasks: Task)
     return [Row("check", of=SOLVE, value=value, status=status)]
 
 
-def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
+def _layers(subject: Subject, tasks: Task, found: MetaGrad, unit: float) -> list[Row]:
     """Compare derivatives along a random direction of each layer with finite differences."""
     algorithm, problem = subject.algorithm, subject.problem
     layers = _largest(problem.layouts.theta)
@@ -136,16 +141,10 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         along[part] = torch.randn(count, generator=generator, dtype=torch.float64)
         along = along.to(subject.theta) / along.norm()
         size = torch.maximum(found.grad[:, part].norm(dim=1), _least_size(found.grad)) / count**0.5
-        differences = directional_derivatives(
-            lambda at: loss(at, tasks), subject.theta, along, size
+        judged = differences(
+            lambda at: loss(at, tasks), subject.theta, found.grad, size, [along], unit
         )
-        errors = (differences - found.grad @ along).abs() / size
-        errors = errors[~errors.isnan()]
-        row = Row("check", of=DIFFERENCES, layer=layer, status="kink")
-        if len(errors):
-            off = float(errors.max())
-            row = row._replace(value=off, status=_verdict(subject, off))
-        rows.append(row)
+        rows.append(judged.row("wrong" if subject.algorithm.exact else "mismatch", layer))
     return rows
 
 
@@ -154,14 +153,8 @@ def _claims_gradient(subject: Subject) -> bool:
     return subject.algorithm.exact or not isinstance(subject.algorithm, Algorithm)
 
 
-def _verdict(subject: Subject, error: float) -> str:
-    if error <= LIMITS[DIFFERENCES]:
-        return "ok"
-    return "wrong" if subject.algorithm.exact else "mismatch"
-
-
 def _least_size(grads: Tensor) -> Tensor:
-    """Return the least norm `(T,)` that the error of a layer is taken relative to."""
+    """Return the size to which the error of a smaller layer is relative, `(T,)`."""
     size: Tensor = LEAST_LAYER * grads.norm(dim=1)
     return size
 

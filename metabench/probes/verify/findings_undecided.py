@@ -1,0 +1,86 @@
+"""Findings on checks that could not decide, and on numbers that are not finite."""
+
+from __future__ import annotations
+
+from metabench.records.number_format import number
+from metabench.records.rows import Finding, Row, Rows, from_table
+
+DIFFERENCES = "finite differences"
+UNROLL = "autograd through the unroll"
+MOST_PLACES_NAMED = 3
+DECIDED = ("ok", "approximate")
+INDEPENDENT = (DIFFERENCES, UNROLL, "implicit against unrolled")
+
+
+def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
+    """Return the finding on a meta-gradient that is not finite, unless a check blames a solver."""
+    rows = from_table(table, "not_finite", of=None)
+    whole = [row for row in rows if row.of == "meta-gradient"]
+    if not whole or any(row.status == "not finite" for row in checks):
+        return []
+    share = f"{100 * (whole[0].value or 0):.3g} %"
+    claim = f"The meta-gradient is not finite on {share} of the tasks that were checked."
+    given = [row for row in rows if row.of != "meta-gradient"]
+    repair = (
+        "Lower the inner rate (--set algo.inner_optimizer.rate=...), or take fewer inner steps."
+    )
+    if given:
+        places = [_place(row) for row in given]
+        more = (
+            f" and {len(places) - MOST_PLACES_NAMED} more"
+            if len(places) > MOST_PLACES_NAMED
+            else ""
+        )
+        claim += f" Not finite in the input: {', '.join(places[:MOST_PLACES_NAMED])}{more}."
+        theta = any(row.of.startswith("theta") for row in given)
+        repair = (
+            "Give a theta from before the training diverged (--theta FILE)."
+            if theta
+            else "Remove or repair these examples in the sampler."
+        )
+    return [Finding("not_finite", "critical", "fault", claim, repair, tuple(rows))]
+
+
+def _place(row: Row) -> str:
+    if row.at is None:
+        return f"theta, layer `{row.of.removeprefix('theta: ')}`"
+    return f"task {row.at:.0f}, {row.of}"
+
+
+def unresolved(checks: list[Row]) -> list[Finding]:
+    """Return the finding on checks whose differences round-off can make."""
+    rows = [row for row in checks if row.status == "unresolved"]
+    if not rows:
+        return []
+    parts = ", ".join(
+        f"{row.of} (relative difference {number(row.value or 0)}"
+        + (f", round-off up to {number(row.high)})" if row.high is not None else ")")
+        for row in rows
+    )
+    claim = f"Undecided, since round-off of the loss can explain the difference: {parts}."
+    recursion = [row for row in checks if row.of == UNROLL and row.status == "ok"]
+    if recursion:
+        claim += " The backward pass through the inner loop equals autograd's."
+    repair = (
+        "To decide it, compute the loss in float64 (look for .float(), .half() and autocast), take "
+        "fewer inner steps, or a smaller inner rate."
+    )
+    return [Finding("undecided", "info", "undecided", claim, repair, tuple(rows))]
+
+
+def nothing_independent(checks: list[Row]) -> list[Finding]:
+    """Return a warning where nothing beyond a repeated call could be checked."""
+    if not checks or any(row.of in INDEPENDENT and row.status in DECIDED for row in checks):
+        return []
+    if any(row.of == DIFFERENCES and row.status == "open" for row in checks):
+        return []  # by design the gradient of no loss
+    names = ", ".join(f"{row.of} ({row.status})" for row in checks if row.status not in DECIDED)
+    claim = (
+        "Whether the meta-gradient is right could not be checked independently of the code that "
+        f"computes it. Not decided: {names}."
+    )
+    repair = (
+        "Return (loss, gradient) from a black box; or verify at another theta or in float64, where "
+        "differences of the loss can judge."
+    )
+    return [Finding("unchecked", "warning", "not_looked_at", claim, repair, tuple(checks))]

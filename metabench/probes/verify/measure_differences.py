@@ -1,0 +1,137 @@
+"""Hold a claimed gradient to differences of its loss, each with the error that it may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabench.autodiff.finite_differences import directional_derivatives
+from metabench.autodiff.resolved_slopes import resolved_slopes
+from metabench.probes.verify.limits import LIMITS
+from metabench.records.rows import Row
+
+NAME = "finite differences"
+SAFETY = 4.0  # a discrepancy counts above this times the error bound of the difference
+FACTOR = 1e-3  # relative residual up to which a claim is a constant times the gradient
+
+
+class Differences(NamedTuple):
+    """A claimed gradient against differences, over all tasks and directions."""
+
+    status: str  # ok, wrong, unresolved, or kink
+    error: float  # relative error of the gradient
+    resolution: float  # relative error that the differences themselves may have
+    factor: float  # the claim is this times the gradient; NaN if it is no multiple of it
+
+    def row(self, wrong: str = "wrong", layer: str = "") -> Row:
+        """Return the row of this check.
+
+        Args:
+            wrong: status of a claim that is wrong.
+            layer: the layer whose part was checked, or "".
+        """
+        status = wrong if self.status == "wrong" else self.status
+        if self.status == "kink" or not math.isfinite(self.error):
+            return Row("check", of=NAME, layer=layer, status=status)
+        high = self.error + self.resolution if math.isfinite(self.resolution) else None
+        row = Row("check", of=NAME, layer=layer, value=self.error, status=status)
+        return row._replace(high=high) if self.status == "unresolved" else row
+
+
+def differences(
+    losses: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    grads: Tensor,
+    size: Tensor,
+    directions: Sequence[Tensor],
+    unit: float,
+) -> Differences:
+    """Compare the slopes of a claimed gradient with differences of the loss.
+
+    Args:
+        losses: `(Q,) -> (T,)`, at a theta in float64.
+        theta: where, `(Q,)`.
+        grads: what is claimed, `(T, Q)`.
+        size: usual slope of each task along a random direction, `(T,)`.
+        directions: unit vectors, `(Q,)` each.
+        unit: relative round-off of the lowest precision inside.
+
+    Returns:
+        `ok` where a difference resolves the limit and all that do agree; `wrong` where one
+        disagrees by more than it may err; `unresolved` where none resolves it; `kink` where the
+        loss has no derivative.
+    """
+
+    def values(at: Tensor) -> Tensor:
+        return losses(at).to(grads.dtype)  # a loss may end in a lower precision
+
+    pairs = [_along(values, theta, grads, size, along, unit) for along in directions]
+    slopes, claims, bounds, kinks = (torch.stack(each) for each in zip(*pairs, strict=True))
+    gaps, limit = (slopes - claims).abs() / size, LIMITS[NAME]
+    bounds = bounds / size
+    wrong = ~kinks & (gaps > limit + SAFETY * bounds)
+    resolved = ~kinks & (gaps + bounds <= limit)
+    if wrong.any():
+        status, judged = "wrong", ~kinks & torch.isfinite(bounds)
+    elif resolved.any():
+        status, judged = "ok", resolved
+    else:
+        open_ = ~kinks & torch.isfinite(bounds)
+        status, judged = "kink" if kinks.all() else "unresolved", open_
+    if not judged.any():
+        return Differences(status, math.nan, math.inf, math.nan)
+    error = float(gaps[judged].max())
+    if status != "ok":
+        error = _relative(slopes[judged], claims[judged])
+    return Differences(
+        status, error, float(bounds[judged].max()), _factor(slopes[judged], claims[judged])
+    )
+
+
+def directions(size: int, count: int, like: Tensor) -> list[Tensor]:
+    """Return random unit vectors, the same in every call.
+
+    Args:
+        size: entries of each.
+        count: vectors.
+        like: of the wanted device and dtype.
+    """
+    generator = torch.Generator().manual_seed(0)
+    drawn = (torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(count))
+    return [each.to(like) / each.norm().to(like) for each in drawn]
+
+
+def _along(
+    losses: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    grads: Tensor,
+    size: Tensor,
+    along: Tensor,
+    unit: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return slope, claim, error bound and kink of each task, `(T,)`; cheaply if they agree."""
+    claim = grads @ along
+    slope = directional_derivatives(losses, theta, along, size)
+    if bool(((slope - claim).abs() <= LIMITS[NAME] * size / 2).all()):
+        return slope, claim, torch.zeros_like(slope), torch.zeros_like(slope, dtype=torch.bool)
+    found = resolved_slopes(losses, theta, along, size, unit)
+    return found.value, claim, found.error, found.kink
+
+
+def _relative(slopes: Tensor, claims: Tensor) -> float:
+    """Estimate |claimed - true| / max(|true|, |claimed|) from slopes along random directions."""
+    size = torch.maximum(slopes.norm(), claims.norm())
+    return float((slopes - claims).norm() / size) if size > 0 else 0.0
+
+
+def _factor(slopes: Tensor, claims: Tensor) -> float:
+    """Return c where the claims are c times the slopes, NaN where they are no multiple."""
+    if len(slopes) < 2 or not slopes.any():
+        return math.nan
+    factor = float((claims @ slopes) / (slopes @ slopes))
+    left = float((claims - factor * slopes).norm())
+    return factor if factor and left <= FACTOR * abs(factor) * float(slopes.norm()) else math.nan
