@@ -16,6 +16,7 @@ from metabench.cli.main import main
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.study import study
 from metabench.probes.verify.limits import LIMITS
+from metabench.report.report import Reported
 from metabench.settings import member_source, registry
 
 ROOT = Path(__file__).parent.parent
@@ -108,7 +109,7 @@ def test_every_command_of_the_readme_is_understood(command, tmp_path, monkeypatc
     (tmp_path / "run.pt").touch()
     monkeypatch.setattr("metabench.cli.probe.run.run", lambda probe, **o: _build(probe, o))
     monkeypatch.setattr("metabench.cli.grid.run.drive", lambda study, *_: Tally(0, 0))
-    monkeypatch.setattr("metabench.report.report.report", lambda page, sources, **_: ())
+    monkeypatch.setattr("metabench.report.report.report", lambda page, **_: Reported([], 0, ()))
     (text,) = blocks(README, "toml")
     Path("study.toml").write_text(text, encoding="utf-8")
     words = shlex.split(command.partition(">")[0])[1:]
@@ -132,7 +133,7 @@ def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
 def _build(probe: str, options: dict) -> None:
     from metabench.measurement.from_words import build
 
-    for name in ("as_json", "html", "csv", "quiet", "verbose"):
+    for name in ("as_json", "html", "csv", "quiet", "verbose", "fail_on"):
         options.pop(name)
     assert build(probe, **options).spec()["seed"] == 0
 

@@ -72,6 +72,15 @@ def json(command: Command) -> Command:
     )
 
 
+def fail_on(command: Command) -> Command:
+    """Add `--fail-on`, the severity of findings that makes the exit code 1."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(("not_looked_at", "undecided", "warning", "critical")),
+        help="Exit with 1 if there is such a finding or one of a later kind in this list.",
+    )(command)
+
+
 def quiet(command: Command) -> Command:
     """Add `--quiet`."""
     return click.option("--quiet", is_flag=True, help="Show no progress.")(command)
@@ -128,4 +137,5 @@ measuring = together(
     settings("Set a field of algo, family, probe or compute: algo.steps=5."),
     results,
     verbose,
+    fail_on,
 )

@@ -49,12 +49,14 @@ def print_table(table: TextTable) -> None:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print each finding: level, claim and repair."""
+    """Print each finding: level, state, claim and repair."""
     console = _stdout()
     for i, finding in enumerate(findings):
         if i:
             console.print()
-        console.print(Text(finding.level.upper(), COLORS[finding.level]), finding.claim, sep="  ")
+        state = f"{finding.state.replace('_', ' ')}: " if finding.state else ""
+        level = Text(finding.level.upper(), COLORS[finding.level])
+        console.print(level, state + finding.claim, sep="  ")
         console.print(Text("  -> " + finding.repair))
 
 

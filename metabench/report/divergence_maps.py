@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.probes.base import Drawing
+from metabench.probes.base import Drawing, Probe
 from metabench.report.evidence import Evidence
 from metabench.report.labels import setting_text
 from metabench.report.setting_axes import numeric
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 MOST_ALGORITHMS = 2  # with a map of each pair, those that diverge most
 
 
-def maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> list[Drawing]:
+def maps(
+    evidence: Evidence, probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str
+) -> list[Drawing]:
     """Draw the share of diverged measurements over each pair of numeric settings, if any.
 
     Args:
         evidence: the cells and their numbers.
+        probe: the probe that measured them.
         rows: rows of these cells.
         cells: labels of these cells.
         on: end of the titles, such as " on sinusoid".
     """
     axes = numeric(evidence, cells)[:3]
-    share = _diverged_shares(evidence, rows, cells)
+    share = _diverged_shares(evidence, probe, rows, cells)
     if not (share > 0).any():
         return []
     made = []
@@ -46,11 +49,20 @@ def maps(evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -
 
 
 def _diverged_shares(
-    evidence: Evidence, rows: pd.DataFrame, cells: pd.DataFrame
+    evidence: Evidence, probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame
 ) -> pd.Series[float]:
-    """Return the share of each cell's measurements that diverged; 1 or 0 if not recorded."""
+    """Return the share of each cell's measurements that diverged; 1 or 0 if not recorded.
+
+    Where shares are recorded for several K it is that of the cell's own K, or of the largest below
+    it; where they are recorded for several B it is that of the smallest.
+    """
     outcome = (evidence.cells["outcome"][cells.index] == "diverged").astype(float)
     part = rows[(rows["quantity"] == "diverged") & rows["value"].notna() & (rows["layer"] == "")]
+    part = part[part["of"] == ""]
+    by_steps = probe.axis == "K" and "algo.steps" in evidence.cells
+    if by_steps:
+        part = part[~(part["at"] > part["cell"].map(evidence.cells["algo.steps"].astype(float)))]
+    part = part.sort_values("at", ascending=not by_steps, kind="stable")
     first = part.drop_duplicates("cell").set_index("cell")["value"]
     return first.reindex(outcome.index).fillna(outcome)
 
@@ -79,7 +91,8 @@ def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of:
     title = f"Where does {of} diverge?"
     caption = (
         f"Share of single-task meta-gradients that are not finite, over {words(names[0])} and "
-        f"{words(names[1])}, averaged over all other settings. Light: more divergence."
+        f"{words(names[1])}, averaged over all other settings; 1 or 0 where a cell has no such "
+        "share. Light: more divergence."
     )
     return Drawing(
         title,

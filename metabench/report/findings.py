@@ -1,4 +1,4 @@
-"""Findings of many cells, grouped by name and sorted by level."""
+"""Findings of many cells, grouped by name and state and sorted by level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_CELLS_LISTED = 40  # of one finding
 
 
 class FindingGroup(NamedTuple):
-    """A finding that several cells have in common, with the claim of the first in full."""
+    """A finding that several cells have in one state, with the claim of the first in full."""
 
     probe: str
     finding: Finding
@@ -45,7 +45,7 @@ def findings_of_cells(evidence: Evidence) -> Diagnosis:
         made.notes.append(
             f"Findings and figures are based on {len(chosen):,} of {total} cells, evenly chosen."
         )
-    groups: dict[tuple[int, str, str], list[tuple[int, Finding]]] = {}
+    groups: dict[tuple[int, str, str, str], list[tuple[int, Finding]]] = {}
     counts: dict[str, int] = {}
     fields = [name for name in evidence.settings if name.partition(".")[0] == "probe"]
     probes = evidence.cells[fields].to_dict("index")
@@ -59,7 +59,9 @@ def findings_of_cells(evidence: Evidence) -> Diagnosis:
         counts[name] = counts.get(name, 0) + 1
         for finding in findings_of(probe, table, made.notes):
             level = LEVELS.index(finding.level) if finding.level in LEVELS else len(LEVELS)
-            groups.setdefault((level, name, finding.name), []).append((cell, finding))
+            groups.setdefault((level, name, finding.name, finding.state), []).append(
+                (cell, finding)
+            )
     order = sorted(groups, key=lambda key: (key[0], -len(groups[key]) / counts[key[1]]))
     for key in order:
         (cell, finding), *rest = groups[key]

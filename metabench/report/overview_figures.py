@@ -50,7 +50,7 @@ def overviews(
             on = f" on {family}" if family else ""
             made += _curves(probe, there, part, on)
             made += _against_settings(evidence, probe, there, part, on)
-            made += maps(evidence, there, part, on)
+            made += maps(evidence, probe, there, part, on)
     return made
 
 

@@ -8,19 +8,29 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from metabench.records import run_folders
+from metabench.records.rows import Finding
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.report.evidence import Evidence
 from metabench.report.figures import MOST_FIGURES
+from metabench.report.findings import MOST_CELLS_DIAGNOSED
 from metabench.report.joined_evidence import joined
 from metabench.report.sources import read
 from metabench.report.study_page import study_page
 from metabench.report.study_provenance import StudyProvenance
 from metabench.report.wide_table import wide
 from metabench.settings.errors import InvalidInput
+
+
+class Reported(NamedTuple):
+    """What a page says: its findings, and what it could not read or judge."""
+
+    findings: list[Finding]  # one of each group
+    unmeasured: int  # cells without a result or without a judgment
+    broken: tuple[str, ...]  # a sentence about each record left out because it is damaged
 
 
 def report(
@@ -31,7 +41,7 @@ def report(
     most: int = MOST_FIGURES,
     export: Path | None = None,
     trusted: tuple[str, ...] = (),
-) -> tuple[str, ...]:
+) -> Reported:
     """Read the sources; write the page and, if asked for, a table and the files of figures.
 
     Args:
@@ -44,7 +54,7 @@ def report(
         trusted: unlisted probes whose code may be run: `my.py:Hello`.
 
     Returns:
-        A sentence about each record that is left out because it is damaged.
+        What the page is based on, and what it says.
 
     Raises:
         InvalidInput: if a source can't be read or is empty, or a file can't be written.
@@ -57,7 +67,8 @@ def report(
         why = evidence.broken or (f"{sources[0]} has no cells yet.",)
         raise InvalidInput(f"Nothing to report: {why[0]}")
     _import_seaborn()
-    document = study_page(evidence, about(sources), most)
+    findings: list[Finding] = []
+    document = study_page(evidence, about(sources), most, findings)
     if table is not None:
         write_table(table, evidence)
     run_folders.write(page, document)
@@ -65,7 +76,8 @@ def report(
         export.mkdir(parents=True, exist_ok=True)
         for name, text in saved(document):
             run_folders.write(export / name, text)
-    return evidence.broken
+    judged = min(evidence.rows["cell"].nunique(), MOST_CELLS_DIAGNOSED)
+    return Reported(findings, len(evidence.cells) - judged, evidence.broken)
 
 
 def _import_seaborn() -> None:

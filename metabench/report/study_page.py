@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from metabench.probes.base import Probe
+from metabench.records.rows import Finding
 from metabench.report.cell_lists import failures, numbers_of
 from metabench.report.comparison_tables import comparisons
 from metabench.report.evidence import FINE, Evidence
@@ -29,19 +30,27 @@ if TYPE_CHECKING:
 RARE = 100  # a finding in fewer than one cell of 100 may be due to chance
 
 
-def study_page(evidence: Evidence, about: StudyProvenance, most: int = MOST_FIGURES) -> str:
+def study_page(
+    evidence: Evidence,
+    about: StudyProvenance,
+    most: int = MOST_FIGURES,
+    findings: list[Finding] | None = None,
+) -> str:
     """Return the page of evidence, as HTML text.
 
     Args:
         evidence: cells and their numbers, including failed cells.
         about: title, sources and commands, shown at the end.
         most: largest number of figures; the page counts those left out.
+        findings: receives one finding of each group that the page shows.
 
     Returns:
         A complete document; it loads nothing and is readable without its script.
     """
     evidence, words_of = _in_order(evidence)
     found = findings_of_cells(evidence)
+    if findings is not None:
+        findings += [group.finding for group in found.groups]
     probes = {words_of["probe"][cell]: probe for cell, probe in found.probes.items()}
     gallery = Gallery(most, found.notes)
     lone = len(evidence.cells) == 1

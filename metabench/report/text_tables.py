@@ -97,14 +97,19 @@ def by_source(table: pd.DataFrame) -> TextTable:
 
 def overall(table: pd.DataFrame) -> TextTable:
     """Return the quantities without `at`, with a line each."""
-    part = table[table["at"].isna() & (table["layer"] == "")]
+    part = overall_rows(table)
     lines = [
         (label(r.quantity, r.of), cell(r))
         for name in dict.fromkeys(part["quantity"])
-        if name not in (*NOT_NUMBERS, "component", "share")
         for r in from_table(part, name, of=None)
     ]
     return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
+
+
+def overall_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without `at` of all parameters, except components, shares and facts."""
+    whole = table["at"].isna() & (table["layer"] == "")
+    return table[whole & ~table["quantity"].isin([*NOT_NUMBERS, *BY_SOURCE])]
 
 
 def by_name(table: pd.DataFrame) -> TextTable:

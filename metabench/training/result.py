@@ -75,5 +75,10 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
 
 
 def _checks(table: pd.DataFrame) -> list[Finding]:
-    """Return the faults that `verify` found in the meta-gradient."""
-    return [finding for finding in Verify().find(table) if finding.level != "info"]
+    """Return what `verify` found wrong with the meta-gradient, or could not tell."""
+    open_states = ("undecided", "not_looked_at")
+    return [
+        finding
+        for finding in Verify().find(table)
+        if finding.level != "info" or finding.state in open_states
+    ]

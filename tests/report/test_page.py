@@ -139,7 +139,7 @@ def test_the_weightiest_finding_comes_first():
 
     found = made(table)
 
-    assert found.index("critical: diverged") < found.index("info: noise scale")
+    assert found.index("critical, fault: diverged") < found.index("info, fine: noise scale")
 
 
 def test_the_figure_is_readable_by_ear_and_in_any_color():

@@ -50,7 +50,7 @@ def test_findings_come_first_then_comparisons_figures_numbers_provenance():
 def test_findings_of_one_name_are_shown_once_and_counted():
     page = made(grid(seeds=2))
 
-    assert page.count("info: independent tasks, in 8 of 8 cells") == 1
+    assert page.count("info, undecided: independent tasks, in 8 of 8 cells") == 1
     assert "The same finding in 7 other cells" in page
 
 
@@ -58,7 +58,7 @@ def test_the_most_severe_finding_of_any_cell_comes_first():
     page = made(evidence((settings(), healthy()), (settings("fomaml"), diverged())))
 
     (first, *_) = re.findall(r"<h3>(.*?)</h3>", page)
-    assert first == "critical: diverged, in 1 of 2 cells"
+    assert first == "critical, fault: diverged, in 1 of 2 cells"
     assert "Cell: fomaml on sinusoid." in words(page)
 
 

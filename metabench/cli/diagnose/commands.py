@@ -9,7 +9,7 @@ import click
 from metabench.cli import exit_codes, options
 
 
-@click.command(epilog=exit_codes.EPILOG)
+@click.command(epilog=exit_codes.OF_PROBES)
 @options.algo()
 @options.family
 @options.problem()
@@ -23,6 +23,7 @@ from metabench.cli import exit_codes, options
 @options.arithmetic
 @options.settings("Set a field of outer, trial, algo, family, compute or a probe: outer.batch=4.")
 @options.results
+@options.fail_on
 def diagnose(**given: Any) -> None:
     """Run every probe, rank what is wrong, and try changes: one command, one page.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import same
 from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import COLORS, print_findings, print_table, progress
@@ -28,6 +29,7 @@ def run(
     html: Path | None,
     csv: Path | None,
     quiet: bool,
+    fail_on: str | None = None,
     **choices: Any,
 ) -> None:
     """Run a checkup, print its faults and trials, and save the page, the table and the records.
@@ -38,6 +40,7 @@ def run(
         html: path of the page, if given.
         csv: path of the table, if given.
         quiet: show no progress.
+        fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `plan_of` takes it.
     """
     seconds = amounts.seconds(budget)
@@ -52,10 +55,12 @@ def run(
     files.write(page(found, settings, made), run_folders.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)
-        return
-    _print(found)
-    click.echo(f"\npage   {files.html}\ntable  {files.csv}\nparts  {folder}/*/record.json")
-    click.echo(f"next   {_next(found, choices)}")
+    else:
+        _print(found)
+        click.echo(f"\npage   {files.html}\ntable  {files.csv}\nparts  {folder}/*/record.json")
+        click.echo(f"next   {_next(found, choices)}")
+    findings = [each.finding for each in found.ordered_findings]
+    end_if_found(findings, fail_on, sum(not part.rows for part in found.parts))
 
 
 def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Checkup:

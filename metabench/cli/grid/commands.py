@@ -111,6 +111,7 @@ def status(**given: Any) -> None:
 @STORE
 @options.json
 @options.trust
+@options.fail_on
 def show(**given: Any) -> None:
     """Show a study's results, one cell per line; with a DIGEST, one cell in full."""
     from metabench.cli.grid.show import show
@@ -161,6 +162,7 @@ def rm(**given: Any) -> None:
 @options.store("Folder of the results.  [default: all of metabench-runs]")
 @options.json
 @options.trust
+@options.fail_on
 def cell(**given: Any) -> None:
     """Measure one recorded cell again in the foreground; nothing is recorded."""
     from metabench.cli.grid.run import cell

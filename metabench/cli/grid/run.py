@@ -74,7 +74,13 @@ def grid(
         raise SystemExit(FAILED)
 
 
-def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...]) -> None:
+def cell(
+    digest: str,
+    store: Path | None,
+    as_json: bool,
+    trusted: tuple[str, ...],
+    fail_on: str | None = None,
+) -> None:
     """Measure a recorded cell again in this process, and print it.
 
     Args:
@@ -82,6 +88,7 @@ def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...
         store: folder of the results; None searches all stores.
         as_json: print JSON instead of text.
         trusted: members whose code may run besides the listed ones.
+        fail_on: severity of findings that makes the exit code 1.
 
     Raises:
         SystemExit: with 3, after the traceback, if the cell raises.
@@ -98,7 +105,8 @@ def cell(digest: str, store: Path | None, as_json: bool, trusted: tuple[str, ...
         traceback.print_exc()
         raise SystemExit(FAILED) from None
     more = {key: record[key] for key in ("digest", "settings", "attempts")}
-    show_cell(compose(record["spec"], rows, None, record["provenance"], more), as_json, trusted)
+    again = compose(record["spec"], rows, None, record["provenance"], more)
+    show_cell(again, as_json, trusted, fail_on)
 
 
 def _trusted(settings: dict[str, Any], trusted: tuple[str, ...]) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from metabench.cli.fail_on import end_if_found
 from metabench.cli.left_out import end_without, warn
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
 from metabench.records import run_folders
-from metabench.records.rows import Row, from_table
+from metabench.records.rows import Finding, Row, rows_from_tuples
 from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
 from metabench.settings.errors import InvalidInput
@@ -32,6 +33,7 @@ def show(
     store: Path | None,
     as_json: bool,
     trusted: tuple[str, ...],
+    fail_on: str | None = None,
 ) -> None:
     """Print a study's results, one line per cell, or one cell in full.
 
@@ -42,15 +44,23 @@ def show(
         store: folder of the results; None is the default one.
         as_json: print JSON instead of text.
         trusted: probes whose code may run besides the listed ones and the study's.
+        fail_on: severity of the one cell's findings that makes the exit code 1.
 
     Raises:
-        InvalidInput: if nothing is measured yet, or the one cell's record is damaged.
+        InvalidInput: if nothing is measured yet, the one cell's record is damaged, or `fail_on` is
+            given without a cell.
         SystemExit: with 3 if damaged records were left out.
     """
     kept = store_of(study, store).require_readable()
     if digest is not None:
-        show_cell(find_record(digest, kept.folder), as_json, (*trusted, *custom_members(study)))
+        found = find_record(digest, kept.folder)
+        show_cell(found, as_json, (*trusted, *custom_members(study)), fail_on)
         return
+    if fail_on is not None:
+        raise InvalidInput(
+            "--fail-on judges one cell's findings: give its DIGEST, or judge all cells with "
+            f"metabench report {study} --fail-on {fail_on}."
+        )
     if csv is not None:
         run_folders.check_writable(csv)
     asked = studies.read(study)
@@ -67,41 +77,75 @@ def show(
     end_without(result.broken)
 
 
-def show_cell(record: Mapping[str, Any], as_json: bool, trusted: Sequence[str]) -> None:
+def show_cell(
+    record: Mapping[str, Any], as_json: bool, trusted: Sequence[str], fail_on: str | None = None
+) -> None:
     """Print one record: its numbers and findings, or why there are none.
 
     Args:
         record: as its file has it.
         as_json: print JSON instead of text.
         trusted: probes whose code may run besides the listed ones.
+        fail_on: severity of findings that makes the exit code 1.
     """
+    found = _read(record, trusted)
     if as_json:
         print_json(record)
-        return
+    else:
+        _print_cell(record, found)
+    end_if_found(found.findings if found else [], fail_on, unmeasured=found is None)
+
+
+class _Read(NamedTuple):
+    """A record's table as its probe reads it."""
+
+    table: pd.DataFrame
+    axis: str
+    findings: list[Finding]
+    note: str
+
+
+def _read(record: Mapping[str, Any], trusted: Sequence[str]) -> _Read | None:
+    """Return a record's table and findings, None if there are no numbers."""
+    from metabench.measurement import find_with_checks
+    from metabench.records.rows import flatten, to_table
+    from metabench.report.stored_settings import reader
+
+    if not record["rows"]:
+        return None
+    probe, note = reader(dict(flatten(record["spec"])), trusted)
+    table = to_table([Row(**row) for row in record["rows"]], record["spec"])
+    return _Read(table, probe.axis, find_with_checks.find(probe, table), note)
+
+
+def _print_cell(record: Mapping[str, Any], found: _Read | None) -> None:
+    """Print one record: its numbers and findings, or why there are none."""
+    from metabench.cli.terminal import print_findings, print_table
+    from metabench.report.text_tables import by_axis, overall
+
     names = f"{record['spec']['algo']['name']} on {record['spec']['family']['name']}"
     click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['outcome']}\n")
-    if not record["rows"]:
+    if found is None:
         click.echo(record.get("traceback") or record.get("error", ""))
         return
-    _print_rows(record, trusted)
+    print_table(by_axis(found.table, found.axis))
+    click.echo()
+    print_table(overall(found.table))
+    print_findings(found.findings)
+    if found.note:
+        click.echo(found.note)
 
 
 def _print_cells(result: Tables) -> None:
-    """Print one line per cell: settings that vary, then every number without an axis."""
+    """Print one line per cell: settings that vary, then the numbers of the whole cell."""
     from metabench.cli.terminal import print_table
-    from metabench.report.text_tables import TextTable, cell, words
+    from metabench.report.text_tables import TextTable, cell, label, overall_rows
 
-    rows = result.rows[result.rows["at"].isna()]
-    names = list(dict.fromkeys(rows["quantity"].astype(str)))
-    numbers: dict[tuple[int, str], Row] = {
-        (i, name): row
-        for name in names
-        for i, row in zip(
-            rows["cell"][rows["quantity"] == name],
-            from_table(rows, name, of=None, layer=None),
-            strict=True,
-        )
-    }
+    rows = overall_rows(result.rows)
+    rows = rows[rows["quantity"] != "check"]
+    made = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
+    numbers = {(i, r.quantity, r.of): r for i, r in zip(rows["cell"], made, strict=True)}
+    names = list(dict.fromkeys((r.quantity, r.of) for r in made))
     settings = varying(result.cells)
     shown = result.cells[:MOST_CELLS_PRINTED]
     lines = [
@@ -109,31 +153,14 @@ def _print_cells(result: Tables) -> None:
             str(shown["digest"][i]),
             str(shown["outcome"][i]),
             *(setting_text(shown[name][i]) for name in settings),
-            *(cell(numbers.get((i, name))) for name in names),
+            *(cell(numbers.get((i, *name))) for name in names),
         )
         for i in shown.index
     ]
-    header = ("cell", "status", *settings, *map(words, names))
+    header = ("cell", "status", *settings, *(label(*name) for name in names))
     print_table(TextTable(header, tuple(lines)))
     if len(result.cells) > MOST_CELLS_PRINTED:
         click.echo(f"... and {len(result.cells) - MOST_CELLS_PRINTED:,} more: --csv writes all")
-
-
-def _print_rows(record: Mapping[str, Any], trusted: Sequence[str]) -> None:
-    from metabench.cli.terminal import print_findings, print_table
-    from metabench.measurement import find_with_checks
-    from metabench.records.rows import flatten, to_table
-    from metabench.report.stored_settings import reader
-    from metabench.report.text_tables import by_axis, overall
-
-    probe, note = reader(dict(flatten(record["spec"])), trusted)
-    table = to_table([Row(**row) for row in record["rows"]], record["spec"])
-    print_table(by_axis(table, probe.axis))
-    click.echo()
-    print_table(overall(table))
-    print_findings(find_with_checks.find(probe, table))
-    if note:
-        click.echo(note)
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def command(name: str, target: str) -> ProbeCommand:
         name,
         cls=ProbeCommand,
         help="\n\n".join(filter(None, member_source.describe(target))),
-        epilog=exit_codes.EPILOG,
+        epilog=exit_codes.OF_PROBES,
     )
     made = decorate(options.measuring(_running(name)))
     taken = {flag for option in made.params for flag in option.opts}
@@ -76,7 +76,7 @@ def refusal(name: str) -> str:
 
 @click.group(
     cls=Targets,
-    epilog=exit_codes.EPILOG,
+    epilog=exit_codes.OF_PROBES,
     subcommand_metavar="FILE.py:NAME [OPTIONS]",
     no_args_is_help=True,
 )

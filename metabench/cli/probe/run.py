@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import next_command
 from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import print_findings, print_table, print_terms, progress
@@ -14,7 +16,7 @@ from metabench.measurement.from_words import build
 from metabench.records import record as records
 from metabench.records import run_folders
 from metabench.records.provenance import provenance
-from metabench.records.rows import to_table
+from metabench.records.rows import Finding, to_table
 from metabench.report.page import page
 from metabench.report.text_tables import tables
 from metabench.settings import fields
@@ -33,6 +35,7 @@ def run(
     csv: Path | None,
     quiet: bool,
     verbose: bool = False,
+    fail_on: str | None = None,
     **choices: Any,
 ) -> None:
     """Measure, print the tables and findings, and save the page, the table and the record.
@@ -44,6 +47,7 @@ def run(
         csv: path of the table, if given.
         quiet: show no progress.
         verbose: explain every term that is printed.
+        fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `measurement.from_words.build` takes it.
     """
     cell = build(probe, **choices)
@@ -65,12 +69,21 @@ def run(
     files.write(document, run_folders.to_csv(table), record)
     if as_json:
         click.echo(record)
-        return
-    printed = _print_numbers(probe, cell.probe, table)
+    else:
+        _print(probe, cell.probe, table, findings, verbose)
+        click.echo(f"\npage   {files.html}\ntable  {files.csv}")
+        click.echo(f"next   {next_command(probe, choices)}")
+    end_if_found(findings, fail_on)
+
+
+def _print(
+    name: str, probe: Probe, table: pd.DataFrame, findings: Sequence[Finding], verbose: bool
+) -> None:
+    """Print tables, findings and the terms that they use."""
+    printed = _print_numbers(name, probe, table)
     print_findings(findings)
     said = [text for finding in findings for text in (finding.claim, finding.repair)]
     print_terms("\n".join([*said, *printed]), verbose)
-    click.echo(f"\npage   {files.html}\ntable  {files.csv}\nnext   {next_command(probe, choices)}")
 
 
 def _print_numbers(name: str, probe: Probe, table: pd.DataFrame) -> list[str]:

@@ -22,17 +22,23 @@ from metabench.cli import exit_codes, options
 @click.option("--figures", "most", type=click.IntRange(0), default=12, show_default=True,
               help="Most figures on the page.")  # fmt: skip
 @options.trust
-def report(page: Path, **given: Any) -> None:
+@options.fail_on
+def report(page: Path, fail_on: str | None, **given: Any) -> None:
     """Make one page of studies, tables (.csv, .parquet) and runs, findings first.
 
     The page works offline. Making it needs the tables only, not torch.
     """
-    from metabench.cli.left_out import end_without
+    from metabench.cli.fail_on import end_if_found
+    from metabench.cli.left_out import warn
     from metabench.report.report import report
 
-    broken = report(page=page, **given)
+    made = report(page=page, **given)
     click.echo(f"page   {page}")
-    end_without(broken)
+    warn(made.broken)
+    unmeasured = made.unmeasured + len(made.broken)
+    end_if_found(made.findings, fail_on, unmeasured)
+    if made.broken:
+        raise SystemExit(exit_codes.LEFT_OUT)
 
 
 COMMANDS = (report,)

@@ -26,6 +26,7 @@ from metabench.cli import exit_codes, options
 @click.option("--tensorboard", "tensorboard_to", type=options.FILE, metavar="DIR",
               help="Also write the table there.")  # fmt: skip
 @options.results
+@options.fail_on
 def train(**given: Any) -> None:
     """Train theta, and report its progress or where it diverged.
 
@@ -43,6 +44,7 @@ def train(**given: Any) -> None:
 @options.algo("Algorithm.  [default: the recorded one]", default="")
 @options.settings("Change a field of algo, to see if it helps: algo.inner_optimizer.rate=0.001.")
 @options.json
+@options.fail_on
 def replay(**given: Any) -> None:
     """Replay the step at which a training diverged: task, inner step, layer, operation."""
     from metabench.cli.train.replay import replay

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.fail_on import end_if_found
 from metabench.cli.terminal import print_findings, print_table
 from metabench.records import record
 from metabench.records.number_format import number
@@ -20,7 +21,12 @@ HEADER = ("step", "|theta|", "|g| of the last step's tasks")
 
 
 def replay(
-    file: Path, problem: str | None, algo: str, assignments: Sequence[str], as_json: bool
+    file: Path,
+    problem: str | None,
+    algo: str,
+    assignments: Sequence[str],
+    as_json: bool,
+    fail_on: str | None = None,
 ) -> None:
     """Recompute the recorded step, and print where it diverges or that it no longer does.
 
@@ -30,6 +36,7 @@ def replay(
         algo: algorithm to use; "" is the recorded one.
         assignments: fields of the algorithm to change: `algo.steps=5`.
         as_json: print JSON instead of text.
+        fail_on: severity of findings that makes the exit code 1.
     """
     found = compute(file, problem, algo, fields.parse(assignments, ("algo",))["algo"])
     if as_json:
@@ -37,7 +44,12 @@ def replay(
         rows = [*found.rows, *found.finding.evidence]
         made = record.compose(settings, rows, [found.finding], provenance("cpu"))
         click.echo(record.text(made))
-        return
+    else:
+        _print(found)
+    end_if_found([found.finding], fail_on)
+
+
+def _print(found: Replayed) -> None:
     print_table(TextTable(HEADER, _lines(found)))
     click.echo()
     print_findings([found.finding])

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from metabench.cli.exit_codes import STOPPED
+from metabench.cli.fail_on import end_if_found
 from metabench.cli.result_files import files_in
 from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.records import run_folders
@@ -29,6 +30,7 @@ def run(
     as_json: bool,
     html: Path | None,
     csv: Path | None,
+    fail_on: str | None = None,
     **choices: Any,
 ) -> None:
     """Train, print the tables and findings, and save theta, the page, the table and the record.
@@ -40,6 +42,7 @@ def run(
         as_json: print the record instead of the text.
         html: path of the page, if given.
         csv: path of the table, if given.
+        fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `training.plan.plan_of` takes it.
     """
     plan = plan_of(**choices)
@@ -63,6 +66,7 @@ def run(
         click.echo(f"table  {files.csv}\nnext   {_next(save, session, choices)}")
     if session.failed:
         click.get_current_context().exit(STOPPED)
+    end_if_found(found.findings, fail_on)
 
 
 def _label(session: Session) -> str:
