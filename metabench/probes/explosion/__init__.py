@@ -42,7 +42,7 @@ class Explosion(Probe):
     mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
     precision: bool = True  # unroll in the other precision as well, float32 or float64
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     axis: ClassVar[str] = "K"
     table_quantities: ClassVar[Mapping[str, str]] = {
         "growth": "",

@@ -13,6 +13,7 @@ from metabench.algorithms.base import Algorithm
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.base import Progress
 from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
+from metabench.probes.explosion.exponents import exponent_rows
 from metabench.probes.explosion.growth import UnrollStatistics
 from metabench.probes.explosion.measure_multi_horizon_adjoint import Sweep
 from metabench.probes.explosion.mitigations import mitigation_rows
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
 
 DEPARTURES = (0.01, 0.1)  # relative differences of two precisions whose first K is reported
-CONVERGED = 0.05, 0.1  # largest change in the last pass: of the exponent, relative; of log sigma
 
 
 def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -> list[Row]:
@@ -167,19 +167,9 @@ def _exponent_rows(
             loop, probe.steps, theta, task, start, probe.rounds
         )
     )
-    last, before = [], []
+    passes = []
     for tasks in task_chunks(probe, subject, address.part(0, subset_size(probe)), seed):
-        found = run(subject.theta, tasks)
-        last.append(to_numpy(found[0]))
-        before.append(to_numpy(found[1]))
-        advance(len(found[0]))
-    values, moved = np.concatenate(last), np.abs(np.concatenate(last) - np.concatenate(before))
-    rows = []
-    for i in range(count):
-        line = quantile("exponent", values[:, i], least=-math.inf, of=f"{i + 1}")
-        allowed = np.maximum(CONVERGED[0] * np.abs(values[:, i]), CONVERGED[1] / probe.steps)
-        loose = not np.mean(moved[:, i] <= allowed) > 0.5
-        rows.append(
-            line._replace(status="not_converged") if loose and line.value is not None else line
-        )
-    return rows
+        passes.append(to_numpy(run(subject.theta, tasks)))
+        advance(len(passes[-1]))
+    eps = torch.finfo(start.dtype).eps
+    return exponent_rows(np.concatenate(passes), probe.steps, P, eps)

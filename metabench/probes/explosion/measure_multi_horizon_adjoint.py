@@ -140,7 +140,7 @@ def layer_norms(layout: Layout, vectors: Tensor) -> Tensor:
 
 def lyapunov_exponents(
     loop: Loop, steps: int, theta: Tensor, task: Task, start: Tensor, rounds: int
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     r"""Compute the leading finite-time Lyapunov exponents of the map from phi_0 to phi_K.
 
     They are :math:`\log \sigma_i(d\phi_K / d\phi_0) / K`, the optimizer starting at rest. A block
@@ -158,7 +158,7 @@ def lyapunov_exponents(
         rounds: backward and forward passes.
 
     Returns:
-        The d exponents after the last pass, descending, and after the one before, each `(d,)`.
+        The d exponents after each pass, backward or forward, `(2 rounds, d)`: the last is best.
     """
     iterates = adapt(loop.inner_optimizer, steps, loop.problem, theta, task, rates=loop.rates)
     forth = [_jacobian(loop, iterates, k, theta, task) for k in range(steps)]
@@ -176,7 +176,7 @@ def lyapunov_exponents(
                 logs = logs + grown
             block, grown = _orthonormal(block[:, : start.shape[1]])
             estimates.append((logs + grown) / steps)
-    return estimates[-1], estimates[-2]
+    return torch.stack(estimates)
 
 
 def _orthonormal(block: Tensor) -> tuple[Tensor, Tensor]:

@@ -89,11 +89,12 @@ def test_exponents_are_the_singular_values_of_the_dense_jacobian(name):
     P = len(theta)
     start = torch.eye(P, dtype=torch.float64)  # the whole space: exact after one pass
 
-    found, _ = Vectorization("vmap", engine="eager").per_task(
+    passes = Vectorization("vmap", engine="eager").per_task(
         lambda t, task: measure_multi_horizon_adjoint.lyapunov_exponents(
             Loop(problem, step), K, t, task, start, 60
         )
     )(theta, tasks)
+    found = passes[:, -1]
 
     for i in range(2):
         task = cases.one(tasks, i)
@@ -119,11 +120,12 @@ def test_exponents_of_a_quadratic_are_closed_forms_beyond_overflow():
     step, K = SGD(rate=20.0), 250  # grows by up to 19 a step: 19^250 = 1e319
 
     start = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, before = Vectorization("vmap", engine="eager").per_task(
+    passes = Vectorization("vmap", engine="eager").per_task(
         lambda t, task: measure_multi_horizon_adjoint.lyapunov_exponents(
             Loop(problem, step), K, t, task, start, 1
         )
     )(theta, tasks)
+    before, found = passes[:, 0], passes[:, 1]
 
     expected = [math.log(abs(1 - 20 * a)) for a in family.curvatures[:3]]
     assert found[0].tolist() == pytest.approx(expected, rel=1e-10)
@@ -158,8 +160,8 @@ def test_exponents_see_learned_rates():
     task = tree_map(lambda leaf: leaf[0], family.sample(Address.fresh(0, 1), 0))
 
     start = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
-    found, _ = measure_multi_horizon_adjoint.lyapunov_exponents(
+    passes = measure_multi_horizon_adjoint.lyapunov_exponents(
         algorithm.loop(problem), 6, theta, task, start, 20
     )
 
-    assert found.tolist() == pytest.approx([math.log(2), math.log(0.5)], rel=1e-6)
+    assert passes[-1].tolist() == pytest.approx([math.log(2), math.log(0.5)], rel=1e-6)
