@@ -168,7 +168,7 @@ def test_hypergradient_rates_of_zero_leave_both_rates_unchanged():
 
 def test_a_schedule_and_an_adapted_outer_rate_exclude_each_other():
     with pytest.raises(
-        InvalidInput, match=r"choose outer.schedule=constant and outer.warmup=0, or algo"
+        InvalidInput, match=r"set outer.schedule=constant and outer.warmup=0, or algo"
     ):
         Trainer(subject(AlphaMAML()), OuterOptimizer(schedule="cosine"), 5)
 

@@ -346,7 +346,7 @@ BAD = {
         ("--device", "cuda:99"),
         "Device 'cuda:99' not found: torch",
     ),
-    "a device that metabench has no use for": (("--device", "mps"), "Device 'mps' isn't there"),
+    "a device that metabench has no use for": (("--device", "mps"), "Device 'mps' not found"),
     "an unknown device": (
         ("--device", "tpuu"),
         "There is no device 'tpuu'; give cpu, cuda or cuda:N.",

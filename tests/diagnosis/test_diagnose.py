@@ -49,7 +49,7 @@ def test_nothing_is_named_where_nothing_is_planted(seed):
     found = asked(ills.healthy(seed), seed)
 
     assert found.faults == []
-    assert any("the chance that any of them warns of nothing" in note for note in found.notes)
+    assert any("the chance of any false alarm" in note for note in found.notes)
 
 
 @pytest.mark.long

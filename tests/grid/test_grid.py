@@ -232,7 +232,7 @@ def test_ctrl_c_finishes_the_cell_in_hand_and_says_how_to_go_on():
     said = inline("odd.toml", code=130).stdout
 
     assert "1 done, 4 to go" in said
-    assert "Go on with: metabench grid odd.toml" in said
+    assert "Resume with: metabench grid odd.toml" in said
     assert len(store().standing()) == 1
 
 
@@ -254,7 +254,7 @@ def test_a_full_disk_exits_with_4_and_loses_nothing(monkeypatch):
     said = inline("small.toml", code=4).stderr
 
     assert "No space left on device" in said
-    assert "Nothing that was saved before is lost" in said
+    assert "Files saved earlier are intact" in said
     assert "Traceback" not in said
     assert len(store("small").standing()) == 4
 
@@ -363,7 +363,7 @@ def test_rm_forgets_what_failed():
     write("ok", "error")
     inline("odd.toml", code=3)
 
-    assert "say which" in metabench("rm", "odd.toml", code=2).stderr.lower()
+    assert "digests of the cells" in metabench("rm", "odd.toml", code=2).stderr.lower()
     assert len(asked("rm", "odd.toml", "--failed")["removed"]) == 1
 
     assert asked("status", "odd.toml")["open"] == 1

@@ -247,7 +247,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
 def test_the_time_left_counts_what_this_run_did(monkeypatch, capsys):
     clock = iter([0.0, 6.0, 16.0])  # begun; compiled, one step after step 49; ten steps later
     monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
-    say = terminal._lines()
+    say = terminal._progress_lines()
 
     say(50, 100)
     say(60, 100)
