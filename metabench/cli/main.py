@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
 
 import metabench
-from metabench.cli import exit_codes
+from metabench.cli import exit_codes, options
 from metabench.cli.diagnose import commands as diagnose
 from metabench.cli.grid import commands as grid
 from metabench.cli.members import commands as members
@@ -41,6 +42,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; invalid input exits with 2, a system error with 4."""
+        ctx.meta[options.BEGUN] = time.monotonic()
         try:
             return super().invoke(ctx)
         except InvalidInput as error:

@@ -12,6 +12,7 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 FILE = click.Path(path_type=Path)
+BEGUN = "metabench.begun"  # key in a context's meta: time.monotonic() as the command began
 
 
 def algo(

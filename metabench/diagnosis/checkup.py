@@ -52,6 +52,19 @@ class Checkup(NamedTuple):
         return (*self.parts, *((self.trial,) if self.trial else ()))
 
     @property
+    def coverage(self) -> str:
+        """Sentence on how many probes were measured, and which were not and why."""
+        measured = [part for part in self.parts if part.rows]
+        late = [part.name for part in self.parts if not part.rows and part.stopped]
+        failed = [part.name for part in self.parts if not part.rows and not part.stopped]
+        texts = [f"{len(measured)} of {len(self.parts)} probes measured"]
+        if late:
+            texts.append(f"{len(late)} ran out of time: {', '.join(late)}")
+        if failed:
+            texts.append(f"{len(failed)} could not measure: {', '.join(failed)}")
+        return "; ".join(texts) + "."
+
+    @property
     def faults(self) -> list[Fault]:
         """Causes with their findings, most severe first."""
         return faults(self.findings)
@@ -183,8 +196,7 @@ def _tried(
 def _seconds(whole: Trial, measurement: Measurement, clock: Clock) -> float:
     """Predict a change's seconds on all streams, from a few streams of the unchanged training."""
     marks = [clock.elapsed]
-    with suppress(TimeUp):
-        tick = clock.within(clock.left)
+    with suppress(TimeUp), clock.within(clock.left) as tick:
 
         def mark(done: int, total: int) -> None:
             marks.append(clock.elapsed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -68,7 +67,7 @@ def _kept(
 
 def _seconds_for(name: str, until: float, clock: Clock, waiting: int) -> float:
     """Return the seconds that a probe's lowest fidelity may take, if so many probes wait."""
-    if name == FIRST:
-        return math.inf
     left = max(until - clock.elapsed, 0.0)
+    if name == FIRST:
+        return max(left, clock.seconds / 20)
     return max(left * min(2 / waiting, 1), clock.seconds / 20)

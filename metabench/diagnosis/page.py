@@ -38,7 +38,7 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
         Content(
             title=f"metabench diagnose: {names}",
             question=QUESTION,
-            summary=f"{len(parts)} parts measured in {seconds:.0f} s.",
+            summary=f"{found.coverage} Measuring took {seconds:.0f} s.",
             notes=notes,
             findings=said,
             changes=[Table("changes", "", tried)] if tried else [],

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from metabench.diagnosis.clock import Clock, TimeUp
 from metabench.measurement.measurement import Measurement
+from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row, to_table
 from metabench.settings.errors import InvalidInput
 
@@ -23,6 +24,7 @@ class Part(NamedTuple):
     seconds: float
     seed: int  # of the tasks; theta follows the measurement's seed
     note: str = ""  # why there are no rows
+    stopped: bool = False  # its time was up
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -79,13 +81,13 @@ def measure_within(
     """
     seed = measurement.seed if seed is None else seed
     begun = time.monotonic()
-    tick = clock.within(limit)
-    tick(0, 1)
     try:
-        rows = measurement.probe.measure(measurement.subject(), seed, tick)
+        with clock.within(limit) as tick:
+            tick(0, 1)
+            rows = measurement.probe.measure(measurement.subject(), seed, tick)
     except TimeUp:
-        note = f"{name} was stopped after {limit:.0f} s; use a larger --budget."
-        return Part(name, measurement, (), limit, seed, note)
+        note = f"{name} was stopped after {number(limit)} s; use a larger --budget."
+        return Part(name, measurement, (), limit, seed, note, stopped=True)
     except InvalidInput as error:
         if name == FIRST:
             raise

@@ -68,7 +68,7 @@ def record(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any])
         for part in found.everything
     ]  # fmt: skip
     rows = found.trial.rows if found.trial else ()
-    more = {"parts": parts, "notes": list(found.notes)}
+    more = {"coverage": found.coverage, "parts": parts, "notes": list(found.notes)}
     return records.text(records.compose(settings, rows, findings, made, more))
 
 
@@ -77,6 +77,8 @@ def table(found: Checkup) -> pd.DataFrame:
     import pandas as pd
 
     made = [to_table(part.rows, part.settings) for part in found.everything if part.rows]
+    if not made:
+        return to_table(())
     return pd.concat(made, ignore_index=True)
 
 

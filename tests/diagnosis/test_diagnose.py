@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import time
+
 import ills
 import pytest
 
 import metabench as mb
 from metabench.diagnosis.causes import CAUSES, ConfirmedFinding, faults, remarks
-from metabench.diagnosis.checkup import checkup
+from metabench.diagnosis.checkup import Checkup, checkup
 from metabench.diagnosis.clock import Clock, TimeUp
 from metabench.records.rows import LEVELS, Finding
 from metabench.settings import registry
@@ -112,9 +116,58 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
     assert found.faults == []
 
 
-def test_a_measurement_whose_time_is_up_is_stopped():
-    tick = Clock(60).within(-1.0)
-
-    with pytest.raises(TimeUp):
+def spin(tick):
+    while True:
         tick(1, 2)
-    tick(2, 2)
+
+
+def careless():
+    try:
+        time.sleep(20)
+    except Exception:
+        time.sleep(20)
+
+
+def test_a_measurement_whose_time_is_up_is_stopped():
+    with Clock(60).within(math.inf) as tick:
+        tick(1, 2)
+    tick_after = Clock(60).within(0.01)
+    with pytest.raises(TimeUp), tick_after as tick:
+        spin(tick)
+
+
+def test_a_step_that_never_comes_back_is_stopped_between_two_calls_of_progress():
+    begun = time.monotonic()
+
+    with pytest.raises(TimeUp), Clock(60).within(0.2):
+        time.sleep(20)
+
+    assert time.monotonic() - begun < 5
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_no_users_except_swallows_the_end_of_the_time():
+    with pytest.raises(TimeUp), Clock(60).within(0.2):
+        careless()
+
+
+class Parted:
+    """Stands for a part: what the head of a checkup reads of one."""
+
+    def __init__(self, name, rows, stopped=False):
+        self.name, self.rows, self.stopped = name, rows, stopped
+
+
+def test_the_head_counts_what_was_measured_and_what_was_not():
+    parts = (
+        Parted("verify", (1,)),
+        Parted("cost", (), stopped=True),
+        Parted("spectrum", ()),
+        Parted("variance", (1,)),
+        Parted("explosion", (), stopped=True),
+    )
+
+    assert Checkup(parts, (), None, {}, ()).coverage == (
+        "2 of 5 probes measured; 2 ran out of time: cost, explosion; 1 could not measure: spectrum."
+    )
+    assert Checkup(parts[:1], (), None, {}, ()).coverage == "1 of 1 probes measured."

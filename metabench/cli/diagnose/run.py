@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from metabench.cli.fail_on import end_if_found
+from metabench.cli.options import BEGUN
 from metabench.cli.probe.next_command import same
 from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import COLORS, print_findings, print_table, progress
@@ -20,6 +22,8 @@ from metabench.diagnosis.plan import Plan, plan_of
 from metabench.records import run_folders
 from metabench.records.provenance import provenance
 from metabench.settings import amounts, fields
+
+TOLD = ("fine", "undecided", "not_looked_at")  # states that are counted where no fault is found
 
 
 def run(
@@ -58,7 +62,7 @@ def run(
     else:
         _print(found)
         click.echo(f"\npage   {files.html}\ntable  {files.csv}\nparts  {folder}/*/record.json")
-        click.echo(f"next   {_next(found, choices)}")
+        click.echo(f"next   {_next(found, choices, seconds)}")
     findings = [each.finding for each in found.ordered_findings]
     end_if_found(findings, fail_on, sum(not part.rows for part in found.parts))
 
@@ -68,14 +72,18 @@ def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Ch
     settings = plan.measurement.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet) as report:
-        clock = Clock(seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)))
+        begun = click.get_current_context().meta.get(BEGUN)
+        clock = Clock(
+            seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)), begun
+        )
         found = plan.check(clock, keeper)
         report(int(1000 * seconds), int(1000 * seconds))
     return found
 
 
 def _print(found: Checkup) -> None:
-    """Print the faults, the trials, the notes and the number of remarks."""
+    """Print what was measured, the faults, the trials, the notes and the number of remarks."""
+    click.echo(found.coverage + "\n")
     for i, fault in enumerate(found.faults, 1):
         _print_fault(i, fault)
     if not found.faults:
@@ -93,11 +101,12 @@ def _print(found: Checkup) -> None:
 
 
 def _no_fault(found: Checkup) -> str:
-    """Say that nothing was found, by how many probes, and which did not finish."""
-    done = sum(bool(part.rows) for part in found.parts)
-    missing = ", ".join(part.name for part in found.parts if not part.rows)
-    rest = f"; not finished: {missing}" if missing else ""
-    return f"No problem found by the {done} probes that finished{rest}."
+    """Say what the measured probes find: how much is fine, and how much can't be told."""
+    if not any(part.rows for part in found.parts):
+        return "Nothing was measured; use a larger --budget."
+    counts = Counter(each.finding.state for each in found.findings)
+    words = [f"{counts[state]} {state.replace('_', ' ')}" for state in TOLD if counts[state]]
+    return f"No fault found by the probes that were measured: {', '.join(words) or 'no findings'}."
 
 
 def _print_fault(number: int, fault: Fault) -> None:
@@ -113,12 +122,19 @@ def _print_fault(number: int, fault: Fault) -> None:
     click.echo()
 
 
-def _next(found: Checkup, choices: dict[str, Any]) -> str:
-    """Return the command of the probe that found the first fault, or of training if none did."""
+def _next(found: Checkup, choices: dict[str, Any], seconds: float) -> str:
+    """Return the command to run next.
+
+    It is the probe that found the first fault, the checkup again with twice the time if that ran
+    out, or training.
+    """
     given = {**choices, "tasks": None, "assignments": ()}
     if found.faults:
         probe = found.faults[0].findings[0].probe
         return f"metabench {probe} --algo {choices['algo']}" + same(given)
+    if any(part.stopped for part in found.parts):
+        more = f" --budget {2 * seconds:g}s"
+        return f"metabench diagnose --algo {choices['algo']}" + same(choices) + more
     where = (
         f"--problem {choices['problem']}" if choices["problem"] else f"--family {choices['family']}"
     )
