@@ -13,7 +13,7 @@ import metabench
 
 PACKAGE = Path(metabench.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-FEWEST_TO_EXPLAIN = 3  # parameters, self and cls aside
+FEWEST_TO_EXPLAIN = 3  # parameters, except self and cls
 
 
 def _classes() -> Iterator[ast.ClassDef]:

@@ -56,15 +56,15 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
     content = path.read_bytes()
     try:
         tensors = load(content)
-        told = _metadata(content).get(KEY)
+        metadata = _metadata(content).get(KEY)
     except SafetensorError as error:
         raise InvalidInput(
             f"{path.name} is not a safetensors file, or was cut off ({error}); {REPAIR}."
         ) from error
-    if told is None:
+    if metadata is None:
         return ChecksummedTensors(tensors, {})
     try:
-        held = json.loads(told)
+        held = json.loads(metadata)
         about, digest = held["about"], held["digest"]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"The metadata of {path.name} can't be read; {REPAIR}.") from error
@@ -76,8 +76,8 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
 def _metadata(content: bytes) -> dict[str, str]:
     """Read them from a file that is known to be safetensors: eight bytes of length, then JSON."""
     length = int.from_bytes(content[:8], "little")
-    told: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return told
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata
 
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:

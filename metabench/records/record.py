@@ -121,8 +121,8 @@ def parse(content: bytes, name: str) -> Record:
     except InvalidInput:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        told = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
-        raise InvalidInput(f"{name} is no record, or half of one ({told}).") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
+        raise InvalidInput(f"{name} is no record, or half of one ({reason}).") from error
     return Record(whole["digest"], whole["outcome"], spec, settled, rows, provenance, whole)
 
 

@@ -177,8 +177,8 @@ def _default(value: ast.expr | None, tree: ast.Module) -> str:
         case ast.Name():
             return _constant(value.id, tree)
         case ast.Call(func=ast.Name(id="field")):
-            told = {word.arg: word.value for word in value.keywords}
-            return _default(told.get("default", told.get("default_factory")), tree)
+            keywords = {word.arg: word.value for word in value.keywords}
+            return _default(keywords.get("default", keywords.get("default_factory")), tree)
         case ast.Lambda():
             return _default(value.body, tree)
     return ast.unparse(value).replace("math.", "")

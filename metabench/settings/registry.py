@@ -98,7 +98,7 @@ def _imported(module: str, target: str) -> ModuleType:
 
 
 class _Unkept(SourceFileLoader):
-    """Compile what the file holds now: kept bytecode is told apart by seconds and size alone."""
+    """Compile what the file holds now: cached bytecode is compared by time and size only."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the file."""

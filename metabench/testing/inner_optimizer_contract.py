@@ -29,8 +29,8 @@ def check_inner_optimizer(step: InnerOptimizer, seed: int = 0) -> None:
         value: Tensor = step(at, phi, slots, 2)[0] @ along
         return value
 
-    _, pull = derivatives.vjp_of(weighted, gradient)
-    claimed = float(pull(torch.ones_like(phi[0]))[0] @ along)
+    _, vjp = derivatives.vjp_of(weighted, gradient)
+    claimed = float(vjp(torch.ones_like(phi[0]))[0] @ along)
     h = 1e-6
     slope = float(weighted(gradient + h * along) - weighted(gradient - h * along)) / (2 * h)
     expect(

@@ -1,4 +1,4 @@
-"""Can what is one's own be measured from the shell, and is bad input told in a sentence?"""
+"""Can a user's own problem be measured from the shell, and is bad input refused in a sentence?"""
 
 from __future__ import annotations
 

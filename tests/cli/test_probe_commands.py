@@ -381,11 +381,11 @@ BAD = {
         ("--html", "x" * 300),
         "can't be written (File name too long); give another path.",
     ),
-    "no file of one's own": (
+    "no user file": (
         ("--problem", "missing.py:Mine"),
         "There is no file 'missing.py'.",
     ),
-    "no name in a file of one's own": (
+    "no name in a user's file": (
         ("--problem", "mine.py"),
         "--problem takes FILE.py:NAME, a Family in that file; given 'mine.py'.",
     ),
@@ -568,10 +568,10 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 def test_the_family_prescribes_how_many_tasks_unless_told():
     spec = measured("variance", "--family", "quadratic", "--set", "probe.tasks=64")["spec"]
-    untold = measured("variance", "--family", "quadratic")["spec"]
+    default = measured("variance", "--family", "quadratic")["spec"]
 
     assert spec["probe"]["tasks"] == 64
-    assert untold["probe"]["tasks"] == Quadratic.tasks
+    assert default["probe"]["tasks"] == Quadratic.tasks
 
 
 def test_page_and_table_can_not_share_a_file(folder):

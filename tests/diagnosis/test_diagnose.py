@@ -71,13 +71,13 @@ def test_every_listed_probe_says_what_its_warnings_would_mean():
     for name in registry.members("probes"):
         cls = registry.load("probes", name)
         assert set(cls.causes.values()) <= set(CAUSES), name
-        for rung in cls.fidelities:
-            cls(**rung)
+        for fidelity in cls.fidelities:
+            cls(**fidelity)
 
 
 def test_symptoms_speak_for_what_explains_them():
     """Growth is critical and the rate a warning: the rate is named, as critical."""
-    heard = [
+    findings = [
         ConfirmedFinding("variance", finding("diverged", "critical"), "growth"),
         ConfirmedFinding("variance", finding("heavy_tail", "critical"), "tails"),
         ConfirmedFinding("variance", finding("noise_scale"), "batch"),
@@ -86,12 +86,12 @@ def test_symptoms_speak_for_what_explains_them():
         ConfirmedFinding("spectrum", finding("not_converged"), "settings"),
     ]
 
-    first, second = faults(heard)
+    first, second = faults(findings)
 
     assert (first.cause, first.level) == ("rate", "critical")
     assert [each.finding.name for each in first.findings] == ["past_edge", "heavy_tail", "diverged"]
     assert second.cause == "batch"
-    assert [each.finding.name for each in remarks(heard)] == ["shape", "not_converged"]
+    assert [each.finding.name for each in remarks(findings)] == ["shape", "not_converged"]
     assert list(LEVELS) == ["critical", "warning", "info"]
 
 

@@ -42,8 +42,8 @@ def test_words_make_the_plan_that_their_values_make():
 
     assert made.outer == mb.OuterOptimizer(batch=4)
     assert (made.measurement.family, made.only) == (mb.Quadratic(dim=4), ("verify", "spectrum"))
-    told = {name: made.spec[name] for name in ("try", "trial", "spectrum")}
-    assert told == {"try": 3, "trial": {"repeats": "5"}, "spectrum": {"tasks": "24"}}
+    spec = {name: made.spec[name] for name in ("try", "trial", "spectrum")}
+    assert spec == {"try": 3, "trial": {"repeats": "5"}, "spectrum": {"tasks": "24"}}
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,14 @@ def test_verdicts_follow_the_interval():
     assert [verdict(row) for row in rows] == [HELPS, OPEN, HURTS]
 
 
-PINNED = ["tasks=24", "tolerance=0.03", "nodes=12", "vectors=2", "meta=0", "layers=0"]  # one rung
+PINNED = [
+    "tasks=24",
+    "tolerance=0.03",
+    "nodes=12",
+    "vectors=2",
+    "meta=0",
+    "layers=0",
+]  # one fidelity
 CHOSEN = ["family.dim=4", "outer.batch=2", "algo.inner_optimizer.rate=2.6", "algo.steps=4"]
 CHOSEN += ["trial.repeats=4", "trial.held_out=8"]
 CHOSEN += [f"spectrum.{field}" for field in PINNED]
@@ -154,8 +161,8 @@ def test_the_command_names_the_fault_tries_changes_and_goes_on(tmp_path, monkeyp
     assert record["findings"][0]["cause"] == "rate"
     assert record["findings"][0]["confirmed"] is True
     kept = json.loads((folder / "spectrum" / "record.json").read_text(encoding="utf-8"))
-    told = next(part for part in record["parts"] if part["probe"] == "spectrum")
-    assert told["seconds"] == kept["seconds"]  # the second run measured no part
+    part = next(each for each in record["parts"] if each["probe"] == "spectrum")
+    assert part["seconds"] == kept["seconds"]  # the second run measured no part
     made = CliRunner().invoke(main, ["report", str(folder), "-o", str(tmp_path / "report.html")])
     assert made.exit_code == 0, made.output
     assert "Which change helps" not in made.output

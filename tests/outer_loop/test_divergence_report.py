@@ -115,7 +115,7 @@ def test_a_finite_explosion_is_found_beside_health():
 
 
 def train(recorder, of, theta, poisoned_from=5, steps=9):
-    """An outer loop of one's own: autograd through the unroll and plain descent."""
+    """A user's own outer loop: autograd through the unroll and plain descent."""
     for n in range(steps):
         tasks = batch(1, "support", float("inf")) if n >= poisoned_from else batch()
         at = theta.clone().requires_grad_()

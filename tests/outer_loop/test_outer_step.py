@@ -84,10 +84,10 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
             apart(0, batch, movers[1], ring)[-1]()
             continue
         held = movers[1].update_state
-        gradient, told, _ = parts.means()(held[0], batch.tasks)
+        gradient, reported, _ = parts.means()(held[0], batch.tasks)
         move = update_function(outer, movers[1].slots)
         movers[1].take_over(move(held, torch.tensor(0.03, dtype=torch.float64), gradient))
-        assert told.tolist() == pytest.approx([loss, norm, clipped])
+        assert reported.tolist() == pytest.approx([loss, norm, clipped])
 
     assert (rate, clipped) == (pytest.approx(0.03), bool(clips))
     (one, plain), (other, plain_too) = (mover.state() for mover in movers)

@@ -1,4 +1,4 @@
-"""Can a module, a sampler and weights of one's own be measured, and are they what was meant?"""
+"""Can a module, a sampler and weights of a user be measured, and are they what was meant?"""
 
 from __future__ import annotations
 

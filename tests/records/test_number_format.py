@@ -36,9 +36,9 @@ def test_whole_numbers_are_printed_in_full(value):
 
 
 def test_nothing_that_rounds_to_zero_or_is_not_finite_has_a_surprising_form():
-    told = [number(float(x)) for x in ("-0.0", "5e-324", "nan", "-nan", "inf", "-inf")]
+    printed = [number(float(x)) for x in ("-0.0", "5e-324", "nan", "-nan", "inf", "-inf")]
 
-    assert told == ["0", "4.94e-324", "nan", "nan", "inf", "-inf"]
+    assert printed == ["0", "4.94e-324", "nan", "nan", "inf", "-inf"]
 
 
 def test_a_share_is_a_number_of_percent():

@@ -82,13 +82,13 @@ def by_hand(outer, steps, optimizer, rates):
 
 
 BY_HAND = {  # theta, weight decay, momentum
-    "sgd": lambda theta, pull, _: torch.optim.SGD([theta], weight_decay=pull),
-    "momentum": lambda theta, pull, kept: torch.optim.SGD(
-        [theta], momentum=kept, weight_decay=pull
+    "sgd": lambda theta, decay, _: torch.optim.SGD([theta], weight_decay=decay),
+    "momentum": lambda theta, decay, kept: torch.optim.SGD(
+        [theta], momentum=kept, weight_decay=decay
     ),
-    "adam": lambda theta, pull, _: torch.optim.Adam([theta], weight_decay=pull),
-    "adamw": lambda theta, pull, _: torch.optim.AdamW([theta], weight_decay=pull),
-    "rmsprop": lambda theta, pull, _: torch.optim.RMSprop([theta], weight_decay=pull),
+    "adam": lambda theta, decay, _: torch.optim.Adam([theta], weight_decay=decay),
+    "adamw": lambda theta, decay, _: torch.optim.AdamW([theta], weight_decay=decay),
+    "rmsprop": lambda theta, decay, _: torch.optim.RMSprop([theta], weight_decay=decay),
 }
 
 
@@ -241,7 +241,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder):
         read_checksummed(folder / f"{n}.state.safetensors").tensors["log"]
         for n in ("killed", "whole")
     ]
-    assert torch.equal(logs[0][:, :-1], logs[1][:, :-1])  # seconds aside
+    assert torch.equal(logs[0][:, :-1], logs[1][:, :-1])  # except seconds
 
 
 def test_the_time_left_counts_what_this_run_did(monkeypatch, capsys):

@@ -43,8 +43,13 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
     expected = forecast(kept, asked.cells)
     if as_json:
         cells = [{"digest": d, "state": s, "spec": asked.cells[d].spec} for d, s in states.items()]
-        told = {"study": str(study), "store": str(kept.folder), "cells": cells, "open": open_cells}
-        print_json({**told, "forecast": expected and expected._asdict()})
+        record = {
+            "study": str(study),
+            "store": str(kept.folder),
+            "cells": cells,
+            "open": open_cells,
+        }
+        print_json({**record, "forecast": expected and expected._asdict()})
         end_without(broken)
         return
     _print_cells(asked, states)

@@ -41,9 +41,9 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
     for name, table in zip(FILES, (cells, rows), strict=True):
         texts = table.select_dtypes(exclude="number").columns.difference(["digest"])
         table.astype(dict.fromkeys(texts, "category")).to_parquet(place / name, index=False)
-    told = {"schema": SCHEMA, "folder": place.name, "sha256": _digests(place)}
+    pointer = {"schema": SCHEMA, "folder": place.name, "sha256": _digests(place)}
     ordinary_files.make_room(folder / POINTER, folder / "set_aside")
-    run_folders.write(folder / POINTER, json.dumps(told) + "\n")
+    run_folders.write(folder / POINTER, json.dumps(pointer) + "\n")
     for other in folder.glob("snapshot-*"):
         if other != place:
             shutil.rmtree(other, ignore_errors=True)
@@ -52,9 +52,9 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
 def read_snapshot(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Read both tables of the last snapshot, or nothing where there is none."""
     try:
-        told = json.loads(ordinary_files.read(folder / POINTER))
-        place = folder / told["folder"]
-        if told["schema"] != SCHEMA or told["sha256"] != _digests(place):
+        pointer = json.loads(ordinary_files.read(folder / POINTER))
+        place = folder / pointer["folder"]
+        if pointer["schema"] != SCHEMA or pointer["sha256"] != _digests(place):
             return None
     except (OSError, InvalidInput, ValueError, KeyError, TypeError):
         return None

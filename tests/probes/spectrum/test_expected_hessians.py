@@ -35,7 +35,7 @@ def signs(Q: int) -> torch.Tensor:
     return torch.randint(2, (2, Q), generator=torch.Generator().manual_seed(0)).double() * 2 - 1
 
 
-def fleet(matrices: torch.Tensor, sizes: list[int]):
+def stacked_products(matrices: torch.Tensor, sizes: list[int]):
     parts = matrices.split(sizes)
     return [lambda v, part=part: part @ v for part in parts]
 
@@ -45,7 +45,7 @@ def test_the_ends_of_a_mean_are_those_of_the_dense_mean():
     noise = torch.randn(20, 12, 12, generator=generator, dtype=torch.float64)
     matrices = torch.diag(torch.linspace(-3, 5, 12).double()) + (noise + noise.mT) / 2
 
-    found = spectrum_ends_of_mean(fleet(matrices, [10, 10]), [10, 10], signs(12), EFFORT)
+    found = spectrum_ends_of_mean(stacked_products(matrices, [10, 10]), [10, 10], signs(12), EFFORT)
 
     values = torch.linalg.eigvalsh(matrices.mean(0))
     assert found.converged
@@ -64,7 +64,7 @@ def test_the_interval_holds_the_expected_end_though_the_mean_is_biased():
         noise = torch.randn(24, 10, 10, generator=generator, dtype=torch.float64)
         matrices = truth + (noise + noise.mT) / 2
         found = spectrum_ends_of_mean(
-            fleet(matrices, [12, 12]), [12, 12], signs(10), EFFORT
+            stacked_products(matrices, [12, 12]), [12, 12], signs(10), EFFORT
         ).largest
         above += found.value > 1
         inside += found.low <= 1 <= found.high
@@ -75,7 +75,7 @@ def test_the_interval_holds_the_expected_end_though_the_mean_is_biased():
 
 def test_few_tasks_have_no_interval():
     found = spectrum_ends_of_mean(
-        fleet(torch.eye(3).double().expand(4, 3, 3), [2, 2]), [2, 2], signs(3), EFFORT
+        stacked_products(torch.eye(3).double().expand(4, 3, 3), [2, 2]), [2, 2], signs(3), EFFORT
     )
 
     assert found.largest.value == pytest.approx(1.0)

@@ -81,8 +81,8 @@ def test_every_algorithm_passes(name):
 
     assert {row.status for row in checks.values()} <= {"ok", "approximate", "open", "withheld"}
     chasing = name == "bmaml"  # after a leader that is held fixed: the gradient of no function
-    told = "open" if chasing else "ok" if algorithm.exact else "approximate"
-    assert checks["finite differences"].status == told
+    reported = "open" if chasing else "ok" if algorithm.exact else "approximate"
+    assert checks["finite differences"].status == reported
     assert {finding.level for finding in findings if finding.name != "saddle"} <= {"info"}
 
 

@@ -20,7 +20,7 @@ DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
-    """Sends a file, and hangs up after so many bytes as often as told."""
+    """Sends a file, and hangs up after so many bytes as often as asked."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
