@@ -18,7 +18,7 @@ SECTIONS = {
     "keys": "dotted key of --set and of the study; a leading part stands for all below it",
     "values": "value of an option, of --set, of the study, of a row's `of`; lists word by word",
     "quantities": "a row's quantity",
-    "of": "a row's `of`, ahead of [values]",
+    "of": "a row's `of`, ahead of [values]; `start: ` stands for all that begin with it",
     "statuses": "a row's status, a finding's level",
     "layers": "a row's layer, a tensor's name",
     "findings": "a finding's name",
@@ -69,8 +69,20 @@ class Renames:
         return ",".join(self("values", word) for word in text.split(","))
 
     def of(self, text: str) -> str:
-        """Translate what a row is of."""
-        return self.tables.get("of", {}).get(text) or self("values", text)
+        """Translate what a row is of: whole, by its start up to a colon, or by a dotted key.
+
+        >>> renames = Renames({"of": {"pull: ": "lambda: "}, "keys": {"algo.step": "algo.inner"}})
+        >>> renames.of("pull: maml"), renames.of("algo.step.rate is 0.1 there")
+        ('lambda: maml', 'algo.inner.rate is 0.1 there')
+        """
+        table = self.tables.get("of", {})
+        first, colon, rest = text.partition(": ")
+        if text not in table and colon and first + colon in table:
+            return table[first + colon] + rest
+        word, space, rest = text.partition(" ")
+        if "." in word and self.key(word) != word:
+            return self.key(word) + space + rest
+        return table.get(text) or self("values", text)
 
     def quantity(self, text: str) -> str:
         """Translate a quantity; training writes `probe: quantity`."""
