@@ -55,6 +55,9 @@ def build(
     chosen = fields.parse(assignments, ROOTS)
     made = family_of(family, problem, chosen["family"])
     if tasks is not None:
+        if str(chosen["probe"].get("tasks", tasks)) != str(tasks):
+            given = chosen["probe"]["tasks"]
+            raise InvalidInput(f"--tasks {tasks} and --set probe.tasks={given} differ; give one.")
         chosen["probe"]["tasks"] = tasks
     measurement = Measurement(
         probe=probe_of(probe, chosen["probe"], made),

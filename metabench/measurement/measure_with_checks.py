@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from metabench.probes.base import Probe, Progress, no_progress
 from metabench.probes.verify import Verify
+from metabench.probes.verify.failures import user_line
 from metabench.records.rows import Row
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +50,37 @@ def measure_checked(
     if isinstance(probe, Verify):
         return probe.measure(subject, seed, progress)
     checks = Verify(thorough=False).measure(subject, seed)
-    if parts:
-        return [*probe.merge(subject, seed, parts, progress), *checks]
-    return [*probe.measure(subject, seed, progress), *checks]
+    with _user_errors(probe):
+        if parts:
+            rows = probe.merge(subject, seed, parts, progress)
+        else:
+            rows = probe.measure(subject, seed, progress)
+    if not (isinstance(rows, list) and all(isinstance(row, Row) for row in rows)):
+        raise InvalidInput(
+            f"{type(probe).__name__}.measure returned {_described(rows)}; it must return a list of "
+            'metabench.Row: [mb.Row("loss", at=1, value=0.5)].'
+        )
+    return [*rows, *checks]
+
+
+@contextmanager
+def _user_errors(probe: Probe) -> Generator[None]:
+    """Re-raise what a user's probe raises as a sentence with the line in the user's file."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except Exception as error:
+        if type(probe).__module__.startswith("metabench."):
+            raise
+        text = (str(error).splitlines() or [""])[0].rstrip(". ")
+        raise InvalidInput(
+            f"{type(probe).__name__}.measure raised {type(error).__name__}: {text}."
+            f"{user_line(error)}"
+        ) from error
+
+
+def _described(rows: object) -> str:
+    if not isinstance(rows, list):
+        return f"a {type(rows).__name__}"
+    return f"a list with a {next(type(row).__name__ for row in rows if not isinstance(row, Row))}"

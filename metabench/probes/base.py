@@ -86,9 +86,9 @@ class Probe:
     'The longest of 3 is 3.'
     """
 
-    question: ClassVar[str]
-    caption: ClassVar[str]
-    axis: ClassVar[str]
+    question: ClassVar[str] = ""
+    caption: ClassVar[str] = ""
+    axis: ClassVar[str] = ""
     table_quantities: ClassVar[Mapping[str, str]] = {}
     x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""

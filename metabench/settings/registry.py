@@ -65,6 +65,8 @@ def load(kind: str, name: str) -> type[Any]:
     known = members(kind)
     target = name if ":" in name else known.get(name)
     if target is None:
+        if name.endswith(".py"):
+            raise InvalidInput(f"{name} is a file without a name in it; give {name}:NAME.")
         raise unknown(KINDS[kind][1], name, known)
     return load_target(target)
 

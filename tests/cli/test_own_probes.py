@@ -196,3 +196,67 @@ def test_the_probe_of_the_documentation_keeps_its_contract():
 
 def test_a_listed_name_runs_as_a_probe_of_ones_own_too():
     assert metabench("probe", "verify", "--help").exit_code == 0
+
+
+BARE = """
+from dataclasses import dataclass
+import metabench as mb
+
+class Bare(mb.Probe):
+    def measure(self, subject, seed, progress=None):
+        return [mb.Row("x", at=1, value=2.0)]
+
+    def find(self, table):
+        return []
+
+class Pairs(Bare):
+    def measure(self, subject, seed, progress=None):
+        return [("x", 1)]
+
+class Broken(Bare):
+    def measure(self, subject, seed, progress=None):
+        return [][3]
+"""
+
+
+def test_a_probe_needs_no_more_than_measure_and_find(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare.py").write_text(BARE)
+
+    found = CliRunner().invoke(main, ["probe", "bare.py:Bare", "--family", "quadratic"])
+
+    assert found.exit_code == 0, found.output
+    assert "x" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("bare.py:Pairs", "Pairs.measure returned a list with a tuple; it must return a list of"),
+        (
+            "bare.py:Broken",
+            "Broken.measure raised IndexError: list index out of range. (bare.py, l",
+        ),
+        ("bare.py", "bare.py is a file without a name in it; give bare.py:NAME"),
+    ],
+)
+def test_a_user_probe_that_fails_is_explained_without_a_traceback(
+    target, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare.py").write_text(BARE)
+
+    found = CliRunner().invoke(main, ["probe", target, "--family", "quadratic"])
+
+    assert found.exit_code == 2
+    assert words in found.stderr
+    assert "Traceback" not in found.output
+
+
+def test_two_numbers_of_tasks_that_differ_are_refused():
+    given = ["variance", "--family", "quadratic", "--tasks", "64", "--set", "probe.tasks=32"]
+
+    found = CliRunner().invoke(main, given)
+
+    assert found.exit_code == 2
+    assert "--tasks 64 and --set probe.tasks=32 differ; give one" in found.stderr

@@ -28,7 +28,7 @@ def explained(doing: str) -> Generator[None]:
     except InvalidInput:
         raise
     except Exception as error:
-        raise InvalidInput(f"{_sentence(error, doing)}{_user_line(error)}") from error
+        raise InvalidInput(f"{_sentence(error, doing)}{user_line(error)}") from error
 
 
 def _sentence(error: Exception, doing: str) -> str:
@@ -88,7 +88,7 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0].rstrip(". ")
 
 
-def _user_line(error: Exception) -> str:
+def user_line(error: Exception) -> str:
     """Return the file, number and text of the innermost line of user code in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if not any(part in frame.filename for part in INTERNAL)]
