@@ -19,7 +19,10 @@ MOST_LINES = 6  # of one figure: colors and dashes of more can't be distinguishe
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 MARKERS = "osD^vX"
 MOST_TICKS = 8  # points on an axis with a tick and an interval bar each; more get a band
-INTERVALS = "Bars and bands are 95 % intervals, over seeds if there are several."
+INTERVALS = (
+    "Bars and bands are 95 % intervals, over seeds if there are four or more; of two or three "
+    "seeds the median is drawn, without an interval."
+)
 
 
 def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:

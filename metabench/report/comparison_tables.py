@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import Evidence
-from metabench.report.seed_estimates import Estimate, best, combined
+from metabench.report.seed_estimates import Estimate, best, combined, ratio_parts
 from metabench.report.text_tables import Table, TextTable, words
 
 if TYPE_CHECKING:
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 MOST_LINES = 100  # of a table
 MOST_QUANTITIES = 6  # compared if a probe names none
 HOW = (
-    "With one seed, numbers and intervals are the probe's. With several, a number is the mean over "
-    "seeds, with Student's t interval of that mean, which includes differences between seeds "
-    "(initial theta and tasks). A number is marked best if its interval overlaps no other interval "
-    "of its column."
+    "With one seed, numbers and intervals are the probe's. Two or three seeds are listed, "
+    "without an interval. From four seeds on, a number is the mean of raw values over seeds, "
+    "with Student's t interval of the mean over other seeds (random effects: other initial "
+    "theta and tasks), at least as wide as the seeds' own intervals imply (Hartung-Knapp) and "
+    "cut off at 0 where the quantity can't be negative. The noise scale is the ratio of the "
+    "averages of total variance and squared mean norm, with Fieller's interval. Where a seed "
+    "diverged or is unbounded, and for other ratios, the median is given. A number is marked "
+    "best if its interval overlaps no other interval of its column."
 )
 
 
@@ -83,8 +87,13 @@ def _estimates(
         groups.setdefault((who[cell], cells["family"][cell]), []).append(cell)
     outcomes = evidence.cells["outcome"]
     lacking = {c: o if (o := str(outcomes[c])) != "ok" else "not measured" for c in cells.index}
+    whole = _rows_of_whole(evidence, cells)
+    parts = {name: ratio_parts(whole, name) for name in names}
     return {
-        (*group, name): combined([there.get((cell, name), lacking[cell]) for cell in members])
+        (*group, name): combined(
+            [there.get((cell, name), lacking[cell]) for cell in members],
+            [parts[name].get(cell) for cell in members] if parts[name] else (),
+        )
         for group, members in groups.items()
         for name in names
     }

@@ -12,7 +12,7 @@ from metabench.report.comparison_tables import compared
 from metabench.report.divergence_maps import maps
 from metabench.report.evidence import Evidence
 from metabench.report.labels import who_of, without
-from metabench.report.seed_estimates import combined
+from metabench.report.seed_estimates import Parts, combined, ratio_parts
 from metabench.report.setting_axes import numeric
 from metabench.report.text_tables import words
 
@@ -60,7 +60,7 @@ def _curves(probe: Probe, rows: pd.DataFrame, cells: pd.DataFrame, on: str) -> l
     who = who_of(cells)
     for quantity in probe.x_axis_quantities:
         part = rows[(rows["quantity"] == quantity) & rows["at"].notna() & _is_total(rows)]
-        data = _gathered(part, part["cell"].map(who), part["at"])
+        data = _gathered(part, part["cell"].map(who), part["at"], {})
         if len(data) and data["algorithm"].nunique() > 1:
             title = f"{words(quantity)} against {probe.axis}{on}"
             made.append(lines(title, data, probe.axis, quantity))
@@ -80,29 +80,36 @@ def _against_settings(
         part = part[part["layer"] == ""]
         if not part["value"].notna().any():
             continue
+        parts = ratio_parts(rows, name)
         for axis in axes:
             who = without(cells, axis)
             x = part["cell"].map(evidence.cells[axis].astype(float))
-            data = _gathered(part, part["cell"].map(who), x)
+            data = _gathered(part, part["cell"].map(who), x, parts)
             if data["value"].notna().sum() > 1:
                 label = axis.rpartition(".")[2]
                 made.append(lines(f"{words(name)} against {words(label)}{on}", data, label, name))
         if not axes and cells["algo"].nunique() > 1:
             who = who_of(cells)
-            data = _gathered(part, part["cell"].map(who), part["cell"] * 0.0)
+            data = _gathered(part, part["cell"].map(who), part["cell"] * 0.0, parts)
             made.append(points(f"{words(name)}{on}", data, name))
     return made
 
 
-def _gathered(rows: pd.DataFrame, who: pd.Series[str], x: pd.Series[float]) -> pd.DataFrame:
+def _gathered(
+    rows: pd.DataFrame, who: pd.Series[str], x: pd.Series[float], parts: Mapping[int, Parts]
+) -> pd.DataFrame:
     """Combine seeds: a line of `algorithm`, `x`, value, low, high for each condition."""
     import pandas as pd
 
-    groups: dict[tuple[str, float], list[Row]] = {}
+    groups: dict[tuple[str, float], list[tuple[int, Row]]] = {}
     made = rows_from_tuples(rows[list(Row._fields)].itertuples(index=False))
-    for name, place, row in zip(who, x, made, strict=True):
-        groups.setdefault((name, place), []).append(row)
-    found = [(*key, *combined(part)[:3]) for key, part in groups.items()]
+    for name, place, cell, row in zip(who, x, rows["cell"], made, strict=True):
+        groups.setdefault((name, place), []).append((cell, row))
+    found = []
+    for key, part in groups.items():
+        cells, of_seeds = zip(*part, strict=True)
+        pairs = [parts.get(cell) for cell in cells] if parts else ()
+        found.append((*key, *combined(of_seeds, pairs)[:3]))
     table = pd.DataFrame(found, columns=["algorithm", "x", "value", "low", "high"])
     return table.astype(dict.fromkeys(("x", "value", "low", "high"), float))
 
