@@ -15,7 +15,7 @@ from metabench.report.evidence import TEXTS, Evidence, of_cells
 from metabench.report.joined_evidence import joined
 from metabench.report.wide_table import split
 from metabench.settings.errors import InvalidInput
-from metabench.settings.own_members import custom_members
+from metabench.settings.trust import members_of_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def _store(folder: Path, study: Path | None) -> Evidence:
     for column in columns:
         cells[column] = [known.get(str(name), {}).get(column) for name in cells["environment"]]
     rows = found.rows.astype(dict.fromkeys(found.rows.select_dtypes("category"), object))
-    trusted = custom_members(study) if study else ()
+    trusted = members_of_study(study) if study else ()
     return Evidence(cells, rows, broken=found.broken, trusted=trusted)
 
 

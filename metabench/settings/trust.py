@@ -6,7 +6,8 @@ data alone names is not, unless the user has named it too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
     if isinstance(data, str) and ":" in data:
         return ",".join(trusted_name(name.strip(), trusted) for name in data.split(","))
     return data
+
+
+def members_of_study(study: Path) -> tuple[str, ...]:
+    """Return every `my.py:Hello` or `my_pkg:Hello` of a study, () if it can't be read."""
+    try:
+        data = tomllib.loads(study.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(dict.fromkeys(_user_names(data, study.parent)))
+
+
+def _user_names(value: Any, home: Path) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _user_names(inner, home)
+    elif isinstance(value, str) and ".py:" in value:
+        yield str((home / value).resolve())
+    elif isinstance(value, str) and ":" in value:
+        yield value
 
 
 def _called(name: str) -> tuple[str, str]:

@@ -22,8 +22,7 @@ from metabench.grid.study import study as studies
 from metabench.records.record import compose
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import find_record, store_of
-from metabench.settings.own_members import custom_members
-from metabench.settings.trust import trusted_settings
+from metabench.settings.trust import members_of_study, trusted_settings
 
 
 def grid(
@@ -122,7 +121,7 @@ def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[st
     if failed:
         click.echo(f"failed {len(failed):,}")
         print_failures(failed)
-        own = "".join(f" --trust {name}" for name in custom_members(study))
+        own = "".join(f" --trust {name}" for name in members_of_study(study))
         click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
         click.echo(f"       metabench grid {study} --retry   (all failed cells)")
     click.echo(f"store  {store.folder}")

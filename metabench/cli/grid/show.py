@@ -18,7 +18,7 @@ from metabench.records.rows import Finding, Row, rows_from_tuples
 from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
 from metabench.settings.errors import InvalidInput
-from metabench.settings.own_members import custom_members
+from metabench.settings.trust import members_of_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def show(
     kept = store_of(study, store).require_readable()
     if digest is not None:
         found = find_record(digest, kept.folder)
-        show_cell(found, as_json, (*trusted, *custom_members(study)), fail_on)
+        show_cell(found, as_json, (*trusted, *members_of_study(study)), fail_on)
         return
     if fail_on is not None:
         raise InvalidInput(
