@@ -55,7 +55,7 @@ FAILURES = {
     "unsolved": Failure(
         "The linear solve of the implicit gradient leaves a relative residual of {off}.",
         "Take more solver steps (--set algo.solver.steps=...), or raise the proximal strength "
-        "(--set algo.proximal_strength=...).",
+        "(--set algo.proximal_strength=...). If more steps leave as much, the solver is at fault.",
         "warning",
     ),
     "misreported": Failure(
@@ -72,7 +72,8 @@ FAILURES = {
     "tasks_interact": Failure(
         "The batched estimator differs from the mean over its tasks by {off} (relative error).",
         "Nothing to change if tasks share statistics by design; otherwise look for data of one "
-        "task that enters another.",
+        "task that enters another, and for tasks whose gradient is lost: a detached copy of theta, "
+        "or zero_grad() within the loop over tasks.",
         "warning",
     ),
 }
