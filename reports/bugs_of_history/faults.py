@@ -47,9 +47,9 @@ FAULTS = (
         "Conjugate gradients with the old residual",
         "betty, issue 15, mended in 2023",
         "https://github.com/leopard-ai/betty/issues/15",
-        "The search directions are not conjugate. Twelve products on six unknowns, where six are exact, "
-        "leave a third of the right-hand side here, and a hundred leave more. The maintainer's "
-        "benchmarks had shown no difference.",
+        "The search directions are not conjugate. Twelve products on six unknowns, where six are "
+        "exact, leave a third of the right-hand side here, and a hundred leave more. The "
+        "maintainer's benchmarks had shown no difference.",
         solver("OldResidual", 20, 0.65),
         solver("NewResidual", 20, 0.65),
         ("linear solve",),

@@ -29,8 +29,8 @@ from reports.bugs_of_history.faults import FAULTS, Fault  # ruff: ignore[module-
 
 HEAD = """# Eight bugs of history
 
-Each of these faults was published in a library or an example of the field. Nothing crashed, and
-training seemed to work. Each is rebuilt here in about ten lines ([estimators.py](estimators.py),
+Each of these faults was published in a library or an example of the field, and none of them stops
+a program. Each is rebuilt here in about ten lines ([estimators.py](estimators.py),
 [solvers.py](solvers.py)), beside a mended version that differs in the line at fault.
 `python reports/bugs_of_history/run.py` runs `metabench verify` on all sixteen, from the root of a
 clone, and writes this page.
