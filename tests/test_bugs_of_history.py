@@ -10,14 +10,14 @@ from reports.bugs_of_history import estimators
 from reports.bugs_of_history.faults import FAULTS
 from reports.bugs_of_history.run import faults_of, findings, names_it
 
-QUICK = ["--tasks", "2", "--set", "probe.directions=1"]
-BRIEF = [*QUICK, "--set", "probe.thorough=false"]  # the solvers' checks are among the thorough ones
+SOLVERS = ["--tasks", "1", "--set", "probe.directions=1"]  # whose checks are thorough ones
+BOXES = ["--tasks", "2", "--set", "probe.directions=1", "--set", "probe.thorough=false"]
 by_name = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 
 
 @by_name
 def test_a_published_fault_is_found_and_named(fault):
-    broken = findings(fault.broken, QUICK if "solver" in fault.broken else BRIEF)
+    broken = findings(fault.broken, SOLVERS if "solver" in fault.broken else BOXES)
     said = names_it(fault, broken)
 
     assert said is not None, broken
@@ -27,7 +27,7 @@ def test_a_published_fault_is_found_and_named(fault):
 
 @by_name
 def test_its_mended_version_is_not_blamed(fault):
-    mended = findings(fault.mended, QUICK if "solver" in fault.mended else BRIEF)
+    mended = findings(fault.mended, SOLVERS if "solver" in fault.mended else BOXES)
 
     assert faults_of(mended) == []
     assert "verified" in [finding["name"] for finding in mended]
