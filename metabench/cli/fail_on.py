@@ -8,8 +8,7 @@ import click
 
 from metabench.cli.exit_codes import FOUND
 from metabench.records.rows import Finding
-
-SEVERITIES = ("not_looked_at", "undecided", "warning", "critical")  # each includes those after it
+from metabench.records.severity import SEVERITIES, as_severe
 
 
 def fails(findings: Iterable[Finding], least: str | None, unmeasured: int = 0) -> bool:
@@ -20,15 +19,13 @@ def fails(findings: Iterable[Finding], least: str | None, unmeasured: int = 0) -
         least: one of `SEVERITIES`; None never fails.
         unmeasured: number of probes or cells without numbers, which count as not looked at.
 
-    >>> undecided = Finding("bias", "info", "undecided", "The bias can't be told.", "", ())
-    >>> fails([undecided], "not_looked_at"), fails([undecided], "warning")
+    >>> fails([], "not_looked_at", unmeasured=1), fails([], None, unmeasured=1)
     (True, False)
     """
     if least is None:
         return False
-    counted = SEVERITIES[SEVERITIES.index(least) :]
-    found = {word for each in findings for word in (each.level, each.state)}
-    return bool(found & {*counted}) or (unmeasured > 0 and "not_looked_at" in counted)
+    missed = unmeasured > 0 and least == SEVERITIES[0]
+    return missed or bool(as_severe(findings, least))
 
 
 def end_if_found(findings: Iterable[Finding], least: str | None, unmeasured: int = 0) -> None:

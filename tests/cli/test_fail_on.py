@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from shell import metabench
 
-from metabench.cli.fail_on import SEVERITIES, fails
+from metabench.cli.fail_on import fails
 from metabench.records.rows import Finding
+from metabench.records.severity import SEVERITIES
 
 # One finding, at the level and in the state that the environment of the test asks for.
 SAYS = """
