@@ -46,7 +46,7 @@ class AlphaMAML(Algorithm):
         for name in ("alpha_rate", "beta_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(
-                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                    f"{name} is {getattr(self, name)}; it must be finite and at least 0."
                 )
 
     @property

@@ -38,7 +38,7 @@ class MetaGrad(NamedTuple):
 
 
 class CustomUpdates(NamedTuple):
-    """Update rules that replace the outer optimizer's for parts of theta, and one for its rate.
+    """Update rules for parts of theta and for the outer rate, instead of the outer optimizer's.
 
     A part in `averages` is a running average: it moves by the fraction `share` towards the mean
     over tasks of its value in `notes["batch_statistics"]`, which lists these parts one after
@@ -177,7 +177,8 @@ class Algorithm(Estimator):
             raise InvalidInput(f"steps is {self.steps}; the inner loop needs 0 or more steps.")
         if self.batch < 0:
             raise InvalidInput(
-                f"batch is {self.batch}; give the examples of an inner mini-batch, or 0 for all."
+                f"batch is {self.batch}; give the number of examples of an inner mini-batch, or 0 "
+                "for all."
             )
 
     def inner(self, problem: Problem) -> Problem:

@@ -43,7 +43,7 @@ class BlackBox(Estimator):
     loops: ClassVar[bool] = True
     withheld: ClassVar[str] = (
         "the estimator is a black box, so its inner loop, Hessians and adapted parameters are not "
-        "available; measure one of metabench's algorithms on the same problem for those"
+        "available; measure one of metabench's algorithms on the same problem to get them"
     )
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:

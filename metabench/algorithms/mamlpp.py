@@ -29,7 +29,7 @@ STATISTICS = ("batch", "collect", "running")
 
 @dataclass(frozen=True)
 class MAMLPP(Algorithm):
-    r"""MAML with multi-step loss, derivative-order annealing, learned rates and per-step norms.
+    r"""MAML with multi-step loss, derivative-order annealing, learned rates, per-step norm layers.
 
     The loss is :math:`\sum_k w_k F(\phi_k)`, so :math:`v_k = (I - \alpha H_k) v_{k+1} + w_k \nabla
     F(\phi_k)`; w and the derivative order depend on `epoch`, which the outer loop advances.
@@ -72,7 +72,8 @@ class MAMLPP(Algorithm):
             raise InvalidInput(f"momentum is {self.momentum}; it must lie in [0, 1].")
         if not 0 <= self.floor <= 1:
             raise InvalidInput(
-                f"floor is {self.floor}; it must lie in [0, 1], since the K weights sum to 1."
+                f"floor is {self.floor}; it must lie in [0, 1], since the weights of the K losses "
+                "sum to 1."
             )
 
     @property

@@ -16,7 +16,7 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Reptile(Algorithm):
-    r"""Displacement of the inner loop over alpha K, without differentiating the inner loop.
+    r"""Displacement phi_0 - phi_K divided by alpha K; the inner loop is not differentiated.
 
     The meta-gradient is :math:`(\phi_0 - \phi_K) / (\alpha K)`. With plain gradient descent this is
     the mean of the K inner gradients, so its norm compares with those of other algorithms; with

@@ -229,4 +229,6 @@ def _check_same(expected: Sequence[Tensor], found: Sequence[Tensor], exactly: bo
             same = bool(off <= torch.finfo(a.dtype).eps ** 0.75 * size)
             same = same and torch.equal(a.isfinite(), b.isfinite())
         if not same:
-            raise ArithmeticError("the results differ; does it depend on more than its input?")
+            raise ArithmeticError(
+                "the results differ; does the function depend on more than its input?"
+            )

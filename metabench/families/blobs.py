@@ -111,7 +111,7 @@ class Blobs(Family):
 
         if self.ways != 2:
             raise InvalidInput(
-                f"ways is {self.ways}; the Bayes error has a closed form for 2 classes."
+                f"ways is {self.ways}; the Bayes error has a closed form only for 2 classes."
             )
         return float(stdtr(self.dim, -math.sqrt(self.dim / 2) * self.spread / self.noise))
 

@@ -23,7 +23,7 @@ SPLIT_ENDS = 0.64, 0.80  # shares of train, and of train and val classes, as in 
 
 @dataclass(frozen=True)
 class Folder(Family):
-    """N-way K-shot classification of images in class directories, with the four-block network.
+    """N-way K-shot classification of images in class directories, by a four-block conv network.
 
     `path` is a folder, or a .zip or .tar of one. A split is the folder `path/<split>/` of class
     directories, or the list `path/<split>.csv` (columns filename and label) of images in
@@ -63,7 +63,7 @@ class Folder(Family):
             )
         if not self.path:
             raise InvalidInput(
-                "folder needs the path of class directories: --set family.path=FOLDER."
+                "The family folder needs a folder of class directories: --set family.path=FOLDER."
             )
         self._pool().check(self.ways, self.shots, self.queries)
 

@@ -57,7 +57,7 @@ class LogCosh(Family):
         for name in ("spread", "noise"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(
-                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                    f"{name} is {getattr(self, name)}; it must be finite and at least 0."
                 )
 
     @property

@@ -61,14 +61,14 @@ class Quadratic(Family):
             raise InvalidInput(f"condition is {self.condition}; it must be at least 1.")
         if not 0 <= self.jitter < 1:
             raise InvalidInput(
-                f"jitter is {self.jitter}; it must lie in [0, 1), or curvature vanishes."
+                f"jitter is {self.jitter}; it must lie in [0, 1): from 1 on, curvature can vanish."
             )
         if not self.tail > 0:
             raise InvalidInput(f"tail is {self.tail}; it must be positive (inf: Gaussian centers).")
         for name in ("spread", "noise", "offset"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InvalidInput(
-                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                    f"{name} is {getattr(self, name)}; it must be finite and at least 0."
                 )
 
     @property

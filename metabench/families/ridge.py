@@ -49,7 +49,7 @@ class Ridge(Family):
         for name in ("spread", "noise"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InvalidInput(
-                    f"{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                    f"{name} is {getattr(self, name)}; it must be finite and at least 0."
                 )
 
     def problem(self) -> Problem:

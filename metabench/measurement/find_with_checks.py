@@ -32,6 +32,6 @@ def _unchecked(table: pd.DataFrame) -> list[Finding]:
     """Return a warning if the table has no checks."""
     if (table["quantity"] == "check").any():
         return []
-    claim = "Whether the meta-gradient is right was not checked."
+    claim = "The meta-gradient was not checked for correctness."
     repair = "Measure with metabench.measure_checked(probe, subject, seed), which checks first."
     return [Finding("unchecked", "warning", "not_looked_at", claim, repair, ())]

@@ -134,7 +134,9 @@ class Measurement:
             if not (rows := self.theta_differences()):
                 raise
             fields = "; ".join(row.of for row in rows)
-            raise InvalidInput(f"{error} It was trained with other settings: {fields}.") from error
+            raise InvalidInput(
+                f"{error} theta was trained with other settings: {fields}."
+            ) from error
 
     def resolved(self) -> Measurement:
         """Return the measurement with every `auto` setting resolved."""

@@ -111,7 +111,7 @@ def load(path: Path) -> Recording:
         raise InvalidInput(f"There is no file {str(path)!r}.")
     tensors, about = read_checksummed(path)
     if "tree" not in about:
-        raise InvalidInput(f"{path.name} is not a recording of a training that stopped.")
+        raise InvalidInput(f"{path.name} is not a recording of a stopped training run.")
     addresses: list[Address | None] = [None] * len(tensors["theta"])
     if "addresses" in tensors:
         addresses = [Address(*axes) for axes in tensors["addresses"].numpy()]

@@ -83,7 +83,7 @@ class OuterOptimizer:
         for name in ("rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(
-                    f"outer.{name} is {getattr(self, name)}; it must be finite, 0 or more."
+                    f"outer.{name} is {getattr(self, name)}; it must be finite and at least 0."
                 )
         for name, least in (("batch", 1), ("held_out", 2), ("period", 1), ("warmup", 0),
                             ("epoch", 1)):  # fmt: skip
@@ -97,7 +97,7 @@ class OuterOptimizer:
         check_limits(clip_norm=self.clip_norm, clip_value=self.clip_value)
         if not self.explode > 1:
             raise InvalidInput(
-                f"outer.explode is {self.explode}; it must be more than 1; inf never stops."
+                f"outer.explode is {self.explode}; it must be greater than 1 (inf: never stop)."
             )
 
     @property

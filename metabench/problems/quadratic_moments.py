@@ -132,7 +132,7 @@ class Bowl(NamedTuple):
             return Inner(lead * r, lead**2 * s**2 * noise, lead, weights)
         if steps != 1:
             raise InvalidInput(
-                f"steps is {steps}; mini-batches have closed-form moments for 1 step."
+                f"steps is {steps}; mini-batches have closed-form moments only for 1 step."
             )
         if first_order:
             return Inner(shrink, rate**2 * noise + 0 * shrink, np.ones_like(shrink), weights)

@@ -89,8 +89,8 @@ class Stream:
                 task = as_task(next(self._source))
             except StopIteration:
                 raise InvalidInput(
-                    f"The stream ended after {len(self._held)} tasks, and {count} are needed, "
-                    "fresh ones for each batch size. Lower --tasks, or give a longer stream."
+                    f"The stream ended after {len(self._held)} tasks, but {count} are needed: "
+                    "each batch size takes fresh tasks. Lower --tasks, or give a longer stream."
                 ) from None
             self._held += _rows(task) if self._batched else [task]
 

@@ -17,8 +17,8 @@ GLOSSARY: dict[str, str] = {
         "noise scale."
     ),
     "break-even": (
-        "Tasks a step (or seconds a step) from which on the exact meta-gradient has the smaller "
-        "mean squared error; below it the biased, cheaper one has."
+        "Tasks per step (or seconds per step) above which the exact meta-gradient has the smaller "
+        "mean squared error; below, the biased, cheaper one has it."
     ),
     "support x query": (
         "Variance from the interaction of a task's support and query draws, which neither "
@@ -26,7 +26,7 @@ GLOSSARY: dict[str, str] = {
     ),
     "amplification by step": (
         "Factor by which backpropagation through K inner steps changes the norm of the query "
-        "gradient: |v_0| / |v_K|, without unit."
+        "gradient: |v_0| / |v_K| of the adjoints v_k, without unit."
     ),
     "amplification": (
         "Variance of the meta-gradient over that of the query gradient without an inner loop (K = "
@@ -48,14 +48,14 @@ GLOSSARY: dict[str, str] = {
         "approximated with a multiple of your shots."
     ),
     "tasks to detect": (
-        "Tasks to measure until the expected meta-gradient can be distinguished from zero."
+        "Number of tasks needed to distinguish the expected meta-gradient from zero."
     ),
     "proximal strength": (
         "Weight lambda of the term lambda/2 |phi - init(theta)|^2 in the inner loss, in units of "
         "curvature (iMAML; Rajeswaran et al., 2019)."
     ),
     "edge of stability": (
-        "Curvature above which an inner step grows along an eigenvector: 2 / rate for plain "
+        "Curvature above which the inner steps grow along an eigenvector: 2 / rate for plain "
         "gradient descent (Cohen et al., 2021)."
     ),
     "past edge": (
@@ -84,12 +84,12 @@ GLOSSARY: dict[str, str] = {
     ),
     "meta-Hessian": "Hessian of the expected query loss after adaptation, with respect to theta.",
     "outer edge": (
-        "Outer rate above which plain outer gradient descent grows along an eigenvector: 2 / "
+        "Outer rate above which plain outer gradient descent is unstable along an eigenvector: 2 / "
         "largest eigenvalue of the meta-Hessian."
     ),
     "negative curvature": (
-        "Negative eigenvalues of the inner Hessian, along which a gradient step increases "
-        "differences of phi."
+        "Negative eigenvalues of the inner Hessian, along whose eigenvectors a gradient step "
+        "increases differences of phi."
     ),
     "overshoot": "Growth of an inner step because rate times curvature exceeds 2.",
     "stretching": (
@@ -118,7 +118,7 @@ GLOSSARY: dict[str, str] = {
     ),
     "saddles": (
         "Share of tasks whose inner objective has negative curvature at phi_K, so that phi_K is "
-        "near no minimum."
+        "not near a minimum."
     ),
     "unrolled meta-gradient": (
         "Meta-gradient by backpropagation through all inner steps, exact for the loss at phi_K."
@@ -128,8 +128,8 @@ GLOSSARY: dict[str, str] = {
         "linear solve and no stored inner steps."
     ),
     "first-order meta-gradient": (
-        "Meta-gradient without second derivatives: the query gradient at phi_K taken as that at "
-        "theta (FOMAML; Finn, Abbeel & Levine, 2017)."
+        "Meta-gradient without second derivatives: the query gradient at phi_K, used as if it were "
+        "that at theta (FOMAML; Finn, Abbeel & Levine, 2017)."
     ),
     "norm ratio": (
         "Norm of a method's expected meta-gradient over that of the reference, without unit."
@@ -150,14 +150,14 @@ GLOSSARY: dict[str, str] = {
         "Point without a derivative, such as a ReLU's corner, where finite differences cannot "
         "check a gradient."
     ),
-    "residual": "Of a linear solve, |A x - b| / |b|: 0 where it is exact.",
+    "residual": "|A x - b| / |b| of a linear solve: 0 if the solution is exact.",
     "mse": (
-        "Mean squared error of a meta-gradient estimate to the exact one: squared bias plus "
-        "variance / B, a squared gradient."
+        "Mean squared distance of a meta-gradient estimate from the exact one: squared bias plus "
+        "variance / B, in units of a squared gradient."
     ),
     "bias": (
         "Squared norm of the difference between the estimator's mean and the exact meta-gradient, "
-        "a squared gradient."
+        "in units of a squared gradient."
     ),
     "redraw": "New support or query set of the same task.",
     "address": "Integer that names a task; the same address and seed give the same task.",
@@ -167,8 +167,8 @@ GLOSSARY: dict[str, str] = {
         "pairs of tasks."
     ),
     "total variance": (
-        "tr Cov(g) of the meta-gradient g of one task: its mean squared distance from the mean, a "
-        "squared gradient."
+        "tr Cov(g) of the meta-gradient g of one task: its mean squared distance from the mean, in "
+        "units of a squared gradient."
     ),
     "growth": "Change of log |g(K)| per inner step, the median over tasks.",
     "slope": "Exponent b in variance ~ B^b over batches of B tasks: -1 for independent tasks.",

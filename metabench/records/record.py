@@ -122,7 +122,7 @@ def parse(content: bytes, name: str) -> Record:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
-        raise InvalidInput(f"{name} is no record, or half of one ({reason}).") from error
+        raise InvalidInput(f"{name} is not a record, or an incomplete one ({reason}).") from error
     return Record(whole["digest"], whole["outcome"], spec, settled, rows, provenance, whole)
 
 
@@ -159,4 +159,4 @@ def _require_schema(whole: Mapping[str, Any], name: str) -> None:
     for key in REQUIRED:
         whole[key]  # a KeyError names it
     if found != SCHEMA:
-        raise InvalidInput(f"{name} is no record: its schema is {found!r}.")
+        raise InvalidInput(f"{name} is not a record: its schema is {found!r}.")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 LEVELS = ("critical", "warning", "info")
 STATES = {  # of what a finding judges
-    "fault": "The interval or error bound lies outside of what is fine.",
-    "fine": "The interval or error bound lies inside of what is fine.",
-    "undecided": "The measurement can't tell.",
-    "not_looked_at": "It was not measured, or not to the end.",
+    "fault": "The interval or error bound lies outside the acceptable range.",
+    "fine": "The interval or error bound lies inside the acceptable range.",
+    "undecided": "The measurement can't decide.",
+    "not_looked_at": "The measurement was not made, or not finished.",
     "": "The finding is a remark and judges nothing.",
 }
 

@@ -33,7 +33,7 @@ def run_folder(command: str, digest: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(
-            f"Results go to {folder}, which can't be made here ({error.strerror}); run the command "
+            f"Results go to {folder}, which can't be created ({error.strerror}); run the command "
             "in a folder you may write to."
         ) from error
     check_writable(folder / "page.html")

@@ -79,8 +79,10 @@ def _read(text: str, units: Mapping[str, float], words: str) -> tuple[float, str
     amount, unit = float(match[1]), match[2]
     if unit not in units:
         known = ", ".join(filter(None, units))
-        what = f"the unit {unit!r}, which is none of" if unit else "no unit, one of"
-        raise InvalidInput(f"{words}; given {text!r} with {what} {known}.")
+        what = (
+            f"with the unit {unit!r}, which is none of" if unit else "without a unit; give one of"
+        )
+        raise InvalidInput(f"{words}; given {text!r} {what} {known}.")
     if not 0 < amount * units[unit] < math.inf:
         raise InvalidInput(f"{words}; given {text!r}, which is not positive and finite.")
     return amount, unit

@@ -32,8 +32,8 @@ def trusted_name(name: str, trusted: Sequence[str]) -> str:
         if _called(own) == wanted:
             return own
     raise InvalidInput(
-        f"{name} is no listed member, and its code is not run because a table or record names it; "
-        f"if it is yours, add --trust {_suggestion(name)}."
+        f"A table or record names {name}, which is not a listed member, so its code is not run; if "
+        f"it is yours, add --trust {_suggestion(name)}."
     )
 
 

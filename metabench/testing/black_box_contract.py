@@ -28,4 +28,6 @@ def check_black_box(estimator: BlackBox, family: Family, seed: int = 0) -> None:
     expect(bool(torch.isfinite(found.grad).all()), "its gradient is not finite")
     expect_same(found.grad, again.grad, 0.0, "two calls differ")
     (mean,) = subject.estimates(address, seed, TASKS)
-    expect_same(mean[0], found.grad.mean(0), 1e-4, "of a batch it gives no mean over tasks")
+    expect_same(
+        mean[0], found.grad.mean(0), 1e-4, "for a batch it does not return the mean over tasks"
+    )

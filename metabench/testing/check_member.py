@@ -45,7 +45,7 @@ def check_member(target: str, problem: str | None = None) -> str:
         checks = _on(kind, target, problem)
     elif problem is not None:
         raise InvalidInput(
-            f"{target} is none of the algorithms, so it needs no --problem; leave it out."
+            f"{target} is not an algorithm, so --problem does not apply; leave it out."
         )
     try:
         for check in checks:
@@ -101,7 +101,7 @@ def _on(kind: str, target: str, problem: str | None) -> tuple[Callable[[Any], No
         if kind == "algorithms":
             return CONTRACTS[kind]
         raise InvalidInput(
-            f"{target} is a BlackBox, which is made for a problem of its own; name it too: "
+            f"{target} is a BlackBox, which is made for one problem; name that problem, too: "
             f"--problem {target.rpartition(':')[0]}:NAME, a Problem with tasks."
         )
     _, family = _made(problem)
@@ -130,22 +130,24 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
 }
 CHECKED = {
     "algorithms": (
-        "shapes, dtype, vmap against a loop, same bits twice, the reported loss, its slope where "
-        "it is exact, settings below zero refused"
+        "shapes, dtype, vmap against a loop, equal results of two calls, the reported loss, its "
+        "derivative if the algorithm is exact, refusal of negative settings"
     ),
-    "black boxes": "shapes, finite numbers, same bits twice, the mean over tasks if batched",
+    "black boxes": (
+        "shapes, finite numbers, equal results of two calls, the mean over tasks if batched"
+    ),
     "families": "addresses, redraws of one part, shapes, dtype, scalar losses",
-    "problems": "shapes, tasks by address whatever is drawn with them, scalar losses",
-    "probes": "tidy rows, findings and a figure from the table alone, the same numbers twice",
+    "problems": "shapes, tasks that depend on their own address only, scalar losses",
+    "probes": "tidy rows, findings and a figure from the table alone, equal results of two calls",
     "inner_optimizers": "shapes, slots, a derivative that agrees with finite differences",
-    "solvers": "shapes, an honest residual, zero for zero, vmap against a loop",
+    "solvers": "shapes, a correctly reported residual, x = 0 for b = 0, vmap against a loop",
 }
 INSTEAD: dict[type[Any], str] = {
     nn.Module: "make a problem of it, Problem.from_module(net, loss, tasks=sampler), and name that",
     Indexed: "give it to its problem, Problem.from_module(net, loss, tasks=...), and name that",
     Stream: "give it to its problem, Problem.from_module(net, loss, tasks=...), and name that",
     type(lambda: None): (
-        "an estimator theta, task -> (loss, gradient) becomes BlackBox(function), a sampler "
-        "Problem.from_module(net, loss, tasks=sampler): name that"
+        "make an estimator (theta, task) -> (loss, gradient) a BlackBox(function), or a sampler a "
+        "Problem.from_module(net, loss, tasks=sampler), and name that"
     ),
 }

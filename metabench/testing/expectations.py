@@ -36,7 +36,7 @@ def expect_same(one: object, other: object, relative: float, sentence: str) -> N
         scale = float(a.abs().max()) if a.numel() else 0.0
         # a residual at round-off is round-off itself, and isn't compared by its own size
         within = relative * max(scale, 1e-3)
-        expect(gap <= within, f"{sentence}: by {gap:.2g}, where values reach {scale:.2g}")
+        expect(gap <= within, f"{sentence}: by up to {gap:.2g}, with values up to {scale:.2g}")
         return a
 
     tree_map(check, one, other)
@@ -61,4 +61,6 @@ def expect_refused(member: object) -> None:
             dataclasses.replace(member, **{name: -1})
         except ValueError:  # InvalidInput is one
             continue
-        raise AssertionError(f"{name} = -1 is taken; raise metabench.InvalidInput, with the repair")
+        raise AssertionError(
+            f"{name} = -1 is accepted; raise metabench.InvalidInput, and say what to give instead"
+        )

@@ -89,7 +89,8 @@ def _check_losses(family: Family, task: Task, seed: int) -> None:
 
 
 def _check_leaf(leaf: Tensor) -> Tensor:
-    expect(len(leaf) == TASKS, f"a leaf has {len(leaf)} rows for {TASKS} addresses")
+    expect(len(leaf) == TASKS, f"a tensor of the tasks has {len(leaf)} rows for {TASKS} addresses")
     floating = torch.is_floating_point(leaf)
-    expect(not floating or leaf.dtype == torch.float64, f"a leaf is {leaf.dtype}, not float64")
+    right = not floating or leaf.dtype == torch.float64
+    expect(right, f"a tensor of the tasks is {leaf.dtype}, not float64")
     return leaf

@@ -35,5 +35,6 @@ def check_inner_optimizer(step: InnerOptimizer, seed: int = 0) -> None:
     slope = float(weighted(gradient + h * along) - weighted(gradient - h * along)) / (2 * h)
     expect(
         abs(claimed - slope) <= 1e-6 * (1 + abs(slope)),
-        f"its derivative in the gradient is {claimed:.6g}, finite differences say {slope:.6g}",
+        f"its derivative with respect to the gradient is {claimed:.6g}, finite differences say "
+        f"{slope:.6g}",
     )

@@ -156,10 +156,10 @@ def _finding(subject: Subject, recording: Recording, norms: list[float]) -> Find
         cause, None if snapshot.address is None else int(snapshot.address.task[cause.task])
     )
     if not failure_kind(norm, norms[0], EXPLODED_NORM_RATIO):
-        claim = f"Replayed, step {snapshot.step} no longer fails: |g| = {number(norm)}."
+        claim = f"Step {snapshot.step}, when replayed, no longer fails: |g| = {number(norm)}."
         return Finding("replayed", "info", "fine", claim, "Train with these settings.", (began,))
     where = cause_sentence(began)
-    claim = f"Replayed, step {snapshot.step} fails again: |g| = {number(norm)}. {where}"
+    claim = f"Step {snapshot.step}, when replayed, fails again: |g| = {number(norm)}. {where}"
     repair = "Replay with a change before training again: --set algo.inner_optimizer.rate=..."
     return Finding("replayed", "critical", "fault", claim, repair, (began,))
 

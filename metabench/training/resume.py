@@ -85,8 +85,8 @@ def restore(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
     differing = differences(about["spec"], spec)
     if differing:
         raise InvalidInput(
-            f"{state.name} belongs to a training with other settings: {'; '.join(differing)}. Give "
-            "--save another name, or use those settings."
+            f"{state.name} belongs to a training run with other settings: {'; '.join(differing)}. "
+            "Give --save another name, or use those settings."
         )
     if len(tensors["log"]) > trainer.steps:
         raise InvalidInput(

@@ -35,7 +35,7 @@ class Training(Probe):
     question: ClassVar[str] = "Is meta-training making progress?"
     caption: ClassVar[str] = (
         "Outer loss after adaptation at each outer step: the mean over the training tasks of a "
-        "window of steps, and the held-out tasks with 95 % intervals."
+        "window of steps, and the mean over held-out tasks with 95 % intervals."
     )
 
     def measure(self, subject: Subject, seed: int, progress: Progress = no_progress) -> list[Row]:

@@ -267,21 +267,21 @@ def test_an_estimator_is_held_to_its_contract_on_its_own_problem(folder, name, k
 
 BREAKS = {
     "theirs": (
-        r"theirs is a BlackBox, which is made for a problem.* --problem my\.py:NAME, a Problem"
+        r"theirs is a BlackBox, which is made for one problem.* --problem my\.py:NAME, a Problem"
     ),
-    "summed --problem my.py:problem": "of a batch it gives no mean over tasks",
+    "summed --problem my.py:problem": "for a batch it does not return the mean over tasks",
     "moody --problem my.py:problem": "two calls differ",
     "theirs --problem my.py:words": "my.py:words is of a kind that has no contract",
     "theirs --problem my.py:solver": (
         "--problem takes a Problem with tasks, or a Family; my.py:solver is neither"
     ),
-    "solver --problem my.py:problem": "needs no --problem; leave it out",
+    "solver --problem my.py:problem": "--problem does not apply; leave it out",
     "drifting": r"sample\(address, seed\) differs between calls",
     "unequal": "a task depends on which others are drawn with it",
     "bare": r"a Problem without tasks; give it a sampler",
     "sampler": "sampler is a Indexed, which has no contract; give it to its problem",
     "net": "net is a Sequential, which has no contract; make a problem of it",
-    "gradient": r"gradient is a function.*becomes BlackBox\(function\)",
+    "gradient": r"gradient is a function.*a BlackBox\(function\)",
     "words": "words is of a kind that has no contract; it must derive from one of metabench.Algo",
     "Needs": r"Needs can't be made without arguments.*Make one in the file",
     "nothing": "my.py has no 'nothing'",

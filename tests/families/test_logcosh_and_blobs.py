@@ -115,7 +115,7 @@ def test_points_lie_around_the_mean_of_their_label():
 def test_settings_that_cannot_be_are_refused(family, settings, said):
     with pytest.raises(InvalidInput, match=said):
         family(**settings)
-    with pytest.raises(InvalidInput, match="closed form for 2 classes"):
+    with pytest.raises(InvalidInput, match="closed form only for 2 classes"):
         _ = Blobs(ways=3).bayes_error
 
 

@@ -73,7 +73,7 @@ def test_a_reader_goes_on_says_so_and_exits_with_3(store, measured, reader, form
     result = metabench(*READERS[reader], *form)
 
     assert result.exit_code == 3, result.output
-    assert f"{lost}.json is no record" in result.output
+    assert f"{lost}.json is not a record" in result.output
     if reader in ("show", "plan"):
         assert kept in result.stdout
     assert store.path(lost).exists()  # nobody but the grid moves it
@@ -86,8 +86,8 @@ def test_the_next_grid_sets_it_aside_and_measures_it_again(store, measured):
 
     assert result.exit_code == 0, result.output
     assert "cells  2 done, 0 to go" in result.stdout
-    assert f"{lost}.json is no record" in result.stderr
-    assert "It is kept as" in result.stderr
+    assert f"{lost}.json is not a record" in result.stderr
+    assert "The file is kept as" in result.stderr
     assert len(list(store.aside.glob("*/*"))) == 1
     again, first = (Store(place).read(lost)["rows"]
                     for place in (store.folder, measured / "metabench-runs" / "study"))  # fmt: skip
@@ -113,7 +113,7 @@ def test_one_cell_that_is_asked_for_and_broken_is_exit_2(store):
     result = metabench("show", "study.toml", lost)
 
     assert result.exit_code == 2
-    assert "is no record" in " ".join(result.output.split())
+    assert "is not a record" in " ".join(result.output.split())
 
 
 def test_one_record_of_the_first_version_is_refused_by_name(tmp_path, monkeypatch):
@@ -152,5 +152,5 @@ def test_of_several_runs_a_damaged_one_is_left_out(store):
     result = metabench("report", "metabench-runs", "--figures", "0")
 
     assert result.exit_code == 3, result.output
-    assert f"{one} is no record" in result.output
+    assert f"{one} is not a record" in result.output
     assert "1 cell, verify" in Path("page.html").read_text()

@@ -265,8 +265,8 @@ def test_a_file_cut_short_is_measured_again():
     path = store("small").path(digest)
     path.write_text(path.read_text()[:100])
 
-    assert "half of one" in asked("status", "small.toml", code=3)["failed"][0]["error"]
-    assert f"{path} is no record" in inline("small.toml").stderr
+    assert "or an incomplete one" in asked("status", "small.toml", code=3)["failed"][0]["error"]
+    assert f"{path} is not a record" in inline("small.toml").stderr
 
     assert set(store("small").standing().values()) == {"done"}
 

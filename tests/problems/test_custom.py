@@ -289,7 +289,7 @@ BAD_TASKS = {
         Stream([shape(0, 4), shape(1, 5), shape(2, 4)]),
         r"Tasks differ in shape: task 1 has \(5, 3\).*task 0 has \(4, 3\).*Pad or trim",
     ),
-    "a stream that ends": (Stream([draw(0, 0)]), "The stream ended after 1 tasks, and 3 are"),
+    "a stream that ends": (Stream([draw(0, 0)]), "The stream ended after 1 tasks, but 3 are"),
     "no pair": (Stream([1, 2, 3]), r"must be a pair \(support, query\); given a int"),
     "three parts": (Stream([(1, 2, 3)] * 3), r"given a tuple of 3"),
 }
@@ -313,11 +313,11 @@ BAD_MODULES = {
     ),
     "dropout": (
         lambda: Problem.from_module(net(nn.Dropout(0.1)), functional.mse_loss),
-        r"^1 \(Dropout\) would draw masks.*net\.eval\(\)",
+        r"^1 \(Dropout\) would draw dropout masks.*net\.eval\(\)",
     ),
     "dropout inside attention": (
         lambda: Problem.from_module(nn.MultiheadAttention(4, 2, dropout=0.1), functional.mse_loss),
-        r"\(MultiheadAttention\) would draw masks",
+        r"\(MultiheadAttention\) would draw dropout masks",
     ),
     "no such parameter": (
         lambda: Problem.from_module(net(), functional.mse_loss, adapt=["2.wieght"]),

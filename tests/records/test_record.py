@@ -149,7 +149,7 @@ def test_a_missing_key_is_named(tmp_path, key):
     path = written(tmp_path / "some.json", rest)
 
     with pytest.raises(
-        InvalidInput, match=r"some\.json (is no record|was written by metabench 0\.1)"
+        InvalidInput, match=r"some\.json (is not a record|was written by metabench 0\.1)"
     ):
         record.read(path)
 
@@ -163,7 +163,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, text):
     path = tmp_path / "some.json"
     path.write_bytes(text)
 
-    with pytest.raises(InvalidInput, match=r"some\.json is no record"):
+    with pytest.raises(InvalidInput, match=r"some\.json is not a record"):
         record.read(path)
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, text):
 def test_a_stranger_who_signs_nonsense_is_refused_too(tmp_path, rows):
     path = written(tmp_path / "some.json", signed({**made(), "rows": rows}))
 
-    with pytest.raises(InvalidInput, match=r"some\.json is no record"):
+    with pytest.raises(InvalidInput, match=r"some\.json is not a record"):
         record.read(path)
 
 

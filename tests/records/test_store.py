@@ -71,11 +71,11 @@ def replaced(path, by):
 
 
 DAMAGE = {
-    "zeroed bytes": (zeroed, "is no record"),
+    "zeroed bytes": (zeroed, "is not a record"),
     "another cell's record": (copied_over, "is the record of another cell"),
-    "an empty object": (lambda path: path.write_text("{}\n"), "is no record"),
-    "an empty file": (lambda path: path.write_text(""), "is no record"),
-    "half a file": (lambda path: path.write_text(path.read_text()[:200]), "half of one"),
+    "an empty object": (lambda path: path.write_text("{}\n"), "is not a record"),
+    "an empty file": (lambda path: path.write_text(""), "is not a record"),
+    "half a file": (lambda path: path.write_text(path.read_text()[:200]), "or an incomplete one"),
     "a missing key": (lacking, "it lacks 'rows'"),
     "a changed digit": (
         lambda path: path.write_text(path.read_text().replace("-1.0", "-1.5")),
@@ -346,7 +346,7 @@ def test_a_store_that_can_not_be_written_is_refused_at_once(tmp_path, monkeypatc
 def test_a_file_in_the_way_of_the_store_is_said(tmp_path):
     (tmp_path / "store").write_text("")
 
-    with pytest.raises(InvalidInput, match=r"which can't be made here .* give --store FOLDER"):
+    with pytest.raises(InvalidInput, match=r"which can't be created .* give --store FOLDER"):
         Store(tmp_path / "store").open()
 
 

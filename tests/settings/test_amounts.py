@@ -89,7 +89,7 @@ def test_units_are_told_apart_by_case_and_the_known_ones_are_named(reader, text)
 
 
 def test_a_missing_unit_is_asked_for():
-    with pytest.raises(InvalidInput, match="'90' with no unit, one of ms, s, m, min, h"):
+    with pytest.raises(InvalidInput, match="'90' without a unit; give one of ms, s, m, min, h"):
         amounts.seconds("90")
 
 

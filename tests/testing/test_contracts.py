@@ -68,7 +68,7 @@ class Lenient(MAML):
 
 
 def test_the_contract_names_a_setting_that_should_be_refused():
-    with pytest.raises(AssertionError, match="steps = -1 is taken"):
+    with pytest.raises(AssertionError, match="steps = -1 is accepted"):
         check_algorithm(Lenient(), Quadratic(dim=4))
 
 

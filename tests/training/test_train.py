@@ -423,11 +423,11 @@ def test_a_seal_holds_what_was_written(folder):
     [
         ("outer.optimizer=adan", "did you mean 'adam'"),
         ("outer.schedule=cosin", "did you mean 'cosine'"),
-        ("outer.rate=-1", "outer.rate is -1.0; it must be finite, 0 or more"),
+        ("outer.rate=-1", "outer.rate is -1.0; it must be finite and at least 0"),
         ("outer.batch=0", "outer.batch is 0; it must be 1 or more"),
         ("outer.clip_norm=0", "clip_norm is 0.0; it must be positive"),
         ("outer.factor=2", "outer.factor is 2.0; it must lie in [0, 1]"),
-        ("outer.explode=1", "it must be more than 1"),
+        ("outer.explode=1", "it must be greater than 1"),
         ("outer.bach=3", "There is no field 'bach' of outer; did you mean 'batch'"),
     ],
 )

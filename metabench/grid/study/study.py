@@ -61,7 +61,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         raise InvalidInput("The exclusions drop all cells.")
     if run.split > 1 and not any(cell.split > 1 for cell in left.values()):
         with inside("split"):
-            raise InvalidInput("No probe of this study can be split; leave the key out.")
+            raise InvalidInput("No probe of this study can be split; leave out the key split.")
     return Study(path, left, run.timeout)
 
 

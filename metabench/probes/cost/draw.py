@@ -41,7 +41,7 @@ def more(probe: Cost, table: pd.DataFrame) -> list[Drawing]:
     return [
         Drawing(
             "How does time grow with K?",
-            "Median seconds of the meta-gradients of a task batch. Algorithms are timed in turns.",
+            "Median seconds of the meta-gradients of a task batch. Algorithms are timed in turn.",
             partial(over_k, table, quantity="seconds_by_k", label="seconds"),
         ),
         Drawing(

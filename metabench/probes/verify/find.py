@@ -23,24 +23,24 @@ VERDICTS = ("ok", "approximate", "open")
 NOTHING = "Nothing to change."
 TO_CHECK = {  # what would let a check be made
     "kink": (
-        "To have differences judge, verify at another theta, such as a trained one (--theta FILE): "
-        "at this one the loss has no derivative."
+        "At this theta the loss has no derivative. To check by finite differences, verify at "
+        "another theta, such as a trained one (--theta FILE)."
     ),
-    "withheld": "To have differences judge a black box, return (loss, gradient).",
+    "withheld": "To check a black box by finite differences, return (loss, gradient) from it.",
     "unresolved": (
-        "To have differences judge, compute the loss in float64 (look for .float(), .half() and "
-        "autocast) or take fewer inner steps."
+        "To check by finite differences, compute the loss in float64 (look for .float(), .half() "
+        "and autocast) or take fewer inner steps."
     ),
 }
 DIFFERENCES = "finite differences"
 ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
 MULTIPLE = (
-    "Look for a sum where the mean is differentiated, a loss that is scaled before backward() "
-    "(mixed precision, accumulation), or a sign."
+    "Look for a loss that is reported as a sum but differentiated as a mean, a loss that is scaled "
+    "before backward() (mixed precision, gradient accumulation), or a flipped sign."
 )
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), not through it, grad(vmap(task)); or replace "
-    "the norms by plain operations: net = metabench.safe_norms(net)."
+    "the norm layers by plain operations: net = metabench.safe_norms(net)."
 )
 
 
@@ -87,7 +87,7 @@ def _wrong(row: Row, fused: list[Row], layers: list[Row], factor: list[Row]) -> 
         claim += _by_layer_sentence([each for each in layers if each.of == row.of])
     if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
-        claim += f" The model has fused norms, which torch differentiates wrongly: {names}."
+        claim += f" The model has fused norm layers, which torch differentiates wrongly: {names}."
         repair = SAFE
         level = "critical"
     return Finding(_finding_name(row), level, "fault", claim, repair, (row, *fused))
@@ -103,9 +103,9 @@ def _lower_precision(table: Rows) -> list[Finding]:
     if not rows:
         return []
     dtype, _, operation = rows[0].of.partition(": ")
-    claim = f"Some of the loss is computed in {dtype} (first in `{operation}`)."
+    claim = f"Part of the loss is computed in {dtype} (first in `{operation}`)."
     repair = (
-        "Nothing while you train in float32; before --dtype float64, look for .float()."
+        "Nothing to change while you train in float32; before --dtype float64, look for .float()."
         if dtype == "float32"
         else "Look for .half(), .bfloat16() and autocast, if that was not intended."
     )
@@ -132,8 +132,8 @@ def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
         return []
     by_layer = _by_layer_sentence([row for row in layers if row.of == bad[0].of])
     claim = (
-        "The meta-gradient of some layers is wrong; they are too small to change the error of the "
-        f"whole.{by_layer}"
+        "The meta-gradient of some layers is wrong, but too small to change the error of the "
+        f"whole meta-gradient.{by_layer}"
     )
     repair = "Look for detach(), .data or torch.no_grad() in the code that uses these parameters."
     return [Finding("check_layers", "critical", "fault", claim, repair, tuple(bad))]
@@ -151,7 +151,7 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
         return []
     claim = (
         f"The estimator could not be checked by finite differences ({open_[0].status}), and the "
-        "model has fused norms, which torch differentiates wrongly through a vmap: "
+        "model has fused norm layers, which torch differentiates wrongly through a vmap: "
         f"{', '.join(norm.of for norm in fused)}."
     )
     repair = "Return (loss, gradient) so that it can be checked. " + SAFE

@@ -76,11 +76,11 @@ def nothing_independent(checks: list[Row]) -> list[Finding]:
         return []  # by design the gradient of no loss
     names = ", ".join(f"{row.of} ({row.status})" for row in checks if row.status not in DECIDED)
     claim = (
-        "Whether the meta-gradient is right could not be checked independently of the code that "
-        f"computes it. Not decided: {names}."
+        "The meta-gradient could not be checked independently of the code that computes it. Not "
+        f"decided: {names}."
     )
     repair = (
         "Return (loss, gradient) from a black box; or verify at another theta or in float64, where "
-        "differences of the loss can judge."
+        "finite differences of the loss can check it."
     )
     return [Finding("unchecked", "warning", "not_looked_at", claim, repair, tuple(checks))]

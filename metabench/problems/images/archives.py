@@ -42,7 +42,8 @@ def fetch(url: str, digest: str) -> Path:
     pooch = _pooch()
     if place.is_file() and pooch.file_hash(str(place), alg=algorithm) != expected:
         raise InvalidInput(
-            f"{place} has another digest than {url} ({digest}): truncated or changed; remove it."
+            f"{place} is truncated or changed, since its digest isn't that of {url} ({digest}); "
+            "remove it."
         )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

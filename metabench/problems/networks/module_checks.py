@@ -109,9 +109,9 @@ def _refuse_dropout(net: nn.Module) -> None:
     ]
     if active:
         raise InvalidInput(
-            f"{_listed(net, active)} would draw masks in the inner loop, different ones each time "
-            "a step is recomputed, and the meta-gradient would be silently wrong. Call net.eval(), "
-            "or set p = 0."
+            f"{_listed(net, active)} would draw dropout masks in the inner loop, different ones "
+            "each time a step is recomputed, and the meta-gradient would be silently wrong. Call "
+            "net.eval(), or set p = 0."
         )
 
 

@@ -69,7 +69,7 @@ class Store:
                 run_folders.write(mark, json.dumps({"schema": SCHEMA}) + "\n")
         except OSError as error:
             raise InvalidInput(
-                f"Results go to {self.folder}, which can't be made here ({error.strerror}); give "
+                f"Results go to {self.folder}, which can't be created ({error.strerror}); give "
                 "--store FOLDER."
             ) from error
         self._sweep()
@@ -147,7 +147,7 @@ class Store:
                     continue
                 except InvalidInput as error:
                     if place := ordinary_files.set_aside(path, self.aside):
-                        said.append(f"{error} It is kept as {place}.")
+                        said.append(f"{error} The file is kept as {place}.")
         return said
 
     def save(self, record: Mapping[str, Any], failed: bool) -> None:

@@ -30,10 +30,13 @@ def find_record(digest: str, folder: Path | None) -> dict[str, Any]:
     if not hits:
         places = ", ".join(map(str, folders)) or run_folders.RUNS
         raise InvalidInput(
-            f"No cell on record begins with {digest!r} in {places}; give --store FOLDER."
+            f"No recorded cell in {places} has a digest that begins with {digest!r}; give --store "
+            "FOLDER."
         )
     if len({hit for _, hit in hits}) > 1:
-        raise InvalidInput(f"{len(hits)} cells begin with {digest!r}; give more digits.")
+        raise InvalidInput(
+            f"{len(hits)} cells have a digest that begins with {digest!r}; give more digits."
+        )
     (kept, whole), *_ = hits
     record = kept.require_readable().read(whole)
     assert record is not None

@@ -145,9 +145,7 @@ class _Worker:
         self.stop()
         self._failed_starts += 1
         if self._failed_starts == MOST_FAILED_STARTS:
-            raise Broken(
-                f"{MOST_FAILED_STARTS} workers in a row ended before they started ({error})"
-            )
+            raise Broken(f"{MOST_FAILED_STARTS} workers in a row ended while starting up ({error})")
 
 
 def begin(environment: dict[str, str]) -> None:
@@ -158,7 +156,7 @@ def begin(environment: dict[str, str]) -> None:
     """
     torch = sys.modules.get("torch")  # the user's script may have imported it
     if torch is not None and torch.cuda.is_initialized():
-        raise RuntimeError("CUDA is in use before the worker's GPU is chosen.")
+        raise RuntimeError("CUDA was initialized before the worker's GPU was chosen.")
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     importlib.import_module("metabench.measurement.measurement")
