@@ -38,16 +38,23 @@ def extreme_eigenvalues(
         tasks: T tasks.
 
     Returns:
-        Smallest and largest eigenvalues; NaN where phi isn't finite.
+        Smallest and largest eigenvalues; NaN where phi or a product isn't finite.
     """
     good = torch.isfinite(phis).all(1)
     hvp = derivatives.per_task_hvp(
         problem.inner_loss, torch.where(good[:, None], phis, 0), theta, tasks.support
     )
+
+    def finite_products(vectors: Tensor) -> Tensor:
+        nonlocal good
+        product = hvp(vectors)
+        good = good & torch.isfinite(product).all(1)
+        return torch.where(good[:, None], product, 0)  # LAPACK refuses NaN
+
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(1, phis.shape[1], generator=generator, dtype=torch.float64).to(phis)
     starts = start.expand_as(phis).clone()
-    found = lanczos_extremes(hvp, starts, EIGENVALUE_TOLERANCE, MOST_PRODUCTS)
+    found = lanczos_extremes(finite_products, starts, EIGENVALUE_TOLERANCE, MOST_PRODUCTS)
     none = torch.full_like(found.smallest, torch.nan)
     return torch.where(good, found.smallest, none), torch.where(good, found.largest, none)
 

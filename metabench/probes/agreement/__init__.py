@@ -57,6 +57,8 @@ class Agreement(Probe):
     )  # fmt: skip
     causes: ClassVar[Mapping[str, str]] = {
         "saddles": "curvature",
+        "diverged": "growth",
+        "not_finite_input": "growth",
         "minimum_not_found": "solver",
         "cause": "solver",
         "first_order": "estimator",

@@ -69,8 +69,8 @@ def layer_rows(
 
 def relative_error(grads: Vector, reference: Vector) -> Vector:
     """Return |grads - reference| / |reference| of each task, `(T,)`; 0 where both are equal."""
-    gap = np.linalg.norm(grads - reference, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # beyond floats: infinite
+        gap = np.linalg.norm(grads - reference, axis=1)
         return np.where(gap == 0, 0.0, gap / np.linalg.norm(reference, axis=1))
 
 
@@ -119,7 +119,7 @@ def error_parts(
     }
     rows = []
     for part, gap in gaps.items():
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = np.linalg.norm(gap, axis=1) / size
         rows.append(quantile("error_part", share, at=float(K), of=f"{name}: {part}"))
     return rows
@@ -130,6 +130,19 @@ def minimum_rows(gradient_norm: Vector) -> list[Row]:
     line = quantile("gradient_norm_at_minimum", gradient_norm)
     hits = int((gradient_norm <= CONVERGED_NORM).sum())
     return [line, row("minimum_found", share_interval(hits, len(gradient_norm)))]
+
+
+def diverged_rows(grads: Vector, K: int, name: str) -> list[Row]:
+    """Return the share of tasks whose meta-gradient is not finite; no row if all are.
+
+    Args:
+        grads: meta-gradients of the method, `(T, Q)`.
+        K: inner steps.
+        name: the method.
+    """
+    hits = int((~np.isfinite(grads).all(1)).sum())
+    share = share_interval(hits, len(grads))
+    return [row("diverged", share, "diverged", at=float(K), of=name)] if hits else []
 
 
 def any_negative_curvature(notes: dict[str, Vector]) -> bool:

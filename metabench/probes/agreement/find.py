@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench.probes.curves import by_method
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.wording import interval, number, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -44,7 +45,25 @@ def find(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
         *_not_computed(table),
     ]
     findings = [_with_level_for_user(table, finding) for finding in findings]
+    lost = [row for row in from_table(table, "diverged", of=None) if row.value]
+    findings = [*_diverged(lost), *findings]
+    findings = with_inputs(table, findings, max((row.value or 0.0 for row in lost), default=0.0))
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _diverged(lost: list[Row]) -> list[Finding]:
+    """Report the methods whose meta-gradients are not finite, the largest share first."""
+    if not lost:
+        return []
+    worst = max(lost, key=lambda row: row.value or 0.0)
+    methods = ", ".join(dict.fromkeys(row.of for row in lost))
+    claim = (
+        f"Some meta-gradients are not finite: of {_method_and_k(worst)}, those of "
+        f"{percents(worst)} of tasks. These tasks count as the largest errors, and expected "
+        f"gradients are not compared. Methods: {methods}."
+    )
+    repair = "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
+    return [Finding("diverged", "critical", "fault", claim, repair, tuple(lost))]
 
 
 def _not_computed(table: pd.DataFrame) -> list[Finding]:
@@ -87,8 +106,9 @@ def _saddles(table: pd.DataFrame) -> list[Finding]:
         f"{number(least)}). There phi_{last.at:.0f} is not a minimum, and the implicit gradient "
         "is undefined."
     )
-    above = number((strength.value or 0) - least)
-    repair = f"Raise lambda above {above} (--set probe.proximal_strength=...)."
+    reached = not any(row.value for row in from_table(table, "diverged", of=None))
+    above = f" above {number((strength.value or 0) - least)}" if reached else ""
+    repair = f"Raise lambda{above} (--set probe.proximal_strength=...)."
     return [Finding("saddles", "warning", "fault", claim, repair, (*hits, strength))]
 
 
@@ -196,7 +216,11 @@ def _first_order(table: pd.DataFrame) -> list[Finding]:
     )
     bad = (worst.high or 1) < LEAST_COSINE
     state = "fault" if bad else "fine" if (worst.low or 0) > LEAST_COSINE else "undecided"
-    repair = "Use the unroll or an implicit gradient at this K." if bad else "Nothing to change."
+    repair = {
+        "fault": "Use the unroll or an implicit gradient at this K.",
+        "fine": "Nothing to change.",
+        "undecided": f"Measure more tasks (--tasks): the interval includes {LEAST_COSINE:g}.",
+    }[state]
     return [Finding("first_order", "warning" if bad else "info", state, claim, repair, (worst,))]
 
 

@@ -14,6 +14,7 @@ from metabench.algorithms import counterparts, stability
 from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.measure_rung import Run, RunsAtK
 from metabench.probes.agreement.method_runs import MethodRun
@@ -65,6 +66,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
         Row("proximal_strength", value=proximal_strength),
         Row("own_steps", of=name_of(algorithm), value=float(algorithm.steps)),
     ]
+    rows += inputs_not_finite(subject, Address.fresh(0, probe.tasks), seed)
     at_minimum, gradient_norm, no_minimum = gradient_at_minimum(probe, subject, methods, seed)
     rows += compare.minimum_rows(gradient_norm)
     runs: dict[tuple[str, int], MethodRun] = {}
@@ -129,7 +131,9 @@ def gradient_at_minimum(
     tasks = exact.draw(Address.fresh(0, probe.tasks), seed)
     phis = exact.problem.init(exact.theta).expand(probe.tasks, -1)
     _, largest = stability.extreme_eigenvalues(exact.problem, exact.theta, phis, tasks)
-    rate = 1 / (methods.proximal_strength + 2 * max(float(largest.max()), 1e-6))
+    known = largest[torch.isfinite(largest)]  # of other tasks nothing is found at any rate
+    steepest = float(known.max()) if len(known) else 0.0
+    rate = 1 / (methods.proximal_strength + 2 * max(steepest, 1e-6))
     descent = replace(methods.like, inner_optimizer=SGD(rate), batch=0)
     algorithm = replace(methods, like=descent).implicit(methods.exact())(probe.minimum_steps)
     method = MethodRun(subject, algorithm, methods.proximal_strength, seed)

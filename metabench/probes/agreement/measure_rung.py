@@ -75,6 +75,7 @@ class RunsAtK(NamedTuple):
         rows = compare.curvature_rows(self.exact.notes, self.K)
         unrolled, implicit = self.double[UNROLLED].grads, self.implicit
         for name, native in self.native.items():
+            rows += compare.diverged_rows(native.grads, self.K, name)
             has_poles = name in self.with_poles
             rows += compare.comparison_rows(
                 native.grads, at_minimum, self.K, name, "", no_minimum or has_poles

@@ -78,6 +78,7 @@ class Constants(Probe):
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
+        "not_finite_input": "growth",
         "zero": "gradient",
         "many_steps": "rate",
         "first_moment": "settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.constants.rates import number_with_interval, rate_findings
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.wording import number, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -30,6 +31,7 @@ PLACES = {
     "adapted": "at the end of the inner loop",
 }
 NOTHING = "Nothing to change."
+MORE_TASKS = "Measure more tasks (--tasks) to decide."
 
 
 def find(probe: Constants, table: pd.DataFrame) -> list[Finding]:
@@ -45,6 +47,7 @@ def find(probe: Constants, table: pd.DataFrame) -> list[Finding]:
         *rate_findings(table),
         *_over_budget(table),
     ]
+    findings = with_inputs(table, findings)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -195,16 +198,8 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
                     Finding(name, "warning", "fault", claim, repair, (slack, measured, limit))
                 )
                 continue
-            made.append(
-                Finding(
-                    name,
-                    "info",
-                    "fine" if slack.low >= 1 else "undecided",
-                    claim,
-                    NOTHING,
-                    (slack, measured, limit),
-                )
-            )
+            state, repair = ("fine", NOTHING) if slack.low >= 1 else ("undecided", MORE_TASKS)
+            made.append(Finding(name, "info", state, claim, repair, (slack, measured, limit)))
     return made
 
 
@@ -272,7 +267,11 @@ def _floor(table: pd.DataFrame) -> list[Finding]:
         "number of tasks removes."
     )
     large = share.low is not None and share.low > 0.5
-    repair = "Use more support examples; more tasks hardly lower the floor." if large else NOTHING
+    repair = (
+        "Use more support examples; more tasks hardly lower the floor."
+        if large
+        else "A larger task batch lowers the rest of the floor (--set probe.batch=...)."
+    )
     return [Finding("floor", "info", "", claim, repair, (total[0], share, *batch))]
 
 

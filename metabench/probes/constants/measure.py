@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.estimation.vectorization import count_tasks, first_task
 from metabench.linalg.spectra import Effort
 from metabench.probes.base import Progress
@@ -63,6 +64,7 @@ def measure(probe: Constants, subject: Subject, seed: int, progress: Progress) -
     found = estimate_hessians(setting, some, seed)
     progress(1, STAGES)
     rows = [Row("tasks", value=float(count)), Row("tasks", of="Hessians", value=float(curves))]
+    rows += inputs_not_finite(subject, Address.fresh(0, count), seed)
     if (count, curves) != (probe.tasks, min(probe.hessians, probe.tasks)):
         rows.append(Row("reduced", of="sets", value=float(setting.sets), status="info"))
     if setting.effort == COARSE_EFFORT:

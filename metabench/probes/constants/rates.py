@@ -28,8 +28,8 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
     limit = "any rate" if stable.value is None else number_with_interval(stable)
     claim = (
         f"For K = {_steps(table)} inner steps, the theory needs an inner rate of order 1 / (K L), "
-        f"at most {number(many.value)}. Yours is {given.value:g}; half of the tasks are stable up "
-        f"to {limit}."
+        f"at most {number(many.value)}. Yours is {given.value:g}; half of the tasks are stable "
+        f"below {limit}."
     )
     if given.value <= many.value:
         return [Finding("many_steps", "info", "", claim, "Nothing to change.", evidence)]
@@ -38,7 +38,8 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
             f" The factor (1 + alpha L)^(2 K) of its bounds is at least {number(factor[0].value)}."
         )
     level, repair = _level_and_repair(given.value, stable)
-    inside = stable.low is not None and given.value < stable.low
+    free = stable.value is None and stable.status == "unbounded"
+    inside = free or (stable.low is not None and given.value < stable.low)
     state = "fault" if level == "warning" else "fine" if inside else "undecided"
     return [Finding("many_steps", level, state, claim, repair, evidence)]
 
@@ -50,8 +51,12 @@ def _steps(table: pd.DataFrame) -> str:
 
 def _level_and_repair(rate: float, stable: Row) -> tuple[str, str]:
     """Return a warning if the rate is above the interval of the stable rate of half the tasks."""
-    if stable.high is None or rate <= stable.high:
+    if stable.low is not None and rate < stable.low:
         return "info", "Nothing to change: the rate is within what the curvature allows."
+    if stable.value is None and stable.status == "unbounded":
+        return "info", "Nothing to change: the curvature limits no rate in half of the tasks."
+    if stable.high is None or rate <= stable.high:
+        return "info", "Measure more tasks (--set probe.hessians=...) to decide."
     safe = number(stable.low or stable.value)
     return "warning", f"Lower the inner rate below {safe}, where half of the tasks are stable."
 

@@ -49,6 +49,7 @@ class Cost(Probe):
         {"tasks": 64, "steps": (5,), "sizes": (1, 25), "rounds": 2},
         {"tasks": 128, "rounds": 3},
     )
+    causes: ClassVar[Mapping[str, str]] = {"diverged": "growth", "not_finite_input": "growth"}
     question: ClassVar[str] = "Which algorithm gives the lowest error for a given time?"
     caption: ClassVar[str] = (
         "Mean squared error to the true meta-gradient over the seconds spent on tasks, from the "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from metabench.probes.cost import EXACT, UNROLL
 from metabench.probes.curves import by_method
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.wording import interval, number
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -29,6 +30,7 @@ def find(probe: Cost, table: pd.DataFrame) -> list[Finding]:
         *_memory(table),
         *_autograd(table),
     ]
+    findings = with_inputs(table, findings)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

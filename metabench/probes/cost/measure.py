@@ -12,6 +12,7 @@ from metabench.algorithms.base import Algorithm
 from metabench.autodiff.operation_counts import work_of
 from metabench.autodiff.stopwatch import seconds_of
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
 from metabench.probes.cost.comparison_algorithms import MakeAlgorithm, comparison_algorithms
@@ -65,6 +66,7 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
     bytes_each = {r.of: r.value or 0.0 for r in rows if (r.quantity, r.at) == ("bytes", own.steps)}
     subjects = {name: calls[key][0] for name, key in here.items()}
     rows += error_rows(probe, subjects, seconds_each, bytes_each, seed, count)
+    rows += inputs_not_finite(subject, Address.fresh(0, probe.tasks), seed)
     count.finish()
     return rows
 

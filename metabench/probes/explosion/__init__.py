@@ -62,6 +62,7 @@ class Explosion(Probe):
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
+        "not_finite_input": "growth",
         "explodes": "growth",
         "vanishes": "growth",
         "past_edge": "rate",

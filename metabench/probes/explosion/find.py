@@ -9,6 +9,7 @@ from metabench.probes.explosion.features import drifts
 from metabench.probes.explosion.findings_growth import LOWER_RATE, cause, growth
 from metabench.probes.explosion.findings_rates import rates
 from metabench.probes.explosion.growth_summary import own_steps
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.wording import interval, number, percent, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
@@ -35,6 +36,8 @@ def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
         *drifts(table, own_steps(table)),
         *_not_computed(table),
     ]
+    lost = max((row.value or 0.0 for row in from_table(table, "diverged")), default=0.0)
+    findings = with_inputs(table, findings, lost)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -87,6 +90,9 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
         f"{LOWER_RATE}, take fewer inner steps, or clip the inner gradients "
         "(--set algo.inner_optimizer.clip_norm=10)."
     )
+    if hits[0].at == 0:
+        claim += " No inner step is needed for that, so the inner rate is not the cause."
+        repair = "Check the query loss, theta and the tasks for NaN, infinity, log 0 and 0 / 0."
     level = "critical"
     if (hits[0].at or 0) > own_steps(table):
         claim += _finite_at_own_steps(table)

@@ -28,7 +28,7 @@ def rates(table: pd.DataFrame) -> list[Finding]:
         f"{number(half.value)} {interval(half)}, and 95 % below {number(most.value)} "
         f"{interval(most)}."
     )
-    counts = from_table(table, "unstable", of="rate")
+    counts = [r for r in from_table(table, "unstable", of="rate") if r.value is not None]
     counted = _counts_near(counts, rate, (most, half))
     if counted:
         each = ", ".join(f"{percents(r)} at rate {number(r.at)}" for r in counted.values())

@@ -11,6 +11,7 @@ import torch
 
 from metabench.algorithms.base import Algorithm
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.probes.base import Progress
 from metabench.probes.explosion import features, growth, measure_multi_horizon_adjoint
 from metabench.probes.explosion.exponents import exponent_rows
@@ -78,6 +79,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     rows = growth.rows_of(stats, inner_loop_of(subject).problem.layouts.phi.names)
     rows += features.rows_of(stats.drift, probe.plan)
     rows.append(Row("own_steps", value=float(own)))
+    rows += inputs_not_finite(subject, address, seed)
     if errors:
         rows += _precision_rows(np.concatenate(errors), probe.plan)
     if probe.directions and probe.steps:

@@ -20,11 +20,14 @@ def stable_rate_rows(largest: Vector, edge: float, rate: float) -> list[Row]:
     """Return the rates below which curvature predicts 50 % and 95 % of tasks to be stable.
 
     Args:
-        largest: largest eigenvalue of each task's inner Hessian at phi_0, `(T,)`.
+        largest: largest eigenvalue of each task's inner Hessian at phi_0, `(T,)`; tasks for which
+            it is not finite are left out, since no rate makes them finite.
         edge: rate times curvature at which the optimizer becomes unstable; 2 for plain descent.
         rate: the inner rate, for which the share of tasks past the edge is added.
     """
-    each = stable_rates(largest, edge)
+    each = stable_rates(largest[np.isfinite(largest)], edge)
+    if not len(each):
+        return [Row("stable_rate", status="diverged")]
     rows = [
         quantile("stable_rate", each, 1 - share, of=f"{100 * share:.0f} % of tasks")
         for share in SHARES
@@ -51,7 +54,9 @@ def rates_to_count(largest: Vector, edge: float, rate: float) -> tuple[float, ..
         edge: rate times curvature at which the optimizer becomes unstable.
         rate: the inner rate.
     """
-    each = stable_rates(largest, edge)
+    each = stable_rates(largest[np.isfinite(largest)], edge)
+    if not len(each):
+        return ()
     around = [quantile_interval(each, 1 - share).value for share in SHARES]
     wanted = {rate, *(value * by for value in around for by in (0.5, 1.0, 2.0))}
     return tuple(sorted(float(f"{x:.3g}") for x in wanted if 0 < x < math.inf))
@@ -60,12 +65,18 @@ def rates_to_count(largest: Vector, edge: float, rate: float) -> tuple[float, ..
 def counted_rows(rate: float, first: Vector, last: Vector, outer: Vector) -> list[Row]:
     """Count the tasks whose support loss ends above its start or is not finite; add median losses.
 
+    Tasks whose loss is not finite at phi_0 are left out: that is not the rate's doing.
+
     Args:
         rate: the inner rate.
         first: support losses at phi_0, `(T,)`.
         last: support losses at phi_K, `(T,)`.
         outer: query losses at phi_K, `(T,)`.
     """
+    known = np.isfinite(first)
+    if not known.any():
+        return [Row("unstable", at=rate, of="rate", status="diverged")]
+    first, last, outer = first[known], last[known], outer[known]
     unstable = int((~(last <= first)).sum())
     return [
         row("unstable", share_interval(unstable, len(first)), at=rate, of="rate"),

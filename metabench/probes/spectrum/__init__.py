@@ -71,6 +71,7 @@ class Spectrum(Probe):
     )
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
+        "not_finite_input": "growth",
         "stretched": "growth",
         "past_edge": "rate",
         "indefinite": "curvature",

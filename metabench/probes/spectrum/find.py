@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.spectrum.findings_density import shape
-from metabench.probes.spectrum.findings_edge import edge
+from metabench.probes.spectrum.findings_edge import edge, fit
 from metabench.probes.spectrum.findings_outer import beyond
 from metabench.probes.spectrum.wording import HESSIANS, PLACES, number, rows_at
 from metabench.probes.wording import percents
@@ -23,10 +24,16 @@ def find(probe: Spectrum, table: pd.DataFrame) -> list[Finding]:
     findings = [finding for place in PLACES for finding in _divergence(table, place)]
     edges = [finding for place in PLACES for finding in edge(table, place)]
     past = [finding for finding in edges if finding.level != "info"]
+    if len(past) > 1 and not fit(table, "adapted"):  # what loops past their edge at the start reach
+        past = past[:1]
     # where no place is past its edge, report only the one with the smallest stable rate
     findings += past or sorted(edges, key=_smallest_stable_rate)[:1]
     findings += [finding for place in PLACES for finding in _negative(table, place)][:1]
     findings += [*_not_converged(table), *_no_steps(table), *beyond(table), *shape(table)]
+    lost = [row.value or 0.0 for row in from_table(table, "diverged", of="start")]
+    grown = from_table(table, "diverged", of="adapted")
+    # tasks that are lost at the start are not counted at the end: what diverges there is the loop's
+    findings = with_inputs(table, findings, 1.0 if grown else max(lost, default=0.0))
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

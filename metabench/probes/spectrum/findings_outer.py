@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.probes.spectrum.findings_edge import fit
 from metabench.probes.spectrum.wording import number, rows_at
 from metabench.probes.wording import percents
 from metabench.records import number_format
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGE_SINGULAR_VALUE = 10.0  # from which on the meta-gradient is called at risk
+UNDECIDED = "Measure more tasks (--tasks): the interval includes the limit."
 SOLVED = 1e-2  # a relative residual below which a solve is called converged
 
 
@@ -67,7 +69,8 @@ def _map(table: pd.DataFrame) -> list[Finding]:
         )
         return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
     state = "fine" if half.high is not None and half.high <= LARGE_SINGULAR_VALUE else "undecided"
-    return [Finding("stretch", "info", state, claim, "Nothing to change.", tuple(found.values()))]
+    repair = UNDECIDED if state == "undecided" else "Nothing to change."
+    return [Finding("stretch", "info", state, claim, repair, tuple(found.values()))]
 
 
 def _solve(table: pd.DataFrame) -> list[Finding]:
@@ -77,16 +80,7 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
     down = from_table(table, "negative_curvature", of="adapted")
     lowest = rows_at(table, "smallest_eigenvalue", "adapted").get(0.05)
     if down and down[0].low and lowest is not None and lowest.value is not None:
-        claim = (
-            f"{percents(down[0])} of inner objectives have negative curvature at phi_K, where CG "
-            f"is not valid; in one of twenty tasks the smallest eigenvalue is below "
-            f"{number(lowest)}."
-        )
-        repair = (
-            f"Raise the proximal strength by {1.2 * -(lowest.low or lowest.value):.2g} (--set "
-            "algo.proximal_strength=...), or take more inner steps."
-        )
-        return [Finding("indefinite", "warning", "fault", claim, repair, (down[0], lowest))]
+        return [_indefinite(down[0], lowest, fit(table, "adapted"))]
     measured, bound = last["measured"], last["bound"]
     if measured.value is None:
         return []
@@ -103,7 +97,28 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
         )
         return [Finding("unsolved", "warning", "fault", claim, repair, evidence)]
     state = "fine" if measured.high is not None and measured.high <= SOLVED else "undecided"
-    return [Finding("solved", "info", state, claim, "Nothing to change.", evidence)]
+    repair = UNDECIDED if state == "undecided" else "Nothing to change."
+    return [Finding("solved", "info", state, claim, repair, evidence)]
+
+
+def _indefinite(down: Row, lowest: Row, fit_end: bool) -> Finding:
+    """Return the finding of a linear solve with negative curvature.
+
+    Args:
+        down: share of tasks with negative curvature.
+        lowest: the 5 % quantile of the smallest eigenvalue.
+        fit_end: whether the loops ended where a strength can be read off.
+    """
+    claim = (
+        f"{percents(down)} of inner objectives have negative curvature at phi_K, where CG is not "
+        f"valid; in one of twenty tasks the smallest eigenvalue is below {number(lowest)}."
+    )
+    by = f" by {1.2 * -(lowest.low or lowest.value or 0.0):.2g}" if fit_end else ""
+    repair = (
+        f"Raise the proximal strength{by} (--set algo.proximal_strength=...), or take more inner "
+        "steps."
+    )
+    return Finding("indefinite", "warning", "fault", claim, repair, (down, lowest))
 
 
 def _bound(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +14,13 @@ from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE
+from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.linalg.lanczos import Operator
 from metabench.linalg.spectra import Effort, ExtremeEigenvalues, block, extreme_eigenvalues, spectra
 from metabench.probes.base import Progress
 from metabench.probes.spectrum import measure_expected_hessians as expected
 from metabench.probes.spectrum import measure_implicit_system as implicit
-from metabench.probes.spectrum.summary import summary
+from metabench.probes.spectrum.summary import share, summary
 from metabench.probes.spectrum.task_spectra import Densities, SpectrumEnds, TaskSpectra, concatenate
 from metabench.problems.problem import Problem
 from metabench.problems.random_signs import random_signs
@@ -53,6 +55,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
     problem = looped.inner(subject.problem) if looped else subject.problem
     effort = Effort(probe.tolerance, probe.steps, probe.nodes, probe.exact)
     parts: dict[str, list[TaskSpectra]] = {}
+    rose: list[Vector] = []  # whether each task's inner loss is larger at the end, (T,) a chunk
     address, chunk = Address.fresh(0, probe.tasks), chunk_size(probe, subject)
     subject = replace(subject, compute=replace(subject.compute, chunk=chunk))
     for start in range(0, probe.tasks, chunk):
@@ -71,6 +74,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
             there = hessian(torch.where(finite[:, None], end.phi, 0))
             found = _spectra(probe, effort, there, signs, problem.layouts.phi)
             places["adapted"] = found.where_finite(_float64(finite))
+            rose.append(_loss_rose(problem, subject, tasks, (phi, end.phi)))
             scale = _scale(looped, subject, end)
             if scale is not None:
                 found = _scaled_spectra(
@@ -81,14 +85,13 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
             parts.setdefault(place, []).append(found)
         progress(min(start + chunk, probe.tasks), probe.tasks)
     spectra_at = {place: concatenate(found) for place, found in parts.items()}
-    rows = summary(probe, looped, spectra_at)
-    rates = looped.rates(subject.problem, subject.theta) if looped else None
-    if rates is not None and bool((rates < 0).any()):
-        why = (
-            "some learned inner rates are negative, and the stability edge counts them as 0; read "
-        )
-        why += "the largest singular value of the adaptation map, which uses all rates as they are"
-        rows.append(Row("unavailable", of=why, status="withheld"))
+    inputs = inputs_not_finite(subject, address, seed)
+    bad = [row.at for row in inputs if row.of == "support set"]
+    given = ~np.isin(address.task, np.array(bad, float))
+    rows = [*summary(probe, looped, spectra_at, given), *inputs]
+    if rose:
+        rows.append(share("loss_rose", np.concatenate(rose) > 0, "adapted"))
+    rows += _negative_rates(looped, subject)
 
     def draw(vectors: int, count: int, size: int) -> Tensor:
         like = subject.theta.new_zeros(count, size)
@@ -99,6 +102,18 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
     if "adapted" in spectra_at:
         rows += implicit.measure(probe, subject, seed, spectra_at["adapted"])
     return rows
+
+
+def _negative_rates(algorithm: Algorithm | None, subject: Subject) -> list[Row]:
+    """Return a row that says how negative learned rates are counted, if there are any."""
+    rates = algorithm.rates(subject.problem, subject.theta) if algorithm else None
+    if rates is None or not bool((rates < 0).any()):
+        return []
+    why = (
+        "some learned inner rates are negative, and the stability edge counts them as 0; read "
+        "the largest singular value of the adaptation map, which uses all rates as they are"
+    )
+    return [Row("unavailable", of=why, status="withheld")]
 
 
 def chunk_size(probe: Spectrum, subject: Subject) -> int:
@@ -154,6 +169,27 @@ def _loop_end(
 
     last: LoopEnd = subject.compute.per_task(loop)(subject.theta, tasks)
     return last
+
+
+def _loss_rose(
+    problem: Problem, subject: Subject, tasks: Task, ends: tuple[Tensor, Tensor]
+) -> Vector:
+    """Return 1 for each task whose inner loss is larger, or not finite, at the loop's end.
+
+    Args:
+        problem: with the inner loss.
+        subject: with theta and how tasks are batched.
+        tasks: T tasks.
+        ends: phi at the start and at the end, `(T, P)` each.
+    """
+
+    def losses(theta: Tensor, task: Task) -> Tensor:
+        first, last, support = task.support
+        return torch.stack([problem.inner_loss(phi, theta, support) for phi in (first, last)])
+
+    both = tasks._replace(support=(*ends, tasks.support))
+    found = subject.compute.per_task(losses)(subject.theta, both)
+    return _float64(~(found[:, 1] <= found[:, 0]))
 
 
 def _spectra(

@@ -33,7 +33,10 @@ TRACE_T = 3.5  # Student's t of a trace's few vectors, times the known shortfall
 
 
 def summary(
-    probe: Spectrum, algorithm: Algorithm | None, places: dict[str, TaskSpectra]
+    probe: Spectrum,
+    algorithm: Algorithm | None,
+    places: dict[str, TaskSpectra],
+    given: NDArray[np.bool_],
 ) -> list[Row]:
     """Return the rows of every place, with stable rates and growth where there is an inner step.
 
@@ -41,16 +44,19 @@ def summary(
         probe: its tolerance.
         algorithm: whose inner step is judged; None for a black box.
         places: the spectra at "start", "adapted" and "preconditioned", where measured.
+        given: whether each task's support set is finite, `(T,)`; other tasks are left out.
     """
     rows = _settings(algorithm) if algorithm else []
+    given = given & (places["start"].ends.finite == 1)  # no rate makes other Hessians finite
     scaled = [SCALED] if SCALED in places else list(places)  # where the inner rate is judged
     for place, found in places.items():
         lost = found.ends.finite < 1
-        if lost.any():
-            rows.append(share("diverged", lost, place)._replace(status="diverged"))
-        if lost.all():
+        counted = lost if place == "start" else lost[given]
+        if counted.any():
+            rows.append(share("diverged", counted, place)._replace(status="diverged"))
+        if lost.all() or not given.any():
             continue
-        ends = _without(found.ends, lost)
+        ends = _without(_of_tasks(found.ends, given), lost[given])
         rows += _ends(ends, place, probe.tolerance)
         if algorithm and algorithm.steps and place in scaled:
             rows += _step(ends, place, algorithm.inner_optimizer)
@@ -67,6 +73,10 @@ def _settings(algorithm: Algorithm) -> list[Row]:
         Row("inner_steps", value=float(algorithm.steps)),
         Row("edge", value=edge, status="ok" if edge is not None else "withheld"),
     ]
+
+
+def _of_tasks(ends: SpectrumEnds, chosen: NDArray[np.bool_]) -> SpectrumEnds:
+    return SpectrumEnds(*(each[chosen] for each in ends))
 
 
 def _without(ends: SpectrumEnds, lost: NDArray[np.bool_]) -> SpectrumEnds:

@@ -293,7 +293,10 @@ def test_divergence_is_reported_and_raises_nothing():
     theta = torch.full((4,), 1e200, dtype=torch.float64)
 
     probe, table = measured(BOWL, mb.MAML(1, mb.SGD(0.1)), torch.full((4,), torch.inf).double())
-    assert findings(probe, table)["diverged"].level == "critical"
+    said = findings(probe, table)
+    assert said["not_finite_input"].level == "critical"
+    assert "theta" in said["not_finite_input"].claim
+    assert said["diverged"].level == "info"  # it follows from theta
 
     probe, table = measured(BOWL, mb.MAML(40, mb.SGD(1e12)), theta)
     assert any(f.level == "critical" for f in findings(probe, table).values())
