@@ -104,6 +104,7 @@ def test_a_better_algorithm_is_only_named_where_intervals_are_disjoint():
     (far,) = Cost(**QUICK).find(to_table([rows[0], rows[1]._replace(value=9.0, low=8.0)]))
 
     assert "neither is shown to be better" in near.claim
+    assert (near.state, near.repair) == ("undecided", "Measure more tasks (--tasks) to decide.")
     assert far.repair == "Use --algo maml at this budget."
 
 
