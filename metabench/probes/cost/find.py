@@ -66,7 +66,11 @@ def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
             f"followed by {second} with {number(b.value)} {interval(b)}."
             + ("" if apart else " Their intervals overlap, so neither is shown to be better.")
         )
-        repair = f"Use --algo {first} at this budget." if apart else "Measure more tasks (--tasks) to decide."
+        repair = (
+            f"Use --algo {first} at this budget."
+            if apart
+            else "Measure more tasks (--tasks) to decide."
+        )
         made.append(
             Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, (a, b))
         )
