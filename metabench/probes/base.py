@@ -92,7 +92,7 @@ class Probe:
     table_quantities: ClassVar[Mapping[str, str]] = {}
     x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""
-    shown: ClassVar[tuple[str, ...]] = ()  # quantities in the first figure; empty: all others
+    shown: ClassVar[tuple[str, ...]] = ()  # quantities that the first figure draws
     table_by_quantity: ClassVar[bool] = False  # tables: a line per quantity, a column per `at`
     figure_only: ClassVar[frozenset[str]] = frozenset()  # quantities in figures but not in tables
     has_default_tasks: ClassVar[bool] = False  # `tasks` has its own default, not the family's

@@ -113,11 +113,28 @@ def hooks(
 def showing(own: Sequence[Hook], all_cells: Sequence[Hook], finding: Finding) -> Hook | None:
     """Return the hook of the drawing that shows a finding's evidence, if there is one.
 
+    A drawing that names its quantities shows a finding if it draws a row of the finding: the same
+    quantity, source and layer. One that names none shows it only if it is the cell's only drawing.
+
     Args:
-        own: drawings of the finding's cell; those without quantities show anything.
+        own: drawings of the finding's cell.
         all_cells: drawings of all cells.
         finding: the finding.
     """
     quantities = {row.quantity for row in finding.evidence}
-    named = (hook for hook in (*own, *all_cells) if quantities & {*hook.drawing.shows})
-    return next(named, None) or next((hook for hook in own if not hook.drawing.shows), None)
+    for hook in own:
+        if quantities & {*hook.drawing.shows} and _draws(hook, finding):
+            return hook
+    if len(own) == 1 and not own[0].drawing.shows:
+        return own[0]
+    return next((hook for hook in all_cells if quantities & {*hook.drawing.shows}), None)
+
+
+def _draws(hook: Hook, finding: Finding) -> bool:
+    """Return whether a row of the finding's evidence is among a drawing's rows with a number."""
+    if not {"quantity", "of", "layer"} <= {*map(str, hook.data)}:
+        return True  # data of another form: only the quantities are known
+    drawn = hook.data[hook.data["value"].notna()]
+    there = set(zip(drawn["quantity"], drawn["of"], drawn["layer"], strict=True))
+    rows = {row for row in finding.evidence if row.quantity in hook.drawing.shows}
+    return any((row.quantity, row.of, row.layer) in there for row in rows)
