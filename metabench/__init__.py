@@ -69,6 +69,7 @@ _PUBLIC = {
     "Verify": "metabench.probes.verify",
     "find": "metabench.measurement.find_with_checks",
     "measure_checked": "metabench.measurement.measure_with_checks",
+    "independent_tasks": "metabench.problems.samplers",
     "page": "metabench.report.page",
     "safe_norms": "metabench.problems.networks.norm_layers",
     "to_table": "metabench.records.rows",

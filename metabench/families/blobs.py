@@ -20,6 +20,7 @@ from torch.nn import functional
 from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import InvalidInput
 
@@ -70,6 +71,7 @@ class Blobs(Family):
         """Draw the network's initial parameters, `(Q,)`."""
         return architectures.initial_parameters(self._net(), seed)
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: points `(T, ways * n, dim)` and labels `(T, ways * n)`."""
         means = self.means(address, seed)

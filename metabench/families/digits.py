@@ -16,6 +16,7 @@ from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
 from metabench.problems.images.class_splits import check_split
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import InvalidInput
 
@@ -78,6 +79,7 @@ class Digits(Family):
         """Draw the network's initial parameters, `(Q,)`."""
         return architectures.initial_parameters(self._net(), seed)
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * shots, 1, 8, 8)` in [0, 1], labels `(T, ways * shots)`."""
         images, each = _images(self.split)

@@ -20,6 +20,7 @@ from metabench.problems.family import Family, at_least
 from metabench.problems.initial_phi import identity
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Data, Task
 from metabench.settings.errors import InvalidInput
 
@@ -91,6 +92,7 @@ class LogCosh(Family):
         numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
         return torch.from_numpy(self.spread * random_numbers.normal(numbers))
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks whose examples z are `(T, n, dim)`."""
         center = self.spread * random_numbers.normal(

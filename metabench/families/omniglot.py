@@ -16,6 +16,7 @@ from metabench.problems import architectures
 from metabench.problems.family import Family, at_least
 from metabench.problems.images import archives, class_splits, image_folders, n_way_k_shot
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task
 
 HOME = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -69,6 +70,7 @@ class Omniglot(Family):
         """Draw the network's initial parameters, `(Q,)`."""
         return architectures.initial_parameters(self._net(), seed)
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks: images `(T, ways * n, 1, 28, 28)` in [0, 1], labels `(T, ways * n)`."""
         sizes = self.ways, self.shots, self.queries

@@ -21,6 +21,7 @@ from metabench.problems.initial_phi import identity
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.quadratic_moments import Bowl, Truth
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Data, Task
 from metabench.settings.errors import InvalidInput
 
@@ -86,6 +87,7 @@ class Quadratic(Family):
         numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
         return torch.from_numpy(self.offset * random_numbers.normal(numbers))
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with curvatures and targets `(T, shots, dim)` and `(T, queries, dim)`."""
         numbers = random_numbers.uniform(seed, "task", address, self.dim + 1)

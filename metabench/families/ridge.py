@@ -17,6 +17,7 @@ from metabench.problems import random_numbers
 from metabench.problems.family import Family, at_least
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Data, Task
 from metabench.settings.errors import InvalidInput
 
@@ -63,6 +64,7 @@ class Ridge(Family):
         numbers = random_numbers.uniform(seed, "theta", Address.fresh(0, 1), self.dim)[0]
         return torch.from_numpy(0.5 * random_numbers.normal(numbers) - 1.0)
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x `(T, n, dim)` and y `(T, n)`."""
         numbers = random_numbers.normal(random_numbers.uniform(seed, "task", address, self.dim + 1))

@@ -13,6 +13,7 @@ from torch import Tensor
 from metabench.problems import architectures, random_numbers
 from metabench.problems.family import Family, at_least
 from metabench.problems.problem import Problem
+from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task
 
 AMPLITUDES = 0.1, 5.0
@@ -50,6 +51,7 @@ class Sinusoid(Family):
         """Draw the network's initial parameters, `(Q,)`."""
         return architectures.initial_parameters(self._net(), seed)
 
+    @independent_tasks
     def sample(self, address: Address, seed: int) -> Task:
         """Draw tasks with x and y of shape `(T, shots, 1)` and `(T, queries, 1)`."""
         shape = random_numbers.uniform(seed, "task", address, 2)

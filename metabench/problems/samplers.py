@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 
 from metabench.problems.tasks import Address, Sampler, Task, tree_map
 from metabench.settings.errors import InvalidInput
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,29 @@ class Stream:
                     "each batch size takes fresh tasks. Lower --tasks, or give a longer stream."
                 ) from None
             self._held += _rows(task) if self._batched else [task]
+
+
+def independent_tasks(sample: Callable[..., T]) -> Callable[..., T]:
+    """Declare that a sampler draws its tasks independently, so that this isn't tested.
+
+    It decorates a function `sample(address, seed)`, that of an `Indexed`, or the method `sample` of
+    a family. A method that overrides it has to be declared anew.
+
+    >>> import metabench as mb
+    >>> @mb.independent_tasks
+    ... def sample(address, seed):
+    ...     return mb.Sinusoid().sample(address, seed)
+    >>> has_independent_tasks(sample), has_independent_tasks(lambda address, seed: None)
+    (True, False)
+    """
+    sample.independent_tasks = True  # type: ignore[attr-defined]
+    return sample
+
+
+def has_independent_tasks(sample: Sampler) -> bool:
+    """Return whether a sampler declares that it draws its tasks independently."""
+    function = sample.sample if isinstance(sample, Indexed) else sample
+    return bool(getattr(function, "independent_tasks", False))
 
 
 def withheld(sample: Sampler) -> str:

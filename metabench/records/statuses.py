@@ -21,7 +21,7 @@ STATUSES = {
     "not_redrawable": "The sampler can't redraw this source alone.",
     "redraw_not_independent": "A redraw of this source also changes other draws.",
     "tasks_interact": "A task's meta-gradient depends on the tasks computed beside it.",
-    "refuted": "The number contradicts a theory (99.9 % interval) or an algorithm's own claim.",
+    "refuted": "The number contradicts a theory, an assumption or an algorithm's own claim.",
     "at least": "A lower bound of a supremum or of a number computed from one; no interval.",
     "at most": "An upper bound, computed from a lower bound of a supremum; no interval.",
     "never_reached": "The event happens at none of the steps that were taken.",

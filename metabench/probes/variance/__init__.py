@@ -48,7 +48,7 @@ class Variance(Probe):
     compare_with: tuple[str, ...] = ()  # also compare these, with the same inner loop [algorithms]
 
     options: ClassVar[tuple[str, ...]] = ("budget", "memory")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     axis: ClassVar[str] = "B"
     table_quantities: ClassVar[dict[str, str]] = {
         "noise_scale": "low",

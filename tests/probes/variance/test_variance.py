@@ -172,10 +172,10 @@ def test_stratified_pairs_are_distinguished_from_independent_tasks():
 
 
 def test_healthy_tasks_are_not_accused(repeated):
-    refuted = [only(table, "slope").status != "ok" for table in repeated]
+    probe = Variance(tasks=256, redrawn_tasks=0)
 
-    # at the 99.9 % level, four or more of a hundred are a 1 in 270,000 event
-    assert sum(refuted) < 4
+    for table in repeated:
+        assert not {"dependent_tasks", "slope_unclear"} & {f.name for f in probe.find(table)}
 
 
 def test_a_batch_below_the_noise_scale_is_warned_about_and_one_above_is_not():
@@ -197,10 +197,10 @@ def test_no_signal_is_said_so_with_the_tasks_that_would_do():
     assert only(table, "mean_norm_squared").status == "unresolved"
     scale = only(table, "noise_scale")
     assert (scale.status, scale.high) == ("unbounded", None)
-    first = probe.find(table)[0]
-    assert first.name == "no_signal"
-    assert "not distinguishable from zero" in first.claim
-    assert "--tasks" in first.repair
+    (found,) = [each for each in probe.find(table) if each.name == "no_signal"]
+    assert (found.level, found.state) == ("info", "undecided")
+    assert "not distinguishable from zero" in found.claim
+    assert "--tasks" in found.repair
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,8 @@ def test_a_noise_scale_that_could_be_zero_is_not_acted_on():
 @pytest.mark.parametrize(
     ("low", "value", "high", "name"),
     [
-        (-1.1, -1.0, -0.9, "independent_tasks"),
+        (-1.04, -1.0, -0.96, "independent_tasks"),
+        (-1.1, -1.0, -0.9, "slope_unclear"),
         (-1.6, -0.8, -0.2, "slope_unclear"),
         (-1.16, -1.09, -1.02, "slope_unclear"),
     ],
@@ -321,5 +322,6 @@ def test_independence_is_claimed_only_where_the_interval_supports_it(low, value,
     probe, table = measured(tasks=64, redrawn_tasks=0)
     slope = table["quantity"] == "slope"
     table.loc[slope, ["low", "value", "high", "status"]] = [low, value, high, "ok"]
+    table = table[table["quantity"] != "independence"]  # which the family declares
 
     assert name in [finding.name for finding in probe.find(table)]
