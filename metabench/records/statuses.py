@@ -17,6 +17,8 @@ STATUSES = {
     "unresolved": "Not distinguishable from zero, or there are too few tasks to tell.",
     "degenerate": "Nothing varied, so the quantity is undefined.",
     "zero": "Zero by construction, so there is no interval.",
+    "declared": "An algorithm declares it of itself; `verify` checks it.",
+    "no_reference": "The algorithm names no exact estimator of the same objective.",
     "withheld": "An assumption of the quantity does not hold here, so it was not computed.",
     "not_redrawable": "The sampler can't redraw this source alone.",
     "redraw_not_independent": "A redraw of this source also changes other draws.",

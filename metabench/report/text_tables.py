@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NOT_NUMBERS = ("changed", "unavailable", "fused_norm", "zero")  # facts for findings
 REASONS = {
     "zero": "0 by construction",
+    "declared": "none, as the algorithm declares",
+    "no_reference": "withheld: no exact estimator named",
     "not_redrawable": "withheld: a redraw changes nothing",
     "redraw_not_independent": "withheld: a redraw changes other draws too",
 }

@@ -18,6 +18,8 @@ from metabench.stats.moments import Moments
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
+NEGLIGIBLE_ERROR = 1.05  # times the exact error: 5 % of V1/B where variances are equal
+
 
 class PairedEstimator(NamedTuple):
     """An estimator, the moments of its meta-gradients, and of their difference from the exact ones.
@@ -100,7 +102,13 @@ def error_rows(
         timed = paired_estimators.break_even(
             exact.moments, each.moments, each.difference, (cost, task_seconds)
         )
-        for quantity, interval in (("break_even", tasks), ("break_even_seconds", timed)):
+        small = paired_estimators.break_even(
+            exact.moments, each.moments, each.difference, (NEGLIGIBLE_ERROR, 1.0)
+        )
+        limits = (
+            ("break_even", tasks), ("break_even_seconds", timed), ("negligible_up_to", small),
+        )  # fmt: skip
+        for quantity, interval in limits:
             status = "ok" if math.isfinite(interval.high) else "unbounded"
             rows.append(row(quantity, interval, status, of=each.of))
     return rows

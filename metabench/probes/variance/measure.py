@@ -23,6 +23,7 @@ from metabench.probes.variance import (
 )
 from metabench.probes.variance.collect import Array, by_layer, gather, limit_chunk, store
 from metabench.probes.variance.independent_law import independent_law
+from metabench.problems.samplers import withheld
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import amounts
@@ -136,27 +137,52 @@ def _redraw_rows(
     others: list[Subject],
 ) -> list[Row]:
     """Redraw the first tasks for components and biases, or say why there are none."""
-    if subject.withheld:
-        status = "withheld"
-    if status not in ("ok", "degenerate"):
-        sources = [Row("component", of=source, status=status) for source in components.SOURCES]
-        advised = [Row("advised", of="tasks", status=status)] if probe.budget else []
-        biases = [Row("bias", of=of, status=status) for of in ("estimator", "objective")]
-        return [*sources, *advised, *biases]
-
-    def seconds(which: Subject) -> float:
-        return (_seconds(which, seed, probe.batch, start).value or math.nan) / probe.batch
-
+    usable = status in ("ok", "degenerate")
+    if not usable or subject.withheld:
+        rows = _no_redraws(probe, "withheld" if usable else status)
+        return rows + (_biases(probe, subject, seed, held, advance, start, others) if usable else [
+            Row("bias", of=of, status=status) for of in ("estimator", "objective")
+        ])  # fmt: skip
     rows, found = components.measure(subject, seed, probe.n_redraws, held, advance)
     if probe.budget:
         rows += measure_advice.measure(
             subject, seed, amounts.budget(probe.budget), found, start, probe.tasks, held, advance,
             lambda which, address, size: _clock(which, address, seed, size),
         )  # fmt: skip
+    return rows + _biases(probe, subject, seed, held, advance, start, others)
+
+
+def _no_redraws(probe: Variance, status: str) -> list[Row]:
+    """Return the rows of components and advice where there are none."""
+    sources = [Row("component", of=source, status=status) for source in components.SOURCES]
+    return [*sources, *([Row("advised", of="tasks", status=status)] if probe.budget else [])]
+
+
+def _biases(
+    probe: Variance,
+    subject: Subject,
+    seed: int,
+    held: int,
+    advance: Callable[[int], None],
+    start: int,
+    others: list[Subject],
+) -> list[Row]:
+    """Return the rows of biases; that of the objective needs other draws of the sets."""
+    fixed = bool(withheld(subject.sample))
+    # a stream may end, so that tasks already drawn are timed
+    size = max(min(probe.batch, start // TIMED_CALLS), 1) if fixed else probe.batch
+
+    def seconds(which: Subject) -> float:
+        return (_seconds(which, seed, size, 0 if fixed else start).value or math.nan) / size
+
     sizes = tuple(sorted({*probe.plan, probe.batch}))
-    return rows + measure_bias.measure(
-        subject, seed, probe.n_redraws, probe.shot_multiples, held, advance, sizes, seconds, others
+    multiples = 0 if fixed else probe.shot_multiples
+    rows = measure_bias.measure(
+        subject, seed, probe.n_redraws, multiples, held, advance, sizes, seconds, others
     )
+    if fixed and not any(r.quantity == "bias" and r.of == "objective" for r in rows):
+        rows.append(Row("bias", of="objective", status="not_redrawable"))
+    return rows
 
 
 def _layers(

@@ -113,7 +113,7 @@ def measure(
     held = pair(subject.algorithm)
     counterpart = subject.with_algorithm(held.other) if held and held.other else None
     if held is None or (counterpart and not _one_objective(subject, counterpart, seed)):
-        return _both("withheld")
+        return _both("no_reference")
     sample = collect(subject)
     other = collect(counterpart) if counterpart else sample
     if not (sample.finite.all() and other.finite.all()):
@@ -159,7 +159,7 @@ def _both(status: str) -> list[Row]:
 
 def _implicit(subject: Subject, shot_multiples: int, collect: Collect) -> list[Row]:
     """Return the objective gap of an implicit estimator, whose own bias is withheld."""
-    rows = [Row("bias", of="estimator", status="withheld")]
+    rows = [Row("bias", of="estimator", status="no_reference")]
     sample = collect(subject)
     if not sample.finite.all():
         return [*rows, Row("bias", of="objective", status="diverged")]
@@ -186,7 +186,7 @@ def _one_objective(subject: Subject, counterpart: Subject, seed: int) -> bool:
 def _estimator(subject: Subject, sample: Sample, other: Sample, exact: bool) -> list[Row]:
     """Return the estimator's bias and angle to the exact meta-gradient of its objective."""
     if exact:
-        return [Row("bias", of="estimator", value=0.0, status="zero")]
+        return [Row("bias", of="estimator", status="declared")]
     apart = _moments(subject, sample, other, weights=(1.0, -1.0))
     if not apart[""].deviations.any() and apart[""].mean_squared == 0:
         return [Row("bias", of="estimator", value=0.0, status="zero")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metabench.probes.variance.findings.independence import law
 from metabench.probes.wording import interval, number
 from metabench.records.rows import Finding, Row, Rows, from_table
 
@@ -9,22 +10,36 @@ GAP_WARNED_OF = 0.25  # of |E g|^2: an objective gap half as long as the mean gr
 GAP_REPORTED = 0.1  # of |E g|^2: a smaller objective gap stands in the table only
 NEGLIGIBLE_BIAS = 0.05  # of the exact estimator's variance at your B: a squared bias that is fine
 
+DIFFERENCES = "finite differences"  # the check that confirms a gradient
+# statuses of checks that contradict a gradient
+CONTRADICTING = ("wrong", "mismatch", "random", "sum", "tasks_interact", "not finite")
+
 
 def bias(table: Rows, batch: int) -> list[Finding]:
     """Return the findings about biases and amplification that the intervals support."""
+    verdict = checked(table)
+    measured = _estimator_bias(table, batch, verdict)
     return [
         *_bias_not_reported(table),
         *_claim_refuted(table),
-        *_estimator_bias(table, batch),
-        *_comparison(table, batch),
+        *(f if verdict != "contradicted" else _unjudged(f) for f in measured),
+        *(_comparison(table, batch) if verdict != "contradicted" else []),
         *_objective_gap(table),
         *_variance_amplification(table),
     ]
 
 
+def _unjudged(finding: Finding) -> Finding:
+    """Keep the numbers of a finding whose reference the checks contradict, without a verdict."""
+    if finding.state == "undecided":
+        return finding
+    repair = "Correct the gradient first: `metabench verify` shows where it is wrong."
+    return finding._replace(level="info", state="undecided", repair=repair)
+
+
 def _bias_not_reported(table: Rows) -> list[Finding]:
     """Say that the estimator's bias was not measured, and why."""
-    found = [r for r in from_table(table, "bias", of="estimator") if r.status == "withheld"]
+    found = [r for r in from_table(table, "bias", of="estimator") if r.status == "no_reference"]
     if not found:
         return []
     claim = (
@@ -32,7 +47,7 @@ def _bias_not_reported(table: Rows) -> list[Finding]:
         "objective to compare with."
     )
     repair = "`metabench agreement` compares it with maml on the same tasks."
-    return [Finding("bias_bias_not_reported", "info", "not_looked_at", claim, repair, tuple(found))]
+    return [Finding("bias_not_reported", "info", "not_looked_at", claim, repair, tuple(found))]
 
 
 def _claim_refuted(table: Rows) -> list[Finding]:
@@ -52,59 +67,97 @@ def _claim_refuted(table: Rows) -> list[Finding]:
     return [Finding("claim_refuted", "warning", "fault", claim, repair, (*refuted, found))]
 
 
-def _estimator_bias(table: Rows, batch: int) -> list[Finding]:
+def _estimator_bias(table: Rows, batch: int, checked: str) -> list[Finding]:
     found = from_table(table, "bias", of="estimator")
-    if not found or found[0].value is None or found[0].status not in ("ok", "zero"):
+    if not found or found[0].status not in ("ok", "zero", "declared"):
         return []
     errors = [r for r in from_table(table, "mse", of=None) if r.at == batch]
+    if checked != "confirmed" and found[0].status in ("zero", "declared"):
+        return [_declared(table, found[0], errors)]
     if len(errors) < 2 or any(r.value is None for r in errors[:2]):
         return []
     exact, short = errors[:2]
-    errors_text = (
-        f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} for "
-        f"{short.of} and {number(exact.value)} {interval(exact)} for {exact.of}. "
+    evidence = (found[0], exact, short, *_break_even(table))
+    doubtful = law(table) in ("refuted", "doubtful")
+    text = (
+        f"Errors at B = {batch} are not compared, because V1/B may not be the variance of a batch."
+        if doubtful
+        else f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} "
+        f"for {short.of} and {number(exact.value)} {interval(exact)} for {exact.of}. "
         f"{_when_exact_is_better(table, exact)}"
     )
-    if found[0].status == "zero":
-        claim = f"{exact.of} is unbiased for its objective. {errors_text}"
-        evidence = (found[0], exact, short, *_break_even(table))
-        return [Finding("estimator_bias", "info", "fine", claim, "Nothing to change.", evidence)]
-    return [_biased(table, found[0], exact, short, errors_text)]
+    if found[0].status != "ok":
+        claim = f"{exact.of} is unbiased for its objective. {text}"
+        return [Finding("estimator_bias", "info", "fine", claim, f"Keep {exact.of}.", evidence)]
+    state = "undecided" if doubtful else _state(table, found[0], exact)
+    return [_biased(table, state, text, evidence)]
 
 
-def _biased(table: Rows, found: Row, exact: Row, short: Row, errors_text: str) -> Finding:
+def _declared(table: Rows, found: Row, errors: list[Row]) -> Finding:
+    """Say that an estimator declares itself exact, and that the checks don't confirm it."""
+    checks = from_table(table, "check", of=None)
+    wrong = [r for r in checks if r.status in CONTRADICTING]
+    differences = [r for r in checks if r.of == DIFFERENCES]
+    name = errors[0].of if errors else "The algorithm"
+    if wrong:
+        why = f"the check '{wrong[0].of}' of this table contradicts that ({wrong[0].status})"
+        repair = "Correct the gradient first: `metabench verify` shows where it is wrong."
+    else:
+        why = "finite differences did not confirm that"
+        why += f" ({differences[0].status})" if differences else ""
+        repair = "Run `metabench verify`, which says what a decision needs."
+    claim = f"{name} declares itself exact, but {why}: its bias is unknown."
+    return Finding(
+        "estimator_bias", "info", "undecided", claim, repair, (found, *wrong, *differences)
+    )
+
+
+def checked(table: Rows) -> str:
+    """Return what the table's checks say of the gradient: contradicted, confirmed, or open."""
+    checks = from_table(table, "check", of=None)
+    if any(r.status in CONTRADICTING for r in checks):
+        return "contradicted"
+    held = any(r.of == DIFFERENCES and r.status == "ok" for r in checks)
+    return "confirmed" if held else "open"
+
+
+def _biased(table: Rows, state: str, text: str, evidence: tuple[Row, ...]) -> Finding:
     """Report the shortcut's bias, and judge it at the B you train with."""
+    found, exact, short = evidence[:3]
     cosine = from_table(table, "cosine", of="estimator")
     angle = ""
     if cosine:
         angle = f", the cosine to the exact mean {number(cosine[0].value)} {interval(cosine[0])}"
     claim = (
         f"{short.of} is biased: the squared bias is {number(found.value)} {interval(found)}"
-        f"{angle}. {errors_text}"
+        f"{angle}. {text}"
     )
-    state = _state(found, exact, short)
     level = "warning" if state == "fault" else "info"
     repair = {
         "fault": f"Use {exact.of}: its error is smaller at B = {short.at:.0f}.",
-        "fine": f"Nothing to change: at B = {short.at:.0f} the bias is small beside the noise.",
-        "undecided": f"At B = {short.at:.0f} the error of {short.of} is not shown to be larger: "
-        "keep it, or measure with more --tasks.",
+        "fine": f"Keep {short.of} at B = {short.at:.0f}: its squared bias is below "
+        f"{NEGLIGIBLE_BIAS:.0%} of V1/B.",
+        "undecided": f"Whether {short.of} is good enough at B = {short.at:.0f} is undecided: "
+        "redraw more tasks (--set probe.redrawn_tasks=..., and --tasks twice that).",
     }[state]
-    evidence = (found, exact, short, *_break_even(table))
     return Finding("estimator_bias", level, state, claim, repair, evidence)
 
 
-def _state(found: Row, exact: Row, short: Row) -> str:
-    """Judge a bias by the intervals of both errors, or relative to the exact one's variance."""
-    if short.low is not None and exact.high is not None and short.low > exact.high:
+def _state(table: Rows, found: Row, exact: Row) -> str:
+    """Judge a bias by the paired error at B, and relative to the exact one's variance."""
+    B = exact.at or 0.0
+    limit = next(iter(from_table(table, "negligible_up_to")), Row("negligible_up_to"))
+    if limit.high is not None and limit.high < B:
         return "fault"
     small = found.high is not None and found.high <= NEGLIGIBLE_BIAS * (exact.low or 0.0)
-    return "fine" if small else "undecided"
+    return "fine" if small and limit.low is not None and limit.low > B else "undecided"
 
 
 def _comparison(table: Rows, batch: int) -> list[Finding]:
     """Rank the algorithms compared, at the seconds that the exact estimator takes."""
     errors = [r for r in from_table(table, "mse_same_seconds", of=None) if r.at == batch]
+    if law(table) in ("refuted", "doubtful"):
+        return []
     if len(errors) < 3 or any(r.value is None for r in errors):
         return []
     exact = errors[0].of
@@ -115,7 +168,7 @@ def _comparison(table: Rows, batch: int) -> list[Finding]:
     repair = (
         f"Use {best.of} at this budget."
         if not ties
-        else f"{best.of} is not distinguishable from {' and '.join(ties)} at this budget: use any."
+        else f"Which is best at this budget is undecided between {' and '.join((best.of, *ties))}."
     )
     return [
         Finding("comparison", "info", "undecided" if ties else "", claim, repair, (best, *rest))

@@ -21,8 +21,9 @@ def _clipping(table: Rows, batch: int) -> list[Finding]:
     claim = f"Outer-loop clipping changes {percents(share)} of batches of {share.at:.0f} tasks"
     evidence = tuple(r for r in (share, before, after, bias, error) if r is not None)
     if not share.value:
-        claim += ": the limit has no effect at this batch size."
-        return [Finding("clipping", "info", "", claim, "Nothing to change.", evidence)]
+        claim += ": none reached the limit, so its effect is not measured."
+        repair = "Lower the limit if it is to act at this batch size."
+        return [Finding("clipping", "info", "undecided", claim, repair, evidence)]
     if before.low is None or before.high is None:
         claim += ". Without clipping the variance does not exist; with clipping it is "
         claim += f"{number(after.value)} {interval(after)}."
@@ -50,8 +51,8 @@ def _judge(before: Row, error: Row) -> tuple[str, str, str]:
         repair = "Keep the limit: with clipping the meta-gradient is closer to the unclipped mean."
         return "info", "fine", repair
     repair = (
-        "Nothing to change: at this batch size the errors with and without clipping are not "
-        "distinguishable."
+        "Whether clipping pays at this batch size is undecided: the intervals of the errors with "
+        "and without it overlap. Measure with four times as many --tasks and probe.batches."
     )
     return "info", "undecided", repair
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metabench.probes.wording import interval, number, percent
-from metabench.records.rows import Finding, Rows, from_table
+from metabench.records.rows import Finding, Row, Rows, from_table
 
 INDEX_OF_FINITE_VARIANCE = 2.0  # tail index of |g - E g| above which g has a variance
 INDEX_OF_VALID_INTERVALS = 4.0  # above which the estimate of that variance has a variance
@@ -42,13 +42,7 @@ def heavy(table: Rows) -> list[Finding]:
     )
     evidence = (index[0], *top, *largest)
     if index[0].value < INDEX_OF_FINITE_VARIANCE:
-        text += "Below index 2 the variance does not exist, so it is not reported."
-        repair = (
-            "Inspect that task. Clip each task's meta-gradient before averaging, or bring the "
-            "tasks' losses to a common scale; a larger batch does not average this out."
-        )
-        state = "fault" if index[0].high < INDEX_OF_FINITE_VARIANCE else "undecided"
-        return [Finding("heavy_tail", "critical", state, text, repair, evidence)]
+        return [_no_variance(index[0].high, text, evidence)]
     text += (
         "Below index 4 the variance exists, but its interval is too narrow: in simulations such "
         "intervals covered 83 to 91 % instead of 95 %."
@@ -57,3 +51,21 @@ def heavy(table: Rows) -> list[Finding]:
         "Take the true intervals to be wider; clip each task's meta-gradient to shorten the tail."
     )
     return [Finding("heavy_tail", "warning", "fault", text, repair, evidence)]
+
+
+def _no_variance(high: float, text: str, evidence: tuple[Row, ...]) -> Finding:
+    """Judge a tail index whose estimate is below 2 by its upper end."""
+    repair = (
+        "Inspect that task. Clip each task's meta-gradient before averaging, or bring the "
+        "tasks' losses to a common scale; a larger batch does not average this out."
+    )
+    if high < INDEX_OF_FINITE_VARIANCE:
+        text += "Below index 2 the variance does not exist, so it is not reported."
+        return Finding("heavy_tail", "critical", "fault", text, repair, evidence)
+    text += (
+        "The interval contains 2, below which the variance does not exist: whether it exists is "
+        "undecided, so it is not reported."
+    )
+    if high < INDEX_OF_VALID_INTERVALS:
+        return Finding("heavy_tail", "warning", "fault", text, repair, evidence)
+    return Finding("heavy_tail", "info", "undecided", text, "Measure with more --tasks.", evidence)
