@@ -143,7 +143,8 @@ def test_a_limit_that_nothing_meets_changes_nothing():
     )
     assert {row.value for row in by_size(table, "clipped_share").values()} == {0.0}
     (finding,) = [f for f in findings if f.name == "clipping"]
-    assert "has no effect" in finding.claim
+    assert "its effect is not measured" in finding.claim
+    assert finding.state == "undecided"
 
 
 def test_a_limit_far_below_the_signal_is_warned_about():
