@@ -32,6 +32,7 @@ class Training(Probe):
     outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # how theta is moved
 
     axis: ClassVar[str] = "step"
+    shown: ClassVar[tuple[str, ...]] = ("loss", "validation")
     question: ClassVar[str] = "Is meta-training making progress?"
     caption: ClassVar[str] = (
         "Outer loss after adaptation at each outer step: the mean over the training tasks of a "

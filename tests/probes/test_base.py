@@ -122,3 +122,9 @@ def test_only_measuring_imports_torch():
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", registry.members("probes"))
+def test_every_probe_says_what_its_first_figure_shows(name):
+    """A finding is linked to a figure only by the quantities that the figure shows."""
+    assert registry.load("probes", name).shown

@@ -44,6 +44,7 @@ class Agreement(Probe):
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
+    shown: ClassVar[tuple[str, ...]] = ("error", "seconds")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "minimum_found": "high",
         "gradient_norm_at_minimum": "low",

@@ -39,6 +39,7 @@ class Cost(Probe):
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "B"
+    shown: ClassVar[tuple[str, ...]] = ("mse_by_seconds",)
     table_quantities: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",
         "bias, fomaml": "low",

@@ -44,6 +44,7 @@ class Explosion(Probe):
 
     version: ClassVar[int] = 5
     axis: ClassVar[str] = "K"
+    shown: ClassVar[tuple[str, ...]] = ("norm", "norm_low", "norm_high", "query_gradient")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "growth": "",
         "stable_rate, 50 % of tasks": "high",

@@ -36,6 +36,7 @@ class Verify(Probe):
 
     version: ClassVar[int] = 4
     axis: ClassVar[str] = ""
+    shown: ClassVar[tuple[str, ...]] = ("check",)
     table_quantities: ClassVar[Mapping[str, str]] = {
         "check, finite differences": "low",
         "check, precision": "low",
