@@ -50,7 +50,7 @@ def test_findings_come_first_then_comparisons_figures_numbers_provenance():
 def test_findings_of_one_name_are_shown_once_and_counted():
     page = made(grid(seeds=2))
 
-    assert page.count("info, undecided: independent tasks, in 8 of 8 cells") == 1
+    assert page.count("info, undecided: slope unclear, in 8 of 8 cells") == 1
     assert "The same finding in 7 other cells" in page
 
 
