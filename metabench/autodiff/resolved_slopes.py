@@ -9,13 +9,15 @@ at the very spacing of the difference, since a kink within it looks like noise o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 STEPS = tuple(10.0**-e for e in range(1, 9))  # half-widths of the stencils, along a unit vector
+MIDDLE_STEPS = STEPS[4:7]  # enough where nothing is below float64: the others are then not taken
+RESOLVED = 1e-6  # error, as a share of the scale, that is enough
 POINTS = 9  # equally spaced ones from -h to h
 ORDERS = (4, 5, 6)  # of the differences that hold the noise; lower ones hold the function
 SIDE_ORDERS = (2, 3)  # of those of the four points of one side
@@ -57,20 +59,38 @@ def resolved_slopes(
     (True, True)
     """
     offsets = torch.linspace(-1, 1, POINTS, dtype=torch.float64).tolist()
-    stencils = [
-        _Stencil.of(torch.stack([function(at + h * x * along) for x in offsets]), h, unit)
-        for h in STEPS
-    ]
+
+    def slopes(steps: tuple[float, ...]) -> Slopes:
+        stencils = [
+            _Stencil.of(torch.stack([function(at + h * x * along) for x in offsets]), h, unit)
+            for h in steps
+        ]
+        return _best(stencils, steps, scale)
+
+    found = slopes(MIDDLE_STEPS)
+    resolved = (found.error <= RESOLVED * scale) | found.kink
+    return found if bool(resolved.all()) else slopes(STEPS)
+
+
+def _best(stencils: Sequence[_Stencil], steps: tuple[float, ...], scale: Tensor) -> Slopes:
+    """Return the slopes at the step of least error.
+
+    Args:
+        stencils: one for each step.
+        steps: their half-widths, the widest first.
+        scale: the size of slope that is expected, `(T,)`.
+    """
     slopes, truncation, noise, gaps, beside, moved = (
         torch.stack(each) for each in zip(*stencils, strict=True)
     )
-    bounds = _bounds(slopes, truncation, noise, moved)
+    h = torch.tensor(steps).to(noise)[:, None]
+    bounds = _bounds(slopes, truncation, noise, moved, h)
     (error, second), best = bounds.topk(2, dim=0, largest=False)
     value, other = slopes.gather(0, best)
     contradicted = torch.where(torch.isfinite(second), (value - other).abs() - second, 0)
     error = torch.maximum(error, contradicted)
     value = torch.where(torch.isfinite(error), value, math.nan)
-    return Slopes(value, error, _kinks(gaps, beside, moved, scale))
+    return Slopes(value, error, _kinks(gaps, beside, moved, scale, h))
 
 
 class _Stencil(NamedTuple):
@@ -101,9 +121,8 @@ class _Stencil(NamedTuple):
         return cls(narrow, truncation, noise, gaps[2].abs(), beside, (values != values[4]).any(0))
 
 
-def _bounds(slopes: Tensor, truncation: Tensor, noise: Tensor, moved: Tensor) -> Tensor:
+def _bounds(slopes: Tensor, truncation: Tensor, noise: Tensor, moved: Tensor, h: Tensor) -> Tensor:
     """Return the error bound of each step's slope, infinite where the function did not move."""
-    h = torch.tensor(STEPS).to(noise)[:, None]
     narrower = torch.cat([noise[1:], noise[-1:]])  # few values may look smoother than they are
     still = torch.where(moved, 0, h).amax(0)  # widest step that moves nothing: a lattice of values
     lattice = 2 * still * slopes.abs()
@@ -114,12 +133,11 @@ def _bounds(slopes: Tensor, truncation: Tensor, noise: Tensor, moved: Tensor) ->
     return torch.cat([torch.maximum(bounds[:-1], apart.nan_to_num(0.0)), bounds[-1:]])
 
 
-def _kinks(gaps: Tensor, noise: Tensor, moved: Tensor, scale: Tensor) -> Tensor:
+def _kinks(gaps: Tensor, noise: Tensor, moved: Tensor, scale: Tensor, h: Tensor) -> Tensor:
     """Return where the sides differ at the smallest step at which noise leaves that to be seen.
 
     A kink keeps the gap as the step shrinks, a jump widens it; a curve's gap shrinks with it.
     """
-    h = torch.tensor(STEPS).to(gaps)[:, None]
     least = torch.where(moved, noise, math.inf).flip(0).cummin(0)[0].flip(0)
     seen = moved & (CLEAR * least / h < KINK * scale)
     wider = torch.cat([torch.full_like(gaps[:1], math.inf), gaps[:-1]])

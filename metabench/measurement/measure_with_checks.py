@@ -68,10 +68,11 @@ def _user_errors(probe: Probe) -> Generator[None]:
     """Re-raise what a user's probe raises as a sentence with the line in the user's file."""
     try:
         yield
-    except InvalidInput:
+    except (InvalidInput, OSError, MemoryError):
         raise
     except Exception as error:
-        if type(probe).__module__.startswith("metabench."):
+        out_of_memory = "memory" in str(error)  # torch has no one class for it
+        if out_of_memory or type(probe).__module__.startswith("metabench."):
             raise
         text = (str(error).splitlines() or [""])[0].rstrip(". ")
         raise InvalidInput(

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from metabench.autodiff.resolved_slopes import resolved_slopes
+from metabench.autodiff.resolved_slopes import RESOLVED, resolved_slopes
 from metabench.probes.verify.measure_differences import SAFETY
 
 ENDS = {
-    "float64": (lambda p: p, torch.float64, 1e-9),
+    "float64": (lambda p: p, torch.float64, RESOLVED),
     "float32 logits": (lambda p: p.float(), torch.float32, 1e-3),
     "bfloat16 logits": (lambda p: p.bfloat16().float(), torch.bfloat16, 10.0),
 }

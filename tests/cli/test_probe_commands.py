@@ -181,7 +181,13 @@ def test_algorithms_are_compared_on_the_same_tasks():
         for name in ("maml", "fomaml")
     )
 
-    assert numbers(maml) == numbers(fomaml)
+    def is_bias(row):
+        return (row["quantity"], row["of"]) == ("bias", "estimator")
+
+    rest = [[row for row in numbers(rows) if not is_bias(row)] for rows in (maml, fomaml)]
+    assert rest[0] == rest[1]
+    (declared,), (measured_bias,) = (filter(is_bias, rows) for rows in (maml, fomaml))
+    assert (declared["status"], measured_bias["value"]) == ("declared", 0.0)
 
 
 def test_a_family_of_ones_own_is_taken_from_a_file(folder):

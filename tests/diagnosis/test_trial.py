@@ -151,7 +151,9 @@ def test_the_command_names_the_fault_tries_changes_and_goes_on(tmp_path, monkeyp
     again = CliRunner().invoke(main, ["diagnose", *QUICK, "--json"])
 
     assert first.exit_code == again.exit_code == 0, first.output
-    assert first.stdout.startswith("1. an inner rate past the edge of stability: found by spectrum")
+    head, _, rest = first.stdout.partition("\n\n")
+    assert head == "2 of 2 probes measured."
+    assert rest.startswith("1. an inner rate past the edge of stability: found by spectrum")
     assert "confirmed on fresh tasks" in first.stdout
     (folder,) = (tmp_path / "metabench-runs").iterdir()
     page = (folder / "page.html").read_text(encoding="utf-8")

@@ -186,7 +186,7 @@ def test_failures_are_records_and_exit_with_3():
 
     assert statuses() == {"ok": "ok", "diverge": "diverged", "error": "error", "oom": "oom"}
     assert "2 done, 0 to go, 2 failed" in said
-    assert re.search(r"error +RuntimeError: the odd one", said)
+    assert re.search(r"error +InvalidInput: Odd.measure raised RuntimeError", said)
     (broken,) = (
         line for line in asked("status", "odd.toml")["failed"] if line["status"] == "error"
     )
