@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from metabench.problems.tasks import Address, cast, tree_map
 from reports.bugs_of_history import estimators

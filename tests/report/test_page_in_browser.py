@@ -74,7 +74,7 @@ def test_findings_come_first_to_a_screen_reader(opened):
     headings = re.findall(r'heading "([^"]*)" \[level=2\]', tree)
     assert headings[:2] == ["Findings", "Comparisons"]
     assert tree.index('heading "Findings"') < tree.index("article") < tree.index("img")
-    assert 'heading "info, undecided: independent tasks, in 9 of 9 cells" [level=3]' in tree
+    assert 'heading "info, undecided: slope unclear, in 9 of 9 cells" [level=3]' in tree
 
 
 def test_every_figure_is_visible_and_has_a_name(opened):
