@@ -63,7 +63,7 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
 
 
 def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
-    """Say of each check that fails what that means."""
+    """Return a finding for each failed check."""
     bad = [row for row in checks if row.status in BAD]
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
     factor = from_table(table, "factor", of=DIFFERENCES)
@@ -98,7 +98,7 @@ def _finding_name(row: Row) -> str:
 
 
 def _lower_precision(table: Rows) -> list[Finding]:
-    """Report a precision below float64 inside the loss."""
+    """Return a remark on a precision below float64 inside the loss."""
     rows = from_table(table, "lowest_precision", of=None)
     if not rows:
         return []

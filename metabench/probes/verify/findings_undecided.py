@@ -9,7 +9,7 @@ DIFFERENCES = "finite differences"
 UNROLL = "autograd through the unroll"
 MOST_PLACES_NAMED = 3
 DECIDED = ("ok", "approximate")
-INDEPENDENT = (DIFFERENCES, UNROLL, "implicit against unrolled")
+REPEATED = ("repeated call", "precision", "batch is the mean")  # of the same code again
 
 
 def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
@@ -52,11 +52,7 @@ def unresolved(checks: list[Row]) -> list[Finding]:
     rows = [row for row in checks if row.status == "unresolved"]
     if not rows:
         return []
-    parts = ", ".join(
-        f"{row.of} (relative difference {number(row.value or 0)}"
-        + (f", round-off up to {number(row.high)})" if row.high is not None else ")")
-        for row in rows
-    )
+    parts = ", ".join(f"{row.of} ({_difference(row)})" for row in rows)
     claim = f"Undecided, since round-off of the loss can explain the difference: {parts}."
     recursion = [row for row in checks if row.of == UNROLL and row.status == "ok"]
     if recursion:
@@ -68,9 +64,16 @@ def unresolved(checks: list[Row]) -> list[Finding]:
     return [Finding("undecided", "info", "undecided", claim, repair, tuple(rows))]
 
 
+def _difference(row: Row) -> str:
+    if row.value is None:
+        return "no step resolves it"
+    end = "" if row.high is None else f", round-off up to {number(row.high)}"
+    return f"relative difference {number(row.value)}{end}"
+
+
 def nothing_independent(checks: list[Row]) -> list[Finding]:
     """Return a warning where nothing beyond a repeated call could be checked."""
-    if not checks or any(row.of in INDEPENDENT and row.status in DECIDED for row in checks):
+    if not checks or any(row.of not in REPEATED and row.status in DECIDED for row in checks):
         return []
     if any(row.of == DIFFERENCES and row.status == "open" for row in checks):
         return []  # by design the gradient of no loss

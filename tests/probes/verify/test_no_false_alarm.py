@@ -72,6 +72,19 @@ def test_a_loss_in_float32_is_not_accused(loss, draw, steps, seed):
     assert any("computed in float32" in finding.claim for finding in findings)
 
 
+@pytest.mark.parametrize(("loss", "draw"), FLOAT32.values(), ids=FLOAT32.keys())
+def test_the_checks_before_a_probe_do_not_warn_of_float32(loss, draw):
+    """They leave the unroll out; that vmap and the loop agree is more than a repeated call."""
+    problem = Problem.from_module(net(), loss)
+    rate = 1e-10 if loss is FLOAT32["times 1e9"][0] else 0.1
+    made = Subject(problem, Indexed(draw), MAML(3, SGD(rate)), problem.theta)
+    gate = Verify(thorough=False)
+
+    findings = gate.find(to_table(gate.measure(made, 0)))
+
+    assert {finding.level for finding in findings} == {"info"}
+
+
 def test_a_black_box_in_float32_is_not_accused_and_a_wrong_one_is():
     module = net()
 
