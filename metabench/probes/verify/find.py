@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from metabench.probes.verify.failed_checks import failure_of
 from metabench.probes.verify.findings_undecided import not_finite, nothing_independent, unresolved
+from metabench.probes.verify.limits import DIFFERENCES, SYMMETRY, VMAP
 from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
@@ -32,8 +33,7 @@ TO_CHECK = {  # what would let a check be made
         "and autocast) or take fewer inner steps."
     ),
 }
-DIFFERENCES = "finite differences"
-ROUNDED = ("vmap against a loop", "Hessian symmetry")  # checks that rounding alone can fail
+ROUNDED = (VMAP, SYMMETRY)  # checks that rounding alone can fail
 MULTIPLE = (
     "Look for a loss that is reported as a sum but differentiated as a mean, a loss that is scaled "
     "before backward() (mixed precision, gradient accumulation), or a flipped sign."

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from metabench.probes.verify.limits import DIFFERENCES, MEAN, PRECISION, REPEATED, UNROLL
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row, Rows, from_table
 
-DIFFERENCES = "finite differences"
-UNROLL = "autograd through the unroll"
 MOST_PLACES_NAMED = 3
 DECIDED = ("ok", "approximate")
-REPEATED = ("repeated call", "precision", "batch is the mean")  # of the same code again
+SAME_CODE = (REPEATED, PRECISION, MEAN)  # of the same code again
 
 
 def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
@@ -73,7 +72,7 @@ def _difference(row: Row) -> str:
 
 def nothing_independent(checks: list[Row]) -> list[Finding]:
     """Return a warning where nothing beyond a repeated call could be checked."""
-    if not checks or any(row.of not in REPEATED and row.status in DECIDED for row in checks):
+    if not checks or any(row.of not in SAME_CODE and row.status in DECIDED for row in checks):
         return []
     if any(row.of == DIFFERENCES and row.status == "open" for row in checks):
         return []  # by design the gradient of no loss

@@ -18,8 +18,15 @@ from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import Vectorization
 from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
-from metabench.probes.verify.limits import LIMITS
-from metabench.probes.verify.measure_differences import NAME as DIFFERENCES
+from metabench.probes.verify.limits import (
+    DIFFERENCES,
+    LIMITS,
+    MEAN,
+    PRECISION,
+    REPEATED,
+    SYMMETRY,
+    VMAP,
+)
 from metabench.probes.verify.measure_differences import differences, directions
 from metabench.probes.verify.measure_precision import Precision, lowest_precision, reduced_precision
 from metabench.probes.verify.measure_round_off import (
@@ -144,11 +151,11 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     lowest = lowest_precision(exact, tasks)
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
-    rows.append(check("precision", worst(alone.grad.double(), double.grad), "imprecise"))
+    rows.append(check(PRECISION, worst(alone.grad.double(), double.grad), "imprecise"))
     spread = _spread(exact, tasks, double, lowest)
     if how == "vmap" and not subject.algorithm.loops:
         together = _estimates(exact, tasks, "vmap")
-        row = check("vmap against a loop", worst(together.grad, double.grad))
+        row = check(VMAP, worst(together.grad, double.grad))
         rows.append(above_round_off(row, spread))
     rows += _differences(probe, exact, tasks, double, lowest)
     rows += reduced_precision(exact, tasks, double, lowest)
@@ -174,15 +181,15 @@ def _spread(
 
 def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:
     again = _estimates(subject, tasks, "loop").grad
-    return check("repeated call", worst(again, alone.grad), "random")
+    return check(REPEATED, worst(again, alone.grad), "random")
 
 
 def _mean(subject: Subject, estimator: BlackBox, tasks: Task, alone: MetaGrad) -> Row:
     whole = estimator.estimate(subject.problem, subject.theta, tasks).grad
     error = worst(whole[None], alone.grad.mean(0, keepdim=True))
     of_sum = worst(whole[None], alone.grad.sum(0, keepdim=True))
-    summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS["batch is the mean"])
-    return check("batch is the mean", error, "sum" if summed else "tasks_interact")
+    summed = len(alone.grad) > 1 and of_sum < min(error, LIMITS[MEAN])
+    return check(MEAN, error, "sum" if summed else "tasks_interact")
 
 
 def _differences(
@@ -241,7 +248,7 @@ def _symmetry(subject: Subject, tasks: Task, how: str, lowest: Precision) -> Row
     try:
         one, other = per_task(subject.theta, tasks)
     except RuntimeError:  # no second derivative; an estimator that needs one was refused before
-        return withheld("Hessian symmetry")
+        return withheld(SYMMETRY)
 
     def spread() -> float:
         def compute(theta: Tensor) -> Tensor:
@@ -252,4 +259,4 @@ def _symmetry(subject: Subject, tasks: Task, how: str, lowest: Precision) -> Row
 
     size = float(one.abs().sum())
     error = float((one - other).abs().sum())
-    return above_round_off(check("Hessian symmetry", error / size if size else error), spread)
+    return above_round_off(check(SYMMETRY, error / size if size else error), spread)

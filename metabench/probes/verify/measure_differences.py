@@ -11,10 +11,9 @@ from torch import Tensor
 
 from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.autodiff.resolved_slopes import resolved_slopes
-from metabench.probes.verify.limits import LIMITS
+from metabench.probes.verify.limits import DIFFERENCES, LIMITS
 from metabench.records.rows import Row
 
-NAME = "finite differences"
 SAFETY = 4.0  # a discrepancy counts above this times the error bound of the difference
 FACTOR = 1e-3  # relative residual up to which a claim is a constant times the gradient
 
@@ -36,9 +35,9 @@ class Differences(NamedTuple):
         """
         status = wrong if self.status == "wrong" else self.status
         if self.status == "kink" or not math.isfinite(self.error):
-            return Row("check", of=NAME, layer=layer, status=status)
+            return Row("check", of=DIFFERENCES, layer=layer, status=status)
         high = self.error + self.resolution if math.isfinite(self.resolution) else None
-        row = Row("check", of=NAME, layer=layer, value=self.error, status=status)
+        row = Row("check", of=DIFFERENCES, layer=layer, value=self.error, status=status)
         return row._replace(high=high) if self.status == "unresolved" else row
 
 
@@ -71,7 +70,7 @@ def differences(
 
     pairs = [_along(values, theta, grads, size, along, unit) for along in directions]
     slopes, claims, bounds, kinks = (torch.stack(each) for each in zip(*pairs, strict=True))
-    gaps, limit = (slopes - claims).abs() / size, LIMITS[NAME]
+    gaps, limit = (slopes - claims).abs() / size, LIMITS[DIFFERENCES]
     bounds = bounds / size
     wrong = ~kinks & (gaps > limit + SAFETY * bounds)
     resolved = ~kinks & (gaps + bounds <= limit)
@@ -116,7 +115,7 @@ def _along(
     """Return slope, claim, error bound and kink of each task, `(T,)`; cheaply if they agree."""
     claim = grads @ along
     slope = directional_derivatives(losses, theta, along, size)
-    if bool(((slope - claim).abs() <= LIMITS[NAME] * size / 2).all()):
+    if bool(((slope - claim).abs() <= LIMITS[DIFFERENCES] * size / 2).all()):
         return slope, claim, torch.zeros_like(slope), torch.zeros_like(slope, dtype=torch.bool)
     found = resolved_slopes(losses, theta, along, size, unit)
     return found.value, claim, found.error, found.kink

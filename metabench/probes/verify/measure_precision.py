@@ -13,6 +13,7 @@ from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_watch import OperationWatch
 from metabench.estimation.vectorization import first_task
+from metabench.probes.verify.limits import RESOLUTION
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 
@@ -75,7 +76,7 @@ def reduced_precision(
     seen = Row("lowest_precision", of=f"{dtype}: {lowest.operation}", status="info")
     if lowest.dtype not in HALF or not _loses_small_changes(subject, tasks, found):
         return [seen]
-    return [seen, Row("check", of="resolution", value=RELATIVE_CHANGE, status="reduced_precision")]
+    return [seen, Row("check", of=RESOLUTION, value=RELATIVE_CHANGE, status="reduced_precision")]
 
 
 def _loses_small_changes(subject: Subject, tasks: Task, found: MetaGrad) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import Vectorization
-from metabench.probes.verify.limits import LIMITS
+from metabench.probes.verify.limits import IMPLICIT, LIMITS, SOLVE, UNROLL
 from metabench.probes.verify.measure_differences import differences
 from metabench.probes.verify.measure_round_off import above_round_off
 from metabench.problems.tasks import Task
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
     from metabench.problems.parameter_layout import Layout
 
-UNROLL = "autograd through the unroll"
-IMPLICIT = "implicit against unrolled"
-SOLVE = "solver residual"
 MOST_LAYERS = 12  # that are checked one by one, the largest
 CONVERGED = 1e-7  # of |grad F|: an inner loss with a smaller gradient norm is at its optimum
 SOLVED = 1e-8  # a residual below it is no source of error
