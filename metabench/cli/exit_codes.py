@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+DONE = 0
 REGRESSION = 1  # `compare`: B is worse than A
 FOUND = 1  # `--fail-on`: a finding is as severe as asked
 INVALID = 2  # click's own code of a UsageError: an option, setting, study or path

@@ -297,45 +297,6 @@ def test_a_part_that_is_none_is_refused(part):
     assert "give i/N with 0 <= i < N, such as 0/64" in said
 
 
-def test_slurm_is_given_an_array_of_workers():
-    metabench("slurm", "small.toml", "--array", "64", "--gpus", "1")
-
-    text = Path("small.sbatch").read_text()
-    assert "#SBATCH --array=0-63" in text
-    assert "#SBATCH --gpus-per-task=1" in text
-    assert '--part "$SLURM_ARRAY_TASK_ID/64"' in text
-    subprocess.run(["bash", "-n", "small.sbatch"], check=True)
-
-
-def test_the_slurm_script_runs_as_one_job_of_its_array():
-    metabench("slurm", "small.toml", "--array", "2")
-    text = Path("small.sbatch").read_text().replace("--part", "--executor inline --part")
-
-    subprocess.run(["bash", "-c", text], env={**os.environ, "SLURM_ARRAY_TASK_ID": "1"}, check=True)
-
-    assert len(store("small").standing()) == 2
-
-
-def test_near_the_limit_the_batch_shell_is_signaled_and_finishes_the_cell_in_hand():
-    """Slurm's warning goes to the batch shell's process alone, which is the worker by then."""
-    write("slow", seeds=50)
-    metabench("slurm", "odd.toml", "--array", "1", "--grace", "120")
-    text = Path("odd.sbatch").read_text()
-    assert "#SBATCH --signal=B:TERM@120" in text
-    text = text.replace("--part", "--executor inline --part")
-    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "0"}
-    batch = subprocess.Popen(["bash", "-c", text], env=environment, stdout=-1, text=True)
-    _until(lambda: len(store().standing()) >= 1)
-
-    batch.send_signal(signal.SIGTERM)
-    said, _ = batch.communicate()
-
-    assert batch.returncode == 130
-    assert "Interrupted; all finished cells are kept. Resume with: metabench grid odd.toml" in said
-    assert 1 <= len(store().standing()) < 50
-    assert set(store().standing().values()) == {"done"}
-
-
 def test_a_cell_is_measured_again_in_the_foreground():
     write("ok", "error")
     inline("odd.toml", code=3)

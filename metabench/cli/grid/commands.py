@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -60,6 +61,11 @@ def grid(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @STUDY
 @click.option("--part", required=True, metavar="i/N", help="Which part, from 0.")
+@click.option(
+    "--sbatch",
+    type=FILE,
+    help="Script of this Slurm job, which is requeued near its time limit if cells are left.",
+)
 @running
 def worker(**given: Any) -> None:
     """Measure part i of N of a study: one job of an array, or one of several machines."""
@@ -76,21 +82,26 @@ def worker(**given: Any) -> None:
 @click.option(
     "--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores per job."
 )
+@click.option("--mem", default="", help="Memory per job, such as 16G.  [default: the cluster's]")
+@click.option("--partition", default="", help="Partition, or several separated by commas.")
+@click.option("--account", default="", help="Account that the jobs are charged to.")
 @click.option(
     "--grace",
     type=click.IntRange(0),
-    default=300,
-    show_default=True,
-    help="Seconds before the limit after which no further cell starts.",
+    help="Seconds before the limit after which no further cell starts and the job is requeued; "
+    "0: never.  [default: 300, less if --time is short]",
 )
 @click.option("--output", type=FILE, help="File of the script.  [default: <study's name>.sbatch]")
 @STORE
 @options.json
-def slurm(**given: Any) -> None:
+def slurm(
+    study: Path, output: Path | None, store: Path | None, as_json: bool, **asked: Any
+) -> None:
     """Write a job array of `metabench worker`; submit it with sbatch, and again to resume."""
-    from metabench.cli.grid.plan import slurm
+    from metabench.cli.grid.slurm import slurm
+    from metabench.grid.scheduling.slurm_script import Request
 
-    slurm(**given)
+    slurm(study, output, store, as_json, Request(memory=asked.pop("mem"), **asked))
 
 
 @click.command(epilog=EPILOG)

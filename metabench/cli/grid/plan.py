@@ -1,4 +1,4 @@
-"""The commands `plan` (cells and forecast) and `slurm` (job array)."""
+"""The command `plan`: cells and forecast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.inline import Inline
 from metabench.grid.scheduling.progress_counts import duration
 from metabench.grid.scheduling.scheduler import drive
-from metabench.grid.scheduling.slurm_script import Request, script
 from metabench.grid.scheduling.time_forecast import Forecast, forecast
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
@@ -58,44 +57,6 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
     click.echo(f"time   {_expected(expected, open_cells)}")
     click.echo(f"next   metabench grid {study}")
     end_without(broken)
-
-
-def slurm(
-    study: Path,
-    array: int,
-    limit: str,
-    gpus: int,
-    cores: int,
-    grace: int,
-    output: Path | None,
-    store: Path | None,
-    as_json: bool,
-) -> None:
-    """Write the batch script of a study.
-
-    Args:
-        study: path of the study file.
-        array: number of jobs.
-        limit: time limit of a job, as Slurm has it.
-        gpus: GPUs per job.
-        cores: cores per job.
-        grace: seconds before the limit after which no further cell starts.
-        output: path of the script; None is `<study>.sbatch`.
-        store: folder of the results; None is the default one.
-        as_json: print JSON instead of text.
-    """
-    from metabench.records.run_folders import check_writable, write
-
-    asked = studies.read(study)
-    place = output or Path(f"{study.stem}.sbatch")
-    check_writable(place)
-    kept = store_of(study, store).folder
-    write(place, script(study, kept, Request(array, limit, gpus, cores, grace)))
-    if as_json:
-        print_json({"script": str(place), "cells": len(asked.cells), "jobs": array})
-    else:
-        click.echo(f"script {place}: {len(asked.cells):,} cells over {array} jobs")
-        click.echo(f"next   sbatch {place}   then metabench status {study}")
 
 
 def _print_cells(study: Study, states: Mapping[str, str]) -> None:

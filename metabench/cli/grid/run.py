@@ -11,6 +11,7 @@ import click
 from metabench.cli.exit_codes import FAILED, INTERRUPTED
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.progress_bar import watching
+from metabench.cli.grid.slurm import leave_job
 from metabench.cli.left_out import warn
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.choose import make_executor
@@ -36,6 +37,7 @@ def grid(
     quiet: bool,
     store: Path | None,
     as_json: bool,
+    sbatch: Path | None = None,
 ) -> None:
     """Measure the open cells of a part of a study, and print a summary.
 
@@ -50,6 +52,7 @@ def grid(
         quiet: show no progress.
         store: folder of the results; None is the default one.
         as_json: print JSON instead of text.
+        sbatch: script of this Slurm job; None outside of one that `metabench slurm` wrote.
 
     Raises:
         SystemExit: with 3 if cells failed, with 130 if it was interrupted.
@@ -67,7 +70,10 @@ def grid(
         tally = drive(asked, kept, started, chosen, watch, mine, standing)
     failed = failures(asked, kept, None if tally.ended or lost else standing)
     (_print_json if as_json else _print_summary)(study, kept, tally, failed)
-    if tally.interrupted:
+    if tally.near_limit and sbatch:
+        if tally.to_go:
+            raise SystemExit(leave_job(tally, sbatch))
+    elif tally.interrupted:
         raise SystemExit(INTERRUPTED)
     if failed:
         raise SystemExit(FAILED)
@@ -125,7 +131,9 @@ def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[st
         click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
         click.echo(f"       metabench grid {study} --retry   (all failed cells)")
     click.echo(f"store  {store.folder}")
-    if tally.interrupted:
+    if tally.near_limit:
+        click.echo("Stopped by SIGUSR1, the warning of Slurm; all finished cells are kept.")
+    elif tally.interrupted:
         click.echo(f"Interrupted; all finished cells are kept. Resume with: metabench grid {study}")
     else:
         click.echo(f"next   metabench show {study}")

@@ -17,8 +17,10 @@ class Tally:
     failed: dict[str, Outcome] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     ended: int = 0  # cells and parts of cells that ended in this run
+    gained: int = 0  # those of them with a result
     parts: int = 0  # parts of split cells that are not measured yet
     interrupted: bool = False
+    near_limit: bool = False  # interrupted by Slurm's warning
 
     def count_cell(self, outcome: Outcome) -> None:
         """Count a cell that ended; if it was retried, its last outcome counts."""
@@ -31,10 +33,12 @@ class Tally:
             self.failed[outcome.digest] = outcome
         else:
             self.done += 1
+            self.gained += 1
 
     def count_part(self) -> None:
         """Count a part of a split cell that was measured."""
         self.ended += 1
+        self.gained += 1
         self.parts -= 1
 
     def __str__(self) -> str:

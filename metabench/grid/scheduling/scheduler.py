@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def drive(
         ):
             tally.count_cell(outcome)
             watch(tally)
-    tally.interrupted = stop.asked
+    tally.interrupted, tally.near_limit = stop.asked, stop.by == signal.SIGUSR1
     return tally
 
 

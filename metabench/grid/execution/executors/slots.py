@@ -28,10 +28,20 @@ class Slot:
 
 def cpu_slots(workers: int, threads: int) -> list[Slot]:
     """Return `workers` CPU slots, or as many as the cores allow if 0."""
-    count = workers or max(len(os.sched_getaffinity(0)) // threads, 1)
+    count = workers or max(cores() // threads, 1)
     # A CPU cell sees no GPU, so that it can't take memory there by accident.
     environment = {MASK: "", **dict.fromkeys(THREADS, str(threads))}
     return [Slot("cpu", environment)] * count
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use.
+
+    A Slurm cluster that doesn't confine jobs to their cores only names their number.
+    """
+    here = len(os.sched_getaffinity(0))
+    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(int(granted), here) if granted.isdecimal() and int(granted) else here
 
 
 def gpu_slots(per_gpu: int, threads: int) -> list[Slot]:

@@ -1,0 +1,74 @@
+"""The command `slurm`, which writes a job array, and the end of one of its jobs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from metabench.cli.exit_codes import DONE, FAILED
+from metabench.cli.terminal import print_json
+from metabench.grid.scheduling import slurm_job
+from metabench.grid.scheduling.progress_counts import Tally
+from metabench.grid.scheduling.slurm_script import Request, script
+from metabench.grid.scheduling.work_units import units
+from metabench.grid.study import study as studies
+from metabench.records.store.store_paths import store_of
+
+
+def slurm(
+    study: Path, output: Path | None, store: Path | None, as_json: bool, request: Request
+) -> None:
+    """Write the batch script of a study.
+
+    Args:
+        study: path of the study file.
+        output: path of the script; None is `<study>.sbatch`.
+        store: folder of the results; None is the default one.
+        as_json: print JSON instead of text.
+        request: resources of each job.
+    """
+    from metabench.records.run_folders import check_writable, write
+
+    asked = studies.read(study)
+    place = output or Path(f"{study.stem}.sbatch")
+    check_writable(place)
+    jobs = min(request.array, len(units(asked)))
+    kept = store_of(study, store).folder
+    write(place, script(study, kept, request.of_jobs(jobs), place))
+    if as_json:
+        print_json({"script": str(place), "cells": len(asked.cells), "jobs": jobs})
+        return
+    fewer = f" (more of the {request.array:,} would have none)" if jobs < request.array else ""
+    status = ["metabench", "status", str(study), *(["--store", str(store)] if store else [])]
+    click.echo(f"script {place}: {len(asked.cells):,} cells over {jobs:,} jobs{fewer}")
+    click.echo(f"next   {submission(place)}   then {shlex.join(status)}")
+
+
+def submission(place: Path) -> str:
+    """Return the command that submits a script."""
+    return f"sbatch {shlex.quote(str(place))}"
+
+
+def leave_job(tally: Tally, place: Path) -> int:
+    """Requeue this job, which has cells left near its time limit; return its exit code.
+
+    If that is impossible, print the command that submits the script again. A job that measured
+    nothing would do so again, so it isn't requeued.
+
+    Args:
+        tally: counts of the job's run.
+        place: path of the script that submitted it.
+    """
+    left = f"{tally.to_go:,} cells are left near the job's time limit"
+    if not tally.gained:
+        click.echo(
+            f"{left}, and none was measured in this job. Write the script again with a longer "
+            "--time: metabench slurm --help"
+        )
+        return FAILED
+    click.echo(f"{left}; the job goes back into the queue.")
+    if refused := slurm_job.requeue():
+        click.echo(f"Slurm did not requeue it ({refused}). Continue with: {submission(place)}")
+    return DONE
