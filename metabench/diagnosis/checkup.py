@@ -111,14 +111,14 @@ def checkup(
         Parts, findings and trials.
     """
     keeper = keeper or NoKeeper()
-    probes = selected(
-        fidelities_of(_outer_settings(outer), chosen or {}, tasks or measurement.family.tasks),
-        only,
-        highest,
+    fidelities, broken = fidelities_of(
+        _outer_settings(outer), chosen or {}, tasks or measurement.family.tasks
     )
+    probes = selected(fidelities, only, highest)
     parts = examine(measurement, probes, clock, keeper)
     findings = confirm(parts, clock, keeper)
-    notes = [part.note for part in parts if part.note] + [_multiplicity(parts, findings)]
+    notes = [f"{name} was left out: {why}" for name, why in broken.items() if not only]
+    notes += [part.note for part in parts if part.note] + [_multiplicity(parts, findings)]
     if trial is None:
         return Checkup(tuple(parts), tuple(findings), None, {}, tuple(notes))
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}

@@ -12,7 +12,7 @@ from metabench.settings import fields, registry
 
 def fidelities_of(
     common: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], tasks: int
-) -> dict[str, list[Probe]]:
+) -> tuple[dict[str, list[Probe]], dict[str, str]]:
     """Return each listed probe at every fidelity: verify first, then by number of causes.
 
     Args:
@@ -21,9 +21,10 @@ def fidelities_of(
         tasks: most tasks of a probe without a default of its own.
 
     Returns:
-        The probe at each fidelity, cheapest first, by name.
+        The probe at each fidelity, cheapest first, by name; and by name why a probe of another
+        package can't be loaded.
     """
-    classes = {name: registry.load("probes", name) for name in registry.members("probes")}
+    classes, broken = registry.load_all("probes")
     order = sorted(classes, key=lambda name: (name != FIRST, -len(classes[name].causes), name))
     made: dict[str, list[Probe]] = {}
     for name in order:
@@ -41,7 +42,7 @@ def fidelities_of(
             for fidelity in fidelities
         ]
         made[name] = list(dict.fromkeys(built))
-    return made
+    return made, broken
 
 
 def selected(

@@ -23,6 +23,7 @@ from metabench.report.study_page import study_page
 from metabench.report.study_provenance import StudyProvenance
 from metabench.report.wide_table import wide
 from metabench.settings.errors import InvalidInput
+from metabench.settings.trust import require_named
 
 
 class Reported(NamedTuple):
@@ -57,11 +58,13 @@ def report(
         What the page is based on, and what it says.
 
     Raises:
-        InvalidInput: if a source can't be read or is empty, or a file can't be written.
+        InvalidInput: if a source can't be read or is empty, a file can't be written, or no source
+            names a trusted member.
     """
     for path in filter(None, (page, table)):
         run_folders.check_writable(path)
     evidence = joined([read(source, store) for source in sources])
+    require_named([list(evidence.cells[name].unique()) for name in evidence.settings], trusted)
     evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
     if not len(evidence.cells):
         why = evidence.broken or (f"{sources[0]} has no cells yet.",)

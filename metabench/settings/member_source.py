@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import tokenize
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -40,8 +41,9 @@ class Source(NamedTuple):
 def describe(target: str) -> Description:
     """Read the summary and the reference off the docstring of "module:Class"."""
     module, _, attribute = target.rpartition(":")
-    if path_of(module) is None:
-        return Description("(not installed)", "")
+    fault = _import_fault(module)
+    if fault:
+        return Description(f"({fault})", "")
     found = _find(module, attribute)
     text = inspect.cleandoc((ast.get_docstring(found.node) if found else None) or "")
     references = re.findall(r"\(([^()]*\d{4}, https?://[^()\s]+)\)", " ".join(text.split()))
@@ -96,6 +98,34 @@ def _spec(top: str) -> ModuleSpec | None:
         return None
 
 
+def _import_fault(module: str) -> str:
+    """Say why a module can't be imported, as far as its own lines tell; "" if they don't."""
+    path = path_of(module)
+    if path is None:
+        return "not installed"
+    tree = _parsed(path)
+    if tree is None:
+        return f"can't be imported: {path.name} is not valid Python"
+    names = (name for node in tree.body for name in _imported(node, _package(module, path)))
+    missing = next((name for name in names if not _exists(name)), None)
+    return f"can't be imported: there is no module {missing}" if missing else ""
+
+
+def _imported(node: ast.stmt, package: str) -> list[str]:
+    """Name the modules that a statement imports; what is imported under a condition isn't sure."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [importlib.util.resolve_name(f"{'.' * node.level}{node.module or ''}", package)]
+    return []
+
+
+def _exists(module: str) -> bool:
+    """Whether there is such a package; of metabench also whether it has the module."""
+    top = module.partition(".")[0]
+    return path_of(module) is not None if top == "metabench" else _spec(top) is not None
+
+
 def _lineage(target: str) -> Iterator[Source]:
     """Give a class and what it derives from, the bases first."""
     module, _, attribute = target.rpartition(":")
@@ -112,16 +142,27 @@ def _find(module: str, name: str) -> Source | None:
     path = path_of(module)
     if path is None or not name:
         return None
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:  # said in a sentence where the file is run
+    tree = _parsed(path)
+    if tree is None:
         return None
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return Source(node, tree, text.splitlines(), _package(module, path))
+            return Source(node, tree, _lines(path), _package(module, path))
     home, _, origin = _origin(name, tree, _package(module, path)).rpartition(":")
     return _find(home, origin)
+
+
+def _parsed(path: Path) -> ast.Module | None:
+    """Parse a file; None if it isn't Python, which is said in a sentence where it is run."""
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # the latter of null bytes
+        return None
+
+
+def _lines(path: Path) -> list[str]:
+    with tokenize.open(path) as file:
+        return file.read().splitlines()
 
 
 def _package(module: str, path: Path) -> str:

@@ -71,6 +71,24 @@ def load(kind: str, name: str) -> type[Any]:
     return load_target(target)
 
 
+def load_all(kind: str) -> tuple[dict[str, type[Any]], dict[str, str]]:
+    """Import the class behind every listed name of a kind.
+
+    Returns:
+        The classes by name; and by name why a member of another package can't be loaded.
+    """
+    ours = importlib.import_module(KINDS[kind][0]).MEMBERS
+    found, broken = {}, {}
+    for name, target in members(kind).items():
+        try:
+            found[name] = _of_kind(kind, load_target(target), target)
+        except InvalidInput as error:
+            if name in ours:
+                raise
+            broken[name] = str(error)
+    return found, broken
+
+
 def load_target(target: str) -> type[Any]:
     """Import the class behind "package.module:Class" or "path/to/file.py:Class".
 
@@ -86,6 +104,13 @@ def load_target(target: str) -> type[Any]:
     return found
 
 
+def _of_kind(kind: str, cls: Any, target: str) -> type[Any]:
+    base = KINDS[kind][2]
+    if isinstance(cls, type) and base in [each.__name__ for each in cls.__mro__]:
+        return cls
+    raise InvalidInput(f"{target} does not derive from metabench.{base}.")
+
+
 def name_of(kind: str, cls: type[Any]) -> str:
     """Return the listed name of a class, or its "module:Class" if it has none."""
     target = f"{cls.__module__}:{cls.__qualname__}"
@@ -97,6 +122,9 @@ def _imported(module: str, target: str) -> ModuleType:
         return importlib.import_module(module)
     except (ImportError, TypeError, ValueError) as error:  # the last two: "" and ".name"
         raise InvalidInput(f"{target!r} can't be loaded: {error}.") from error
+    except Exception as error:  # whatever another package's code may raise
+        why = f"{type(error).__name__} on import: {str(error).rstrip('.')}"
+        raise InvalidInput(f"{target!r} can't be loaded: {why}.") from error
 
 
 class _Unkept(SourceFileLoader):

@@ -52,6 +52,37 @@ def trusted_settings(data: Any, trusted: Sequence[str]) -> Any:
     return data
 
 
+def named_in(data: Any, trusted: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the trusted members that nested settings name."""
+    named = {_called(name) for name in _unlisted_names(data)}
+    return tuple(own for own in trusted if _called(own) in named)
+
+
+def require_named(data: Any, trusted: Sequence[str]) -> None:
+    """Refuse a trusted member that the data don't name: trusting it has no effect.
+
+    Raises:
+        InvalidInput: if there is one.
+    """
+    named = named_in(data, trusted)
+    without = [own for own in trusted if own not in named]
+    if without:
+        there = dict.fromkeys(_suggestion(name) for name in _unlisted_names(data))
+        instead = f"names {', '.join(there)}" if there else "names listed members only"
+        raise InvalidInput(f"--trust {without[0]} has no effect: what is read {instead}.")
+
+
+def _unlisted_names(data: Any) -> Iterator[str]:
+    """Yield every `my.py:Hello` or `my_pkg:Hello` of nested settings."""
+    if isinstance(data, dict | list | tuple):
+        for inner in data.values() if isinstance(data, dict) else data:
+            yield from _unlisted_names(inner)
+    elif isinstance(data, str) and ":" in data:
+        listed = [name for kind in registry.KINDS for name in registry.members(kind).values()]
+        names = (name.strip() for name in data.split(","))
+        yield from (n for n in names if n not in listed and n.rpartition(":")[2].isidentifier())
+
+
 def members_of_study(study: Path) -> tuple[str, ...]:
     """Return every `my.py:Hello` or `my_pkg:Hello` of a study, () if it can't be read."""
     try:

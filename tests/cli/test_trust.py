@@ -202,6 +202,34 @@ def test_trusting_one_file_is_trusting_no_other():
     assert not (Path("lab") / "marker").exists()
 
 
+@pytest.mark.parametrize(("named", "instead"), [
+    ("evil@0123456789ab:Evil", "names evil.py:Evil"), ("verify", "names listed members only"),
+])  # fmt: skip
+@pytest.mark.parametrize("trusted", ["evl.py:Evil", "evil.py:Evl", "verify"])
+def test_trusting_what_is_not_there_is_refused_not_ignored(trusted, named, instead):
+    Path("study.toml").write_text(STUDY.format(name='"verify"'))
+    store = Store(a_store(spec_of(named)))
+    (digest,) = store.standing()
+
+    for words in (["report", store.folder], ["show", "study.toml", digest], ["cell", digest]):
+        result = metabench(*words, "--trust", trusted)
+
+        assert result.exit_code == 2
+        said = " ".join(result.output.split())
+        assert f"--trust {trusted} has no effect: what is read {instead}." in said
+    assert not was_run()
+
+
+def test_trust_without_a_cell_to_show_is_refused():
+    Path("study.toml").write_text(STUDY.format(name='"verify"'))
+    a_store(spec_of("evil.py:Evil"))
+
+    result = metabench("show", "study.toml", "--trust", "evil.py:Evil")
+
+    assert result.exit_code == 2
+    assert "give the cell's DIGEST" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize("command", ["report", "show"])
 def test_what_a_study_file_names_is_the_users(command):
     Path("study.toml").write_text(STUDY.format(name='"evil.py:Evil"'))

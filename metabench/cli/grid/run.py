@@ -23,7 +23,7 @@ from metabench.grid.study import study as studies
 from metabench.records.record import compose
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import find_record, store_of
-from metabench.settings.trust import members_of_study, trusted_settings
+from metabench.settings.trust import members_of_study, named_in, require_named, trusted_settings
 
 
 def grid(
@@ -102,6 +102,7 @@ def cell(
     from metabench.measurement.measurement import Measurement
 
     record = find_record(digest, store)
+    require_named(record["settings"], trusted)
     made = Measurement.from_settings(_trusted(record["settings"], trusted))
     made.require_device()
     try:
@@ -127,7 +128,9 @@ def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[st
     if failed:
         click.echo(f"failed {len(failed):,}")
         print_failures(failed)
-        own = "".join(f" --trust {name}" for name in members_of_study(study))
+        first = find_record(failed[0]["digest"], store.folder)
+        named = named_in(first["settings"], members_of_study(study))
+        own = "".join(f" --trust {name}" for name in named)
         click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
         click.echo(f"       metabench grid {study} --retry   (all failed cells)")
     click.echo(f"store  {store.folder}")

@@ -18,7 +18,7 @@ from metabench.records.rows import Finding, Row, rows_from_tuples
 from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
 from metabench.settings.errors import InvalidInput
-from metabench.settings.trust import members_of_study
+from metabench.settings.trust import members_of_study, require_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +47,14 @@ def show(
         fail_on: severity of the one cell's findings that makes the exit code 1.
 
     Raises:
-        InvalidInput: if nothing is measured yet, the one cell's record is damaged, or `fail_on` is
-            given without a cell.
+        InvalidInput: if nothing is measured yet, the one cell's record is damaged, it doesn't name
+            a trusted member, or `fail_on` or `trusted` is given without a cell.
         SystemExit: with 3 if damaged records were left out.
     """
     kept = store_of(study, store).require_readable()
     if digest is not None:
         found = find_record(digest, kept.folder)
+        require_named(found["spec"], trusted)
         show_cell(found, as_json, (*trusted, *members_of_study(study)), fail_on)
         return
     if fail_on is not None:
@@ -61,6 +62,8 @@ def show(
             "--fail-on judges one cell's findings: give its DIGEST, or judge all cells with "
             f"metabench report {study} --fail-on {fail_on}."
         )
+    if trusted:
+        raise InvalidInput("--trust allows one cell's probe to be run: give the cell's DIGEST.")
     if csv is not None:
         run_folders.check_writable(csv)
     asked = studies.read(study)

@@ -58,15 +58,15 @@ def comparison_algorithms(
     assert isinstance(own, Algorithm)
     task = first_task(subject.draw(Address.fresh(0, 1), seed))
     made: dict[str, MakeAlgorithm] = {}
-    rows = []
-    for name in registry.members("algorithms"):
-        make = _with_steps(registry.load("algorithms", name), own)
+    classes, broken = registry.load_all("algorithms")
+    rows = [_unavailable(name, why) for name, why in broken.items()]
+    for name, cls in classes.items():
+        make = _with_steps(cls, own)
         why = _reason_left_out(subject, make, task, seed)
         if why is None:
             made[name] = make
         elif why:
-            of = f"{name} does not run here ({why.rstrip('.')}); compare the other algorithms"
-            rows.append(Row("unavailable", of=of, status="withheld"))
+            rows.append(_unavailable(name, why))
 
     def unroll(K: int) -> Autograd:
         return Autograd(K, own.inner_optimizer, own.batch)
@@ -75,9 +75,13 @@ def comparison_algorithms(
     if why is None:
         made[UNROLL] = unroll
     else:
-        of = f"{UNROLL} does not run here ({why.rstrip('.')}); compare the other algorithms"
-        rows.append(Row("unavailable", of=of, status="withheld"))
+        rows.append(_unavailable(UNROLL, why))
     return made, rows
+
+
+def _unavailable(name: str, why: str) -> Row:
+    of = f"{name} does not run here ({why.rstrip('.')}); compare the other algorithms"
+    return Row("unavailable", of=of, status="withheld")
 
 
 def _with_steps(cls: type[Algorithm], own: Algorithm) -> MakeAlgorithm:
@@ -101,7 +105,7 @@ def _reason_left_out(subject: Subject, make: MakeAlgorithm, task: Task, seed: in
             return ""
         algorithm.check(compared.problem, compared.theta, task)
         compared.meta_gradients(Address.fresh(0, 2), seed)
-    except (InvalidInput, RuntimeError) as error:
+    except (InvalidInput, RuntimeError, TypeError) as error:  # the last: another package's fields
         if type(algorithm) is type(subject.algorithm):
             raise
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
