@@ -11,6 +11,7 @@ from torch import Tensor
 from metabench.problems.networks.functional_module import FunctionalModule, forward
 from metabench.problems.networks.loss_checks import as_pair, check_scalar, fraction_correct
 from metabench.problems.networks.norm_layers import record_batch_statistics
+from metabench.problems.networks.plain_norms import with_plain_norms
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
 
@@ -45,6 +46,16 @@ class Statistics(NamedTuple):
             loss=cut(self.loss),
             outer_loss=cut(self.outer_loss),
             accuracy=self.accuracy and cut(self.accuracy),
+        )
+
+    def with_plain_norms(self) -> Statistics:
+        """Return the same functions, which call torch's other norms in their plain form."""
+        return Statistics(
+            self.layout,
+            with_plain_norms(self.measure),
+            with_plain_norms(self.loss),
+            with_plain_norms(self.outer_loss),
+            self.accuracy and with_plain_norms(self.accuracy),
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metabench.problems.batch_norm_statistics import Statistics
 from metabench.problems.module_functions import Features, module_functions
-from metabench.problems.networks.norm_layers import safe_norms
+from metabench.problems.networks.plain_norms import with_plain_norms
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss, Sampler
 from metabench.settings.errors import InvalidInput
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
     statistics: Statistics | None = None  # of batch norms, where there are any
     features: Features | None = None  # mean and variance of each layer's output
     base: Problem | None = None  # the problem before `appended`
-    unfused: Callable[[], Problem] | None = None  # the same problem with `safe_norms`
+    unfused: Callable[[], Problem] | None = None  # the same problem, norms by plain operations
     tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
@@ -137,7 +137,17 @@ class Problem(NamedTuple):
         problem = cls(made.init, made.loss, made.loss, made.layouts, made.theta, made.notes,
                       made.fused, made.fixed, made.norms, made.accuracy, made.statistics,
                       made.features, tasks=tasks)  # fmt: skip
-        if not made.fused:
-            return problem
-        plain, names = safe_norms(made.net), (made.layouts.phi.names, made.layouts.theta.names)
-        return problem._replace(unfused=lambda: cls.from_module(plain, loss, *names, tasks=tasks))
+        return problem._replace(unfused=lambda: _with_plain_norms(problem))
+
+
+def _with_plain_norms(problem: Problem) -> Problem:
+    """Return the problem whose functions call torch's norms in their plain form."""
+    accuracy, statistics, features = problem.accuracy, problem.statistics, problem.features
+    return problem._replace(
+        inner_loss=with_plain_norms(problem.inner_loss),
+        outer_loss=with_plain_norms(problem.outer_loss),
+        accuracy=accuracy and with_plain_norms(accuracy),
+        statistics=statistics and statistics.with_plain_norms(),
+        features=features and with_plain_norms(features),
+        fused=(),
+    )

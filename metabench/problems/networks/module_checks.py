@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from metabench.problems.networks.norm_layers import PlainNorm
+from metabench.problems.networks.norm_layers import PlainNorm, uses_its_batch
 from metabench.settings.errors import InvalidInput, unknown
 
 # Their fused kernels have wrong third derivatives, and wrong second ones of a vmapped function
@@ -52,7 +52,7 @@ def fused_norms(net: nn.Module) -> tuple[str, ...]:
     return tuple(
         f"{name or 'the module itself'} ({type(module).__name__})"
         for name, module in net.named_modules()
-        if isinstance(module, FUSED) and module.weight is not None
+        if isinstance(module, nn.LayerNorm) or uses_its_batch(module)
     )
 
 
