@@ -179,7 +179,7 @@ def _scalar(value: Any, kind: type[Any], called: str) -> Any:
         raise wrong
     try:
         typed = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if typed != typed:  # NaN, which no setting means
         raise wrong

@@ -39,7 +39,7 @@ GROUPS = {
     "compute": "metabench.estimation.vectorization:Vectorization",
     "outer": "metabench.outer_loop.optimizer_settings:OuterOptimizer",
     "trial": "metabench.diagnosis.trial:Trial",
-    "study": "metabench.grid.study.cells:Plain",
+    "study": "metabench.grid.study.plain_settings:Plain",
 }
 
 

@@ -86,8 +86,10 @@ def _unlisted_names(data: Any) -> Iterator[str]:
 def members_of_study(study: Path) -> tuple[str, ...]:
     """Return every `my.py:Hello` or `my_pkg:Hello` of a study, () if it can't be read."""
     try:
-        data = tomllib.loads(study.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not study.is_file():  # reading a pipe would block
+            return ()
+        data = tomllib.loads(study.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return ()
     return tuple(dict.fromkeys(_user_names(data, study.parent)))
 

@@ -153,7 +153,7 @@ def test_a_range_has_the_addresses_of_its_numbers_typed_out(read):
     ],
 )
 def test_ranges_write_out_their_values(text, kind, values):
-    found = value_ranges.span(text, kind)
+    found = list(value_ranges.span(text, kind))
 
     assert found == values
     assert all(type(value) is kind for value in found)

@@ -50,6 +50,7 @@ def plan(**given: Any) -> None:
 
 @click.command(epilog=EPILOG)
 @STUDY
+@click.option("--yes", is_flag=True, help="Measure more than 100,000 cells, too.")
 @running
 def grid(**given: Any) -> None:
     """Measure a study's open cells on all devices of this machine; run again to resume."""

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.left_out import end_without, warn
+from metabench.cli.grid.large_studies import LARGE, expected_text, measure_first, plan_outline
+from metabench.cli.left_out import end_without
 from metabench.cli.terminal import print_json
-from metabench.grid.execution.executors.inline import Inline
-from metabench.grid.scheduling.progress_counts import duration
-from metabench.grid.scheduling.scheduler import drive
-from metabench.grid.scheduling.time_forecast import Forecast, forecast
+from metabench.grid.scheduling.time_forecast import forecast
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
 from metabench.grid.study.study import Study
@@ -30,11 +28,13 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
         store: folder of the results; None is the default one.
         as_json: print JSON instead of text.
     """
-    asked, kept = studies.read(study), store_of(study, store).require_readable()
+    outlined, kept = studies.outlined(study), store_of(study, store).require_readable()
+    if outlined.outline.size > LARGE:
+        plan_outline(outlined, kept, measure, as_json)
+        return
+    asked = outlined.whole()
     if measure:
-        few = todo(asked, kept.open(), retry=False)[:measure]
-        warn(kept.set_aside(few))
-        drive(asked, kept, Inline(), few, lambda tally: None)
+        measure_first(asked, kept, measure)
     standing = kept.standing()
     states = {digest: standing.get(digest, "open") for digest in asked.cells}
     broken = kept.broken(digest for digest in asked.cells if states[digest] == "broken")
@@ -54,7 +54,7 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
     _print_cells(asked, states)
     done = sum(state == "done" for state in states.values())
     click.echo(f"\ncells  {len(states):,}: {done:,} done, {open_cells:,} to go")
-    click.echo(f"time   {_expected(expected, open_cells)}")
+    click.echo(f"time   {expected_text(expected, open_cells)}")
     click.echo(f"next   metabench grid {study}")
     end_without(broken)
 
@@ -74,12 +74,3 @@ def _print_cells(study: Study, states: Mapping[str, str]) -> None:
     print_table(TextTable(("cell", "state", *names), tuple(table[:MOST_CELLS_LISTED])))
     if len(table) > MOST_CELLS_LISTED:
         click.echo(f"... and {len(table) - MOST_CELLS_LISTED:,} more: --json lists all")
-
-
-def _expected(expected: Forecast | None, cells: int) -> str:
-    if expected is None:
-        return "unknown; --measure 5 measures a few cells first, and keeps them"
-    total, low, high = (duration(seconds) for seconds in expected.total(cells))
-    memory = f"{expected.peak_bytes / 2**30:.2g} GiB at most in one"
-    each = f"{expected.seconds:.2g} s a cell by {expected.cells} of them"
-    return f"{total} [{low}, {high}] of one worker ({each}); {memory}"

@@ -10,6 +10,7 @@ import click
 
 from metabench.cli.exit_codes import FAILED, INTERRUPTED
 from metabench.cli.grid.failures import print_failures
+from metabench.cli.grid.large_studies import require_leave
 from metabench.cli.grid.progress_bar import watching
 from metabench.cli.grid.slurm import leave_job
 from metabench.cli.left_out import warn
@@ -38,6 +39,7 @@ def grid(
     store: Path | None,
     as_json: bool,
     sbatch: Path | None = None,
+    yes: bool = True,
 ) -> None:
     """Measure the open cells of a part of a study, and print a summary.
 
@@ -53,10 +55,12 @@ def grid(
         store: folder of the results; None is the default one.
         as_json: print JSON instead of text.
         sbatch: script of this Slurm job; None outside of one that `metabench slurm` wrote.
+        yes: measure a very large study, too.
 
     Raises:
         SystemExit: with 3 if cells failed, with 130 if it was interrupted.
     """
+    require_leave(study, yes)
     asked, kept = studies.read(study), store_of(study, store).open()
     mine = set(part_of(units(asked), part))
     held = {unit.digest for unit in mine}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metabench.grid.study.toml_lines import Place
-from metabench.grid.study.value_ranges import values
+from metabench.grid.study.value_ranges import require_few, values
 from metabench.settings import fields, registry
 from metabench.settings.errors import InvalidInput, inside
 from metabench.settings.nested_keys import nest
 
-Axes = dict[Place, list[Any]]
+Axes = dict[Place, Sequence[Any]]
 
 
 def axes(cls: type[Any], table: Mapping[str, Any], at: Place, kind: str = "") -> Axes:
@@ -30,12 +31,12 @@ def axes(cls: type[Any], table: Mapping[str, Any], at: Place, kind: str = "") ->
         with inside(key):
             nested = fields.NESTED.get(getattr(types.get(key), "__name__", ""))
             if key == "name" and kind:
-                found[*at, key] = value if isinstance(value, list) else [value]
+                found[*at, key] = _names(kind, value)
             elif nested and isinstance(value, Mapping):
                 inner = member(nested, value, default(cls, key))
                 found |= axes(inner, value, (*at, key), nested)
             elif nested and isinstance(value, list):
-                found[*at, key] = [one for each in value for one in _variants(nested, each)]
+                found[*at, key] = _all_variants(nested, value)
             else:
                 found[*at, key] = values(value, types.get(key))
     return found
@@ -55,13 +56,10 @@ def member(kind: str, table: Mapping[str, Any], otherwise: type[Any] | None = No
     name = table.get("name", otherwise)
     if isinstance(name, type):
         return name
-    if not name:
+    if name is None or name == "":
         raise InvalidInput(f"The name of the {registry.KINDS[kind][1]} is missing; add name = ...")
     with inside("name"):
-        cls = registry.load(kind, str(name[0] if isinstance(name, list) else name))
-        if not isinstance(cls, type):
-            raise InvalidInput(f"{name!r} is not a class.")
-    return cls
+        return fields.class_of(kind, _names(kind, name)[0])
 
 
 def default(cls: type[Any], field: str) -> type[Any]:
@@ -70,23 +68,71 @@ def default(cls: type[Any], field: str) -> type[Any]:
     return type(found.default_factory() if callable(found.default_factory) else found.default)
 
 
-def points(axes: Axes, zipped: Sequence[Sequence[Place]]) -> Iterator[dict[str, Any]]:
-    """Yield the settings of every point: zipped axes move together, all others are crossed."""
-    groups = _groups(axes, zipped)
-    for choice in itertools.product(*(range(len(axes[group[0]])) for group in groups)):
-        chosen = zip(groups, choice, strict=True)
-        yield nest({path: axes[path][i] for group, i in chosen for path in group})
+def groups(axes: Axes, zipped: Sequence[Sequence[Place]]) -> list[list[Place]]:
+    """Return the groups of zipped axes, then each other axis as a group of one.
 
-
-def _groups(axes: Axes, zipped: Sequence[Sequence[Place]]) -> list[list[Place]]:
-    """Return the groups of zipped axes, then each other axis as a group of one."""
+    Raises:
+        InvalidInput: if zipped axes have unequally many values.
+    """
     together = [[path for path in group if path in axes] for group in zipped]
     taken = {path for group in together for path in group}
-    groups = [group for group in together if group]
-    groups += [[path] for path in axes if path not in taken]
-    for group in groups:
+    found = [group for group in together if group]
+    found += [[path] for path in axes if path not in taken]
+    for group in found:
         _expect_same_length(axes, group)
-    return groups
+    return found
+
+
+def count(axes: Axes, grouped: Sequence[Sequence[Place]]) -> int:
+    """Return the number of points that axes in these groups span."""
+    return math.prod(len(axes[group[0]]) for group in grouped)
+
+
+def points(axes: Axes, grouped: Sequence[Sequence[Place]]) -> Iterator[dict[str, Any]]:
+    """Yield the settings of every point: the axes of a group move together, groups are crossed."""
+    for choice in itertools.product(*(range(len(axes[group[0]])) for group in grouped)):
+        yield _point(axes, grouped, choice)
+
+
+def point(axes: Axes, grouped: Sequence[Sequence[Place]], index: int) -> dict[str, Any]:
+    """Return the settings of one point, in the order of `points`.
+
+    Args:
+        axes: the values of each setting.
+        grouped: groups of axes that move together.
+        index: of the point, from 0.
+    """
+    choice = []
+    for group in reversed(grouped):
+        index, i = divmod(index, len(axes[group[0]]))
+        choice.append(i)
+    return _point(axes, grouped, choice[::-1])
+
+
+def _point(axes: Axes, grouped: Sequence[Sequence[Place]], choice: Sequence[int]) -> dict[str, Any]:
+    chosen = zip(grouped, choice, strict=True)
+    return nest({path: axes[path][i] for group, i in chosen for path in group})
+
+
+def _names(kind: str, value: Any) -> list[str]:
+    """Return the names of members that a table gives, each of which must exist."""
+    names = value if isinstance(value, list) else [value]
+    if not names:
+        raise InvalidInput("The list is empty; give at least one name.")
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidInput(
+                f"The name of the {registry.KINDS[kind][1]} is {name!r}; give a word in quotes."
+            )
+        fields.class_of(kind, name)
+    return names
+
+
+def _all_variants(kind: str, value: list[Any]) -> list[Any]:
+    """List the members of a list of names and tables."""
+    if not value:
+        raise InvalidInput("The list is empty; give at least one value.")
+    return [one for each in value for one in _variants(kind, each)]
 
 
 def _variants(kind: str, each: Any) -> list[Any]:
@@ -94,7 +140,9 @@ def _variants(kind: str, each: Any) -> list[Any]:
     if not isinstance(each, Mapping):
         return [each]
     inner = axes(member(kind, each), each, (), kind)
-    return list(points(inner, ()))
+    grouped = groups(inner, ())
+    require_few(count(inner, grouped), "The table")
+    return list(points(inner, grouped))
 
 
 def _expect_same_length(axes: Axes, group: Sequence[Place]) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metabench.grid.study.cells import KNOWN, Plain, Planned, at, cells_of, only
-from metabench.grid.study.exclusions import excluded
+from metabench.grid.study.cells import Planned, at, cells_of, some_cells
+from metabench.grid.study.exclusions import excluded, patterns_of
+from metabench.grid.study.outline import TABLES, Outline, only, outline_of
+from metabench.grid.study.plain_settings import PLAIN, Plain
+from metabench.grid.study.plain_values import check_plain
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.members import MEMBERS
+from metabench.records import ordinary_files
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput, inside
 from metabench.settings.synonyms import unknown_group
 
-KEYS = (*KNOWN, "zip", "exclude", "timeout", "split")
+KEYS = (*TABLES, *PLAIN, "zip", "exclude", "timeout", "split")
+LARGEST_FILE = 2**20  # of a study [bytes]
 
 
 class Study(NamedTuple):
@@ -26,6 +32,44 @@ class Study(NamedTuple):
     timeout: float
 
 
+class Outlined(NamedTuple):
+    """A study file of which no cell was made yet."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+    run: Plain  # timeout and split
+    outline: Outline
+
+    def whole(self) -> Study:
+        """Return the study with all of its cells, in the file's order."""
+        with _located(self.path, self.text):
+            cells = {c.digest: c for c in cells_of(self._home, self.outline, self.run.split)}
+            out = _excluded(self._home, self.data, cells, whole=True)
+            left = {digest: cell for digest, cell in cells.items() if digest not in out}
+            if not left:
+                raise InvalidInput("The exclusions drop all cells.")
+            if self.run.split > 1 and not any(cell.split > 1 for cell in left.values()):
+                with inside("split"):
+                    raise InvalidInput(
+                        "No probe of this study can be split; leave out the key split."
+                    )
+            return Study(self.path, left, self.run.timeout)
+
+    def sample(self, most: int) -> Study:
+        """Return the study with a random sample of its cells."""
+        with _located(self.path, self.text):
+            chosen = some_cells(self._home, self.outline, self.run.split, most)
+            cells = {cell.digest: cell for cell in chosen}
+            out = _excluded(self._home, self.data, cells, whole=False)
+            left = {digest: cell for digest, cell in cells.items() if digest not in out}
+            return Study(self.path, left, self.run.timeout)
+
+    @property
+    def _home(self) -> Path:
+        return self.path.parent
+
+
 def read(path: Path) -> Study:
     """Read a study file and return its cells, in the file's order.
 
@@ -33,36 +77,64 @@ def read(path: Path) -> Study:
         InvalidInput: naming the line and the key if a setting is unknown, of a wrong type or
             impossible.
     """
+    return outlined(path).whole()
+
+
+def outlined(path: Path) -> Outlined:
+    """Read a study file and return its outline, without making any cell.
+
+    Raises:
+        InvalidInput: naming the line and the key if a setting is unknown, of a wrong type or
+            impossible.
+    """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"{path} is not a TOML file: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path}, {_unreadable(text, error)}") from error
+    with _located(path, text):
+        check_plain(data)
+        _check_keys(data)
+        run = fields.make(Plain, only(data, "timeout", "split"), "study")
+        data = _absolute(path.parent, data)
+        return Outlined(path, text, data, run, outline_of(data))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InvalidInput(f"{path} is larger than 1 MiB, so it is not a study file.")
+        text = ordinary_files.read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} can't be read: {error}.") from error
+    return "\n".join(text.splitlines()) + "\n"
+
+
+def _unreadable(text: str, error: Exception) -> str:
+    """Say which line holds what tomllib gives up at: endless brackets, or thousands of digits."""
+    nested = isinstance(error, RecursionError)
+    lines = text.splitlines()
+    amounts = [sum(map(line.count, "[{." if nested else "0123456789")) for line in lines]
+    where = f"line {1 + amounts.index(max(amounts))}"
+    if nested:
+        return f"{where}: brackets or dots are nested too deep; give a value."
+    return f"{where}: the number has too many digits; give a smaller one."
+
+
+@contextmanager
+def _located(path: Path, text: str) -> Generator[None]:
+    """Name file, line and key of an invalid setting."""
     try:
-        return _study(path, data)
+        yield
     except InvalidInput as error:
         if not error.path:
             raise InvalidInput(f"{path}: {error}") from error
         named = ".".join(key for key in error.path if not key.isdigit())
-        where = f"line {line_of(text, error.path)}, {named}"
+        shown = named if named.isprintable() else repr(named)
+        where = f"line {line_of(text, error.path)}, {shown}"
         raise InvalidInput(f"{path}, {where}: {error}") from error
-
-
-def _study(path: Path, data: dict[str, Any]) -> Study:
-    _check_keys(data)
-    run = fields.make(Plain, only(data, "timeout", "split"), "study")
-    data = _absolute(path.parent, data)
-    cells = {cell.digest: cell for cell in cells_of(path.parent, data, run.split)}
-    out = _excluded(path.parent, data, cells)
-    left = {digest: cell for digest, cell in cells.items() if digest not in out}
-    if not left:
-        raise InvalidInput("The exclusions drop all cells.")
-    if run.split > 1 and not any(cell.split > 1 for cell in left.values()):
-        with inside("split"):
-            raise InvalidInput("No probe of this study can be split; leave out the key split.")
-    return Study(path, left, run.timeout)
 
 
 def _check_keys(data: Mapping[str, Any]) -> None:
@@ -74,20 +146,23 @@ def _check_keys(data: Mapping[str, Any]) -> None:
     for part in MEMBERS:
         if part not in data:
             raise InvalidInput(f"{part!r} is missing; add a table [{part}] with a name.")
+    patterns_of(data.get("exclude", []))
 
 
-def _excluded(home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned]) -> set[str]:
+def _excluded(
+    home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned], whole: bool
+) -> set[str]:
     """Return the digests of the cells that the study's exclusions drop."""
-    if "exclude" not in data:
-        return set()
     patterns = [
         {**pattern, "theta": [at(home, each) for each in _listed(pattern["theta"])]}
         if "theta" in pattern else pattern
-        for pattern in data["exclude"]
+        for pattern in patterns_of(data.get("exclude", []))
     ]  # fmt: skip
+    if not patterns:
+        return set()
     # theta as the file writes it; the digest holds its contents
     specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
-    return excluded(specs, patterns)
+    return excluded(specs, patterns, whole)
 
 
 def _absolute(home: Path, value: Any) -> Any:

@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+DEEPEST = 20  # keys of a path
+FEW_LINES, MOST_LINES = 20, 20_000  # joined to one statement
 Place = tuple[str, ...]  # ("algo", "inner_optimizer", "rate")
 
 
@@ -50,6 +52,8 @@ def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
     held: list[str] = []
     for number, line in enumerate(lines, start=1):
         held.append(line)
+        if not _may_end(held):
+            continue
         try:
             tomllib.loads("\n".join(held))
         except tomllib.TOMLDecodeError:
@@ -59,12 +63,22 @@ def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
         held = []
 
 
-def _paths(table: Mapping[str, Any]) -> list[Place]:
-    """List every path of a statement's table, deepest first."""
+def _may_end(held: list[str]) -> bool:
+    """Return whether the last line may end a statement; parsing after each takes quadratic time."""
+    if len(held) < FEW_LINES:
+        return True
+    if len(held) > MOST_LINES:
+        return False
+    return any(end in held[-1] for end in ("]", "}", '"""', "'''"))
+
+
+def _paths(table: Mapping[str, Any], deepest: int = DEEPEST) -> list[Place]:
+    """List every path of a statement's table, deepest first; those below a limit are left out."""
     found: list[Place] = []
     for key, value in table.items():
         inside = value[0] if isinstance(value, list) and value == [{}] else value
-        below = _paths(inside) if isinstance(inside, Mapping) else []
+        further = isinstance(inside, Mapping) and deepest > 1
+        below = _paths(inside, deepest - 1) if further else []
         found += [(key, *path) for path in below] + [(key,)]
     return found
 

@@ -1,37 +1,56 @@
-"""Values of a setting in a study file: lists and ranges."""
+"""Values of a setting in a study file: lists and ranges, computed when they are asked for."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metabench.settings.errors import InvalidInput, unknown
 
 RANGES = ("log", "linear", "range")
+MOST_VALUES = 1_000_000  # of one setting
 
 
-def values(value: Any, kind: Any) -> list[Any]:
-    """List the values that a study gives a field of this type.
+@dataclass(frozen=True)
+class Span(Sequence[Any]):
+    """The values of a range, each computed when it is asked for."""
 
-    >>> values("log(0.01, 1, 3)", float), values([1, 2], int), values([1, 2], tuple[int, ...])
-    ([0.01, 0.1, 1.0], [1, 2], [[1, 2]])
+    length: int
+    value: Callable[[int], Any]  # of an index
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the value at an index from 0."""
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        return self.value(index)
+
+
+def values(value: Any, kind: Any) -> Sequence[Any]:
+    """Return the values that a study gives a field of this type.
+
+    >>> list(values("log(0.01, 1, 3)", float)), values([1, 2], int), values([1], tuple[int, ...])
+    ([0.01, 0.1, 1.0], [1, 2], [[1]])
     """
     if typing.get_origin(kind) is tuple:
         return _tuples(value)
     if isinstance(value, list):
-        if not value:
-            raise InvalidInput("The list is empty; give at least one value.")
-        return [part for one in value for part in values(one, kind)]
+        return _listed(value, kind)
     if isinstance(value, str) and kind in (int, float) and "(" in value:
         return span(value, kind)
     return [value]
 
 
-def span(text: str, kind: type) -> list[float]:
-    """List the values of `log(first, last, count)`, `linear(..)` or `range(first, end)`.
+def span(text: str, kind: type) -> Sequence[float]:
+    """Return the values of `log(first, last, count)`, `linear(..)` or `range(first, end)`.
 
     Numbers are rounded to twelve digits, so that their digest is that of the number typed out.
     """
@@ -44,12 +63,42 @@ def span(text: str, kind: type) -> list[float]:
     )
     try:
         numbers = [float(part) for part in match[2].split(",")]
+        if not all(map(math.isfinite, numbers)):
+            raise usage
         found = _RANGES[match[1]](*numbers)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise usage from None
-    if not found:
+    if not found.length:
         raise usage
-    return [_whole(number, text) if kind is int else number for number in found]
+    require_few(found.length, text)
+    if kind is int and match[1] != "range":
+        return [_whole(number, text) for number in found]
+    return Span(found.length, lambda i: kind(found.value(i)))
+
+
+def require_few(count: int, given: str) -> None:
+    """Check that a setting has no more values than a study can use.
+
+    Raises:
+        InvalidInput: if it has.
+    """
+    if count > MOST_VALUES:
+        raise InvalidInput(
+            f"{given} has {count:,} values; a setting takes at most {MOST_VALUES:,}. Give fewer."
+        )
+
+
+def _listed(value: list[Any], kind: Any) -> list[Any]:
+    """List the values of a list, which may contain ranges and lists."""
+    if not value:
+        raise InvalidInput("The list is empty; give at least one value.")
+    found = itertools.chain.from_iterable(values(one, kind) for one in value)
+    few = list(itertools.islice(found, MOST_VALUES + 1))
+    if len(few) > MOST_VALUES:
+        raise InvalidInput(
+            f"The list has more than {MOST_VALUES:,} values, the most of a setting. Give fewer."
+        )
+    return few
 
 
 def _tuples(value: Any) -> list[Any]:
@@ -58,25 +107,33 @@ def _tuples(value: Any) -> list[Any]:
     return list(value) if several else [value]
 
 
-def _linear(first: float, last: float, count: float) -> list[float]:
-    return [_twelve(number) for number in _spaced(first, last, count)]
+def _linear(first: float, last: float, count: float) -> Span:
+    if not math.isfinite(last - first):
+        raise ValueError
+    return Span(_steps(count) + 1, lambda i: _twelve(_between(first, last, i, count)))
 
 
-def _log(first: float, last: float, count: float) -> list[float]:
-    return [_twelve(math.exp(x)) for x in _spaced(math.log(first), math.log(last), count)]
+def _log(first: float, last: float, count: float) -> Span:
+    low, high = math.log(first), math.log(last)
+    return Span(_steps(count) + 1, lambda i: _twelve(math.exp(_between(low, high, i, count))))
 
 
-def _spaced(first: float, last: float, count: float) -> list[float]:
+def _steps(count: float) -> int:
     steps = int(count) - 1
     if count != int(count) or steps < 1:
         raise ValueError
-    return [first + (last - first) * i / steps for i in range(steps + 1)]
+    return steps
 
 
-def _range(*ends: float) -> list[float]:
+def _between(first: float, last: float, i: int, count: float) -> float:
+    return first + (last - first) * i / (int(count) - 1)
+
+
+def _range(*ends: float) -> Span:
     if any(end != int(end) for end in ends) or len(ends) > 2:
         raise ValueError
-    return [float(i) for i in range(*map(int, ends))]
+    first, end = (0, int(ends[0])) if len(ends) == 1 else map(int, ends)
+    return Span(max(end - first, 0), lambda i: first + i)
 
 
 def _twelve(number: float) -> float:
@@ -89,4 +146,4 @@ def _whole(number: float, text: str) -> int:
     return round(number)
 
 
-_RANGES: dict[str, Callable[..., list[float]]] = {"log": _log, "linear": _linear, "range": _range}
+_RANGES: dict[str, Callable[..., Span]] = {"log": _log, "linear": _linear, "range": _range}
