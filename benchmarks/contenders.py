@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from problems import INNER_RATE, Case
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, grad, vmap
 
 import metabench as mb
 
@@ -30,6 +30,7 @@ def of(case: Case, steps: int, engines: Sequence[str]) -> dict[str, Contender]:
             made[name] = maker(case, steps)
         except ImportError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
+    made["torch.func by hand"] = functional(case, steps)
     for engine in engines:
         subject = mb.Subject(
             case.problem, lambda address, seed: case.tasks, mb.MAML(steps), case.theta
@@ -60,11 +61,25 @@ def plain_loop(case: Case, steps: int) -> Contender:
             for _ in range(steps):
                 (gradient,) = torch.autograd.grad(loss(phi, support), phi, create_graph=True)
                 phi = phi - INNER_RATE * gradient
-            (grad,) = torch.autograd.grad(loss(phi, query), theta)
-            total += grad
+            (whole,) = torch.autograd.grad(loss(phi, query), theta)
+            total += whole
         return total / _count(case)
 
     return run
+
+
+def functional(case: Case, steps: int) -> Contender:
+    """torch.func as its documentation has it: vmap over tasks of grad through the unroll."""
+    loss = on_module(case)
+
+    def adapted_loss(theta: Tensor, support: Any, query: Any) -> Tensor:
+        phi = theta
+        for _ in range(steps):
+            phi = phi - INNER_RATE * grad(loss)(phi, support)
+        return loss(phi, query)
+
+    many = vmap(grad(adapted_loss), in_dims=(None, 0, 0))
+    return lambda: many(case.theta, case.tasks.support, case.tasks.query).mean(0)
 
 
 def on_module(case: Case) -> Callable[[Tensor, Any], Tensor]:

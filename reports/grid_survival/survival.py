@@ -52,11 +52,11 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="grid-survival-"))
     (folder / "study.toml").write_text(STUDY.format(cells=given.cells))
     calm, wild = Store(folder / "calm"), Store(folder / "wild")
-    _finish(folder, calm, given.engine)
+    _finish(folder, calm, given.executor)
     _disturb(folder, wild, given, random.Random(given.seed))
     before = sum(state == "done" for state in wild.standing().values())
     print(f"after the kills: {before} of {given.cells} cells are done")
-    print(_finish(folder, wild, given.engine))
+    print(_finish(folder, wild, given.executor))
     _compare(calm, wild, given.cells)
 
 
@@ -82,14 +82,14 @@ def _finish(folder: Path, store: Store, engine: str) -> str:
 
 def _disturb(folder: Path, store: Store, given: argparse.Namespace, chance: random.Random) -> None:
     """Send the kills at random moments while cells are open, starting anew what is gone."""
-    parents = [_start(folder, store, given.engine) for _ in range(given.parents)]
+    parents = [_start(folder, store, given.executor) for _ in range(given.parents)]
     killed = {"parent": 0, "worker": 0}
     while sum(killed.values()) < given.kills and len(store.standing()) < given.cells:
         _wait(parents, store, chance.randrange(given.cells // given.kills))
         time.sleep(chance.uniform(0.0, 1.0))
         place = chance.randrange(len(parents))
         if parents[place].poll() is not None:
-            parents[place] = _start(folder, store, given.engine)
+            parents[place] = _start(folder, store, given.executor)
             continue
         workers = _descendants(parents[place].pid)
         whole = not workers or chance.random() < 0.3
