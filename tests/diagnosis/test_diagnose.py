@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
@@ -128,6 +129,12 @@ def careless():
         time.sleep(20)
 
 
+def deaf_once():
+    with contextlib.suppress(BaseException):
+        time.sleep(20)
+    time.sleep(20)
+
+
 def test_a_measurement_whose_time_is_up_is_stopped():
     with Clock(60).within(math.inf) as tick:
         tick(1, 2)
@@ -146,9 +153,30 @@ def test_a_step_that_never_comes_back_is_stopped_between_two_calls_of_progress()
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
+def test_an_alarm_at_the_moment_of_a_tick_leaves_no_alarm_behind():
+    """Were one left, no later measurement could be stopped."""
+    for _ in range(200):
+        with pytest.raises(TimeUp), Clock(60).within(1e-3) as tick:
+            spin(tick)
+
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_no_users_except_swallows_the_end_of_the_time():
     with pytest.raises(TimeUp), Clock(60).within(0.2):
         careless()
+
+
+def test_an_end_that_was_swallowed_once_is_raised_again():
+    """Python drops an exception that an alarm raises within a destructor."""
+    begun = time.monotonic()
+
+    with pytest.raises(TimeUp), Clock(60).within(0.1):
+        deaf_once()
+
+    assert time.monotonic() - begun < 5
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 class Parted:
