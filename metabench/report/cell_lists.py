@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import FINE, Evidence
@@ -10,6 +12,7 @@ from metabench.report.findings import Diagnosis
 from metabench.report.labels import setting_text
 from metabench.report.page import numbered
 from metabench.report.text_tables import Table, TextTable, cell, details, tables, words
+from metabench.settings.trust import named_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,15 +48,33 @@ def failures(evidence: Evidence, labels: pd.DataFrame) -> Table | None:
     failed = evidence.cells[~evidence.cells["outcome"].isin(FINE)]
     if not len(failed):
         return None
-    columns = (failed[name].map(setting_text) for name in ("outcome", "error", "digest"))
     lines = tuple(
-        (label, outcome, error, f"metabench cell {digest}" if digest else "")
-        for label, outcome, error, digest in zip(
-            labels["label"][failed.index], *columns, strict=True
+        (
+            str(label),
+            setting_text(line["outcome"]),
+            setting_text(line["error"]),
+            _command({str(name): value for name, value in line.items()}, evidence.trusted),
         )
+        for label, (_, line) in zip(labels["label"][failed.index], failed.iterrows(), strict=True)
     )
     header = ("cell", "outcome", "reason", "reproduce with")
     return Table("failed", "Cells without a result", TextTable(header, lines))
+
+
+def _command(line: dict[str, Any], trusted: Sequence[str]) -> str:
+    """Return the command that measures a cell again; "" if its digest is unknown.
+
+    Args:
+        line: of the cell.
+        trusted: unlisted members whose code may be run.
+    """
+    if not (digest := setting_text(line["digest"])):
+        return ""
+    store = setting_text(line["store"])
+    words = ["metabench", "cell", digest, *(["--store", store] if store else [])]
+    for name in named_in(line, trusted):
+        words += ["--trust", name]
+    return shlex.join(words)
 
 
 def _cells(evidence: Evidence, words_of: pd.DataFrame, cells: pd.Index[int]) -> TextTable:

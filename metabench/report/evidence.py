@@ -18,7 +18,7 @@ TEXTS = ("quantity", "of", "layer", "status")
 # Columns of cells that are no settings; so are those that begin with `environment.`.
 NO_SETTINGS = (
     *("digest", "outcome", "seconds", "peak_bytes", "environment", "attempts", "error"),
-    *("command", "source"),
+    *("command", "source", "store"),  # the last is blank for those that commands find
 )
 FINE = ("ok", "diverged")  # outcomes that are results
 

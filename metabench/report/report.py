@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ def report(
         raise InvalidInput(f"Nothing to report: {why[0]}")
     _import_seaborn()
     findings: list[Finding] = []
-    document = study_page(evidence, about(sources), most, findings)
+    document = study_page(evidence, about(sources, store), most, findings)
     if table is not None:
         write_table(table, evidence)
     run_folders.write(page, document)
@@ -103,13 +104,19 @@ def saved(document: str) -> Iterator[tuple[str, str]]:
         yield html.unescape(name), unquote(html.unescape(data))
 
 
-def about(sources: tuple[Path, ...]) -> StudyProvenance:
-    """Return title, sources and commands of the evidence."""
+def about(sources: tuple[Path, ...], store: Path | None = None) -> StudyProvenance:
+    """Return title, sources and commands of the evidence.
+
+    Args:
+        sources: studies, stores, tables, runs or records.
+        store: the folder of a study's results, if not the default.
+    """
     names = tuple(dict.fromkeys(map(str, sources)))
     studies = [source for source in sources if source.suffix == ".toml"]
     text = "\n".join(source.read_text(encoding="utf-8") for source in studies)
-    commands = [f"metabench grid {source}" for source in studies]
-    commands.append(f"metabench report {' '.join(names)}")
+    at = ["--store", str(store)] if store else []
+    commands = [shlex.join(["metabench", "grid", str(source), *at]) for source in studies]
+    commands.append(shlex.join(["metabench", "report", *names, *at]))
     title = ", ".join(dict.fromkeys(_source_name(source) for source in sources[:3]))
     return StudyProvenance(title, names, tuple(commands), text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,8 @@ def _runs(paths: list[Path]) -> Evidence:
 
 def _store(folder: Path, study: Path | None) -> Evidence:
     if not Store(folder).is_there():
-        repair = f" Run metabench grid {study}, or give --store FOLDER." if study else ""
+        command = shlex.join(["metabench", "grid", str(study), "--store", str(folder)])
+        repair = f" Run {command}, or give --store FOLDER." if study else ""
         raise InvalidInput(f"{folder} is not a store: nothing is measured yet.{repair}")
     found: Tables = tables(Store(folder))
     cells = found.cells.astype(dict.fromkeys(found.cells.select_dtypes("category"), object))
@@ -87,6 +89,7 @@ def _store(folder: Path, study: Path | None) -> Evidence:
     columns = list(dict.fromkeys(key for made in known.values() for key in made))
     for column in columns:
         cells[column] = [known.get(str(name), {}).get(column) for name in cells["environment"]]
+    cells["store"] = "" if folder.parent == run_folders.RUNS else str(folder)
     rows = found.rows.astype(dict.fromkeys(found.rows.select_dtypes("category"), object))
     trusted = members_of_study(study) if study else ()
     return Evidence(cells, rows, broken=found.broken, trusted=trusted)

@@ -35,7 +35,8 @@ def theta(tmp_path_factory):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "--set family.dim=10 --set algo.steps=2 --theta" in said.partition("next")[2]
+    hint = said.partition("next")[2]
+    assert f"--theta {path} --set family.dim=10 --set algo.steps=2" in hint
     return str(path)
 
 

@@ -10,8 +10,9 @@ import click
 
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.options import BEGUN
-from metabench.cli.probe.next_command import same
+from metabench.cli.probe.next_command import settings_of
 from metabench.cli.result_files import files_in, require_writable
+from metabench.cli.suggested_command import again, suggest
 from metabench.cli.terminal import COLORS, print_findings, print_table, progress
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES, Fault
@@ -128,14 +129,11 @@ def _next(found: Checkup, choices: dict[str, Any], seconds: float) -> str:
     It is the probe that found the first fault, the checkup again with twice the time if that ran
     out, or training.
     """
-    given = {**choices, "tasks": None, "assignments": ()}
+    algo = {"algo": choices["algo"]}
     if found.faults:
         probe = found.faults[0].findings[0].probe
-        return f"metabench {probe} --algo {choices['algo']}" + same(given)
+        return suggest(probe, {**algo, "assignments": settings_of(choices, probe)}, ["tasks"])
     if any(part.stopped for part in found.parts):
-        more = f" --budget {2 * seconds:g}s"
-        return f"metabench diagnose --algo {choices['algo']}" + same(choices) + more
-    where = (
-        f"--problem {choices['problem']}" if choices["problem"] else f"--family {choices['family']}"
-    )
-    return f"metabench train --algo {choices['algo']} {where}"
+        return again({**algo, "budget": f"{2 * seconds:g}s"})
+    kept = settings_of(choices, "", "outer")
+    return suggest("train", {**algo, "assignments": kept}, ["probe", "steps"])

@@ -107,6 +107,7 @@ def slurm(
 
 @click.command(epilog=EPILOG)
 @STUDY
+@click.option("--check", is_flag=True, help="Read every record in full, changed or not.")
 @STORE
 @options.json
 def status(**given: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from metabench.cli.suggested_command import suggest
+
 MOST_FAILURES_LISTED = 20
 
 
@@ -18,5 +20,6 @@ def print_failures(failed: Collection[Mapping[str, Any]]) -> None:
         )
     if len(failed) > MOST_FAILURES_LISTED:
         click.echo(
-            f"  ... and {len(failed) - MOST_FAILURES_LISTED:,} more: metabench status --json"
+            f"  ... and {len(failed) - MOST_FAILURES_LISTED:,} more: "
+            f"{suggest('status', {'as_json': True})}"
         )

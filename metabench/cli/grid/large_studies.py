@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.left_out import warn
+from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.inline import Inline
 from metabench.grid.scheduling.progress_counts import duration
@@ -35,7 +36,7 @@ def require_leave(study: Path, yes: bool) -> None:
     if count > LARGE and not yes:
         raise InvalidInput(
             f"{study} has {count:,} cells. Add --yes to measure them all, or shorten its axes; "
-            "metabench plan lists them."
+            f"{suggest('plan')} lists them."
         )
 
 
@@ -81,7 +82,7 @@ def plan_outline(outlined: Outlined, store: Store, measure: int, as_json: bool) 
     out = ", before exclusions" if outlined.data.get("exclude") else ""
     click.echo(f"\ncells  {count:,}{out}; {len(done):,} done in {store.folder}")
     click.echo(f"time   {expected_text(expected, max(count - len(done), 0))}")
-    click.echo(f"next   metabench grid {outlined.path} --yes")
+    click.echo(f"next   {suggest('grid', {'yes': True})}")
 
 
 def expected_text(expected: Forecast | None, cells: int) -> str:

@@ -9,6 +9,7 @@ import click
 
 from metabench.cli.grid.large_studies import LARGE, expected_text, measure_first, plan_outline
 from metabench.cli.left_out import end_without
+from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.scheduling.time_forecast import forecast
 from metabench.grid.scheduling.work_units import todo
@@ -55,7 +56,7 @@ def plan(study: Path, measure: int, store: Path | None, as_json: bool) -> None:
     done = sum(state == "done" for state in states.values())
     click.echo(f"\ncells  {len(states):,}: {done:,} done, {open_cells:,} to go")
     click.echo(f"time   {expected_text(expected, open_cells)}")
-    click.echo(f"next   metabench grid {study}")
+    click.echo(f"next   {suggest('grid')}")
     end_without(broken)
 
 

@@ -14,6 +14,7 @@ from metabench.cli.grid.large_studies import require_leave
 from metabench.cli.grid.progress_bar import watching
 from metabench.cli.grid.slurm import leave_job
 from metabench.cli.left_out import warn
+from metabench.cli.suggested_command import again, suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.execution.executors.choose import make_executor
 from metabench.grid.scheduling.failed_cells import failures
@@ -115,8 +116,8 @@ def cell(
         traceback.print_exc()
         raise SystemExit(FAILED) from None
     more = {key: record[key] for key in ("digest", "settings", "attempts")}
-    again = compose(record["spec"], rows, None, record["provenance"], more)
-    show_cell(again, as_json, trusted, fail_on)
+    repeated = compose(record["spec"], rows, None, record["provenance"], more)
+    show_cell(repeated, as_json, trusted, fail_on)
 
 
 def _trusted(settings: dict[str, Any], trusted: tuple[str, ...]) -> dict[str, Any]:
@@ -134,16 +135,16 @@ def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[st
         print_failures(failed)
         first = find_record(failed[0]["digest"], store.folder)
         named = named_in(first["settings"], members_of_study(study))
-        own = "".join(f" --trust {name}" for name in named)
-        click.echo(f"again  metabench cell {failed[0]['digest']}{own}   (one, in the foreground)")
-        click.echo(f"       metabench grid {study} --retry   (all failed cells)")
+        one = {"digest": first["digest"], "trusted": named}
+        click.echo(f"again  {suggest('cell', one)}   (one, in the foreground)")
+        click.echo(f"       {again({'retry': True})}   (all failed cells)")
     click.echo(f"store  {store.folder}")
     if tally.near_limit:
         click.echo("Stopped by SIGUSR1, the warning of Slurm; all finished cells are kept.")
     elif tally.interrupted:
-        click.echo(f"Interrupted; all finished cells are kept. Resume with: metabench grid {study}")
+        click.echo(f"Interrupted; all finished cells are kept. Resume with: {again()}")
     else:
-        click.echo(f"next   metabench show {study}")
+        click.echo(f"next   {suggest('show')}")
 
 
 def _print_json(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:

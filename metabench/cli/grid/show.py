@@ -11,6 +11,7 @@ import click
 
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.left_out import end_without, warn
+from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
 from metabench.records import run_folders
@@ -60,7 +61,7 @@ def show(
     if fail_on is not None:
         raise InvalidInput(
             "--fail-on judges one cell's findings: give its DIGEST, or judge all cells with "
-            f"metabench report {study} --fail-on {fail_on}."
+            f"{_report_of(study)}."
         )
     if trusted:
         raise InvalidInput("--trust allows one cell's probe to be run: give the cell's DIGEST.")
@@ -70,7 +71,7 @@ def show(
     result = tables(kept, asked.cells)
     if not len(result.cells):
         warn(result.broken)
-        raise InvalidInput(f"No cell is measured yet; run metabench grid {study}.")
+        raise InvalidInput(f"No cell is measured yet; run {suggest('grid')}.")
     if csv is not None:
         run_folders.write(csv, run_folders.to_csv(tidy(result)))
     if as_json:
@@ -78,6 +79,10 @@ def show(
     else:
         _print_cells(result)
     end_without(result.broken)
+
+
+def _report_of(study: Path) -> str:
+    return suggest("report", {"sources": (study,)})
 
 
 def show_cell(

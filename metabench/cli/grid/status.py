@@ -8,39 +8,43 @@ import click
 
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.left_out import end_without
+from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.execution import part_arrays
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
-from metabench.records.store.store_paths import find_record, store_of
+from metabench.records.store.store_paths import existing_store, find_record, store_of
 from metabench.records.store.tables import tables
 from metabench.settings.errors import InvalidInput
 
 
-def status(study: Path, store: Path | None, as_json: bool) -> None:
+def status(study: Path, store: Path | None, as_json: bool, check: bool = False) -> None:
     """Print the number of cells in each state, and the failures.
 
     Args:
         study: path of the study file.
         store: folder of the results; None is the default one.
         as_json: print JSON instead of text.
+        check: read every record in full, also those that have not changed since they were read.
 
     Raises:
         SystemExit: with 3 if damaged records were left out.
     """
-    asked, kept = studies.read(study), store_of(study, store).require_readable()
-    standing = kept.standing()
+    asked = studies.read(study)
+    kept = existing_store(study, store) if store or check else store_of(study, store)
+    standing = kept.require_readable().standing(known=set() if check else None)
     done = sum(standing.get(digest) == "done" for digest in asked.cells)
     failed, left = (
         failures(asked, kept, standing),
         len(todo(asked, kept, retry=False, standing=standing)),
     )
     others = len(standing.keys() - asked.cells.keys())
-    broken = kept.broken(digest for digest in asked.cells if standing.get(digest) == "broken")
+    suspect = standing if check else asked.cells
+    broken = kept.broken(digest for digest in suspect if standing.get(digest) == "broken")
     if as_json:
         print_json({"cells": len(asked.cells), "done": done, "open": left, "failed": failed,
-               "not_in_study": others, "store": str(kept.folder)})  # fmt: skip
+               "not_in_study": others, "store": str(kept.folder), "checked": check})  # fmt: skip
         end_without(broken)
         return
     click.echo(
@@ -55,7 +59,9 @@ def status(study: Path, store: Path | None, as_json: bool) -> None:
     click.echo(
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))
     )
-    click.echo(f"next   metabench {'grid' if left else 'show'} {study}")
+    if check:
+        click.echo(f"check  {len(standing):,} records read in full, {len(broken):,} damaged")
+    click.echo(f"next   {suggest('grid' if left else 'show')}")
     end_without(broken)
 
 
@@ -73,7 +79,7 @@ def compact(study: Path, store: Path | None, as_json: bool) -> None:
     from metabench.records.store.parquet_snapshot import require_pyarrow, write_snapshot
 
     require_pyarrow()
-    kept = store_of(study, store).open()
+    kept = existing_store(study, store).open()
     standing = kept.standing()
     done = [digest for digest, state in standing.items() if state == "done"]
     broken = kept.broken(digest for digest, state in standing.items() if state == "broken")
@@ -103,7 +109,7 @@ def rm(
     """
     if not digests and not failed:
         raise InvalidInput("Give digests of the cells to remove, or --failed for all failed ones.")
-    kept = store_of(study, store).open()
+    kept = existing_store(study, store).open()
     chosen = {find_record(digest, kept.folder)["digest"] for digest in digests}
     if failed:
         chosen |= {line["digest"] for line in failures(studies.read(study), kept)}
@@ -111,4 +117,4 @@ def rm(
     if as_json:
         print_json({"removed": removed})
     else:
-        click.echo(f"{len(removed):,} cells removed; metabench grid {study} measures them again")
+        click.echo(f"{len(removed):,} cells removed; {suggest('grid')} measures them again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import click
 
 from metabench.cli.exit_codes import STOPPED
 from metabench.cli.fail_on import end_if_found
+from metabench.cli.probe.next_command import settings_of
 from metabench.cli.result_files import files_in
+from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.records import run_folders
 from metabench.report.text_tables import tables
@@ -99,15 +100,10 @@ def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
 
 def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
     """Return the command to run next: replay a divergence, else measure variance at theta."""
-    own = ["--problem", choices["problem"]] if choices["problem"] else []
     if session.failed:
-        return " ".join(["metabench replay", str(resume.replay_path(save)), *own])
-    where = own or ["--family", choices["family"]]
-    kept = [given for given in choices["assignments"] if given.startswith(("algo.", "family."))]
-    kept += _annealed(session)
-    words = [word for given in kept for word in ("--set", given)]
-    command = ["metabench", "variance", "--algo", choices["algo"], *where, *words]
-    return shlex.join([*command, "--theta", str(save)])
+        return suggest("replay", {"file": resume.replay_path(save), "assignments": ()}, ["algo"])
+    kept = (*settings_of(choices, ""), *_annealed(session))
+    return suggest("variance", {"algo": choices["algo"], "theta": save, "assignments": kept})
 
 
 def _annealed(session: Session) -> list[str]:

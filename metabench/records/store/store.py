@@ -24,7 +24,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,15 @@ class Store:
         """Name every cell that has a record of any kind, without a look inside."""
         return {entry.name.partition(".")[0] for entry in _entries(self.folder / "cells")}
 
-    def standing(self) -> dict[str, str]:
+    def standing(self, known: Collection[str] | None = None) -> dict[str, str]:
         """Map every cell on record to `done`, `failed` or `broken` (its file is no record of it).
 
         What was read in full before and has not changed since isn't opened.
+
+        Args:
+            known: lines of `read_in_full` that are believed; None: those of the store's list.
         """
-        known = read_in_full.load(self.folder)
+        known = read_in_full.load(self.folder) if known is None else set(known)
         lines: list[str] = []
         found: dict[str, str] = {}
         for entry in _entries(self.folder / "cells"):

@@ -15,6 +15,25 @@ def store_of(study: Path, given: Path | None) -> Store:
     return Store(given or run_folders.RUNS / study.stem)
 
 
+def existing_store(study: Path, given: Path | None) -> Store:
+    """Return the store of a study, which must be there.
+
+    Args:
+        study: path of the study file.
+        given: folder of the results; None is the default one.
+
+    Raises:
+        InvalidInput: if there is none, or a newer metabench wrote it.
+    """
+    found = store_of(study, given)
+    if not found.is_there():
+        raise InvalidInput(
+            f"There is no store {found.folder}: nothing was measured into it. Give the folder that "
+            "metabench grid has measured into as --store."
+        )
+    return found.require_readable()
+
+
 def find_record(digest: str, folder: Path | None) -> dict[str, Any]:
     """Read the one record whose digest begins like this, in a store or in all of the runs.
 
