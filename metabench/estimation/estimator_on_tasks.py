@@ -15,6 +15,7 @@ from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.problems import random_numbers
+from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
@@ -111,6 +112,8 @@ class Subject:
         """Resolve `auto` settings by the counted work of the first of these tasks."""
         if self.algorithm.loops:
             return self.algorithm, replace(self.compute, batching="loop", engine="eager")
+        if isinstance(self.algorithm, Algorithm):
+            refuse_outside_gradients(self.problem, self.theta, first_task(tasks))
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
         compute = self.compute.resolved(work, self.theta.device)
         return self.algorithm.resolved(work, compute.together), compute

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metabench.problems.networks.accuracy import Accuracy
 from metabench.problems.networks.functional_module import FunctionalModule, forward
-from metabench.problems.networks.loss_checks import as_pair, check_scalar, fraction_correct
+from metabench.problems.networks.loss_checks import as_pair
 from metabench.problems.networks.norm_layers import record_batch_statistics
 from metabench.problems.networks.plain_norms import with_plain_norms
+from metabench.problems.networks.user_loss import UserLoss
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
 
@@ -60,14 +62,14 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(
-    module: FunctionalModule, loss: Callable[[Any, Any], Tensor], classes: bool
+    module: FunctionalModule, losses: tuple[UserLoss, UserLoss], right: Accuracy | None
 ) -> Statistics | None:
     """Return the statistics functions of a module; None if no batch norm uses batch statistics.
 
     Args:
         module: the network.
-        loss: `(prediction, y) -> ()`.
-        classes: whether the problem has an accuracy.
+        losses: of the inner loop, and of the query set.
+        right: the fraction of right predictions; None: the problem has no accuracy.
     """
     by_batch, norms = record_batch_statistics(module.net, given=False)
     if not norms:
@@ -88,10 +90,15 @@ def statistics_of(
     def measure(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
         return call(phi, theta, data, used)[1]
 
-    def by_given(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return check_scalar(loss(call(phi, theta, data, used)[0], as_pair(data)[1]))
+    def by_given(loss: UserLoss) -> Given:
+        def given_loss(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
+            return loss(module, phi, theta, call(phi, theta, data, used)[0], as_pair(data)[1])
+
+        return given_loss
 
     def accuracy(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-        return fraction_correct(call(phi, theta, data, used)[0], as_pair(data)[1])
+        assert right is not None
+        return right(call(phi, theta, data, used)[0], as_pair(data)[1])
 
-    return Statistics(layout, measure, by_given, by_given, accuracy if classes else None)
+    inner, outer = (by_given(loss) for loss in losses)
+    return Statistics(layout, measure, inner, outer, accuracy if right else None)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from metabench.problems.batch_norm_statistics import Statistics, statistics_of
 from metabench.problems.initial_phi import identity, partly_learned_init
 from metabench.problems.networks import module_checks
+from metabench.problems.networks.accuracy import accuracy_of
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
-from metabench.problems.networks.loss_checks import (
-    as_pair,
-    check_loss,
-    check_scalar,
-    classifies,
-    fraction_correct,
-)
+from metabench.problems.networks.loss_checks import as_pair
+from metabench.problems.networks.user_loss import UserLoss, user_loss
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
 
@@ -31,7 +27,8 @@ class ModuleFunctions(NamedTuple):
 
     net: nn.Module  # the copy that is called
     init: Callable[[Tensor], Tensor]
-    loss: Loss
+    inner_loss: Loss
+    outer_loss: Loss
     layouts: Layouts
     theta: Tensor
     notes: tuple[str, ...]
@@ -45,7 +42,8 @@ class ModuleFunctions(NamedTuple):
 
 def module_functions(
     net: nn.Module,
-    loss: Callable[[Any, Any], Tensor],
+    loss: Callable[..., Tensor],
+    inner_loss: Callable[..., Tensor] | None,
     adapt: Iterable[str] | None,
     learn: Iterable[str] | None,
 ) -> ModuleFunctions:
@@ -53,14 +51,15 @@ def module_functions(
 
     Args:
         net: the module; it is copied.
-        loss: `(prediction, y) -> ()`.
+        loss: `(prediction, y) -> ()` or `(prediction, y, parameters) -> ()`.
+        inner_loss: the same, of the inner loop; None: `loss`.
         adapt: patterns of parameter names in phi; None: all with requires_grad.
         learn: patterns of parameter names in theta; None: those in phi.
 
     Raises:
         InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is unknown.
     """
-    check_loss(loss)
+    losses = user_loss(loss if inner_loss is None else inner_loss), user_loss(loss)
     net, notes = module_checks.copy_for_inner_loop(net)
     held = {name: value.detach() for name, value in net.named_parameters()}
     phi, theta = _chosen_parameters(net, held, adapt, learn)
@@ -70,15 +69,19 @@ def module_functions(
     module = FunctionalModule(
         with_fast_convolutions(net), layouts, fixed, direct=not set(theta) <= set(phi)
     )
-    statistics_by_layer, classes = layer_statistics(net), classifies(loss)
+    statistics_by_layer, right = layer_statistics(net), accuracy_of(loss)
 
-    def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-        x, y = as_pair(data)
-        return check_scalar(loss(module(phi, theta, x), y))
+    def of_task(loss: UserLoss) -> Loss:
+        def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+            x, y = as_pair(data)
+            return loss(module, phi, theta, module(phi, theta, x), y)
+
+        return task_loss
 
     def accuracy(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
+        assert right is not None
         x, y = as_pair(data)
-        return fraction_correct(module(phi, theta, x), y)
+        return right(module(phi, theta, x), y)
 
     def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
         return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
@@ -86,15 +89,16 @@ def module_functions(
     return ModuleFunctions(
         net,
         init=identity if layouts.phi == layouts.theta else partly_learned_init(layouts, phi),
-        loss=task_loss,
+        inner_loss=of_task(losses[0]),
+        outer_loss=of_task(losses[1]),
         layouts=layouts,
         theta=layouts.theta.flatten(theta),
         notes=notes,
         fused=module_checks.fused_norms(net),
         fixed={name: value for name, value in fixed.items() if name not in theta},
         norms=module_checks.norm_parameters(net, phi),
-        accuracy=accuracy if classes else None,
-        statistics=statistics_of(module, loss, classes),
+        accuracy=accuracy if right else None,
+        statistics=statistics_of(module, losses, right),
         features=features,
     )
 

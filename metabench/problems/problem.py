@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,8 @@ class Problem(NamedTuple):
         accuracy, statistics = self.accuracy, self.statistics
         if accuracy is None:
             raise InvalidInput(
-                "This problem has no accuracy, because its loss isn't torch's cross-entropy."
+                "This problem has no accuracy, because its loss isn't one of torch's "
+                "cross-entropies."
             )
 
         def both(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
@@ -104,20 +105,24 @@ class Problem(NamedTuple):
     def from_module(
         cls,
         net: nn.Module,
-        loss: Callable[[Any, Any], Tensor],
+        loss: Callable[..., Tensor],
         adapt: Iterable[str] | None = None,
         learn: Iterable[str] | None = None,
         tasks: Sampler | None = None,
+        inner_loss: Callable[..., Tensor] | None = None,
     ) -> Problem:
         """Return the problem of adapting a network, or part of it, from a learned theta.
 
         Data are pairs `(x, y)`; both losses are `loss(net(x), y)`, where a tuple x is passed as
-        arguments and a dict x as keywords. The module is copied; parameters that are neither
-        adapted nor learned keep its values. It must be on the device you measure on.
+        arguments and a dict x as keywords. A loss of three arguments is called with the parameters
+        that are adapted or learned, by name: weight decay, or a loss that is learned. The module
+        is copied; parameters that are neither adapted nor learned keep its values. It must be on
+        the device you measure on.
 
         Args:
             net: the module; batch norm in training mode uses batch statistics.
-            loss: `(prediction, y) -> ()`.
+            loss: `(prediction, y) -> ()` or `(prediction, y, parameters) -> ()`; its own tensors
+                follow theta's dtype and device.
             adapt: name patterns of the parameters in phi, such as `head.*`; by default all with
                 requires_grad.
             learn: name patterns of the parameters in theta; by default those of `adapt`.
@@ -125,6 +130,7 @@ class Problem(NamedTuple):
                 not learned start from the module's values.
             tasks: sampler: an `Indexed`, a `Stream`, or a function (address, seed) -> Task with a
                 leading T; needed for `--problem my.py:NAME`.
+            inner_loss: loss of the inner loop, if another than that of the query set.
 
         Returns:
             The problem, with the module's values as `theta`.
@@ -133,10 +139,10 @@ class Problem(NamedTuple):
             InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is
                 unknown.
         """
-        made = module_functions(net, loss, adapt, learn)
-        problem = cls(made.init, made.loss, made.loss, made.layouts, made.theta, made.notes,
-                      made.fused, made.fixed, made.norms, made.accuracy, made.statistics,
-                      made.features, tasks=tasks)  # fmt: skip
+        made = module_functions(net, loss, inner_loss, adapt, learn)
+        problem = cls(made.init, made.inner_loss, made.outer_loss, made.layouts, made.theta,
+                      made.notes, made.fused, made.fixed, made.norms, made.accuracy,
+                      made.statistics, made.features, tasks=tasks)  # fmt: skip
         return problem._replace(unfused=lambda: _with_plain_norms(problem))
 
 

@@ -309,7 +309,7 @@ def half(module: nn.Module) -> nn.Module:
 BAD_MODULES = {
     "a loss of one argument": (
         lambda: Problem.from_module(net(), lambda p: p.mean()),
-        r"must take two arguments, \(prediction, y\); yours takes \(p\)",
+        r"\(prediction, y, parameters\); yours takes \(p\)",
     ),
     "dropout": (
         lambda: Problem.from_module(net(nn.Dropout(0.1)), functional.mse_loss),

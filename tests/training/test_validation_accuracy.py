@@ -84,5 +84,5 @@ def test_where_nothing_is_classified_there_is_none():
     problem = cases.problem()
 
     assert problem.accuracy is None
-    with pytest.raises(InvalidInput, match="its loss isn't torch's cross-entropy"):
+    with pytest.raises(InvalidInput, match="its loss isn't one of torch's cross-entropies"):
         problem.with_accuracy()

@@ -37,6 +37,7 @@ from metabench.probes.verify.measure_round_off import (
     worst,
 )
 from metabench.probes.verify.measure_thorough import thorough
+from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.tasks import Address, Task, cast, tree_map
 from metabench.records.rows import Row
 
@@ -64,6 +65,8 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         alone = _estimates(subject, tasks, "loop")
         one: Task = tree_map(lambda leaf: leaf[0], tasks)
         subject.algorithm.check(subject.problem, subject.theta, one)
+        if isinstance(subject.algorithm, Algorithm):
+            refuse_outside_gradients(subject.problem, subject.theta, one)
     if not subject.algorithm.loops and _how(subject) == "vmap":
         with explained("vmap"):
             _estimates(subject, tasks, "vmap")

@@ -31,6 +31,11 @@ class FunctionalModule(NamedTuple):
             values |= self.layouts.theta.unflatten(theta)
         return values | self.layouts.phi.unflatten(phi)
 
+    def parameters(self, phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that are adapted or learned, by name, and no others."""
+        learned = self.layouts.theta.unflatten(theta) if self.direct else {}
+        return learned | self.layouts.phi.unflatten(phi)
+
 
 def forward(net: nn.Module, values: dict[str, Tensor], x: Any) -> Any:
     """Call a module with given parameters and buffers.

@@ -1,33 +1,12 @@
-"""Validation of a user's loss and of the pairs (x, y) it is applied to."""
+"""Validation of the value of a user's loss and of the pairs (x, y) it is applied to."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from metabench.settings.errors import InvalidInput
-
-
-def check_loss(loss: Callable[..., Any]) -> None:
-    """Raise InvalidInput unless the loss can be called with a prediction and y."""
-    try:
-        signature = inspect.signature(loss)
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return
-    try:
-        signature.bind(None, None)
-    except TypeError as error:
-        raise InvalidInput(
-            f"The loss must take two arguments, (prediction, y); yours takes {signature}."
-        ) from error
-
-
-def classifies(loss: Callable[..., Any]) -> bool:
-    """Return whether a loss is torch's cross-entropy, whose predictions are class scores."""
-    return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
 
 
 def as_pair(data: Any) -> tuple[Any, Any]:
@@ -50,9 +29,3 @@ def check_scalar(value: Any) -> Tensor:
             f"The loss has shape {tuple(value.shape)}; it must be a scalar: end it with .mean()."
         )
     return value
-
-
-def fraction_correct(scores: Tensor, y: Tensor) -> Tensor:
-    """Compute the fraction `()` of examples whose largest score, along axis 1, is the label's."""
-    labels = y.argmax(1) if y.dim() == scores.dim() else y  # probabilities, or indices
-    return (scores.argmax(1) == labels).to(scores.dtype).mean()

@@ -38,7 +38,7 @@ def layer_norm(
     """
     x, axes = input, tuple(range(-len(normalized_shape), 0))
     mean = x.mean(axes, keepdim=True)
-    x = standardized(x - mean, ((x - mean) ** 2).mean(axes, keepdim=True), eps)
+    x = _standardized(x - mean, ((x - mean) ** 2).mean(axes, keepdim=True), eps)
     x = x if weight is None else x * weight
     return x if bias is None else x + bias
 
@@ -126,12 +126,12 @@ def scaled(
         weight: scale `(C,)`, or None.
         bias: shift `(C,)`, or None.
     """
-    x = standardized(centered, variance, eps)
+    x = _standardized(centered, variance, eps)
     x = x if weight is None else x * per_channel(weight, x)
     return x if bias is None else x + per_channel(bias, x)
 
 
-def standardized(centered: Tensor, variance: Tensor, eps: float) -> Tensor:
+def _standardized(centered: Tensor, variance: Tensor, eps: float) -> Tensor:
     """Divide centered values by the square root of variance + eps."""
     return centered * (variance + eps).rsqrt()
 
