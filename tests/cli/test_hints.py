@@ -125,7 +125,8 @@ def test_what_is_suggested_after_a_measurement_keeps_its_settings(words):
     after = run(*words)[1][-1]
 
     if after[0] in ("diagnose", "train"):
-        after += ["--budget", "1s", "--try", "0"] if after[0] == "diagnose" else ["--steps", "1"]
+        few = {"diagnose": ["--probe", "verify", "--try", "0"], "train": ["--steps", "1"]}
+        after += few[after[0]]
     if after[0] == "variance" and "--tasks" not in after:
         after += ["--tasks", "64"]
     assert after[after.index("--seed") + 1] == "3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from metabench.grid.execution import part_arrays
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.work_units import todo
 from metabench.grid.study import study as studies
+from metabench.grid.study.study import Study
+from metabench.records.store.store import Store
 from metabench.records.store.store_paths import existing_store, find_record, store_of
 from metabench.records.store.tables import tables
 from metabench.settings.errors import InvalidInput
@@ -50,11 +53,7 @@ def status(study: Path, store: Path | None, as_json: bool, check: bool = False) 
     click.echo(
         f"cells  {len(asked.cells):,}: {done:,} done, {left:,} to go, {len(failed):,} failed"
     )
-    cut = (c for d, c in asked.cells.items() if c.split > 1 and standing.get(d) != "done")
-    for cell in cut:
-        there = cell.split - len(part_arrays.missing(kept, cell.digest, cell.split))
-        if there:
-            click.echo(f"  {cell.digest}  parts {there} of {cell.split} measured")
+    _print_parts(asked, kept, standing)
     print_failures(failed)
     click.echo(
         f"store  {kept.folder}" + (f", with {others:,} cells of other studies" * bool(others))
@@ -63,6 +62,15 @@ def status(study: Path, store: Path | None, as_json: bool, check: bool = False) 
         click.echo(f"check  {len(standing):,} records read in full, {len(broken):,} damaged")
     click.echo(f"next   {suggest('grid' if left else 'show')}")
     end_without(broken)
+
+
+def _print_parts(study: Study, store: Store, standing: Mapping[str, str]) -> None:
+    """Print the number of measured parts of each split cell that is not done."""
+    cut = (c for d, c in study.cells.items() if c.split > 1 and standing.get(d) != "done")
+    for cell in cut:
+        there = cell.split - len(part_arrays.missing(store, cell.digest, cell.split))
+        if there:
+            click.echo(f"  {cell.digest}  parts {there} of {cell.split} measured")
 
 
 def compact(study: Path, store: Path | None, as_json: bool) -> None:
