@@ -1,18 +1,17 @@
 """The executor for several machines: Ray Core places the cells.
 
-Without RAY_ADDRESS a cluster of this machine alone is started, its dashboard off. Ray's ports run
-whatever they are sent, so they always ask for a token (https://nvd.nist.gov/vuln/detail/CVE-2023-48022).
+Without RAY_ADDRESS a cluster of this machine alone is started, its dashboard off.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from metabench.grid.execution.executors.executor import Broken, Executor
+from metabench.grid.execution.executors.ray_connection import connected, first_line
 from metabench.grid.execution.run_cell import Job, Outcome, fail, run_cell
 from metabench.settings.errors import InvalidInput
 
@@ -39,7 +38,7 @@ class Ray(Executor):
         self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Outcome]:
         """Submit as many jobs as fit, and the next one when one ends."""
-        ray = _connected()
+        ray = connected()
         self._require(ray.cluster_resources())
         waiting, running = iter(jobs), dict[Any, Running]()
         try:
@@ -62,7 +61,7 @@ class Ray(Executor):
     @property
     def width(self) -> int:
         """The number of cells that the cluster has room for."""
-        held = _connected().cluster_resources()
+        held = connected().cluster_resources()
         rooms = [int(held.get("CPU", 0) / self.threads)] if "cpu" in self.devices else []
         rooms += [int(held.get("GPU", 0) * self.per_gpu)] if "cuda" in self.devices else []
         return min(sum(rooms), self.limit or sum(rooms))
@@ -81,22 +80,6 @@ class Ray(Executor):
         # no retries by Ray: a cell that was killed is recorded, and tried again alone
         remote = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run_cell)
         return remote.remote(job)
-
-
-def _connected() -> Any:
-    """Connect to the cluster of RAY_ADDRESS, or start one on this machine, once per process."""
-    os.environ["RAY_AUTH_MODE"] = "token"
-    try:
-        import ray
-    except ImportError as error:
-        raise InvalidInput("The ray executor needs Ray: pip install 'metabench[ray]'.") from error
-    if not ray.is_initialized():
-        local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-        try:
-            ray.init(logging_level="error", log_to_driver=False, **local)
-        except (RuntimeError, ConnectionError) as error:
-            raise Broken(f"Ray can't be started or reached: {error}") from error
-    return ray
 
 
 def _take(jobs: Iterator[Job], count: int) -> list[Job]:
@@ -121,8 +104,13 @@ def _outcome_of(ray: Any, reference: Any, running: Running) -> Outcome:
     try:
         outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from error  # the store can't be written
+        if isinstance(error.cause, OSError | MemoryError):  # the store can't be written
+            raise error.cause from error
+        raise Broken(
+            f"A node of the Ray cluster can't run cells: {first_line(str(error.cause))}. Every "
+            "node needs this version of metabench and the folder of the study"
+        ) from error
     except ray.exceptions.RayError as error:
-        reason = str(error).partition("\n")[0]
-        return fail(job, "killed", seconds, f"Its process was killed: {reason}")
+        reason = f"Its process was killed: {first_line(str(error))}"
+        return fail(job, "killed", seconds, reason)
     return outcome

@@ -1,0 +1,191 @@
+"""Does a real Ray measure every cell, though one of two nodes is killed or none answers?
+
+pytest -m cluster tests/grid/test_ray_cluster.py
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metabench.records.store.store import Store
+
+pytestmark = pytest.mark.cluster
+
+# A probe whose number names the node: the parent of a worker is its node's raylet.
+PROBE = """
+import os, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from metabench import Probe, Row
+
+
+@dataclass(frozen=True)
+class Slow(Probe):
+    axis: ClassVar[str] = "B"
+    question: ClassVar[str] = "?"
+    caption: ClassVar[str] = ""
+
+    def measure(self, subject, seed, progress=None):
+        Path({folder!r}, f"begun-{{os.getppid()}}").touch()
+        time.sleep(2)
+        return [Row("raylet", value=float(os.getppid()))]
+
+    def find(self, table):
+        return []
+
+    def draw(self, table, axes):
+        pass
+"""
+STUDY = """
+seed = "range(12)"
+[probe]
+name = "slow.py:Slow"
+[algo]
+name = "maml"
+[family]
+name = "quadratic"
+dim = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "7" * 64)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # of 15, a busy machine's cells take minutes
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # Ray's sockets need a short path
+    Path("slow.py").write_text(PROBE.format(folder=str(tmp_path)))
+    Path("study.toml").write_text(STUDY)
+    return tmp_path
+
+
+@pytest.fixture
+def nodes():
+    """The processes of two nodes of a cluster, with a core each, and its address."""
+    port = free_port()
+    both: list[subprocess.Popen] = []
+    try:
+        both.append(node("--head", f"--port={port}", "--include-dashboard=false"))
+        until(lambda: reached(port))
+        both.append(node(f"--address=127.0.0.1:{port}"))
+        yield both, f"127.0.0.1:{port}"
+    finally:
+        for started in reversed(both):
+            end(started)
+
+
+def node(*options):
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
+    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def end(started):
+    started.terminate()  # `ray start --block` ends what it started
+    try:
+        started.wait(20)
+    except subprocess.TimeoutExpired:
+        for pid in family(started.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def family(pid):
+    """A process and all of its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def reached(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def until(true, seconds=180):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)
+
+
+def grid(address, **popen):
+    command = [sys.executable, "-P", "-m", "metabench", "grid", "study.toml", "--executor", "ray"]
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    return subprocess.Popen(command, env=environment, text=True, stdout=-1, stderr=-1, **popen)
+
+
+def test_a_killed_node_loses_nothing_and_the_other_measures_its_cells(nodes):
+    (_, second), address = nodes
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    until(lambda: "2.0 CPU" in subprocess.run(command, capture_output=True, text=True).stdout)
+    run = grid(address)
+    until(lambda: len(list(Path().glob("begun-*"))) == 2)
+
+    for pid in family(second.pid):
+        os.kill(pid, signal.SIGKILL)
+
+    said, error = run.communicate(timeout=300)
+    assert run.returncode == 0, said + error
+    kept = Store(Path("metabench-runs/study"))
+    records = [kept.read(digest) for digest in kept.standing()]
+    assert [record["outcome"] for record in records] == ["ok"] * 12
+    killed = [r["attempts"] for r in records if len(r["attempts"]) > 1]
+    assert all([a["outcome"] for a in attempts] == ["killed", "ok"] for attempts in killed)
+    assert len(killed) <= 1
+    assert "12 done, 0 to go" in said
+
+
+def test_a_port_that_says_nothing_ends_with_a_sentence():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+
+        run = grid(address)
+        said, error = run.communicate(timeout=120)
+
+    assert run.returncode == 4, said + error
+    assert f"No Ray cluster answers at RAY_ADDRESS={address} within 30 s" in error
+    assert "Traceback" not in error
+    assert time.monotonic() - begun < 90
+
+
+def test_a_wrong_token_is_named(nodes, monkeypatch):
+    _, address = nodes
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "8" * 64)
+
+    run = grid(address)
+    said, error = run.communicate(timeout=120)
+
+    assert run.returncode == 4, said + error
+    assert "Authentication token is missing or incorrect" in error
+    assert "Traceback" not in error
+
+
+def test_a_cluster_of_this_machine_measures_every_cell():
+    run = grid("")
+    said, error = run.communicate(timeout=300)
+
+    assert run.returncode == 0, said + error
+    assert "12 done, 0 to go" in said
