@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -83,7 +82,9 @@ def worker(**given: Any) -> None:
 @click.option(
     "--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores per job."
 )
-@click.option("--mem", default="", help="Memory per job, such as 16G.  [default: the cluster's]")
+@click.option(
+    "--mem", "memory", default="", help="Memory per job, such as 16G.  [default: the cluster's]"
+)
 @click.option("--partition", default="", help="Partition, or several separated by commas.")
 @click.option("--account", default="", help="Account that the jobs are charged to.")
 @click.option(
@@ -95,14 +96,13 @@ def worker(**given: Any) -> None:
 @click.option("--output", type=FILE, help="File of the script.  [default: <study's name>.sbatch]")
 @STORE
 @options.json
-def slurm(
-    study: Path, output: Path | None, store: Path | None, as_json: bool, **asked: Any
-) -> None:
+def slurm(**given: Any) -> None:
     """Write a job array of `metabench worker`; submit it with sbatch, and again to resume."""
     from metabench.cli.grid.slurm import slurm
     from metabench.grid.scheduling.slurm_script import Request
 
-    slurm(study, output, store, as_json, Request(memory=asked.pop("mem"), **asked))
+    resources = {name: given.pop(name) for name in Request.__dataclass_fields__}
+    slurm(**given, request=Request(**resources))
 
 
 @click.command(epilog=EPILOG)
