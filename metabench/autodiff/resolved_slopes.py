@@ -8,6 +8,7 @@ at the very spacing of the difference, since a kink within it looks like noise o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -59,13 +60,15 @@ def resolved_slopes(
     (True, True)
     """
     offsets = torch.linspace(-1, 1, POINTS, dtype=torch.float64).tolist()
+    here = function(at)
+
+    @functools.cache
+    def stencil(h: float) -> _Stencil:
+        values = [function(at + h * x * along) if x else here for x in offsets]
+        return _Stencil.of(torch.stack(values), h, unit)
 
     def slopes(steps: tuple[float, ...]) -> Slopes:
-        stencils = [
-            _Stencil.of(torch.stack([function(at + h * x * along) for x in offsets]), h, unit)
-            for h in steps
-        ]
-        return _best(stencils, steps, scale)
+        return _best([stencil(h) for h in steps], steps, scale)
 
     found = slopes(MIDDLE_STEPS)
     resolved = (found.error <= RESOLVED * scale) | found.kink

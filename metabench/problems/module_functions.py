@@ -12,7 +12,7 @@ from metabench.problems.initial_phi import identity, partly_learned_init
 from metabench.problems.networks import module_checks
 from metabench.problems.networks.accuracy import accuracy_of
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
-from metabench.problems.networks.functional_module import FunctionalModule
+from metabench.problems.networks.functional_module import FunctionalModule, has_tied_tensors
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
 from metabench.problems.networks.loss_checks import as_pair
 from metabench.problems.networks.user_loss import UserLoss, user_loss
@@ -66,9 +66,8 @@ def module_functions(
     layouts = Layouts(Layout.from_tensors(phi), Layout.from_tensors(theta))
     fixed = {name: value for name, value in held.items() if name not in phi}
     fixed.update(net.named_buffers())
-    module = FunctionalModule(
-        with_fast_convolutions(net), layouts, fixed, direct=not set(theta) <= set(phi)
-    )
+    direct, called = not set(theta) <= set(phi), with_fast_convolutions(net)
+    module = FunctionalModule(called, layouts, fixed, direct, has_tied_tensors(called))
     statistics_by_layer, right = layer_statistics(net), accuracy_of(loss)
 
     def of_task(loss: UserLoss) -> Loss:

@@ -129,6 +129,26 @@ def test_frozen_weights_follow_the_dtype_that_is_measured_in():
     assert HALF_MAML(problem, problem.theta.double(), task).grad.dtype == torch.float64
 
 
+def test_a_weight_with_two_names_is_one_parameter():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.into, self.again = (nn.Linear(4, 3, bias=False) for _ in range(2))
+            self.again.weight = self.into.weight
+
+        def forward(self, x):
+            return self.into(x) * self.again(x + 1)
+
+    x, y = torch.randn(2, 4), torch.randn(2, 3)
+    problem = Problem.from_module(Tied(), functional.mse_loss)
+    W = torch.randn(3, 4)
+
+    loss = problem.inner_loss(W.ravel(), problem.theta, (x, y))
+
+    assert problem.layouts.phi.names == ("into.weight",)
+    torch.testing.assert_close(loss, functional.mse_loss((x @ W.T) * ((x + 1) @ W.T), y))
+
+
 def test_the_module_itself_is_not_touched():
     module = net(nn.BatchNorm1d(6))
     before = {name: value.clone() for name, value in module.state_dict().items()}

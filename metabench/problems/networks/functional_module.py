@@ -19,10 +19,11 @@ class FunctionalModule(NamedTuple):
     layouts: Layouts
     fixed: Mapping[str, Tensor]  # the module's parameters outside phi, and its buffers
     direct: bool  # whether some of theta is not in phi and enters directly
+    tied: bool = True  # whether one tensor may have two names in the module
 
     def __call__(self, phi: Tensor, theta: Tensor, x: Any) -> Any:
         """Call the module on x."""
-        return forward(self.net, self.values(phi, theta), x)
+        return forward(self.net, self.values(phi, theta), x, self.tied)
 
     def values(self, phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
         """Return all parameters and buffers by name: from phi, else theta, else the module."""
@@ -37,19 +38,29 @@ class FunctionalModule(NamedTuple):
         return learned | self.layouts.phi.unflatten(phi)
 
 
-def forward(net: nn.Module, values: dict[str, Tensor], x: Any) -> Any:
+def has_tied_tensors(net: nn.Module) -> bool:
+    """Whether a parameter or buffer of a module has two names."""
+    held = [
+        *net.named_parameters(remove_duplicate=False),
+        *net.named_buffers(remove_duplicate=False),
+    ]
+    return len({id(value) for _, value in held}) < len(held)
+
+
+def forward(net: nn.Module, values: dict[str, Tensor], x: Any, tied: bool = True) -> Any:
     """Call a module with given parameters and buffers.
 
     Args:
         net: the module.
         values: its parameters and buffers by name.
         x: its input; a tuple is passed as arguments, a dict as keywords.
+        tied: whether one of them may have two names in the module; torch looks at every call.
     """
     if isinstance(x, tuple | list):
-        return functional_call(net, values, tuple(x))
+        return functional_call(net, values, tuple(x), tie_weights=tied)
     if isinstance(x, dict):
-        return functional_call(net, values, (), x)
-    return functional_call(net, values, (x,))
+        return functional_call(net, values, (), x, tie_weights=tied)
+    return functional_call(net, values, (x,), tie_weights=tied)
 
 
 def like(value: Tensor, vector: Tensor) -> Tensor:
