@@ -59,7 +59,8 @@ def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
         if "mean squared error" in line:  # what is said from here on may depend on the time taken
             break
         found = printed.pop(0).rstrip()
-        assert NUMBER.sub("#", found) == NUMBER.sub("#", line)
+        # padding depends on the length of the numbers
+        assert NUMBER.sub("#", found).split() == NUMBER.sub("#", line).split()
         pairs = list(zip(NUMBER.findall(found), NUMBER.findall(line), strict=True))
         if "second" in line and not line.startswith("B "):
             continue

@@ -16,7 +16,7 @@ BEGUN = "metabench.begun"  # key in a context's meta: time.monotonic() as the co
 
 
 def algo(
-    about: str = "Algorithm, or FILE.py:NAME of a BlackBox.", default: str = "maml"
+    about: str = "Algorithm (metabench list), or FILE.py:NAME of a BlackBox.", default: str = "maml"
 ) -> Decorator:
     """Add `--algo`."""
     return click.option("--algo", default=default, show_default=bool(default), help=about)
@@ -24,25 +24,27 @@ def algo(
 
 def family(command: Command) -> Command:
     """Add `--family`."""
-    named = click.option("--family", default="sinusoid", show_default=True, help="Task family.")
+    named = click.option(
+        "--family", default="sinusoid", show_default=True, help="Task family (metabench list)."
+    )
     return named(command)
 
 
 def problem(
-    about: str = "Family, or Problem with tasks, from your file; replaces --family.",
+    about: str = "Your own Family, or Problem with tasks; replaces --family.",
 ) -> Decorator:
     """Add `--problem`, a user-defined problem or family."""
     return click.option("--problem", metavar="FILE.py:NAME", help=about)
 
 
 def theta(
-    about: str = "Trained theta: .pt or .safetensors.  [default: initial]",
+    about: str = "File of a trained theta, .pt or .safetensors.  [default: the initial theta]",
 ) -> Decorator:
     """Add `--theta`, a file of a trained theta."""
     return click.option("--theta", metavar="FILE", default="", help=about)
 
 
-def tasks(about: str = "Fresh tasks to draw.") -> Decorator:
+def tasks(about: str = "Number of tasks to draw.") -> Decorator:
     """Add `--tasks`, the number of tasks to draw."""
     return click.option("--tasks", type=int, help=f"{about}  [default: the family's]")
 
@@ -55,9 +57,18 @@ def probes(about: str) -> Decorator:
 def arithmetic(command: Command) -> Command:
     """Add `--seed`, `--device` and `--dtype`."""
     return together(
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws."),
-        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
-        click.option("--dtype", default="float32", show_default=True, help="float32 or float64."),
+        click.option(
+            "--seed", type=int, default=0, show_default=True, help="Seed of all random draws."
+        ),
+        click.option(
+            "--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:N."
+        ),
+        click.option(
+            "--dtype",
+            default="float32",
+            show_default=True,
+            help="Floating-point type: float32 or float64.",
+        ),
     )(command)
 
 
@@ -78,7 +89,7 @@ def fail_on(command: Command) -> Command:
     return click.option(
         "--fail-on",
         type=click.Choice(("not_looked_at", "undecided", "warning", "critical")),
-        help="Exit with 1 if there is such a finding or one of a later kind in this list.",
+        help="Exit with 1 if there is a finding of this kind, or of a later kind in the list.",
     )(command)
 
 
@@ -98,8 +109,8 @@ def results(command: Command) -> Command:
     """Add `--json`, `--html`, `--csv` and `--quiet`."""
     return together(
         json,
-        click.option("--html", type=FILE, help="File of the page."),
-        click.option("--csv", type=FILE, help="File of the tidy table."),
+        click.option("--html", type=FILE, help="File to write the HTML page to."),
+        click.option("--csv", type=FILE, help="File to write the tidy table to."),
         quiet,
     )(command)
 
@@ -112,8 +123,8 @@ def store(about: str) -> Decorator:
 def trust(command: Command) -> Command:
     """Add `--trust`, which allows code that a table or record names to run."""
     return click.option(
-        "--trust", "trusted", multiple=True, metavar="FILE.py:NAME", help="Run the code of this "
-        "member, which a table or record names.",
+        "--trust", "trusted", multiple=True, metavar="FILE.py:NAME", help="Allow the "
+        "code of this member to run, which a table or record names.",
     )(command)  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from metabench.records.glossary import GLOSSARY, terms_in
 from metabench.records.rows import Finding
-from metabench.report.text_tables import TextTable
+from metabench.report.text_tables import MEANING, TextTable
 
 COLORS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
+NO_CHANGE = "Findings without an arrow (->) need no change."
 TERMS = 3  # explained below the findings unless all are asked for
 PROGRESS_INTERVAL = 5.0  # between progress lines where stderr is no terminal [seconds]
 
@@ -42,14 +43,14 @@ def print_table(table: TextTable) -> None:
     """Print a table: colored on a terminal, plain columns elsewhere."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(table.header):
-        shown.add_column(name, no_wrap=True, style="cyan" if i == 0 else None)
+        shown.add_column(name, no_wrap=name != MEANING, style="cyan" if i == 0 else None)
     for line in table.lines:
         shown.add_row(*(Text(text) for text in line))
     _stdout().print(shown)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print each finding: level, state, claim and repair."""
+    """Print each finding: level, state, claim and, where something is to be changed, the repair."""
     console = _stdout()
     for i, finding in enumerate(findings):
         if i:
@@ -57,7 +58,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
         state = f"{finding.state.replace('_', ' ')}: " if finding.state else ""
         level = Text(finding.level.upper(), COLORS[finding.level])
         console.print(level, state + finding.claim, sep="  ")
-        console.print(Text("  -> " + finding.repair))
+        if finding.repair:
+            console.print(Text("  -> " + finding.repair))
+    if not all(finding.repair for finding in findings):
+        console.print(Text(f"\n{NO_CHANGE}"))
 
 
 def print_terms(text: str, verbose: bool) -> None:

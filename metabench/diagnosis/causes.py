@@ -82,7 +82,7 @@ def faults(confirmed: Iterable[ConfirmedFinding]) -> list[Fault]:
 def remarks(confirmed: Iterable[ConfirmedFinding]) -> list[ConfirmedFinding]:
     """Return the findings that are no warning, those that suggest a change first."""
     rest = [each for each in confirmed if not each.alarms]
-    return sorted(rest, key=lambda each: each.finding.repair.startswith("Nothing"))
+    return sorted(rest, key=lambda each: not each.finding.repair)
 
 
 def _direct_first(cause: str, group: Sequence[ConfirmedFinding]) -> tuple[ConfirmedFinding, ...]:

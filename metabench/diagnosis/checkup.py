@@ -23,7 +23,7 @@ from metabench.records.rows import Finding, to_table
 from metabench.settings.fields import settings
 
 FALSE_ALARM_RATE = 0.025  # of one warning on a healthy problem, at most
-TRIAL = "repairs"  # the name that trials are kept under
+TRIAL = "trials"  # the name that trials are kept under
 TIMING_STREAMS = 4  # task streams that are timed to predict a trial's seconds
 
 
@@ -155,9 +155,9 @@ def _multiplicity(parts: list[Part], findings: list[ConfirmedFinding]) -> str:
     chance = 100 * count * FALSE_ALARM_RATE**2
     alone = [each.finding.name for each in findings if each.alarms and each.confirmed is None]
     note = (
-        f"{count} findings could have warned. A warning must repeat on fresh tasks, with 95 % "
-        "intervals both times, and then states the fresh numbers: the chance of any false alarm "
-        f"is at most {count} x 0.025² = {chance:.2g} %."
+        f"{count} findings could have become warnings. A warning must repeat on fresh tasks, with "
+        "95 % intervals both times, and then states the fresh numbers: the chance of any false "
+        f"alarm is at most {count} x 0.025² = {chance:.2g} %."
     )
     if alone:
         note += f" Not re-checked, so without this bound: {', '.join(dict.fromkeys(alone))}."

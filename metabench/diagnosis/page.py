@@ -9,6 +9,7 @@ from metabench.diagnosis.causes import ConfirmedFinding
 from metabench.diagnosis.checkup import TRIAL, Checkup
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.save import trials
+from metabench.probes.base import Probe
 from metabench.records.rows import flatten, to_table
 from metabench.report.figures import MOST_FIGURES, Gallery, Hook, hooks
 from metabench.report.findings import drawings
@@ -30,7 +31,11 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
     gallery = Gallery(MOST_FIGURES, notes)
     parts = [part for part in found.everything if part.rows]
     hooked = {part.name: _hooks_of(i, part, notes) for i, part in enumerate(parts)}
-    said = [_confirmed_section(each, gallery, hooked) for each in found.ordered_findings]
+    probes = {part.name: part.measurement.probe for part in parts}
+    said = [
+        _confirmed_section(each, gallery, probes.get(each.probe), hooked)
+        for each in found.ordered_findings
+    ]
     tried = trials(found)
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
     seconds = sum(part.seconds for part in parts)
@@ -60,11 +65,21 @@ def _hooks_of(number: int, part: Part, notes: list[str]) -> list[Hook]:
 
 
 def _confirmed_section(
-    confirmed: ConfirmedFinding, gallery: Gallery, hooked: Mapping[str, list[Hook]]
+    confirmed: ConfirmedFinding,
+    gallery: Gallery,
+    probe: Probe | None,
+    hooked: Mapping[str, list[Hook]],
 ) -> PageSection:
-    """Return a finding's section: its figure, its probe, whether it was confirmed."""
+    """Return a finding's section: its figure, its probe, whether it was confirmed.
+
+    Args:
+        confirmed: the finding.
+        gallery: draws the figure.
+        probe: that made the finding, if it has numbers.
+        hooked: figures of each probe.
+    """
     often = "confirmed on fresh tasks" if confirmed.confirmed else ""
-    section = section_of(gallery, confirmed.finding, hooked.get(confirmed.probe, ()))
+    section = section_of(gallery, confirmed.finding, probe, hooked.get(confirmed.probe, ()))
     return section._replace(by=confirmed.probe, often=often)
 
 

@@ -39,8 +39,8 @@ class Vectorization:
     torch.Size([3])
     """
 
-    batching: str = "auto"  # vmap: a chunk at once; loop: one by one; auto: by a task's bytes
-    chunk: int = 512  # most tasks computed together, bounds the memory [tasks]
+    batching: str = "auto"  # vmap: tasks of a chunk together; loop: one by one; auto: by bytes
+    chunk: int = 512  # maximum number of tasks computed together, limits memory [tasks]
     engine: str = "auto"  # eager, trace, compile; auto: by the number of calls per shape
 
     def __post_init__(self) -> None:

@@ -60,7 +60,7 @@ class OuterOptimizer:
 
     optimizer: str = "adam"  # sgd, momentum, adam, adamw or rmsprop
     rate: float = 0.001  # outer learning rate beta [1/curvature]
-    momentum: float = 0.9  # of optimizer=momentum: decay factor of the momentum buffer [1]
+    momentum: float = 0.9  # decay factor of the momentum buffer (optimizer=momentum) [1]
     weight_decay: float = 0.0  # L2 penalty on theta, decoupled for adamw [curvature]
     batch: int = 25  # B, tasks per outer step [tasks]
     epoch: int = 500  # outer steps per epoch of an annealed algorithm [steps]
@@ -69,8 +69,8 @@ class OuterOptimizer:
     clip_tasks: bool = False  # clip each task's meta-gradient rather than their mean
     schedule: str = "constant"  # constant, step or cosine
     warmup: int = 0  # first steps, over which the rate rises linearly [steps]
-    period: int = 1000  # of schedule=step: outer steps between two cuts of the rate [steps]
-    factor: float = 0.1  # of schedule=step: factor of each cut of the rate [1]
+    period: int = 1000  # outer steps between two cuts of the rate (schedule=step) [steps]
+    factor: float = 0.1  # factor of each cut of the rate (schedule=step) [1]
     held_out: int = 256  # tasks for validation, never trained on [tasks]
     explode: float = 1e4  # stop if |g| exceeds its recent median this many times; inf: never [1]
 

@@ -73,7 +73,8 @@ class Probe:
     counts in its rows. A report over many cells also uses: `table_quantities`, the quantities
     its tables compare and whether low, high or "" (neither) is better; `x_axis_quantities`, those
     it draws against `axis`; `intervals`, how the intervals are computed. Quantities with an `of`
-    are written "bias, estimator".
+    are written "bias, estimator". `meanings` explains each quantity in tables, with its unit in
+    brackets.
 
     >>> import metabench as mb
     >>> class Hello(mb.Probe):
@@ -81,7 +82,7 @@ class Probe:
     ...         return [mb.Row("length", at=float(i), value=1.5 * i) for i in range(3)]
     ...     def find(self, table):
     ...         claim = f"The longest of {len(table)} is {table['value'].max():g}."
-    ...         return [mb.Finding("length", "info", "", claim, "Nothing to change.", ())]
+    ...         return [mb.Finding("length", "info", "", claim, "", ())]
     >>> Hello().find(mb.to_table(Hello().measure(None, seed=0)))[0].claim
     'The longest of 3 is 3.'
     """
@@ -89,6 +90,8 @@ class Probe:
     question: ClassVar[str] = ""
     caption: ClassVar[str] = ""
     axis: ClassVar[str] = ""
+    axes: ClassVar[Mapping[str, str]] = {}  # "quantity" or "quantity/of" with another axis
+    meanings: ClassVar[Mapping[str, str]] = {}  # what "quantity" or "quantity/of" is, and its unit
     table_quantities: ClassVar[Mapping[str, str]] = {}
     x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""

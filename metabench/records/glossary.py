@@ -13,12 +13,11 @@ GLOSSARY: dict[str, str] = {
         "g of one task (McCandlish et al., 2018)."
     ),
     "signal-to-noise ratio": (
-        "B |E g|^2 / tr Cov(g) for a batch of B tasks: a ratio of powers without unit, 1 at the "
-        "noise scale."
+        "B |E g|^2 / tr Cov(g) for a batch of B tasks, without unit; 1 at the noise scale."
     ),
     "break-even": (
         "Tasks per step (or seconds per step) above which the exact meta-gradient has the smaller "
-        "mean squared error; below, the biased, cheaper one has it."
+        "mean squared error; below, the cheaper, biased one does."
     ),
     "support x query": (
         "Variance from the interaction of a task's support and query draws, which neither "
@@ -55,7 +54,7 @@ GLOSSARY: dict[str, str] = {
         "curvature (iMAML; Rajeswaran et al., 2019)."
     ),
     "edge of stability": (
-        "Curvature above which the inner steps grow along an eigenvector: 2 / rate for plain "
+        "Curvature above which inner steps diverge along an eigenvector: 2 / rate for plain "
         "gradient descent (Cohen et al., 2021)."
     ),
     "past edge": (
@@ -91,7 +90,7 @@ GLOSSARY: dict[str, str] = {
         "Negative eigenvalues of the inner Hessian, along whose eigenvectors a gradient step "
         "increases differences of phi."
     ),
-    "overshoot": "Growth of an inner step because rate times curvature exceeds 2.",
+    "overshoot": "An inner step grows because rate times curvature exceeds 2.",
     "stretching": (
         "Logarithm of the largest factor by which one step of plain gradient descent stretches a "
         "small change of phi."
@@ -147,8 +146,8 @@ GLOSSARY: dict[str, str] = {
     ),
     "slack": "Bound of the theory over the measured value, without unit; 1 is tight.",
     "kink": (
-        "Point without a derivative, such as a ReLU's corner, where finite differences cannot "
-        "check a gradient."
+        "Point where a derivative does not exist, such as the corner of a ReLU; finite differences "
+        "can't check a gradient there."
     ),
     "residual": "|A x - b| / |b| of a linear solve: 0 if the solution is exact.",
     "mse": (
@@ -170,7 +169,14 @@ GLOSSARY: dict[str, str] = {
         "tr Cov(g) of the meta-gradient g of one task: its mean squared distance from the mean, in "
         "units of a squared gradient."
     ),
+    "step growth": (
+        "Factor by which one inner step stretches the direction that it stretches most, without "
+        "unit."
+    ),
     "growth": "Change of log |g(K)| per inner step, the median over tasks.",
+    "unresolved": "Not distinguishable from zero, or there are too few tasks to tell.",
+    "withheld": "Not computed, because an assumption of the quantity does not hold here.",
+    "unbounded": "The interval has no finite end on this side, or the number is infinite.",
     "slope": "Exponent b in variance ~ B^b over batches of B tasks: -1 for independent tasks.",
     "cell": "One measurement of a study: a probe on one algorithm, family and seed.",
     "interval": (

@@ -11,7 +11,8 @@ from metabench.report.evidence import FINE, Evidence
 from metabench.report.findings import Diagnosis
 from metabench.report.labels import setting_text
 from metabench.report.page import numbered
-from metabench.report.text_tables import Table, TextTable, cell, details, tables, words
+from metabench.report.quantity_names import words
+from metabench.report.text_tables import Table, TextTable, cell, details, tables
 from metabench.settings.trust import named_in
 
 if TYPE_CHECKING:

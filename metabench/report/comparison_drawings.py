@@ -9,7 +9,7 @@ import numpy as np
 
 from metabench.probes.base import Drawing
 from metabench.report.labels import setting_text
-from metabench.report.text_tables import words
+from metabench.report.quantity_names import words
 
 if TYPE_CHECKING:
     import pandas as pd

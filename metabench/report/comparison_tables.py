@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.evidence import Evidence
+from metabench.report.quantity_names import words
 from metabench.report.seed_estimates import Estimate, best, combined, ratio_parts
-from metabench.report.text_tables import Table, TextTable, words
+from metabench.report.text_tables import Table, TextTable
 
 if TYPE_CHECKING:
     import pandas as pd

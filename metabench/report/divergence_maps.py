@@ -9,8 +9,8 @@ import numpy as np
 from metabench.probes.base import Drawing, Probe
 from metabench.report.evidence import Evidence
 from metabench.report.labels import setting_text
+from metabench.report.quantity_names import words
 from metabench.report.setting_axes import numeric
-from metabench.report.text_tables import words
 
 if TYPE_CHECKING:
     import pandas as pd

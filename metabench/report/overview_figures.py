@@ -12,9 +12,9 @@ from metabench.report.comparison_tables import compared
 from metabench.report.divergence_maps import maps
 from metabench.report.evidence import Evidence
 from metabench.report.labels import who_of, without
+from metabench.report.quantity_names import words
 from metabench.report.seed_estimates import Parts, combined, ratio_parts
 from metabench.report.setting_axes import numeric
-from metabench.report.text_tables import words
 
 if TYPE_CHECKING:
     import pandas as pd

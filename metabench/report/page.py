@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.records.rows import Finding, flatten
+from metabench.records.number_format import number
+from metabench.records.rows import Finding, Row, flatten
 from metabench.report import downloads
 from metabench.report.comparison_tables import HOW, MOST_LINES
 from metabench.report.figures import MOST_FIGURES, FigureRef, Gallery, Hook, hooks, showing
 from metabench.report.findings import drawings
 from metabench.report.glossary_marks import explain_terms
-from metabench.report.text_tables import Table, TextTable, cell, details, label, tables
+from metabench.report.quantity_names import axis_of, label
+from metabench.report.text_tables import Table, TextTable, cell, details, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,19 @@ class PageSection(NamedTuple):
     figure: FigureRef | None = None
     new: bool = False  # the figure is shown here, else above or below
     by: str = ""  # the probe that found it, if there are several
+    probe: Probe | None = None  # which says what `at` counts in the evidence
+
+    @property
+    def evidence(self) -> list[tuple[str, str]]:
+        """The name and the text of each row that the finding rests on."""
+        return [(self._name_of(row), cell(row)) for row in self.finding.evidence]
+
+    def _name_of(self, row: Row) -> str:
+        name = label(row.quantity, row.of)
+        if row.at is None:
+            return name
+        axis = axis_of(self.probe, row.quantity, row.of) if self.probe else ""
+        return f"{name} ({axis or 'at'} = {number(row.at)})"
 
 
 class Content(NamedTuple):
@@ -83,7 +98,7 @@ def page(
     notes: list[str] = []
     gallery = Gallery(MOST_FIGURES, notes)
     drawn = hooks(0, drawings(probe, table, notes), table, "")
-    sections = [section_of(gallery, finding, drawn) for finding in findings]
+    sections = [section_of(gallery, finding, probe, drawn) for finding in findings]
     texts = [*tables(table, probe), *details(table, probe)]
     content = Content(
         title=_title(name, spec or {}),
@@ -113,21 +128,26 @@ def numbered(name: str, i: int, text: TextTable) -> Table:
 
 
 def section_of(
-    gallery: Gallery, finding: Finding, own: Sequence[Hook], all_cells: Sequence[Hook] = ()
+    gallery: Gallery,
+    finding: Finding,
+    probe: Probe | None,
+    own: Sequence[Hook],
+    all_cells: Sequence[Hook] = (),
 ) -> PageSection:
     """Return a finding with the figure that shows its evidence, if there is one.
 
     Args:
         gallery: draws the figure.
         finding: the finding.
+        probe: that made it, if it is known.
         own: drawings of its cell.
         all_cells: drawings of all cells.
     """
     hook = showing(own, all_cells, finding)
     if hook is None:
-        return PageSection(finding)
+        return PageSection(finding, probe=probe)
     new = gallery.hang(hook)
-    return PageSection(finding, figure=gallery.at(hook), new=new)
+    return PageSection(finding, figure=gallery.at(hook), new=new, probe=probe)
 
 
 def intervals(probes: Iterable[tuple[str, Probe]], seeds: bool) -> list[tuple[str, str]]:
@@ -148,8 +168,6 @@ def rendered(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters["latex"] = _latex
-    environment.filters["label"] = lambda row: label(row.quantity, row.of)
-    environment.filters["evidence"] = lambda finding: [(r, cell(r)) for r in finding.evidence]
     style, script = (_text(name) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (

@@ -49,7 +49,7 @@ def read(source: Path, store: Path | None = None) -> Evidence:
         return split(_csv(source), str(source))
     if kind in (".parquet", ".pq"):
         return split(_parquet(source), str(source))
-    raise InvalidInput(f"{source} has an unknown form. {FORMS}")
+    raise InvalidInput(f"{source} is of an unknown format. {FORMS}")
 
 
 def _folder(folder: Path) -> Evidence:

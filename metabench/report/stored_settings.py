@@ -15,7 +15,7 @@ from metabench.settings.errors import InvalidInput
 from metabench.settings.nested_keys import nest
 from metabench.settings.trust import trusted_name, trusted_settings
 
-STALE = "The numbers are those recorded; measure again to update them."
+STALE = "The numbers are as recorded; measure again to update them."
 
 
 class Reader(NamedTuple):

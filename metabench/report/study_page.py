@@ -152,7 +152,7 @@ def _section(
     compared: Sequence[Hook],
 ) -> PageSection:
     where = str(label[group.cell])
-    made = section_of(gallery, group.finding, own[group.cell], compared)
+    made = section_of(gallery, group.finding, found.probes[group.cell], own[group.cell], compared)
     others = tuple((str(label[cell]), claim) for cell, claim in group.others[:MOST_CELLS_LISTED])
     count = len(group.others) + 1
     often = f"in {count} of {group.of} cells" if where else ""

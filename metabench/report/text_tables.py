@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from metabench.records.number_format import interval_text, number
 from metabench.records.rows import Row, from_table
 from metabench.records.source_names import source_name
+from metabench.report.quantity_names import BY_SOURCE, axis_of, label, meaning, of_name, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metabench.probes.base import Probe
 
+MEANING = "meaning [unit]"  # head of a column
 NOT_NUMBERS = ("changed", "unavailable", "fused_norm", "zero")  # facts for findings
 REASONS = {
     "zero": "0 by construction",
@@ -22,10 +24,7 @@ REASONS = {
     "redraw_not_independent": "withheld: a redraw changes other draws too",
 }
 
-BY_SOURCE = ("component", "share")  # quantities whose `of` is a source of the variance
 TASK_INDICES = ("largest_task", "first_diverged")  # quantities whose value names a task
-QUANTITY_NAMES = {"snr": "signal-to-noise", "task_variance": "total variance"}
-OF_NAMES = {"foretold": "predicted"}
 
 
 class TextTable(NamedTuple):
@@ -47,20 +46,18 @@ class Table(NamedTuple):
 def tables(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Return the tables of the quantities of all parameters, as printed in a terminal."""
     table = table[~table["quantity"].isin(probe.figure_only)]
-    first = (
-        by_quantity(table, probe.axis) if probe.table_by_quantity else by_axis(table, probe.axis)
-    )
-    return [text for text in (first, by_source(table), overall(table)) if text.lines]
+    first = by_quantity(table, probe) if probe.table_by_quantity else by_axis(table, probe.axis)
+    return [text for text in (first, by_source(table), overall(table, probe)) if text.lines]
 
 
 def details(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
     """Return the tables by estimator and by layer, which only pages show."""
     table = table[~table["quantity"].isin(probe.figure_only)]
-    rest = [by_layer(table)] if probe.table_by_quantity else [by_name(table), by_layer(table)]
-    return [text for text in rest if text.lines]
+    rest = [] if probe.table_by_quantity else by_method(table, probe)
+    return [text for text in (*rest, by_layer(table)) if text.lines]
 
 
-def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
+def by_quantity(table: pd.DataFrame, probe: Probe) -> TextTable:
     """Return the quantities measured along the axis, with a column per value of `at`."""
     part = table[table["at"].notna() & (table["layer"] == "")]
     places = sorted(set(part["at"]))
@@ -68,8 +65,9 @@ def by_quantity(table: pd.DataFrame, axis: str) -> TextTable:
     lines = []
     for name, of in names:
         rows = {r.at: r for r in from_table(part, name, of)}
-        lines.append((label(name, of), *(cell(rows.get(at)) for at in places)))
-    return TextTable((axis, *map(number, places)), tuple(lines))
+        cells = (cell(rows.get(at)) for at in places)
+        lines.append((label(name, of), *cells, meaning(probe, name, of)))
+    return _explained(TextTable((probe.axis, *map(number, places), MEANING), tuple(lines)))
 
 
 def by_axis(table: pd.DataFrame, axis: str) -> TextTable:
@@ -97,15 +95,22 @@ def by_source(table: pd.DataFrame) -> TextTable:
     return TextTable(("source", "variance", "share"), tuple(lines))
 
 
-def overall(table: pd.DataFrame) -> TextTable:
+def overall(table: pd.DataFrame, probe: Probe) -> TextTable:
     """Return the quantities without `at`, with a line each."""
     part = overall_rows(table)
     lines = [
-        (label(r.quantity, r.of), cell(r))
+        (label(r.quantity, r.of), cell(r), meaning(probe, r.quantity, r.of))
         for name in dict.fromkeys(part["quantity"])
         for r in from_table(part, name, of=None)
     ]
-    return TextTable(("quantity", "value with 95 % interval"), tuple(lines))
+    return _explained(TextTable(("quantity", "value with 95 % interval", MEANING), tuple(lines)))
+
+
+def _explained(table: TextTable) -> TextTable:
+    """Leave out the column of meanings if the probe explains nothing."""
+    if any(line[-1] for line in table.lines):
+        return table
+    return TextTable(table.header[:-1], tuple(line[:-1] for line in table.lines))
 
 
 def overall_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -114,17 +119,37 @@ def overall_rows(table: pd.DataFrame) -> pd.DataFrame:
     return table[whole & ~table["quantity"].isin([*NOT_NUMBERS, *BY_SOURCE])]
 
 
-def by_name(table: pd.DataFrame) -> TextTable:
-    """Return the quantities of several estimators or objectives along the axis."""
+def by_method(table: pd.DataFrame, probe: Probe) -> list[TextTable]:
+    """Return the quantities of several methods along their axes.
+
+    Quantities with the same axis and the same methods share a table, with a line per method and
+    value of `at`.
+    """
     part = table[table["at"].notna() & (table["of"] != "") & (table["layer"] == "")]
-    columns = dict.fromkeys(zip(part["quantity"], part["of"], strict=True))
-    rows = {(r.quantity, r.of, r.at): r for name, of in columns for r in from_table(part, name, of)}
+    quantities: dict[tuple[str, str], list[str]] = {}
+    for name, of in dict.fromkeys(zip(part["quantity"], part["of"], strict=True)):
+        quantities.setdefault((name, axis_of(probe, name, of)), []).append(of)
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (name, axis), methods in quantities.items():
+        groups.setdefault((axis, tuple(methods)), []).append(name)
+    return [_of_methods(part, axis, of, names) for (axis, of), names in groups.items()]
+
+
+def _of_methods(
+    part: pd.DataFrame, axis: str, methods: tuple[str, ...], names: list[str]
+) -> TextTable:
+    rows = {(r.quantity, r.of, r.at): r for name in names for r in from_table(part, name, of=None)}
+    places = sorted({at for _, of, at in rows if of in methods and at is not None})
     lines = [
-        (number(at), *(cell(rows.get((*column, at))) for column in columns))
-        for at in sorted(set(part["at"]))
+        (of_name(of), number(at), *(cell(rows.get((name, of, at))) for name in names))
+        for of in methods
+        for at in places
+        if any((name, of, at) in rows for name in names)
     ]
-    header = ("at", *(label(name, of) for name, of in columns))
-    return TextTable(header, tuple(lines))
+    if len(methods) > 1:
+        return TextTable(("method", axis, *map(words, names)), tuple(lines))
+    header = (axis, *(label(name, methods[0]) for name in names))
+    return TextTable(header, tuple(line[1:] for line in lines))
 
 
 def by_layer(table: pd.DataFrame) -> TextTable:
@@ -159,33 +184,11 @@ def cell(row: Row | None) -> str:
     if row.status in REASONS:
         return REASONS[row.status]
     if row.value is None and row.low is None:
-        return row.status
+        return row.status.replace("_", " ")
     if row.quantity in TASK_INDICES and row.of in ("", "task") and row.value is not None:
         return f"task {row.value:.0f}"
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
         text += f" {interval_text(row.low, row.high)}"
     known = row.status in ("ok", "unbounded", row.quantity)
-    return text if known else f"{text} ({row.status})"
-
-
-def label(quantity: str, of: str) -> str:
-    """Write the name of a row: its quantity, and its source, method or objective.
-
-    >>> label("share", "query"), label("noise_scale", "")
-    ('share, query draws', 'noise scale')
-    """
-    if not of:
-        return words(quantity)
-    return (
-        f"{words(quantity)}, {source_name(of) if quantity in BY_SOURCE else OF_NAMES.get(of, of)}"
-    )
-
-
-def words(name: str) -> str:
-    """Write the name of a quantity with spaces.
-
-    >>> words("task_variance"), words("noise_scale")
-    ('total variance', 'noise scale')
-    """
-    return QUANTITY_NAMES.get(name, name.replace("_", " "))
+    return text if known else f"{text} ({row.status.replace('_', ' ')})"

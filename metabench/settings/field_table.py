@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.settings import fields as spec
 from metabench.settings import registry
+from metabench.settings.member_source import constant_text
 
 
 def fields(kind: str, name: str) -> list[str]:
@@ -43,4 +44,6 @@ def fields_of(cls: type[Any]) -> list[str]:
 
 def _as_set(default: object) -> str:
     """Return a default as --set takes it."""
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return constant_text(default)

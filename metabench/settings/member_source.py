@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import math
 import re
 import tokenize
 from collections.abc import Iterator
@@ -73,6 +74,15 @@ def class_words(target: str, name: str) -> tuple[str, ...]:
             if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
                 return tuple(ast.literal_eval(node.value)) if node.value else ()
     return ()
+
+
+def class_flag(target: str, name: str) -> bool:
+    """Read a class variable that is True or False; False where there is none."""
+    for source in reversed(list(_lineage(target))):
+        for node in source.node.body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+                return bool(ast.literal_eval(node.value)) if node.value else False
+    return False
 
 
 def path_of(module: str) -> Path | None:
@@ -212,7 +222,7 @@ def _default(value: ast.expr | None, tree: ast.Module) -> str:
         case None:
             return ""
         case ast.Constant():
-            return str(value.value)
+            return constant_text(value.value)
         case ast.Tuple():
             return ",".join(_default(part, tree) for part in value.elts)
         case ast.Name():
@@ -223,6 +233,15 @@ def _default(value: ast.expr | None, tree: ast.Module) -> str:
         case ast.Lambda():
             return _default(value.body, tree)
     return ast.unparse(value).replace("math.", "")
+
+
+def constant_text(value: object) -> str:
+    """Write a constant as --set takes it; large numbers with an exponent.
+
+    >>> constant_text(3e10), constant_text(0.5), constant_text("adam")
+    ('3e+10', '0.5', 'adam')
+    """
+    return f"{value:g}" if isinstance(value, float) and 1e6 <= value < math.inf else str(value)
 
 
 def _constant(name: str, tree: ast.Module) -> str:

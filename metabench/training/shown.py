@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +33,11 @@ class Training(Probe):
     outer: OuterOptimizer = field(default_factory=OuterOptimizer)  # how theta is moved
 
     axis: ClassVar[str] = "step"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "gain": "held-out loss at the start minus that at the end",
+        "seconds_a_step": "median time of an outer step [seconds]",
+        "steps": "outer steps taken [steps]",
+    }
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation")
     question: ClassVar[str] = "Is meta-training making progress?"
     caption: ClassVar[str] = (
@@ -83,7 +89,7 @@ def _drawing(table: pd.DataFrame, quantity: str) -> Drawing:
         _draw_series(table, quantity, axes, words)
         axes.set(xlabel="outer step", ylabel=words)
 
-    caption = "Each value at its outer step, with 95 % intervals where there are any."
+    caption = "Values at outer steps, with 95 % intervals if they were measured."
     return Drawing(f"{words[:1].upper()}{words[1:]} during training", caption, draw)
 
 

@@ -32,7 +32,9 @@ def test_a_probe_that_ran_out_of_time_is_named_first_and_never_called_fine(slow)
     first, *rest = result.stdout.splitlines()
     assert first == "1 of 2 probes measured; 1 ran out of time: spectrum."
     assert "No problem" not in result.stdout
-    assert re.search(r"No fault found by the probes that were measured: .*fine", result.stdout)
+    assert re.search(
+        r"No fault found by the probes that were measured. Findings: .*fine", result.stdout
+    )
     more = "--budget 40s --try 0 --probe verify,spectrum --quiet"
     assert f"next   metabench diagnose --algo maml --family quadratic {more}" in rest
     page = next(Path("metabench-runs").glob("diagnose-*/page.html")).read_text(encoding="utf-8")

@@ -183,7 +183,7 @@ def test_a_fixed_query_set_is_counted_with_its_task():
     assert rows["support"].low < both < rows["support"].high
     assert rows["query"].status == "not_redrawable"
     assert any(
-        "fixed query set, so its variance counts under tasks" in finding.claim
+        "fixed query set, so its variance is counted as variance between tasks" in finding.claim
         for finding in findings
     )
 

@@ -345,7 +345,7 @@ def test_a_report_is_made_where_there_is_no_torch(tmp_path):
         ("x.csv", "a,b\n1,2\n", "has no column 'quantity'"),
         ("x.csv", "quantity,value\nslope,steep\n", "Column 'value' of x.csv must contain numbers"),
         ("x.json", "[]", "is not a record"),
-        ("x.txt", "", "has an unknown form"),
+        ("x.txt", "", "is of an unknown format"),
         ("x.toml", "", "nothing is measured yet. Run metabench grid"),
         ("x.csv", "quantity,value\n", "has no cells yet"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from metabench.probes.base import Probe
+from metabench.probes.variance import Variance
 from metabench.records.rows import Row, flatten, from_table, to_table
 from metabench.report.text_tables import by_axis, cell, overall
 
@@ -50,7 +52,14 @@ def test_divergence_is_a_column_once_something_diverged():
 
 
 def test_what_has_no_place_stands_apart():
-    assert overall(to_table(ROWS)).lines == (("slope", "-1 [-1.12, -0.9]"),)
+    assert overall(to_table(ROWS), Probe()).lines == (("slope", "-1 [-1.12, -0.9]"),)
+
+
+def test_numbers_are_explained_where_the_probe_says_what_they_are():
+    found = overall(to_table(ROWS), Variance())
+
+    assert found.header[-1] == "meaning [unit]"
+    assert found.lines[0][-1].startswith("exponent of the variance")
 
 
 def test_rows_survive_the_table():

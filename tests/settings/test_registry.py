@@ -128,7 +128,11 @@ def test_listing_a_member_shows_every_field_with_its_default(kind, name):
             default = field.default_factory()
         if dataclasses.is_dataclass(default):
             default = registry.name_of(nested[field.name], type(default))
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        shown = (
+            ",".join(map(str, default))
+            if isinstance(default, tuple)
+            else member_source.constant_text(default)
+        )
         assert f"  {shown}  " in line
     assert result.exit_code == 0
 

@@ -31,8 +31,8 @@ class Adam(InnerOptimizer):
 
     beta1: float = 0.9  # decay of the running mean of the gradient [1]
     beta2: float = 0.999  # decay of the running mean of its square [1]
-    eps: float = 1e-8  # added to the root [gradient entry]
-    eps_root: float = 1e-16  # added under the root [gradient entry squared]
+    eps: float = 1e-8  # added to the root of the mean square [gradient entry]
+    eps_root: float = 1e-16  # added under that root [gradient entry squared]
 
     def __post_init__(self) -> None:
         """Validate decays in [0, 1) and eps_root > 0."""

@@ -15,17 +15,17 @@ from metabench.cli import exit_codes, options
 @options.problem()
 @options.theta()
 @click.option("--budget", default="3m", show_default=True, metavar="TIME",
-              help="Total time: 90s, 3m, 1h.")  # fmt: skip
+              help="Limit of the total time: 90s, 3m, 1h.")  # fmt: skip
 @click.option("--try", "steps", type=click.IntRange(0), default=8, show_default=True, metavar="N",
               help="Outer steps over which each change is tried; 0: try none.")  # fmt: skip
-@options.tasks("Most tasks to draw.")
-@options.probes("Run only these, e.g. verify,variance.  [default: all]")
+@options.tasks("Maximum number of tasks to draw.")
+@options.probes("Probes to run, e.g. verify,variance.  [default: all]")
 @options.arithmetic
 @options.settings("Set a field of outer, trial, algo, family, compute or a probe: outer.batch=4.")
 @options.results
 @options.fail_on
 def diagnose(**given: Any) -> None:
-    """Run every probe, rank what is wrong, and try changes: one command, one page.
+    """Run all probes, rank what is wrong, and try changes.
 
     Describe your outer loop: --set outer.batch=4 --set outer.rate=0.01. Every warning is
     re-measured on fresh tasks. Run the command again to resume it.

@@ -98,7 +98,7 @@ def _print(found: Checkup) -> None:
     for note in found.notes:
         click.echo(f"Note: {note}")
     count = sum(not each.alarms for each in found.findings)
-    click.echo(f"{count} more findings without a warning are on the page.")
+    click.echo(f"The page has {count} more findings, none of them a warning.")
 
 
 def _no_fault(found: Checkup) -> str:
@@ -107,7 +107,9 @@ def _no_fault(found: Checkup) -> str:
         return "Nothing was measured; use a larger --budget."
     counts = Counter(each.finding.state for each in found.findings)
     words = [f"{counts[state]} {state.replace('_', ' ')}" for state in TOLD if counts[state]]
-    return f"No fault found by the probes that were measured: {', '.join(words) or 'no findings'}."
+    return (
+        f"No fault found by the probes that were measured. Findings: {', '.join(words) or 'none'}."
+    )
 
 
 def _print_fault(number: int, fault: Fault) -> None:

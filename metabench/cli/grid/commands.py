@@ -15,13 +15,14 @@ STORE = options.store("Folder of the results.  [default: metabench-runs/<study's
 
 running = options.together(
     click.option("--executor", default="pool", show_default=True,
-                 help="inline, pool (every device here) or ray (a cluster)."),
+                 help="What runs the cells: inline (this process), pool (all devices here) or "
+                 "ray (a cluster)."),
     click.option("--workers", type=click.IntRange(0), default=0,
-                 help="CPU cells at once.  [default: number of cores]"),
+                 help="Number of cells that run at once on the CPU.  [default: number of cores]"),
     click.option("--per-gpu", type=click.IntRange(1), default=1, show_default=True,
-                 help="GPU cells at once on each GPU."),
+                 help="Number of cells that run at once on each GPU."),
     click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
-                 help="Threads per cell."),
+                 help="Number of CPU threads per cell."),
     click.option("--retry", is_flag=True, help="Measure failed cells again, too."),
     options.quiet,
     STORE,
@@ -36,12 +37,12 @@ running = options.together(
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Measure N open cells first, to base the forecast on; their results are kept.",
+    help="First measure N open cells, from which to forecast; their results are kept.",
 )
 @STORE
 @options.json
 def plan(**given: Any) -> None:
-    """List a study's cells and their states, and forecast time and memory."""
+    """List a study's cells, and forecast time and memory."""
     from metabench.cli.grid.plan import plan
 
     plan(**given)
@@ -52,7 +53,11 @@ def plan(**given: Any) -> None:
 @click.option("--yes", is_flag=True, help="Measure more than 100,000 cells, too.")
 @running
 def grid(**given: Any) -> None:
-    """Measure a study's open cells on all devices of this machine; run again to resume."""
+    """Measure a study's open cells on all devices of this machine.
+
+    A cell is one measurement: a probe on one algorithm, family and seed. After an interruption,
+    run the command again: measured cells are skipped.
+    """
     from metabench.cli.grid.run import grid
 
     grid(**given, part="0/1")
@@ -60,7 +65,9 @@ def grid(**given: Any) -> None:
 
 @click.command(epilog=EPILOG)
 @STUDY
-@click.option("--part", required=True, metavar="i/N", help="Which part, from 0.")
+@click.option(
+    "--part", required=True, metavar="i/N", help="Part to measure, from 0/N to (N - 1)/N."
+)
 @click.option(
     "--sbatch",
     type=FILE,
@@ -68,7 +75,10 @@ def grid(**given: Any) -> None:
 )
 @running
 def worker(**given: Any) -> None:
-    """Measure part i of N of a study: one job of an array, or one of several machines."""
+    """Measure part i of N of a study, as one of several jobs.
+
+    The jobs may run on several machines that share the folder of the results.
+    """
     from metabench.cli.grid.run import grid
 
     grid(**given)
@@ -76,11 +86,19 @@ def worker(**given: Any) -> None:
 
 @click.command(epilog=EPILOG)
 @STUDY
-@click.option("--array", type=click.IntRange(1), required=True, help="Jobs of the array.")
-@click.option("--time", "limit", default="04:00:00", show_default=True, help="Limit of one job.")
-@click.option("--gpus", type=click.IntRange(0), default=0, show_default=True, help="GPUs per job.")
+@click.option("--array", type=click.IntRange(1), required=True, help="Number of jobs in the array.")
 @click.option(
-    "--cores", type=click.IntRange(1), default=4, show_default=True, help="Cores per job."
+    "--time", "limit", default="04:00:00", show_default=True, help="Time limit of one job."
+)
+@click.option(
+    "--gpus", type=click.IntRange(0), default=0, show_default=True, help="Number of GPUs per job."
+)
+@click.option(
+    "--cores",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Number of CPU cores per job.",
 )
 @click.option(
     "--mem", "memory", default="", help="Memory per job, such as 16G.  [default: the cluster's]"
@@ -90,14 +108,19 @@ def worker(**given: Any) -> None:
 @click.option(
     "--grace",
     type=click.IntRange(0),
-    help="Seconds before the limit after which no further cell starts and the job is requeued; "
+    help="Start no further cell in the last seconds before the time limit, and requeue the job; "
     "0: never.  [default: 300, less if --time is short]",
 )
-@click.option("--output", type=FILE, help="File of the script.  [default: <study's name>.sbatch]")
+@click.option(
+    "--output", type=FILE, help="File to write the script to.  [default: <study's name>.sbatch]"
+)
 @STORE
 @options.json
 def slurm(**given: Any) -> None:
-    """Write a job array of `metabench worker`; submit it with sbatch, and again to resume."""
+    """Write a job array of `metabench worker` for Slurm.
+
+    Submit it with sbatch, and again to resume.
+    """
     from metabench.cli.grid.slurm import slurm
     from metabench.grid.scheduling.slurm_script import Request
 
@@ -111,7 +134,7 @@ def slurm(**given: Any) -> None:
 @STORE
 @options.json
 def status(**given: Any) -> None:
-    """Count the cells that are done, open and failed, and say why they failed."""
+    """Count done, open and failed cells, with the reasons of failures."""
     from metabench.cli.grid.status import status
 
     status(**given)
@@ -120,13 +143,16 @@ def status(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @STUDY
 @click.argument("digest", required=False)
-@click.option("--csv", type=FILE, help="File of the tidy table of all numbers.")
+@click.option("--csv", type=FILE, help="File to write all numbers to, as one tidy table.")
 @STORE
 @options.json
 @options.trust
 @options.fail_on
 def show(**given: Any) -> None:
-    """Show a study's results, one cell per line; with a DIGEST, one cell in full."""
+    """Show a study's results, a line per cell, or one cell in full.
+
+    Give the DIGEST of a cell, as the list shows it, to see all its numbers and findings.
+    """
     from metabench.cli.grid.show import show
 
     show(**given)
@@ -137,7 +163,10 @@ def show(**given: Any) -> None:
 @STORE
 @options.json
 def compact(**given: Any) -> None:
-    """Copy all results into two Parquet files for fast reading; the records stay."""
+    """Copy all results into two Parquet files, for fast reading.
+
+    The records stay.
+    """
     from metabench.cli.grid.status import compact
 
     compact(**given)
@@ -148,9 +177,10 @@ def compact(**given: Any) -> None:
 @click.argument("b", type=FILE)
 @options.json
 def compare(**given: Any) -> None:
-    """Compare the cells that two stores (or studies) A and B share; exit with 1 if B is worse.
+    """Compare the cells that two stores or studies A and B share.
 
-    B is worse if a cell fails, a number moved beyond round-off, or cells take longer.
+    B is worse if a cell fails, a number differs beyond round-off, or cells take longer; then the
+    exit code is 1.
     """
     from metabench.cli.grid.compare import compare_stores
 
@@ -160,11 +190,11 @@ def compare(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @STUDY
 @click.argument("digests", nargs=-1)
-@click.option("--failed", is_flag=True, help="All failed cells.")
+@click.option("--failed", is_flag=True, help="Remove all failed cells.")
 @STORE
 @options.json
 def rm(**given: Any) -> None:
-    """Remove cells from a study's store, so that the next grid measures them again."""
+    """Remove cells, so that the next grid measures them again."""
     from metabench.cli.grid.status import rm
 
     rm(**given)
@@ -177,7 +207,10 @@ def rm(**given: Any) -> None:
 @options.trust
 @options.fail_on
 def cell(**given: Any) -> None:
-    """Measure one recorded cell again in the foreground; nothing is recorded."""
+    """Measure one recorded cell again, without recording it.
+
+    It runs in the foreground, so that errors and output can be seen.
+    """
     from metabench.cli.grid.run import cell
 
     cell(**given)

@@ -50,7 +50,9 @@ def _store_named(place: Path) -> Store:
     """Return the store of a folder or of a study file."""
     folder = place if place.is_dir() else store_of(place, None).folder
     if not Store(folder).is_there():
-        raise InvalidInput(f"{folder} is no store; give a study file or the folder of its results.")
+        raise InvalidInput(
+            f"{folder} is not a store; give a study file or the folder of its results."
+        )
     return Store(folder)
 
 

@@ -96,5 +96,5 @@ def expected_text(expected: Forecast | None, cells: int) -> str:
         return "unknown; --measure 5 measures a few cells first, and keeps them"
     total, low, high = (duration(seconds) for seconds in expected.total(cells))
     memory = f"{expected.peak_bytes / 2**30:.2g} GiB at most in one"
-    each = f"{expected.seconds:.2g} s a cell by {expected.cells} of them"
+    each = f"{expected.seconds:.2g} s per cell, from {expected.cells} measured cells"
     return f"{total} [{low}, {high}] of one worker ({each}); {memory}"

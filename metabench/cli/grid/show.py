@@ -24,6 +24,8 @@ from metabench.settings.trust import members_of_study, require_named
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.probes.base import Probe
+
 MOST_CELLS_PRINTED = 40  # --csv writes all
 
 
@@ -108,7 +110,7 @@ class _Read(NamedTuple):
     """A record's table as its probe reads it."""
 
     table: pd.DataFrame
-    axis: str
+    probe: Probe
     findings: list[Finding]
     note: str
 
@@ -123,22 +125,22 @@ def _read(record: Mapping[str, Any], trusted: Sequence[str]) -> _Read | None:
         return None
     probe, note = reader(dict(flatten(record["spec"])), trusted)
     table = to_table([Row(**row) for row in record["rows"]], record["spec"])
-    return _Read(table, probe.axis, find_with_checks.find(probe, table), note)
+    return _Read(table, probe, find_with_checks.find(probe, table), note)
 
 
 def _print_cell(record: Mapping[str, Any], found: _Read | None) -> None:
     """Print one record: its numbers and findings, or why there are none."""
     from metabench.cli.terminal import print_findings, print_table
-    from metabench.report.text_tables import by_axis, overall
+    from metabench.report import text_tables
 
     names = f"{record['spec']['algo']['name']} on {record['spec']['family']['name']}"
     click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['outcome']}\n")
     if found is None:
         click.echo(record.get("traceback") or record.get("error", ""))
         return
-    print_table(by_axis(found.table, found.axis))
-    click.echo()
-    print_table(overall(found.table))
+    for text in text_tables.tables(found.table, found.probe):
+        print_table(text)
+        click.echo()
     print_findings(found.findings)
     if found.note:
         click.echo(found.note)
@@ -147,7 +149,8 @@ def _print_cell(record: Mapping[str, Any], found: _Read | None) -> None:
 def _print_cells(result: Tables) -> None:
     """Print one line per cell: settings that vary, then the numbers of the whole cell."""
     from metabench.cli.terminal import print_table
-    from metabench.report.text_tables import TextTable, cell, label, overall_rows
+    from metabench.report.quantity_names import label
+    from metabench.report.text_tables import TextTable, cell, overall_rows
 
     rows = overall_rows(result.rows)
     rows = rows[rows["quantity"] != "check"]

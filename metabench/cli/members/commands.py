@@ -12,10 +12,11 @@ from metabench.settings.synonyms import KIND_GROUPS
 @click.command("list", epilog=exit_codes.EPILOG)
 @click.argument("name", required=False)
 def list_members(name: str | None) -> None:
-    """List all members and settings groups; with a NAME, its fields, units and defaults.
+    """List members and settings groups, or the fields of one.
 
-    Members are algorithms, families, probes, inner optimizers and solvers; settings groups are
-    compute, outer, trial and study. Set a field with --set: --set compute.chunk=64.
+    With a NAME, list its fields, types, defaults and units. Members are algorithms, families,
+    probes, inner optimizers and solvers; settings groups are compute, outer, trial and study. Set a
+    field with --set: --set compute.chunk=64.
     """
     if name is None:
         _list_all()
@@ -25,9 +26,13 @@ def list_members(name: str | None) -> None:
 
 @click.command(epilog=exit_codes.EPILOG)
 @click.argument("member", metavar="MEMBER")
-@options.problem("Problem or Family to check an algorithm or BlackBox on.")
+@options.problem("Problem or Family on which to check an algorithm or BlackBox.")
 def contract(member: str, problem: str | None) -> None:
-    """Check a member against its kind's contract: a listed name, my_pkg:MyThing or my.py:mine."""
+    """Check that a member keeps the contract of its kind.
+
+    MEMBER is a listed name, my_pkg:MyThing or my.py:mine. The contract is a list of tests that
+    every algorithm, family, probe, optimizer or solver must pass.
+    """
     from metabench.testing.check_member import check_member
 
     click.echo(check_member(member, problem))
@@ -39,7 +44,7 @@ def _list_all() -> None:
         _list_summaries(registry.members(kind))
     click.secho("settings groups", bold=True)
     _list_summaries(registry.GROUPS)
-    click.echo("\nFields of one: metabench list NAME")
+    click.echo("\nFields of a member or group: metabench list NAME")
 
 
 def _list_summaries(targets: dict[str, str]) -> None:
@@ -79,7 +84,7 @@ def _list_kind(group: str) -> None:
     word = registry.KINDS[kind][1]
     click.secho(f"{group} (settings group): fields of the chosen {word}.\n", bold=True)
     _list_summaries(registry.members(kind))
-    click.echo(f"\nFields of one: metabench list {next(iter(registry.members(kind)))}")
+    click.echo(f"\nFields of a member: metabench list {next(iter(registry.members(kind)))}")
 
 
 COMMANDS = (list_members, contract)

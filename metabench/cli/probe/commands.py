@@ -61,6 +61,9 @@ def command(name: str, target: str) -> ProbeCommand:
         click.Option([_flag(f), f"probe_{f.name}"], metavar="VALUE", help=_option_help(f))
         for f in offered
     ]
+    for option in made.params:
+        if option.name == "tasks" and isinstance(option, click.Option):
+            option.help = _tasks_help(target)
     made.settings = tuple(f for f in fields.values() if f not in offered)
     return made
 
@@ -98,6 +101,13 @@ def _running(name: str) -> Any:
     return run
 
 
+def _tasks_help(target: str) -> str:
+    """Return the help of --tasks, whose default is the probe's own or the family's."""
+    defaults = {f.name: f.default for f in member_source.field_lines(target)}
+    own = member_source.class_flag(target, "has_default_tasks") and defaults.get("tasks")
+    return f"Number of tasks to draw.  [default: {own or 'that of the family'}]"
+
+
 def _flag(field: Field) -> str:
     return f"--{field.name.replace('_', '-')}"
 
@@ -106,7 +116,8 @@ def _option_help(field: Field) -> str:
     """Return a field's meaning, unit and default, formatted as an option's help."""
     about = field.meaning[:1].upper() + field.meaning[1:]
     default = f"default: {field.default}" if field.default else ""
-    notes = "; ".join(filter(None, (field.unit, default)))
+    unit = "" if field.unit == "1" else field.unit
+    notes = "; ".join(filter(None, (unit, default)))
     return f"{about}  [{notes}]" if notes else about
 
 

@@ -87,11 +87,11 @@ def _print(
 
 
 def _print_numbers(name: str, probe: Probe, table: pd.DataFrame) -> list[str]:
-    """Print the tables, without the checks unless `verify` was asked for; return their labels."""
+    """Print the tables, without the checks unless `verify` was asked for; return their words."""
     numbers = table if name == "verify" else table[table["quantity"] != "check"]
     labels: list[str] = []
     for text in tables(numbers, probe):
         print_table(text)
         click.echo()
-        labels += [*text.header, *(line[0] for line in text.lines)]
+        labels += [word for line in (text.header, *text.lines) for word in line]
     return labels

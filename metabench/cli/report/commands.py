@@ -13,20 +13,21 @@ from metabench.cli import exit_codes, options
 @click.command(epilog=exit_codes.OF_REPORTS)
 @click.argument("sources", nargs=-1, required=True, metavar="STUDY|TABLE|RUN...", type=options.FILE)
 @click.option("-o", "--html", "page", default="page.html", show_default=True, type=options.FILE,
-              help="File of the page.")  # fmt: skip
+              help="File to write the HTML page to.")  # fmt: skip
 @click.option("--table", type=options.FILE, help="Also write all numbers of the page as one "
               "tidy table: .csv or .parquet.")  # fmt: skip
 @options.store("Folder of a study's results.  [default: metabench-runs/<study's name>]")
 @click.option("--export", type=click.Path(path_type=Path, file_okay=False), help="Also write "
               "every figure (.svg, .csv) and table (.tex) into this folder.")  # fmt: skip
 @click.option("--figures", "most", type=click.IntRange(0), default=12, show_default=True,
-              help="Most figures on the page.")  # fmt: skip
+              help="Maximum number of figures on the page.")  # fmt: skip
 @options.trust
 @options.fail_on
 def report(page: Path, fail_on: str | None, **given: Any) -> None:
-    """Make one page of studies, tables (.csv, .parquet) and runs, findings first.
+    """Make one page of studies, tables and runs, findings first.
 
-    The page works offline. Making it needs the tables only, not torch.
+    Tables are .csv or .parquet files. The page works offline. Making it needs the tables only, not
+    torch.
     """
     from metabench.cli.fail_on import end_if_found
     from metabench.cli.left_out import warn

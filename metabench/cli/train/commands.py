@@ -14,9 +14,9 @@ from metabench.cli import exit_codes, options
 @options.family
 @options.problem()
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True,
-              help="Outer steps.")  # fmt: skip
-@click.option("--save", type=options.FILE, metavar="FILE", help="File of theta, as safetensors; "
-              "training resumes from it.  [default: in metabench-runs]")  # fmt: skip
+              help="Number of outer steps.")  # fmt: skip
+@click.option("--save", type=options.FILE, metavar="FILE", help="File to save theta in, as "
+              "safetensors; training resumes from it.  [default: in metabench-runs]")  # fmt: skip
 @options.theta("Initial theta, from a file.")
 @options.probes("Probes to run during training: verify,variance.")
 @click.option("--every", type=click.IntRange(1), help="Steps between validations, which run "
@@ -24,7 +24,7 @@ from metabench.cli import exit_codes, options
 @options.arithmetic
 @options.settings("Set a field of outer, algo, family, compute or a probe: outer.rate=0.01.")
 @click.option("--tensorboard", "tensorboard_to", type=options.FILE, metavar="DIR",
-              help="Also write the table there.")  # fmt: skip
+              help="Folder to which TensorBoard files are written, too.")  # fmt: skip
 @options.results
 @options.fail_on
 def train(**given: Any) -> None:
@@ -46,7 +46,10 @@ def train(**given: Any) -> None:
 @options.json
 @options.fail_on
 def replay(**given: Any) -> None:
-    """Replay the step at which a training diverged: task, inner step, layer, operation."""
+    """Replay the step at which a training run diverged.
+
+    Name the task, inner step, layer and operation of the first failure.
+    """
     from metabench.cli.train.replay import replay
 
     replay(**given)

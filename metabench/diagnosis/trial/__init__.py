@@ -24,21 +24,21 @@ class Trial(Probe):
     """
 
     changes: tuple[str, ...] = ()  # each tried alone: algo.inner_optimizer.rate=0.05, algo=fomaml
-    steps: int = 8  # outer steps of the unchanged training [steps]
+    steps: int = 8  # outer steps of the unchanged training run [steps]
     repeats: int = 16  # task streams, 4 or more [streams]
     held_out: int = 64  # held-out tasks of each stream [tasks]
-    outer: tuple[str, ...] = ()  # settings of the outer loop, as rate=0.001
+    outer: tuple[str, ...] = ()  # settings of the outer loop, such as rate=0.001
 
     axis: ClassVar[str] = "steps"
     has_default_tasks: ClassVar[bool] = True
     question: ClassVar[str] = "Which change helps, at equal compute?"
     caption: ClassVar[str] = (
-        "Loss after adaptation on held-out tasks, minus that of the unchanged training of equal "
+        "Loss after adaptation on held-out tasks, minus that of an unchanged training run of equal "
         "compute: left of the line is better. Intervals hold jointly at 95 %."
     )
     intervals: ClassVar[str] = (
-        "Student's t over paired task streams (at once: over paired tasks), at a level that holds "
-        "for all changes together (Bonferroni)."
+        "Student's t over paired task streams (for a change tried without training: over paired "
+        "tasks), at a level that holds for all changes together (Bonferroni)."
     )
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.wording import interval, number
+from metabench.records.number_format import percent
 from metabench.records.rows import Finding, Row, from_table
 from metabench.report.text_tables import TextTable
 
@@ -35,7 +36,7 @@ def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
         f"None of {len(effects)} changes tried, {equal}, lowers the held-out loss: every interval "
         "contains 0 or lies above it."
     )
-    repair = "Nothing to change among those tried; --try 100 tests longer trainings."
+    repair = "Keep the settings, or test longer training runs with --try 100."
     return [Finding("tried", "info", "undecided", claim, repair, tuple(effects))]
 
 
@@ -54,11 +55,11 @@ def _unusable(stopped: dict[str, Row], effects: list[Row]) -> Finding:
     share = stopped["unchanged"].value or 0.0
     kept = [r.of for r in effects if r.of not in stopped]
     claim = (
-        f"Without a change, {share:.0%} of the short trainings stop because the meta-gradient "
-        "explodes or is not finite."
+        f"Without a change, {percent(share)} of the short training runs stop because the "
+        "meta-gradient explodes or is not finite."
     )
     repair = (
-        f"No training stops with {', '.join(kept)}."
+        f"With {', '.join(kept)}, no training run stops."
         if kept
         else "None of the changes tried prevents it."
     )
@@ -89,5 +90,12 @@ def change_table(table: pd.DataFrame, because: dict[str, str]) -> TextTable:
                 verdict(effect),
             )
         )
-    header = ("change", "because of", "outer steps", "loss at once", "loss after them", "verdict")
+    header = (
+        "change",
+        "tried against",
+        "outer steps",
+        "loss before training",
+        "loss after training",
+        "effect",
+    )
     return TextTable(header, tuple(lines))

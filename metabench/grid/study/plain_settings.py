@@ -16,12 +16,12 @@ LONGEST_TIMEOUT = 1e9  # about 32 years [seconds]
 class Plain:
     """Settings of a study besides those of its members."""
 
-    seed: int = 0  # of every random draw [1]
+    seed: int = 0  # seed of all draws [1]
     dtype: str = "float32"  # float32 or float64
     device: str = "cpu"  # cpu or cuda
     theta: str = ""  # file of a trained theta, relative to the study file; "": the initial one
     timeout: float = math.inf  # limit for a cell, or for a part of one [seconds]
-    split: int = 1  # parts of each cell, if its probe can be split [1]
+    split: int = 1  # number of parts of each cell, if its probe can be split [parts]
 
     def __post_init__(self) -> None:
         """Validate split and timeout."""

@@ -29,7 +29,7 @@ class CG(Solver):
     tensor([1., 1.])
     """
 
-    steps: int = 10  # most products with the matrix [products]
+    steps: int = 10  # maximum products with the matrix [products]
     tol: float = 1e-12  # relative residual at which it stops [1]
 
     def __post_init__(self) -> None:

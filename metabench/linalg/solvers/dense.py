@@ -29,7 +29,7 @@ class Dense(Solver):
     tensor(-5.)
     """
 
-    limit: int = 3000  # most parameters; the matrix has their square as numbers [parameters]
+    limit: int = 3000  # maximum number of parameters P; the matrix has P^2 entries [parameters]
 
     def __call__(self, matvec: Matvec, b: Tensor) -> Solve:
         """Solve A x = b, `(P,)`.

@@ -33,7 +33,7 @@ class MINRES(Solver):
     (tensor([ 1., -1.]), True)
     """
 
-    steps: int = 10  # most products with the matrix [products]
+    steps: int = 10  # maximum products with the matrix [products]
     tol: float = 1e-12  # relative residual at which it stops [1]
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ class Neumann(Solver):
     tensor([1., 1.])
     """
 
-    steps: int = 10  # n, terms; each but the first takes a product [products]
+    steps: int = 10  # n, number of terms; each but the first takes a product [products]
     scale: float = 0.1  # alpha, below 2 / largest eigenvalue [1/curvature]
     tol: float = 1e-12  # relative residual at which it stops [1]
 

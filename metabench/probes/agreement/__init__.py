@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from metabench.probes.agreement.meanings import MEANINGS
 from metabench.probes.base import Probe
 from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Agreement(Probe):
-    """Error and cost of unrolled, implicit and first-order meta-gradients of the same tasks.
+    """Error and cost of unrolled, implicit, first-order meta-gradients.
 
     Every method runs on the same proximal inner problem. Errors are relative to two references:
     the gradient of the query loss at phi_K, which the unroll computes exactly, and the implicit
@@ -34,16 +35,18 @@ class Agreement(Probe):
 
     tasks: int = 32  # tasks to draw; every method runs on the same ones [tasks]
     at: tuple[int, ...] = (1, 2, 5, 10, 20, 40)  # values of K; algo.steps is added [steps]
-    proximal_strength: float = -1.0  # lambda; -1: that of imaml if measured, else 2 [curvature]
-    proximal_strengths: tuple[float, ...] = (4.0,)  # more lambdas, as multiples, at largest K [1]
-    solvers: tuple[str, ...] = ("cg",)  # linear solvers; dense is added for P <= 200 [names]
-    budgets: tuple[int, ...] = (1, 5, 20)  # steps of each iterative solver [products]
-    truncate: int = 5  # steps of truncated backpropagation; 0: leave it out [steps]
+    proximal_strength: float = -1.0  # lambda; -1: that of imaml if it is measured, or 2 [curvature]
+    proximal_strengths: tuple[float, ...] = (4.0,)  # further lambdas at largest K, as multiples [1]
+    solvers: tuple[str, ...] = ("cg",)  # linear solvers; dense up to 200 parameters [names]
+    budgets: tuple[int, ...] = (1, 5, 20)  # numbers of steps of each iterative solver [products]
+    truncate: int = 5  # last steps of truncated backpropagation; 0: leave it out [steps]
     minimum_steps: int = 300  # gradient descent steps to find the inner minimum [steps]
     rounds: int = 3  # how often each method is timed [calls]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "K"
+    axes: ClassVar[Mapping[str, str]] = {"error/proximal strength": "lambda"}
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("error", "seconds")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "minimum_found": "high",
@@ -66,10 +69,12 @@ class Agreement(Probe):
     }
     question: ClassVar[str] = "How close is each method to the gradient at the inner minimum?"
     caption: ClassVar[str] = (
-        "Relative error of each method's meta-gradient to the gradient at the inner minimum "
-        "(median over tasks), over the seconds it takes. K grows along each line. Lower left is "
-        "better. Where a line flattens, more inner steps no longer help: the error left comes from "
-        "the solver's budget, or from the terms that first order leaves out."
+        "Relative error of each method's meta-gradient with respect to the gradient at the inner "
+        "minimum (median over tasks), against the seconds that the method takes. K grows along "
+        "each line. Lower left is better. Where a line flattens, more inner steps no longer help: "
+        "the remaining error is that of the solver's budget, or of the second-order terms that "
+        "first-order methods omit. `cg 5` is the implicit gradient with 5 steps of CG; `truncated "
+        "5` backpropagates through the last 5 inner steps."
     )
 
     def __post_init__(self) -> None:

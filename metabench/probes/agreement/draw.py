@@ -44,8 +44,8 @@ def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
         ("bytes", "How does memory grow with K?", "Peak memory of one task, counted from torch's "
          "allocations. A method with a flat line stores no inner iterates.", "bytes"),
         ("error_unrolled", "How far is each method from the exact gradient through K steps?",
-         "Median relative error to the exact gradient of the query loss at phi_K, with 95 % "
-         "intervals. The unroll computes this gradient, so its line shows round-off.",
+         "Median relative error with respect to the exact gradient of the query loss at phi_K, "
+         "with 95 % intervals. The unroll computes this gradient, so its line shows round-off.",
          "relative error"),
     ]  # fmt: skip
     made = [
@@ -55,7 +55,7 @@ def more(probe: Agreement, table: pd.DataFrame) -> list[Drawing]:
     caption = (
         "Error of each method at the largest K, relative to the gradient at the inner minimum, by "
         "cause: phi_K is not the minimum (inner convergence), the solver or the method is not "
-        "exact, and float32 rounds (arithmetic)."
+        "exact, and float32 has round-off (arithmetic)."
     )
     return [
         *made,

@@ -119,10 +119,13 @@ def _minimum(table: pd.DataFrame) -> list[Finding]:
         return []
     claim = (
         f"Gradient descent found the inner minimum in only {percents(found)} of tasks (median "
-        f"|grad G| / |g| where it ends: {number(norm.value)}). Reported errors to the gradient at "
-        "the minimum may be too small."
+        f"|grad G| / |g| where it ends: {number(norm.value)}). Reported errors with respect to "
+        "the gradient at the minimum may be too small."
     )
-    repair = "Raise --set probe.minimum_steps=... or lambda (--set probe.proximal_strength=...)."
+    repair = (
+        "Take more steps (--set probe.minimum_steps=...) or raise lambda (--set "
+        "probe.proximal_strength=...)."
+    )
     return [Finding("minimum_not_found", "warning", "fault", claim, repair, (found, norm))]
 
 
@@ -141,14 +144,14 @@ def _cheapest_within(
     target: float, good: list[Row], costs: dict[str, dict[str, dict[float, Row]]]
 ) -> Finding:
     picks = {unit: min(good, key=partial(_cost_of, costs[unit])) for unit in costs}
-    each = " and in ".join(
-        f"{unit} {_method_and_k(r)} ({_amount(costs[unit][r.of][int(r.at or 0)], unit)}, "
+    each = ", ".join(
+        f"in {unit} {_method_and_k(r)} ({_amount(costs[unit][r.of][int(r.at or 0)], unit)}, "
         f"error {percents(r)})"
         for unit, r in picks.items()
     )
     claim = (
         f"Of the methods within {100 * target:g} % of the gradient at the inner minimum, the "
-        f"cheapest is in {each}."
+        f"cheapest per task is: {each}."
     )
     repair = "Use it if this accuracy is enough."
     return Finding(f"cheapest_{target:g}", "info", "fine", claim, repair, tuple(picks.values()))
@@ -185,7 +188,7 @@ def _causes(table: pd.DataFrame) -> list[Finding]:
     each = ", ".join(f"{p} {percents(r)}" for p, r in by_part.items())
     claim = (
         f"Implicit differentiation ({_method_and_k(best)}) has a relative error of "
-        f"{percents(best)} to the gradient at the inner minimum. By cause: {each}."
+        f"{percents(best)} with respect to the gradient at the inner minimum. By cause: {each}."
     )
     level, state = ("warning", "fault") if (best.low or 0) > LARGE_ERROR else ("info", "undecided")
     if best.high is not None and best.high <= LARGE_ERROR:
@@ -211,14 +214,14 @@ def _first_order(table: pd.DataFrame) -> list[Finding]:
     errors = by_method(table, "error_unrolled")["fomaml"]
     claim = (
         f"The mean first-order meta-gradient has a cosine of {number(worst.value)} "
-        f"{interval(worst)} to the unrolled one at K = {worst.at:.0f}; the relative error of the "
-        f"median task is {percents(errors[int(worst.at or 0)])}."
+        f"{interval(worst)} to the unrolled one at K = {worst.at:.0f}; the median relative error "
+        f"is {percents(errors[int(worst.at or 0)])}."
     )
     bad = (worst.high or 1) < LEAST_COSINE
     state = "fault" if bad else "fine" if (worst.low or 0) > LEAST_COSINE else "undecided"
     repair = {
         "fault": "Use the unroll or an implicit gradient at this K.",
-        "fine": "Nothing to change.",
+        "fine": "",
         "undecided": f"Measure more tasks (--tasks): the interval includes {LEAST_COSINE:g}.",
     }[state]
     return [Finding("first_order", "warning" if bad else "info", state, claim, repair, (worst,))]

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
+from metabench.probes.constants.meanings import MEANINGS
 from metabench.settings.errors import InvalidInput
 
 
@@ -52,17 +53,18 @@ class Constants(Probe):
     The convergence theory doesn't cover this setting. Violated assumptions: K = 1 (here 5).
     """
 
-    tasks: int = 256  # fresh tasks from which moments and variances are estimated [tasks]
-    redrawn_tasks: int = 8  # support and query sets of each task, even, 4 or more [sets]
-    hessians: int = 32  # most tasks whose Hessians are measured [tasks]
-    batch: int = 25  # the B you train with, for the predicted floor [tasks]
+    tasks: int = 256  # tasks from which moments and variances are estimated [tasks]
+    redrawn_tasks: int = 8  # support and query sets per task, an even number >= 4 [sets]
+    hessians: int = 32  # maximum number of tasks whose Hessians are measured [tasks]
+    batch: int = 25  # your task batch B, for the floor of |grad F|^2 [tasks]
     precision: float = 0.5  # epsilon of the iteration bound, as a share of |grad F| at theta [1]
     floor: float = 0.0  # a lower bound of the expected outer loss, for the iteration bound [loss]
-    run: int = 100  # most outer steps at the theory's rate; 0: none [steps]
-    budget: float = 3e10  # for moments, and for Hessians: beyond it, fewer tasks [operations]
+    run: int = 100  # maximum outer steps to take at the theory's rate; 0: none [steps]
+    budget: float = 3e10  # limit for moments, and for Hessians; beyond: fewer tasks [operations]
 
     version: ClassVar[int] = 3
     axis: ClassVar[str] = "inner rate"
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("slack",)
     table_by_quantity: ClassVar[bool] = True
     has_default_tasks: ClassVar[bool] = True

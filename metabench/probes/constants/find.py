@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from metabench.probes.constants import Constants
 
-BLACK_BOX = "an inner loop that can be seen"
+BLACK_BOX = "an algorithm that exposes its inner loop"
 START = "theta is where adaptation starts"
 REPAIRS = {
     "K = 1": "--set algo.steps=1",
@@ -30,7 +30,6 @@ PLACES = {
     "one step": "after one inner step",
     "adapted": "at the end of the inner loop",
 }
-NOTHING = "Nothing to change."
 MORE_TASKS = "Measure more tasks (--tasks) to decide."
 
 
@@ -119,7 +118,7 @@ def _not_computed(table: pd.DataFrame) -> list[Finding]:
     if lost:
         claim = (
             "The meta-Hessian is not computed: it needs third derivatives, which torch gets wrong "
-            "through fused norms."
+            "in fused norm layers."
         )
         repair = "Replace the norms by plain operations: net = metabench.safe_norms(net)."
         made.append(
@@ -128,7 +127,8 @@ def _not_computed(table: pd.DataFrame) -> list[Finding]:
     flat = [r for r in from_table(table, "slack", of=None) if r.status == "degenerate"]
     if flat:
         claim = (
-            "Every meta-gradient is exactly zero, so every bound holds trivially and has no slack."
+            "Every meta-gradient is exactly zero, so every bound holds trivially, and its ratio to "
+            "the measured value is undefined."
         )
         repair = "Check that the query loss depends on theta (metabench verify)."
         made.append(Finding("zero", "warning", "fault", claim, repair, tuple(flat)))
@@ -155,7 +155,7 @@ def _assumptions(table: pd.DataFrame) -> list[Finding]:
             "the inner step, where the bounds need an independent set. No other assumption that "
             "can be checked at theta is refuted."
         )
-        return [Finding("covered", "info", "undecided", claim, NOTHING, tuple(rows))]
+        return [Finding("covered", "info", "undecided", claim, "", tuple(rows))]
     names = ", ".join(_assumption_text(row) for row in avoidable)
     claim = f"The convergence theory doesn't cover this setting. Violated assumptions: {names}."
     if any(row.of == START for row in avoidable):
@@ -198,7 +198,7 @@ def _moments(table: pd.DataFrame) -> list[Finding]:
                     Finding(name, "warning", "fault", claim, repair, (slack, measured, limit))
                 )
                 continue
-            state, repair = ("fine", NOTHING) if slack.low >= 1 else ("undecided", MORE_TASKS)
+            state, repair = ("fine", "") if slack.low >= 1 else ("undecided", MORE_TASKS)
             made.append(Finding(name, "info", state, claim, repair, (slack, measured, limit)))
     return made
 
@@ -218,7 +218,8 @@ def _smoothness(table: pd.DataFrame) -> list[Finding]:
         edge = 2 / (measured.high or measured.value)
         repair = (
             f"Choose the outer rate by the measured stability edge (below {edge:.2g} for plain "
-            f"gradient descent), not by the theory's 1 / (12 L(w)) = {1 / (12 * limit.value):.2g}."
+            "gradient descent), not by the theory's rate 1 / (12 L(w)) = "
+            f"{1 / (12 * limit.value):.2g}."
         )
         made.append(Finding("smoothness", "info", "", claim, repair, (slack, measured, limit)))
     return made
@@ -241,14 +242,14 @@ def _iterations(table: pd.DataFrame) -> list[Finding]:
         f"{number(limit.value)} outer steps"
     )
     repair = (
-        "Read the bound as an order in epsilon, not as a number of steps. It holds for plain outer "
-        "gradient descent, not for Adam."
+        "Use the bound only for its scaling with epsilon, not as a number of steps. It holds for "
+        "plain outer gradient descent, not for Adam."
     )
     if taken is None:
         return [Finding("iterations", "info", "", f"{claim}.", repair, (limit, epsilon))]
     if taken.value is None:
         last = f" after {number(taken.low)} steps" if taken.low else ""
-        claim += f". The theory's own method and rate did not reach it{last}."
+        claim += f". The theory's own method and rate did not reach this gradient norm{last}."
     else:
         claim += f". The theory's own method and rate took {number_with_interval(taken)}."
     return [Finding("iterations", "info", "", claim, repair, (limit, epsilon, taken))]

@@ -32,7 +32,7 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
         f"below {limit}."
     )
     if given.value <= many.value:
-        return [Finding("many_steps", "info", "", claim, "Nothing to change.", evidence)]
+        return [Finding("many_steps", "info", "", claim, "", evidence)]
     if factor and factor[0].value is not None:
         claim += (
             f" The factor (1 + alpha L)^(2 K) of its bounds is at least {number(factor[0].value)}."
@@ -52,9 +52,9 @@ def _steps(table: pd.DataFrame) -> str:
 def _level_and_repair(rate: float, stable: Row) -> tuple[str, str]:
     """Return a warning if the rate is above the interval of the stable rate of half the tasks."""
     if stable.low is not None and rate < stable.low:
-        return "info", "Nothing to change: the rate is within what the curvature allows."
+        return "info", ""
     if stable.value is None and stable.status == "unbounded":
-        return "info", "Nothing to change: the curvature limits no rate in half of the tasks."
+        return "info", ""
     if stable.high is None or rate <= stable.high:
         return "info", "Measure more tasks (--set probe.hessians=...) to decide."
     safe = number(stable.low or stable.value)

@@ -127,7 +127,7 @@ def known_assumptions(setting: Setting) -> list[Row]:
         return Row("assumption", of=of, value=value, status="holds" if holds else "violated")
 
     if setting.loop is None:
-        return [Row("assumption", of="an inner loop that can be seen", status="violated")]
+        return [Row("assumption", of="an algorithm that exposes its inner loop", status="violated")]
     return [
         assumption("K = 1", setting.steps == 1, float(setting.steps)),
         assumption("plain inner descent", setting.rate is not None),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
+from metabench.probes.cost.meanings import MEANINGS
 from metabench.settings.errors import InvalidInput
 
 EXACT, UNROLL = "maml", "autograd"  # the unbiased reference, and plain autograd through its unroll
@@ -33,12 +34,19 @@ class Cost(Probe):
 
     tasks: int = 256  # tasks from which variance and bias are estimated [tasks]
     steps: tuple[int, ...] = (1, 5, 20)  # values of K to time; algo.steps is added [steps]
-    sizes: tuple[int, ...] = (1, 5, 25, 100)  # task batches B to time and give errors for [tasks]
+    sizes: tuple[int, ...] = (1, 5, 25, 100)  # task batches B for time and error [tasks]
     batch: int = 25  # your task batch B, to which findings refer [tasks]
-    rounds: int = 7  # how often each algorithm is timed, in turns [calls]
+    rounds: int = 7  # how often each algorithm is timed, taking turns [calls]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "B"
+    axes: ClassVar[Mapping[str, str]] = {
+        "bytes": "K",
+        "mse_by_mebibytes": "MiB",
+        "mse_by_seconds": "seconds",
+        "seconds_by_k": "K",
+    }
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("mse_by_seconds",)
     table_quantities: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",

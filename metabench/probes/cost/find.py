@@ -59,7 +59,8 @@ def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
         if len(known) < 2:
             continue
         first, second, *_ = sorted(known, key=lambda name: known[name].value or 0)
-        a, b = known[first], known[second]
+        rows = (known[first], known[second])
+        a, b = map(_not_negative, rows)
         apart = a.high is not None and b.low is not None and a.high < b.low
         claim = (
             f"{words} {first} has the lowest mean squared error, {number(a.value)} {interval(a)}, "
@@ -72,9 +73,15 @@ def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
             else "Measure more tasks (--tasks) to decide."
         )
         made.append(
-            Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, (a, b))
+            Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, rows)
         )
     return made
+
+
+def _not_negative(error: Row) -> Row:
+    """Return an error cut off at 0: its estimate without bias can lie below."""
+    low = None if error.low is None else max(error.low, 0.0)
+    return error._replace(value=max(error.value or 0.0, 0.0), low=low)
 
 
 def _break_even(table: pd.DataFrame, batch: int) -> list[Finding]:
@@ -86,12 +93,17 @@ def _break_even(table: pd.DataFrame, batch: int) -> list[Finding]:
         here = "above" if line.high < batch else "below" if (line.low or 0) > batch else "within"
         claim = (
             f"{line.of} is biased (squared bias {number(bias[0].value)} {interval(bias[0])}): "
-            f"{EXACT} has the lower error from B* = {number(line.value)} tasks {interval(line)} "
-            f"on. Your B = {batch} is {here} this interval."
+            f"{EXACT} has the lower error "
+        )
+        claim += (
+            "at every B."
+            if line.high == 0
+            else f"above B* = {number(line.value)} tasks {interval(line)}. Your B = {batch} is "
+            f"{here} this interval."
         )
         repair = {
             "above": f"Use {EXACT} at this batch.",
-            "below": "Nothing to change at this batch.",
+            "below": f"Keep {line.of} at this batch.",
             "within": "Measure more tasks (--tasks) to decide at this batch.",
         }[here]
         made.append(
@@ -149,7 +161,7 @@ def _autograd(table: pd.DataFrame) -> list[Finding]:
         f"{_ratio(small, large)} the memory of plain autograd through the unroll, for the same "
         "meta-gradient."
     )
-    return [Finding("unroll", "info", "", claim, "Nothing to change.", (fast, slow, small, large))]
+    return [Finding("unroll", "info", "", claim, "", (fast, slow, small, large))]
 
 
 def _ratio(one: Row, other: Row) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
+from metabench.probes.explosion.meanings import MEANINGS
 from metabench.settings.errors import InvalidInput
 
 DEFAULT_K = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -14,7 +15,7 @@ DEFAULT_K = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True)
 class Explosion(Probe):
-    """Norm of the exact meta-gradient over K inner steps, its growth, where it grows, and why.
+    """Growth of the exact meta-gradient with K, and its causes.
 
     Each task is unrolled once, and the backward passes from all K share its Hessians. Norms are
     quantiles over tasks with order-statistic intervals. Growth is the change of log |g(K)| per
@@ -35,15 +36,23 @@ class Explosion(Probe):
     """
 
     steps: int = 200  # largest K to measure; algo.steps if that is larger [steps]
-    tasks: int = 128  # tasks to unroll, and as many held out [tasks]
-    at: tuple[int, ...] = ()  # values of K, algo.steps added; empty: 0, 1, 2, 5, .. steps [steps]
+    tasks: int = 128  # tasks to unroll; as many more are held out [tasks]
+    at: tuple[int, ...] = ()  # values of K and algo.steps; empty: 0, 1, 2, 5, .. steps [steps]
     directions: int = 3  # leading Lyapunov exponents to compute; 0: none [exponents]
-    rounds: int = 2  # backward and forward passes to converge them, 1 or more [rounds]
-    mitigated: int = 50  # K at which mitigations are tried, at most steps; 0: none [steps]
-    precision: bool = True  # unroll in the other precision as well, float32 or float64
+    rounds: int = 2  # passes of the iteration for these exponents, 1 or more [rounds]
+    mitigated: int = 50  # K at which mitigations are tried, up to steps; 0: none [steps]
+    precision: bool = True  # unroll in the other of float32 and float64, too
 
     version: ClassVar[int] = 5
     axis: ClassVar[str] = "K"
+    axes: ClassVar[Mapping[str, str]] = {
+        "adjoint": "k",
+        "past_edge": "inner rate",
+        "query_loss/rate": "inner rate",
+        "support_loss/rate": "inner rate",
+        "unstable": "inner rate",
+    }
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("norm", "norm_low", "norm_high", "query_gradient")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "growth": "",

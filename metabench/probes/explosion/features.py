@@ -42,9 +42,10 @@ def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
     (spread,) = (r for r in from_table(table, SPREAD, layer=most.layer) if r.at == most.at)
     named = most.layer if " " in most.layer else f"layer `{most.layer}`"  # or the whole module
     claim = (
-        f"After {most.at:.0f} inner steps the mean outputs of {named} have shifted by "
-        f"{number(most.value)} {interval(most)} initial standard deviations (median task), and "
-        f"their spread is {number(spread.value)} {interval(spread)} times the initial one."
+        f"After {most.at:.0f} inner step{'' if most.at == 1 else 's'} the mean outputs of {named} "
+        f"have shifted by {number(most.value)} {interval(most)} initial standard deviations "
+        f"(median task), and their spread is {number(spread.value)} {interval(spread)} times the "
+        "initial one."
     )
     repair = (
         "Batch-norm statistics shared by all inner steps do not fit. If the model keeps running "

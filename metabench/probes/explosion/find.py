@@ -64,9 +64,7 @@ def _not_computed(table: pd.DataFrame) -> list[Finding]:
     if not lost:
         return []
     claim = f"Not computed: {'; '.join(reasons[row.quantity] for row in lost)}."
-    return [
-        Finding("not_computed", "info", "not_looked_at", claim, "Nothing to change.", tuple(lost))
-    ]
+    return [Finding("not_computed", "info", "not_looked_at", claim, "", tuple(lost))]
 
 
 def _diverged(table: pd.DataFrame) -> list[Finding]:

@@ -79,9 +79,11 @@ def _vanishes(found: GrowthSummary, table: pd.DataFrame) -> Finding:
 def _small_query_gradient(found: GrowthSummary, claim: str) -> Finding:
     """Return the finding of a meta-gradient that vanishes without backpropagation's doing."""
     if _keeps(found.amplification):
-        claim += "Backpropagation is not the cause: the query gradient itself becomes small."
-        repair = "Nothing to change: adaptation reaches a small query gradient."
-        return Finding("vanishes", "info", "", claim, repair, found.evidence)
+        claim += (
+            "Backpropagation is not the cause: the query gradient itself becomes small, because "
+        )
+        "adaptation succeeds."
+        return Finding("vanishes", "info", "", claim, "", found.evidence)
     claim += (
         "Whether backpropagation or a small query gradient is the cause can't be told: the "
         "interval of the amplification includes 0.1."
@@ -131,7 +133,7 @@ def cause(table: pd.DataFrame, explodes: bool) -> list[Finding]:
     worst = max(lines, key=lambda r: r.value or 0.0)
     over, down = (_share_at(table, name, worst) for name in ("overshoot", "negative_curvature"))
     claim = (
-        f"At phi_{worst.at:.0f} one inner step changes distances by up to "
+        f"At phi_{worst.at:.0f} one inner step changes the distance of two iterates by up to "
         f"{percent_change(worst.value)} [{percent_change(worst.low)}, "
         f"{percent_change(worst.high)}] (median task). The cause is overshoot (rate times "
         f"curvature above 2) in {percents(over)} of tasks, and negative curvature in "

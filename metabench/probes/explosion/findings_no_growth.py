@@ -33,20 +33,20 @@ def neither(found: GrowthSummary, against: list[str], tasks: int) -> Finding:
     )
     if found.fine and not against:
         claim = f"The meta-gradient neither explodes nor vanishes: {numbers}"
-        return Finding("steady", "info", "fine", claim, "Nothing to change.", found.evidence)
+        return Finding("steady", "info", "fine", claim, "", found.evidence)
     if found.moderate:
         way = "grows" if found.log_change[0] > 0 else "shrinks"
-        claim = f"The meta-gradient {way}, by less than tenfold: {numbers}"
+        claim = f"The meta-gradient {way} by less than a factor of 10: {numbers}"
         repair = "Measure the K that you train with (--set probe.steps=...) if it is larger."
         return Finding("moderate", "info", "", " ".join([claim, *against]), repair, found.evidence)
     claim = f"Whether the meta-gradient explodes or vanishes can't be told: {numbers}"
     if not found.fine:
         claim += (
-            f" Only a factor between 1 / {FINE_FACTOR:g} and {FINE_FACTOR:g} counts as neither."
+            f" Only a factor between 1 / {FINE_FACTOR:g} and {FINE_FACTOR:g} counts as no change."
         )
         repair = _enough_tasks(found, tasks)
     else:
-        repair = "Find out first why (see the other findings); more tasks would not settle it."
+        repair = "First find the cause (see the other findings); more tasks would not decide it."
     return Finding(
         "steady", "info", "undecided", " ".join([claim, *against]), repair, found.evidence
     )
@@ -57,15 +57,15 @@ def _enough_tasks(found: GrowthSummary, tasks: int) -> str:
     low, high = found.log_change
     count = tasks * ((high - low) / math.log(FINE_FACTOR)) ** 2
     if count <= tasks:
-        return "More tasks hardly help: the factor sits at the edge of what counts as neither."
+        return "More tasks hardly help: the factor lies at the limit of what counts as no change."
     return (
-        f"About {number(float(f'{count:.2g}'))} tasks would do (--tasks), or measure only the K "
-        "that you train with (--set probe.steps=...)."
+        f"About {number(float(f'{count:.2g}'))} tasks would decide it (--tasks), or measure only "
+        "the K that you train with (--set probe.steps=...)."
     )
 
 
 def doubts(table: pd.DataFrame, norms: list[Row]) -> list[str]:
-    """Return what contradicts a steady meta-gradient: tasks that diverge, and norms far apart."""
+    """Return what contradicts an unchanged meta-gradient: tasks that diverge, norms far apart."""
     found = []
     lost = [row for row in from_table(table, "diverged") if row.status == "diverged"]
     if lost:
@@ -77,8 +77,8 @@ def doubts(table: pd.DataFrame, norms: list[Row]) -> list[str]:
     if pair:
         low, high = pair
         found.append(
-            f"Between them the median norm is not steady: {number(low.value)} at K = {low.at:.0f} "
-            f"and {number(high.value)} at K = {high.at:.0f}."
+            f"The median norms differ most between K = {low.at:.0f} ({number(low.value)}) and K = "
+            f"{high.at:.0f} ({number(high.value)})."
         )
     return found
 
@@ -106,9 +106,10 @@ def without_interval(table: pd.DataFrame, tasks: int) -> list[Finding]:
     if not rows:
         return []
     claim = "Whether the meta-gradient explodes or vanishes can't be told: the 95 % interval of "
-    claim += f"its growth in the median of {tasks} tasks has no end."
+    claim += f"its median growth over {tasks} tasks is unbounded."
     repair = (
-        f"Measure more tasks (--tasks 128): below {FEWEST_TASKS} the median has none."
+        f"Measure more tasks (--tasks 128): with fewer than {FEWEST_TASKS} tasks the median has no "
+        "finite interval."
         if tasks < FEWEST_TASKS
         else "Look for meta-gradients that are zero or not finite (see the other findings)."
     )

@@ -57,9 +57,9 @@ def _not_past_edge(
     """
     if any(row.status == "diverged" for row in from_table(table, "diverged")):
         claim += " It is not called stable, because some meta-gradients are not finite."
-        repair = "Find out first why they are not finite."
+        repair = "First find out why they are not finite."
     elif share.high is not None and share.high <= UNSTABLE_SHARE:
-        return Finding("stable", "info", "fine", claim, "Nothing to change.", evidence)
+        return Finding("stable", "info", "fine", claim, "", evidence)
     else:
         claim += (
             f" Whether more than {100 * UNSTABLE_SHARE:.0f} % of tasks are unstable can't be told."

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metabench.probes.base import Probe
+from metabench.probes.spectrum.meanings import MEANINGS
 from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Spectrum(Probe):
-    """Eigenvalues of every task's inner Hessian at the start and the end of the inner loop.
+    """Eigenvalues of inner Hessians, and which rates are stable.
 
     Gradient descent with rate alpha grows along an eigenvector whose eigenvalue is above 2 / alpha
     (momentum mu: 2 (1 + mu) / alpha) or below zero. Extreme eigenvalues are found by Lanczos with
@@ -28,18 +29,19 @@ class Spectrum(Probe):
     [2.0, 2.0, 2.0]
     """
 
-    tasks: int = 128  # fresh tasks whose spectra are taken [tasks]
-    tolerance: float = 1e-2  # residual bound of extreme eigenvalues, relative to the larger [1]
-    steps: int = 100  # most Hessian products of a task from one start vector [products]
-    nodes: int = 40  # fewest quadrature nodes of a density [products]
-    vectors: int = 8  # random vectors of a task's trace [vectors]
+    tasks: int = 128  # tasks whose spectra are measured [tasks]
+    tolerance: float = 1e-2  # residual of extreme eigenvalues over the larger in size [1]
+    steps: int = 100  # maximum Hessian products per task and start vector [products]
+    nodes: int = 40  # minimum number of quadrature nodes of a density [products]
+    vectors: int = 8  # random vectors per task, for its trace [vectors]
     exact: int = 128  # parameters up to which all eigenvalues are computed exactly [parameters]
-    meta: int = 96  # most tasks of the meta-Hessian and the adaptation map; 0: none [tasks]
-    outer_rate: float = 0.0  # beta of plain outer descent, to be judged; 0: not [1/curvature]
-    layers: int = 12  # most layers whose Hessian block is measured, the largest; 0: none [layers]
+    meta: int = 96  # most tasks for the meta-Hessian and d phi_K / d theta; 0: none [tasks]
+    outer_rate: float = 0.0  # your rate of plain outer descent, to judge; 0: none [1/curvature]
+    layers: int = 12  # most layers whose Hessian block is measured; 0: none [layers]
 
     version: ClassVar[int] = 2
     axis: ClassVar[str] = "share of tasks"
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = (
         "largest_over_tasks",
         "smallest_over_tasks",
@@ -85,7 +87,7 @@ class Spectrum(Probe):
         "Quantiles over tasks of the largest and the smallest eigenvalue of the inner Hessian, "
         "with 95 % intervals: 30 % of tasks lie below the value drawn at 0.3. Where the largest is "
         "above the dotted line (stability edge / inner rate), steps overshoot and grow. Where the "
-        "smallest is below zero, they grow too, slowly."
+        "smallest is below zero, steps also grow, but slowly."
     )
 
     def __post_init__(self) -> None:

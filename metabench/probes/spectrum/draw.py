@@ -35,7 +35,7 @@ STYLES = {"start": "-", "adapted": "--", "preconditioned": "-."}
 WORDS = {
     "start": "at the start of the inner loop",
     "adapted": "at the end",
-    "preconditioned": "at the end, as the step scales it",
+    "preconditioned": "at the end, as scaled by the optimizer's step",
 }
 
 

@@ -26,8 +26,8 @@ def edge(table: pd.DataFrame, place: str) -> list[Finding]:
     found = _InnerRate.from_table(table, place, rate.value, limit.value)
     if found.half.value is None:
         claim = f"The inner loss of half of the tasks has no positive curvature {PLACES[place]}."
-        repair = "Nothing to change: the curvature there limits no inner rate."
-        return [Finding("no_curvature", "info", "", claim, repair, (found.past, found.half))]
+        claim += " There the curvature limits no inner rate."
+        return [Finding("no_curvature", "info", "", claim, "", (found.past, found.half))]
     (steps,) = from_table(table, "inner_steps")
     if (found.past.low or 0.0) > UNSTABLE_SHARE:
         return [_past(found, steps, fit(table, place))]
@@ -102,7 +102,7 @@ def _inside(found: _InnerRate) -> Finding:
     """Return the finding of a rate inside the edge, with the margin up to it."""
     margin = (found.most.low or 0.0) / found.rate
     fine = margin > 1 and found.past.high is not None and found.past.high <= UNSTABLE_SHARE
-    repair = "Nothing to change."
+    repair = ""
     if not fine:
         repair = "Measure more tasks (--tasks 512): more than 5 % of them may be past the edge."
     elif margin > 3:
@@ -120,7 +120,7 @@ def _growth(growth: dict[float, Row], steps: Row) -> str:
     if most is None or most.value is None or K < 1:
         return ""
     text = (
-        " In one of twenty tasks, each step stretches some direction by a factor of "
+        " In 5 % of tasks, each step stretches some direction by a factor of "
         f"{number(most)} or more"
     )
     whole = most.value**K if most.value < 1e30 else float("inf")

@@ -47,7 +47,7 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
         return [Finding("past_outer_edge", "warning", "fault", claim, repair, evidence)]
     inside = beta < (limit.low or 0.0)
     claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to judge'}."
-    repair = "Nothing to change." if inside else "Measure with more --set probe.meta tasks."
+    repair = "" if inside else "Measure with more tasks (--set probe.meta=...)."
     return [
         Finding("outer_edge", "info", "fine" if inside else "undecided", claim, repair, evidence)
     ]
@@ -69,7 +69,7 @@ def _map(table: pd.DataFrame) -> list[Finding]:
         )
         return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
     state = "fine" if half.high is not None and half.high <= LARGE_SINGULAR_VALUE else "undecided"
-    repair = UNDECIDED if state == "undecided" else "Nothing to change."
+    repair = UNDECIDED if state == "undecided" else ""
     return [Finding("stretch", "info", state, claim, repair, tuple(found.values()))]
 
 
@@ -97,7 +97,7 @@ def _solve(table: pd.DataFrame) -> list[Finding]:
         )
         return [Finding("unsolved", "warning", "fault", claim, repair, evidence)]
     state = "fine" if measured.high is not None and measured.high <= SOLVED else "undecided"
-    repair = UNDECIDED if state == "undecided" else "Nothing to change."
+    repair = UNDECIDED if state == "undecided" else ""
     return [Finding("solved", "info", state, claim, repair, evidence)]
 
 
@@ -111,7 +111,7 @@ def _indefinite(down: Row, lowest: Row, fit_end: bool) -> Finding:
     """
     claim = (
         f"{percents(down)} of inner objectives have negative curvature at phi_K, where CG is not "
-        f"valid; in one of twenty tasks the smallest eigenvalue is below {number(lowest)}."
+        f"valid; in 5 % of tasks the smallest eigenvalue is below {number(lowest)}."
     )
     by = f" by {1.2 * -(lowest.low or lowest.value or 0.0):.2g}" if fit_end else ""
     repair = (

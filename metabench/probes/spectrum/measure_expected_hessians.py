@@ -74,7 +74,7 @@ def measure(probe: Spectrum, subject: Subject, signs: Signs, seed: int) -> list[
     plain = unfused_problem(subject, algorithm)
     if plain is None:
         why = "the meta-Hessian and the adaptation map need third derivatives, which torch gets "
-        why += "wrong through fused norms; replace them: net = metabench.safe_norms(net)"
+        why += "wrong in fused norm layers; replace them: net = metabench.safe_norms(net)"
         return [*rows, Row("unavailable", of=why, status="withheld")]
 
     def objective(at: Tensor, task: Task) -> Tensor:

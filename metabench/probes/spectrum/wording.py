@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 PLACES = {
     "start": "at the start of the inner loop",
     "adapted": "at the end of the inner loop",
-    "preconditioned": "at the end of the inner loop, for the Hessian as the step scales it",
+    "preconditioned": (
+        "at the end of the inner loop, for the Hessian as scaled by the optimizer's step"
+    ),
 }
 HESSIANS = {"mean": "expected inner Hessian", "meta": "meta-Hessian"}
 

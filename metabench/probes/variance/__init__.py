@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from metabench.probes.base import Part, Probe, Progress, no_progress
+from metabench.probes.variance.meanings import MEANINGS
 from metabench.records.rows import Row
 from metabench.settings import amounts, registry
 from metabench.settings.errors import InvalidInput, check_limits, unknown
@@ -23,7 +24,7 @@ FEWEST_BATCHES = 16  # at each B, and redrawn tasks: fewer give useless interval
 
 @dataclass(frozen=True)
 class Variance(Probe):
-    """Variance of the meta-gradient at each task batch size B, and the noise scale.
+    """Variance of the meta-gradient by batch size, and noise scale.
 
     The variance is measured at every B on fresh, disjoint batches; noise equals signal at the noise
     scale tr Cov(g) / |E g|^2, in tasks.
@@ -34,22 +35,24 @@ class Variance(Probe):
     {1: 64, 2: 16, 4: 16}
     """
 
-    tasks: int = 4096  # fresh tasks at B = 1, and at most at any other B [tasks]
-    batches: int = 128  # most batches at each B above 1 [batches]
-    sizes: tuple[int, ...] = ()  # values of B; empty: powers of 2 up to 64, tasks / 16 [tasks]
-    batch: int = 25  # the B you train with, which findings refer to [tasks]
-    redrawn_tasks: int = 512  # tasks redrawn for sources and biases; 0: none [tasks]
-    shot_multiples: int = 16  # largest multiple of the shots, for the objective gap; 0: none [1]
+    tasks: int = 4096  # tasks at B = 1, and the most at any other B [tasks]
+    batches: int = 128  # maximum number of batches at each B above 1 [batches]
+    sizes: tuple[int, ...] = ()  # values of B; empty: powers of 2 up to 64 and tasks / 16 [tasks]
+    batch: int = 25  # your task batch B, to which findings refer [tasks]
+    redrawn_tasks: int = 512  # tasks to redraw, for sources and biases; 0: none [tasks]
+    shot_multiples: int = 16  # most shots for the objective gap, as a multiple; 0: none [1]
     memory: str = "half"  # memory limit: 4GiB, or half of what is free [bytes]
-    budget: str = ""  # for one meta-gradient: 30s or 200tasks; empty: no advice
-    clip_norm: float = math.inf  # outer-loop clipping by the norm of a batch's mean [gradient norm]
-    clip_value: float = math.inf  # outer-loop clipping by the entries of that mean [gradient entry]
-    outer_optimizer: str = ""  # also measure its updates: sgd, adam, ..; empty: none
-    compare_with: tuple[str, ...] = ()  # also compare these, with the same inner loop [algorithms]
+    budget: str = ""  # time or tasks of one meta-gradient, for advice: 30s or 200tasks; empty: none
+    clip_norm: float = math.inf  # outer clipping: largest norm of a batch's mean [gradient norm]
+    clip_value: float = math.inf  # outer clipping: largest entry of a batch's mean [gradient entry]
+    outer_optimizer: str = ""  # optimizer whose updates are measured: sgd, adam, ..; empty: none
+    compare_with: tuple[str, ...] = ()  # further algorithms with this inner loop [algorithms]
 
     options: ClassVar[tuple[str, ...]] = ("budget", "memory")
     version: ClassVar[int] = 4
     axis: ClassVar[str] = "B"
+    axes: ClassVar[Mapping[str, str]] = {"bias/objective": "times the shots"}
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
     table_quantities: ClassVar[dict[str, str]] = {
         "noise_scale": "low",
         "task_variance": "",

@@ -66,7 +66,7 @@ def _divergence(table: Rows, batch: int) -> list[Finding]:
     )
     if alone.at == 1 and alone.value is not None:
         hit_share = 1 - (1 - alone.value) ** batch
-        claim += f" A batch of {batch} contains at least one with probability {hit_share:.0%}."
+        claim += f" A batch of {batch} contains at least one with probability {hit_share:.3g}."
     repair = (
         "Lower the inner rate (--set algo.inner_optimizer.rate=...), take fewer inner steps, or "
         "clip the inner gradient (--set algo.inner_optimizer.clip_norm=10)."

@@ -12,7 +12,7 @@ from metabench.settings.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Verify(Probe):
-    """Check the meta-gradient in float64 on a few tasks, by independent computations.
+    """Check the meta-gradient by independent computations.
 
     Compared are finite differences, a loop over tasks, a repeated call, float64, and reverse mode
     through the whole unroll (for an implicit gradient, where the inner loop has converged). Finite
@@ -32,7 +32,7 @@ class Verify(Probe):
 
     tasks: int = 2  # tasks that are checked [tasks]
     directions: int = 3  # random directions of the finite differences [directions]
-    thorough: bool = True  # also check against the unroll, the linear solves and each layer
+    thorough: bool = True  # also check against autograd, linear solves and layer by layer
 
     version: ClassVar[int] = 4
     axis: ClassVar[str] = ""

@@ -25,7 +25,7 @@ FAILURES = {
     "mismatch": Failure(
         "The estimator is not the gradient of the loss it reports: finite differences along random "
         "directions disagree by {off} (relative error).",
-        "Nothing to change if it is a first-order estimator (FOMAML, Reptile); otherwise look for "
+        "A first-order estimator (FOMAML, Reptile) differs by design; otherwise look for "
         "detach(), .data, torch.no_grad() and a missing create_graph=True.",
         "warning",
     ),
@@ -71,7 +71,7 @@ FAILURES = {
     ),
     "tasks_interact": Failure(
         "The batched estimator differs from the mean over its tasks by {off} (relative error).",
-        "Nothing to change if tasks share statistics by design; otherwise look for data of one "
+        "If tasks share statistics by design, this is expected; otherwise look for data of one "
         "task that enters another, and for tasks whose gradient is lost: a detached copy of theta, "
         "or zero_grad() within the loop over tasks.",
         "warning",

@@ -21,7 +21,6 @@ BAD = (
 )  # fmt: skip
 MOST_LAYERS_NAMED = 3
 VERDICTS = ("ok", "approximate", "open")
-NOTHING = "Nothing to change."
 TO_CHECK = {  # what would let a check be made
     "kink": (
         "At this theta the loss has no derivative. To check by finite differences, verify at "
@@ -105,7 +104,7 @@ def _lower_precision(table: Rows) -> list[Finding]:
     dtype, _, operation = rows[0].of.partition(": ")
     claim = f"Part of the loss is computed in {dtype} (first in `{operation}`)."
     repair = (
-        "Nothing to change while you train in float32; before --dtype float64, look for .float()."
+        "Training in float32 is not affected; before --dtype float64, look for .float()."
         if dtype == "float32"
         else "Look for .half(), .bfloat16() and autocast, if that was not intended."
     )
@@ -198,7 +197,7 @@ def _passed(checks: list[Row]) -> list[Finding]:
     claim += _open_sentence(open_) + _rough_sentence(rough)
     independent = any(row.of == DIFFERENCES for row in (*passed, *rough))
     state = "fine" if independent and not open_ else "not_looked_at"
-    repair = next((TO_CHECK[row.status] for row in open_ if row.status in TO_CHECK), NOTHING)
+    repair = next((TO_CHECK[row.status] for row in open_ if row.status in TO_CHECK), "")
     return [Finding("verified", "info", state, claim, repair, tuple(checks))]
 
 
@@ -227,7 +226,7 @@ def _verdict(row: Row) -> str:
 def _remarks(table: Rows) -> list[Finding]:
     """Return what was changed in the model, and which quantities are not computed and why."""
     made = [
-        Finding("changed", "info", "", f"{row.of}", "Nothing to change.", (row,))
+        Finding("changed", "info", "", f"{row.of}", "", (row,))
         for row in from_table(table, "changed", of=None)
     ]
     for row in from_table(table, "unavailable", of=None):

@@ -108,7 +108,8 @@ def test_findings_name_the_cheapest_and_the_cause(bowl):
     findings = {f.name: f for f in probe.find(table)}
 
     assert findings["cheapest_0.01"].claim.startswith(
-        "Of the methods within 1 % of the gradient at the inner minimum, the cheapest is in seconds"
+        "Of the methods within 1 % of the gradient at the inner minimum, the cheapest per task is: "
+        "in seconds"
     )
     # the cheapest is one of those within the target
     for row in findings["cheapest_0.01"].evidence:

@@ -40,7 +40,7 @@ def test_an_interval_that_holds_a_factor_of_seventy_is_no_steady_meta_gradient()
     assert "[0.561, 68.9] over 199 steps" in found.claim
     width = 199 * (math.log1p(0.0215) - math.log1p(-0.0029))
     tasks = float(f"{128 * (width / math.log(1.1)) ** 2:.2g}")
-    assert f"About {tasks:.0f} tasks would do" in found.repair
+    assert f"About {tasks:.0f} tasks would decide it" in found.repair
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_norm_that_rises_and_falls_is_not_steady():
     found = findings(*grown(-1e-5, 1e-5, {1: 1.0, 20: 100.0, 200: 1.0}))["steady"]
 
     assert found.state == "undecided"
-    assert "100 at K = 20" in found.claim
+    assert "K = 20 (100)" in found.claim
 
 
 def test_an_interval_without_an_end_is_undecided_and_not_left_out():

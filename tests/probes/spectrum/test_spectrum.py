@@ -187,7 +187,9 @@ def test_adam_is_judged_by_the_scaled_hessian_at_its_end():
     assert one(table, "edge").value == pytest.approx(38.0)
     assert not from_table(table, "past_edge", of="start")
     assert from_table(table, "past_edge", of="preconditioned")
-    assert "as the step scales it" in (said.get("past_edge") or said["inside_edge"]).claim
+    assert (
+        "as scaled by the optimizer's step" in (said.get("past_edge") or said["inside_edge"]).claim
+    )
 
 
 def test_results_do_not_depend_on_the_chunk():

@@ -127,9 +127,9 @@ def test_a_slope_that_excludes_minus_one_withholds_what_rests_on_the_variance_of
         ("noise_unclear", "undecided"),
     }
     text = " ".join(f.claim + f.repair for f in findings)
-    assert "V1/B may not be the variance" in text
+    assert "the variance of B tasks may not be that of one task over B" in text
     assert "larger batch" not in text
-    assert "of a noiseless step" not in text
+    assert "of a step without noise" not in text
 
 
 @pytest.mark.parametrize("batched", [False, True])

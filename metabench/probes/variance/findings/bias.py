@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metabench.probes.variance.findings.independence import law
 from metabench.probes.wording import interval, number
+from metabench.records.number_format import percent
 from metabench.records.rows import Finding, Row, Rows, from_table
 
 GAP_WARNED_OF = 0.25  # of |E g|^2: an objective gap half as long as the mean gradient
@@ -80,7 +81,8 @@ def _estimator_bias(table: Rows, batch: int, checked: str) -> list[Finding]:
     evidence = (found[0], exact, short, *_break_even(table))
     doubtful = law(table) in ("refuted", "doubtful")
     text = (
-        f"Errors at B = {batch} are not compared, because V1/B may not be the variance of a batch."
+        f"Errors at B = {batch} are not compared, because the variance of B tasks may not be that "
+        "of one task over B."
         if doubtful
         else f"At B = {batch} the mean squared error is {number(short.value)} {interval(short)} "
         f"for {short.of} and {number(exact.value)} {interval(exact)} for {exact.of}. "
@@ -136,7 +138,7 @@ def _biased(table: Rows, state: str, text: str, evidence: tuple[Row, ...]) -> Fi
     repair = {
         "fault": f"Use {exact.of}: its error is smaller at B = {short.at:.0f}.",
         "fine": f"Keep {short.of} at B = {short.at:.0f}: its squared bias is below "
-        f"{NEGLIGIBLE_BIAS:.0%} of V1/B.",
+        f"{percent(NEGLIGIBLE_BIAS)} of the variance of B tasks.",
         "undecided": f"Whether {short.of} is good enough at B = {short.at:.0f} is undecided: "
         "redraw more tasks (--set probe.redrawn_tasks=..., and --tasks twice that).",
     }[state]
@@ -204,7 +206,7 @@ def _objective_gap(table: Rows) -> list[Finding]:
     claim = (
         "Training with so few shots optimizes a different objective than many-shot training: the "
         "squared distance between the two expected gradients is "
-        f"{number(gap[0].value)} {interval(gap[0])}, {share:.0%} of |E g|^2."
+        f"{number(gap[0].value)} {interval(gap[0])}, {percent(share)} of |E g|^2."
     )
     repair = (
         "If the model will be adapted with more shots than in training, train with more "

@@ -9,7 +9,7 @@ from metabench.records.rows import Finding, Row, Rows, from_table
 KEEP = "Keep this sampler."
 LAWS = ("slope", "independence")
 BATCH_BY_LAW = {  # added to what rests on V1/B, by what is known of it
-    "open": " This assumes independent tasks; the slope of the variance doesn't decide that.",
+    "open": " This assumes independent tasks; the slope of the variance leaves that undecided.",
 }
 
 
@@ -38,7 +38,10 @@ def independence(table: Rows, largest: int) -> list[Finding]:
     if slope.low is None or slope.high is None:
         return []
     if found == "declared":
-        claim = f"{text}. The sampler draws tasks independently by construction: V1/B holds."
+        claim = (
+            f"{text}. The sampler draws tasks independently by construction, so the variance of B "
+            "tasks is that of one task over B."
+        )
         return [Finding("independent_tasks", "info", "fine", claim, KEEP, evidence)]
     if found == "holds":
         claim = f"{text}, within {SLOPE_MARGIN:g} of B^-1, the law of independent tasks."
@@ -56,7 +59,8 @@ def _dependent(text: str, test: Row, excess: Row, evidence: tuple[Row, ...]) -> 
         "signal-to-noise ratio are not reported."
     )
     if not positive:
-        repair = "If the sampler stratifies on purpose, keep it: batches vary less than V1/B."
+        repair = "If the sampler stratifies on purpose, keep it: batches vary less than "
+        "those of independent tasks."
         return Finding("dependent_tasks", "info", "", claim, repair, evidence)
     repair = (
         "Draw the tasks of a batch independently: shuffle across classes and files, and check "
@@ -75,8 +79,8 @@ def _undecided(text: str, slope: Row, found: str, evidence: tuple[Row, ...]) -> 
     """Say that the slope doesn't decide, with the tasks that would give the wanted width."""
     if found == "doubtful":
         claim = (
-            f"{text}. The 95 % interval of the slope excludes -1, so V1/B may not be the variance "
-            "of a batch of B tasks."
+            f"{text}. The 95 % interval of the slope excludes -1, so the variance of B tasks may "
+            "not be that of one task over B."
         )
         repair = (
             "Measure again with another --seed: a chance deviation (1 run in 20) won't recur, "

@@ -45,9 +45,9 @@ def noise(table: Rows, batch: int, tasks: int) -> list[Finding]:
 def _law_unclear(scale: Row, mean: Row) -> Finding:
     """Give the ratio alone where V1/B may not be the variance of a batch."""
     claim = (
-        f"tr Cov(g) / |E g|^2 of single tasks is {_scale_text(scale)}. It is no noise scale of "
-        "batches while the slope of the variance excludes -1: V1/B may not be the variance of B "
-        "tasks, so whether B is large enough is undecided."
+        f"tr Cov(g) / |E g|^2 of single tasks is {_scale_text(scale)}. It is the noise scale only "
+        "if the variance of B tasks is that of one task over B. The slope of the variance excludes "
+        "-1, so whether B is large enough is undecided."
     )
     repair = "Measure again with another --seed, to see whether the slope differs from -1 there."
     return Finding("noise_unclear", "info", "undecided", claim, repair, (scale, mean))
@@ -73,19 +73,21 @@ def _judged(scale: Row, mean: Row, batch: int, tasks: int, assumed: str) -> Find
     if high < batch / MARGIN:
         claim += f" B = {batch} is more than twice the noise scale.{assumed}"
         repair = (
-            f"A larger batch would gain little, at most {high / batch:.1%} per step; a somewhat "
-            "smaller one costs less."
+            f"A larger batch would gain little, at most {100 * high / batch:.3g} % per step; a "
+            "somewhat smaller one costs less."
         )
         return Finding("noise_scale", "info", "fine", claim, repair, (scale, mean))
     claim += f" Whether B = {batch} is large enough is undecided.{assumed}"
     needed = tasks * (math.log(high / low) / math.log(MARGIN)) ** 2
     if needed <= tasks:
         repair = (
-            "More --tasks may not decide it, because the noise scale lies near or between B/2 and "
-            "2 B: a larger batch still makes some progress per step."
+            "More tasks (--tasks) may not decide it, because the noise scale lies between B/2 and "
+            "2 B or near these limits: a larger batch still increases the progress per step "
+            "somewhat."
         )
     else:
-        repair = f"Measure with about --tasks {power_of_two(needed)}, for an interval of factor 2."
+        count = power_of_two(needed)
+        repair = f"Measure about {count} tasks (--tasks {count}), for an interval of factor 2."
     return Finding("noise_scale", "info", "undecided", claim, repair, (scale, mean))
 
 
@@ -95,7 +97,7 @@ def _too_wide(scale: Row) -> Finding:
         f"The noise scale lies in [{number(scale.low)}, {high}] tasks: the interval is too wide to "
         "tell whether B is large enough."
     )
-    repair = "Measure with four times as many --tasks."
+    repair = "Measure four times as many tasks (--tasks)."
     return Finding("noise_unclear", "info", "undecided", claim, repair, (scale,))
 
 
@@ -106,9 +108,12 @@ def _no_signal(table: Rows, mean: Row) -> Finding:
         f"{interval(mean)}. No noise scale is stated."
     )
     if needed and needed[0].value is not None:
-        repair = f"Measure with about --tasks {power_of_two(needed[0].value)} to resolve it."
+        count = power_of_two(needed[0].value)
+        repair = f"Measure about {count} tasks (--tasks {count}) to distinguish it from zero."
     else:
-        repair = "Measure with more --tasks; if that doesn't help, theta may be a stationary point."
+        repair = (
+            "Measure more tasks (--tasks); if that doesn't help, theta may be a stationary point."
+        )
     return Finding("no_signal", "info", "undecided", claim, repair, (mean, *needed))
 
 
@@ -119,15 +124,19 @@ def _scale_text(scale: Row) -> str:
 
 
 def _progress_text(scale: Row, batch: int) -> str:
-    """Return the share of a noiseless step's progress that B makes, with its interval."""
+    """Return the progress of a step at B over that of a step without noise, with its interval."""
     most = 1 / (1 + (scale.low or 0.0) / batch)
     if scale.value is None or scale.high is None:
-        return f" A step at B = {batch} makes at most {most:.0%} of a noiseless step's progress."
+        return (
+            f" A step at B = {batch} makes at most {100 * most:.0f} % of the progress of a step "
+            "without noise."
+        )
     value, least = (1 / (1 + each / batch) for each in (scale.value, scale.high))
     return (
         f" At B = {batch} the signal-to-noise ratio is {number(batch / scale.value)} "
         f"[{number(batch / scale.high)}, {number(batch / (scale.low or math.inf))}], and a step "
-        f"makes about {value:.0%} [{least:.0%}, {most:.0%}] of a noiseless step's progress."
+        f"makes about {100 * value:.0f} % [{100 * least:.0f}, {100 * most:.0f}] of the progress of "
+        "a step without noise."
     )
 
 

@@ -45,7 +45,10 @@ def _ranked(shares: list[Row], because: list[Row]) -> Finding:
     text = f"Variance by source: {', '.join(f'{source_name(r.of)} {percents(r)}' for r in listed)}."
     if because:
         fixed = " and ".join(sorted({r.of for r in because if " " not in r.of}))
-        text += f" Each task has a fixed {fixed} set, so its variance counts under tasks."
+        text += (
+            f" Each task has a fixed {fixed} set, so its variance is counted as variance between "
+            "tasks."
+        )
     dominant = (first.low or 0) > DOMINANT
     name, level = ("dominant_source", "warning") if dominant else ("sources", "info")
     repair = REPAIRS[first.of.split(" + ")[0]]
@@ -62,8 +65,9 @@ def _not_reported(because: list[Row]) -> Finding:
         repair = "Draw the support set from Address.support and the query set from Address.query."
     else:
         claim = (
-            "All variance counts under tasks, because redrawing a task's support or query set "
-            "changes nothing. Whether other sets of the same tasks would differ is unknown."
+            "All variance is counted as variance between tasks, because redrawing a task's support "
+            "or query set changes nothing. Whether other sets of the same tasks would differ is "
+            "unknown."
         )
         repair = "Draw sets from Address.support and Address.query if a task has further examples."
     return Finding("sources", "info", "not_looked_at", claim, repair, tuple(because))

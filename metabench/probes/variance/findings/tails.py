@@ -48,7 +48,8 @@ def heavy(table: Rows) -> list[Finding]:
         "intervals covered 83 to 91 % instead of 95 %."
     )
     repair = (
-        "Take the true intervals to be wider; clip each task's meta-gradient to shorten the tail."
+        "Assume that the true intervals are wider than stated; clip each task's meta-gradient to "
+        "shorten the tail."
     )
     return [Finding("heavy_tail", "warning", "fault", text, repair, evidence)]
 

@@ -1,0 +1,13 @@
+"""What the quantities of the explosion probe are, with their units."""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "exponent": "mean growth of log |change of phi_0| per inner step",
+    "first_diverged": "first task whose meta-gradient is not finite",
+    "float32_departure": "K from which float32 and float64 differ by more in half of the tasks",
+    "growing_share": "share of tasks whose meta-gradient grows with K",
+    "growth": "change of log |g(K)| per inner step, median task",
+    "own_steps": "K of your algorithm [steps]",
+    "stable_rate": "inner rate below which they are stable, by curvature [1/curvature]",
+}

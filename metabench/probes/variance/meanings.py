@@ -1,0 +1,37 @@
+"""What the quantities of the variance probe are, with their units."""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "advised": "number in the advised plan",
+    "advised_seconds": "time of one meta-gradient by the plan [seconds]",
+    "advised_variance": "variance of one meta-gradient by the plan [squared gradient]",
+    "amplification": "total variance over that without an inner loop (K = 0)",
+    "batch_excess": "mean square of consecutive batches over that of independent tasks",
+    "bias": "squared distance of its mean from the exact one [squared gradient]",
+    "bias/estimator": "squared distance of the mean from the exact one [squared gradient]",
+    "bias/objective": "squared distance of E g from its many-shot limit [squared gradient]",
+    "break_even": "B above which the exact gradient has the smaller error [tasks]",
+    "break_even_seconds": "time per step above which the exact gradient has the smaller error",
+    "budget": "time that one meta-gradient may take [seconds]",
+    "chunk": "tasks computed together, limited by the memory [tasks]",
+    "claim": "what the algorithm declares of itself",
+    "clipped_slope": "exponent of the variance after clipping, against B",
+    "cosine": "cosine of the mean gradient to the exact one",
+    "distinct_tasks": "different tasks among the draws [tasks]",
+    "first_diverged": "first task whose meta-gradient is not finite",
+    "independence": "p-value of the order of the tasks, unless the sampler declares it",
+    "largest_task": "task with the largest |g - E g|",
+    "mean_norm_squared": "|E g|^2, the signal [squared gradient]",
+    "negligible_up_to": "B up to which the error is at most 5 % above the exact one's [tasks]",
+    "noise_scale": "batch size at which noise equals signal [tasks]",
+    "seconds_each": "time that one more of these takes [seconds]",
+    "seconds_per_task": "time of one task's meta-gradient [seconds]",
+    "slope": "exponent of the variance against B; -1 for independent tasks",
+    "tail_index": "exponent of the tail of |g - E g|; the variance exists above 2",
+    "task_variance": "tr Cov(g) of one task's meta-gradient g [squared gradient]",
+    "tasks_to_detect": "tasks needed to distinguish E g from zero [tasks]",
+    "top_share": "share of the sum of |g - E g|^2 in the top 1 % of tasks",
+    "update_slope": "exponent of the variance of the optimizer's update, against B",
+    "warm_steps": "outer steps before the measured update [steps]",
+}
