@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shlex
 import sys
 import time
 from typing import Any
@@ -16,8 +18,16 @@ from metabench.cli.members import commands as members
 from metabench.cli.probe import commands as probe
 from metabench.cli.report import commands as report
 from metabench.cli.train import commands as train
-from metabench.settings import registry
+from metabench.settings import interrupts, registry
 from metabench.settings.errors import InvalidInput
+
+ARGUMENTS = "metabench.arguments"  # key in a context's meta: the command line
+SHOW_CURSOR = "\x1b[?25h"
+# errors of the path that was given, not of the system
+OF_A_PATH = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+)
 
 
 class Commands(click.Group):
@@ -40,21 +50,53 @@ class Commands(click.Group):
             formatter.write_text(probe.refusal(name))
         super().format_epilog(ctx, formatter)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse arguments that no file name or setting can be, and keep the others."""
+        ctx.meta[ARGUMENTS] = list(args)
+        for each in args:
+            if "\0" in each:
+                raise click.UsageError(f"The argument {each!r} contains the character NUL.")
+            try:
+                each.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(
+                    f"The argument {each!r} isn't UTF-8; rename the file."
+                ) from None
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; invalid input exits with 2, a system error with 4."""
+        """Run the command; invalid input exits with 2, a system error with 4, a signal with 130."""
         ctx.meta[options.BEGUN] = time.monotonic()
         try:
-            return super().invoke(ctx)
+            with interrupts.raising():
+                return super().invoke(ctx)
         except InvalidInput as error:
             raise click.UsageError(str(error)) from error
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise
+        except KeyboardInterrupt as error:
+            _end_interrupted(ctx, error)
         except (OSError, MemoryError, RuntimeError) as error:
             # torch reports a failed allocation as a RuntimeError; any other is a bug of metabench
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
                 raise
+            if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename:
+                raise click.UsageError(
+                    f"{error.filename} can't be used ({error.strerror}); give another path."
+                ) from error
             click.echo(f"Error: {error}. Files saved earlier are intact.", err=True)
             ctx.exit(exit_codes.SYSTEM_ERROR)
+
+
+def _end_interrupted(ctx: click.Context, error: KeyboardInterrupt) -> None:
+    """Say what is kept and how to go on, and exit with 130 or 143."""
+    kept = " ".join(getattr(error, "__notes__", ["Nothing was written."]))
+    command = shlex.join(["metabench", *ctx.meta[ARGUMENTS]])
+    if sys.stderr.isatty():  # a bar may have been interrupted where it starts
+        click.echo(SHOW_CURSOR, err=True, nl=False)
+    click.echo(f"\nInterrupted. {kept} Go on with: {command}", err=True)
+    terminated = isinstance(error, interrupts.Terminated)
+    ctx.exit(exit_codes.TERMINATED if terminated else exit_codes.INTERRUPTED)
 
 
 @click.group(

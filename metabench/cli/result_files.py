@@ -48,7 +48,13 @@ def files_in(folder: Path, html: Path | None, csv: Path | None) -> ResultFiles:
         folder: the run's folder.
         html: path of the page, if given.
         csv: path of the table, if given.
+
+    Raises:
+        InvalidInput: if one can't be written.
     """
-    return ResultFiles(
+    files = ResultFiles(
         html or folder / "page.html", csv or folder / "table.csv", folder / "record.json"
     )
+    for path in files:
+        run_folders.check_writable(path)
+    return files

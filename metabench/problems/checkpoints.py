@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,21 @@ def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = 
     """
     held, about = _read(path)
     if isinstance(held, Tensor):
-        held = held.detach().reshape(-1)
-        if len(held) != layout.size:
+        _require_plain(path.name, "a tensor", held)
+        if held.numel() != layout.size:
             raise InvalidInput(
-                f"{path.name} holds {len(held)} numbers; this problem's theta has {layout.size}."
+                f"{path.name} holds {held.numel()} numbers; this problem's theta has {layout.size}."
             )
-        return held
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        return held.detach().reshape(-1)
+    if not isinstance(held, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items()
+    ):
         raise InvalidInput(
             f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
         )
+    for name, value in held.items():
+        if name.rpartition(".")[2] not in STATISTICS:
+            _require_plain(path.name, name, value)
     held_fixed = fixed or {}
     _refuse_other_values(path.name, held, held_fixed)
     parameters = {
@@ -63,14 +68,36 @@ def trained_on(path: Path) -> dict[str, Any]:
     Raises:
         InvalidInput: if the file is truncated or was changed.
     """
-    return read_checksummed(path).about if path.suffix == ".safetensors" else {}
+    return _read(path)[1] if path.suffix == ".safetensors" else {}
+
+
+def _require_plain(file: str, name: str, value: Tensor) -> None:
+    """Refuse tensors that no vector can be made of: sparse, quantized, nested, whole numbers.
+
+    Raises:
+        InvalidInput: naming the tensor and what it is.
+    """
+    kind = ""
+    if value.is_nested:
+        kind = "nested"
+    elif value.layout is not torch.strided:
+        kind = "sparse"
+    elif value.is_quantized:
+        kind = "quantized"
+    elif value.device.type == "meta":
+        kind = "on the device meta, without numbers"
+    elif not value.is_floating_point():
+        kind = f"of {value.dtype}"
+    if kind:
+        raise InvalidInput(
+            f"{file} holds {name}, which is {kind}; save dense tensors of floating-point numbers."
+        )
 
 
 def _origin(about: Mapping[str, Any]) -> str:
     """Return an insert for messages that names the training of a theta, or ""."""
-    if not about:
-        return ""
-    return f", trained by {about['algo']['name']} on {about['family']['name']},"
+    names = [about.get(part, {}).get("name") for part in ("algo", "family")]
+    return f", trained by {names[0]} on {names[1]}," if all(names) else ""
 
 
 def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str, Tensor]) -> None:
@@ -87,10 +114,16 @@ def _read(path: Path) -> tuple[object, dict[str, Any]]:
     """Return the contents of a file, and the settings stored with it."""
     if path.suffix == ".safetensors":
         found = read_checksummed(path)
-        return found.tensors, found.about
+        # another tool may have written metadata under our key
+        about = {key: value for key, value in found.about.items() if isinstance(value, dict)}
+        return found.tensors, about
     try:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever unpickling what is no torch file may raise
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch seeks beyond the end
+            raise
         raise InvalidInput(
             f"{path.name} holds more than weights, or isn't a torch file; save it with "
             "torch.save(net.state_dict(), ...)."

@@ -65,7 +65,7 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
         return ChecksummedTensors(tensors, {})
     try:
         held = json.loads(metadata)
-        about, digest = held["about"], held["digest"]
+        about, digest = dict(held["about"]), held["digest"]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"The metadata of {path.name} can't be read; {REPAIR}.") from error
     if digest != _digest(tensors, about):

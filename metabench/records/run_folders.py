@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from metabench.records import atomic_files
 from metabench.settings.errors import InvalidInput
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RUNS = Path("metabench-runs")
-
-
-def to_csv(table: pd.DataFrame) -> str:
-    """Return the tidy table as CSV, with numbers in full precision."""
-    text: str = table.to_csv(index=False, quoting=csv.QUOTE_MINIMAL)
-    return text
 
 
 def run_folder(command: str, digest: str) -> Path:
@@ -40,8 +29,27 @@ def run_folder(command: str, digest: str) -> Path:
     return folder
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for files that a command writes at its end.
+
+    Raises:
+        InvalidInput: if it can't be made or written to.
+    """
+    if (why := _unusable(str(folder))) is not None:
+        raise InvalidInput(f"The name {str(folder)!r} {why}; give another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"The folder {folder} can't be created ({error.strerror}); give another one."
+        ) from error
+    check_writable(folder / "file")
+
+
 def check_writable(path: Path) -> None:
     """Check that a path can be written, before any work is done."""
+    if (why := _unusable(str(path))) is not None:
+        raise InvalidInput(f"The name {str(path)!r} {why}; give another path.")
     try:
         if path.is_dir():
             raise InvalidInput(f"{path} is a folder; give the name of a file.")
@@ -59,6 +67,17 @@ def check_writable(path: Path) -> None:
         raise InvalidInput(
             f"{path} can't be written ({error.strerror}); give another path."
         ) from error
+
+
+def _unusable(name: str) -> str | None:
+    """Say why no file can have this name, None if one can."""
+    if "\0" in name:
+        return "contains the character NUL"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "isn't UTF-8"
+    return None
 
 
 def write(path: Path, text: str) -> None:

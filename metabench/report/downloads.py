@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from metabench.records import csv_text
 from metabench.report.text_tables import TextTable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def link(text: str, kind: str) -> str:
 
 def csv(data: pd.DataFrame) -> str:
     """Return a figure's data as CSV; if it is cut, the last line says so."""
-    text: str = data[:MOST_CSV_LINES].to_csv(index=False, float_format="%.7g")
+    text: str = csv_text.to_csv(data[:MOST_CSV_LINES], "%.7g")
     left = len(data) - MOST_CSV_LINES
     return text + (f"# {left:,} more lines\n" if left > 0 else "")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from metabench.records import run_folders
+from metabench.records import csv_text, run_folders
 from metabench.records.rows import Finding
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.report.evidence import Evidence
@@ -25,6 +25,8 @@ from metabench.report.study_provenance import StudyProvenance
 from metabench.report.wide_table import wide
 from metabench.settings.errors import InvalidInput
 from metabench.settings.trust import require_named
+
+TABLES = (".csv", ".parquet", ".pq")  # endings of files that `--table` writes
 
 
 class Reported(NamedTuple):
@@ -64,6 +66,10 @@ def report(
     """
     for path in filter(None, (page, table)):
         run_folders.check_writable(path)
+    if table is not None and table.suffix not in TABLES:
+        raise InvalidInput(f"--table writes {' or '.join(TABLES)}; given {table}.")
+    if export is not None:
+        run_folders.make_folder(export)
     evidence = joined([read(source, store) for source in sources])
     require_named([list(evidence.cells[name].unique()) for name in evidence.settings], trusted)
     evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
@@ -77,7 +83,6 @@ def report(
         write_table(table, evidence)
     run_folders.write(page, document)
     if export is not None:
-        export.mkdir(parents=True, exist_ok=True)
         for name, text in saved(document):
             run_folders.write(export / name, text)
     judged = min(evidence.rows["cell"].nunique(), MOST_CELLS_DIAGNOSED)
@@ -125,10 +130,8 @@ def write_table(path: Path, evidence: Evidence) -> None:
     """Write all evidence as one tidy table, which `metabench report` reads again."""
     whole = wide(evidence)
     if path.suffix == ".csv":
-        run_folders.write(path, run_folders.to_csv(whole))
+        run_folders.write(path, csv_text.to_csv(whole))
         return
-    if path.suffix not in (".parquet", ".pq"):
-        raise InvalidInput(f"--table writes .csv or .parquet; given {path}.")
     require_pyarrow()
     for name in whole.select_dtypes(exclude="number"):
         whole[name] = whole[name].map(_text_or_none).astype("category")

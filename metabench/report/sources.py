@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metabench.records import csv_text, run_folders
 from metabench.records import record as records
-from metabench.records import run_folders
 from metabench.records.rows import flatten
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
@@ -116,13 +116,14 @@ def _csv(path: Path) -> pd.DataFrame:
     try:
         names = [str(name) for name in pd.read_csv(path, nrows=0)]
         # an algorithm may be called "NA": only blanks are missing values
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             keep_default_na=False,
             na_values={n: ["", "nan", "NaN"] for n in names if n not in TEXTS},
             dtype={n: str for n in names if n in (*TEXTS, *NAMES) or n.startswith("environment.")},
             low_memory=False,
         )
+        return csv_text.from_csv(table)
     except (ValueError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} can't be read as CSV: {error}.") from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from metabench.probes.base import Progress, no_progress
 from metabench.probes.verify import Verify
 from metabench.records.rows import Row
+from metabench.settings.interrupts import WholeSteps
 from metabench.training import resume
 from metabench.training.measure import log_rows, validate_and_probe
 from metabench.training.plan import Plan
@@ -33,6 +35,7 @@ class Session:
         self.save, self.spec = save, self.plan.spec
         self.trainer = self.plan.trainer()
         self.rows: list[Row] = resume.restore(save, self.trainer, self.spec) if save else []
+        self._kept: int | None = self.trainer.step or None  # step of the last checkpoint
 
     @property
     def failed(self) -> bool:
@@ -44,22 +47,33 @@ class Session:
         """Rows of the log in windows, then those measured at pauses."""
         return [*log_rows(self.trainer, self.plan.every), *self.rows]
 
-    def train(self, progress: Progress = no_progress) -> Trained:
-        """Train to the end, or to the first step that fails, and return the result."""
+    def train(
+        self, progress: Progress = no_progress, waiting: Callable[[], None] = lambda: None
+    ) -> Trained:
+        """Train to the end, or to the first step that fails, and return the result.
+
+        A first SIGINT or SIGTERM waits for the end of the step and saves a checkpoint; the second
+        does neither.
+
+        Args:
+            progress: called with steps done and in all.
+            waiting: called when a signal waits for the end of a step.
+        """
         trainer = self.trainer
         if not self.rows:
             self.rows += Verify(thorough=False).measure(trainer.subject, trainer.seed)
-        try:
-            self._steps(progress)
-        except KeyboardInterrupt:
-            self._keep()
-            raise
+        with WholeSteps(waiting) as whole:
+            try:
+                self._steps(progress, whole)
+            except KeyboardInterrupt as stopped:
+                self._keep_interrupted(stopped, whole.torn)
+                raise
         progress(trainer.steps, trainer.steps)
         self.rows += [*self.plan.cell.theta_differences(), *trainer.examine()]
         self._keep_failure()
         return trained(self.plan, self.spec, trainer, self.rows_by_step)
 
-    def _steps(self, progress: Progress) -> None:
+    def _steps(self, progress: Progress, whole: WholeSteps) -> None:
         """Take outer steps, and pause for validation and probes where due."""
         trainer, reported = self.trainer, 0.0
         paused = {row.at for row in self.rows if row.quantity == "validation"}
@@ -68,7 +82,7 @@ class Session:
             if self._due(step) and step not in paused:
                 self.rows += validate_and_probe(trainer, list(self.plan.probes.items()))
                 self._keep()
-            if step == trainer.steps or not trainer.advance():
+            if step == trainer.steps or not whole.step(trainer.advance):
                 return
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 progress(trainer.step, trainer.steps)
@@ -80,6 +94,14 @@ class Session:
     def _keep(self) -> None:
         if self.save:
             resume.save_checkpoint(self.save, self.trainer, self.spec, self.rows)
+            self._kept = self.trainer.step
+
+    def _keep_interrupted(self, stopped: KeyboardInterrupt, torn: bool) -> None:
+        """Save the state unless a step was interrupted, and say at which step it is saved."""
+        if not torn:
+            self._keep()
+        if self.save and self._kept is not None:
+            stopped.add_note(f"The training is saved at step {self._kept} in {self.save}.")
 
     def _keep_failure(self) -> None:
         """Save the recording that `metabench replay` needs."""

@@ -20,7 +20,7 @@ from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
-from metabench.records import run_folders
+from metabench.records import csv_text, run_folders
 from metabench.records.provenance import provenance
 from metabench.settings import amounts, fields
 
@@ -57,7 +57,7 @@ def run(
     found = _checked(plan, seconds, save.Folder(folder, made), quiet)
     settings["budget"] = budget
     text, files = save.record(found, settings, made), files_in(folder, html, csv)
-    files.write(page(found, settings, made), run_folders.to_csv(save.table(found)), text)
+    files.write(page(found, settings, made), csv_text.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)
     else:
@@ -77,7 +77,11 @@ def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Ch
         clock = Clock(
             seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)), begun
         )
-        found = plan.check(clock, keeper)
+        try:
+            found = plan.check(clock, keeper)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note("The probes that were measured are kept.")
+            raise
         report(int(1000 * seconds), int(1000 * seconds))
     return found
 

@@ -18,6 +18,7 @@ from metabench.grid.study import study as studies
 from metabench.grid.study.study import Outlined, Study
 from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
+from metabench.settings.interrupts import interrupt
 
 LARGE = 100_000  # cells; above, `plan` makes none and `grid` asks for --yes
 
@@ -47,10 +48,17 @@ def measure_first(study: Study, store: Store, cells: int) -> None:
         study: the study.
         store: the store of its results, which is made if there is none.
         cells: the number of cells.
+
+    Raises:
+        KeyboardInterrupt: after a signal, once the running cell has ended.
     """
     few = todo(study, store.open(), retry=False)[:cells]
     warn(store.set_aside(few))
-    drive(study, store, Inline(), few, lambda tally: None)
+    tally = drive(study, store, Inline(), few, lambda tally: None)
+    if tally.interrupted:
+        stopped = interrupt(tally.by)
+        stopped.add_note("The cells that were measured are kept.")
+        raise stopped
 
 
 def plan_outline(outlined: Outlined, store: Store, measure: int, as_json: bool) -> None:

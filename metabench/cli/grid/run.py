@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
 from pathlib import Path
 from typing import Any
 
 import click
 
-from metabench.cli.exit_codes import FAILED, INTERRUPTED
+from metabench.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.large_studies import require_leave
 from metabench.cli.grid.progress_bar import watching
@@ -59,7 +60,7 @@ def grid(
         yes: measure a very large study, too.
 
     Raises:
-        SystemExit: with 3 if cells failed, with 130 if it was interrupted.
+        SystemExit: with 3 if cells failed, with 130 or 143 if it was interrupted.
     """
     require_leave(study, yes)
     asked, kept = studies.read(study), store_of(study, store).open()
@@ -79,7 +80,7 @@ def grid(
         if tally.to_go:
             raise SystemExit(leave_job(tally, sbatch))
     elif tally.interrupted:
-        raise SystemExit(INTERRUPTED)
+        raise SystemExit(TERMINATED if tally.by == signal.SIGTERM else INTERRUPTED)
     if failed:
         raise SystemExit(FAILED)
 

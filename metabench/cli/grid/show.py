@@ -14,7 +14,7 @@ from metabench.cli.left_out import end_without, warn
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
-from metabench.records import run_folders
+from metabench.records import csv_text, run_folders
 from metabench.records.rows import Finding, Row, rows_from_tuples
 from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
@@ -75,7 +75,7 @@ def show(
         warn(result.broken)
         raise InvalidInput(f"No cell is measured yet; run {suggest('grid')}.")
     if csv is not None:
-        run_folders.write(csv, run_folders.to_csv(tidy(result)))
+        run_folders.write(csv, csv_text.to_csv(tidy(result)))
     if as_json:
         print_json(plain(tidy(result)))
     else:

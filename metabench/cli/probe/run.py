@@ -13,8 +13,8 @@ from metabench.cli.probe.next_command import next_command
 from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.terminal import print_findings, print_table, print_terms, progress
 from metabench.measurement.from_words import build
+from metabench.records import csv_text, run_folders
 from metabench.records import record as records
-from metabench.records import run_folders
 from metabench.records.provenance import provenance
 from metabench.records.rows import Finding, to_table
 from metabench.report.page import page
@@ -66,7 +66,7 @@ def run(
     more = {"settled": settings, "settings": {"probe": probe, **choices}}
     record = records.text(records.compose(asked, rows, findings, made, more))
     document = page(cell.probe, table, findings, made, settings)
-    files.write(document, run_folders.to_csv(table), record)
+    files.write(document, csv_text.to_csv(table), record)
     if as_json:
         click.echo(record)
     else:

@@ -13,7 +13,7 @@ from metabench.cli.probe.next_command import settings_of
 from metabench.cli.result_files import files_in
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_findings, print_table, progress
-from metabench.records import run_folders
+from metabench.records import csv_text, run_folders
 from metabench.report.text_tables import tables
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
@@ -55,10 +55,10 @@ def run(
     files = files_in(folder, html, csv)
     session = Session(plan, save)
     with progress(_label(session), quiet) as say:
-        found = session.train(say)
+        found = session.train(say, _waiting)
     if tensorboard_to:
         tensorboard.write(tensorboard_to, session.rows_by_step)
-    files.write(found.page(), run_folders.to_csv(found.table), found.record())
+    files.write(found.page(), csv_text.to_csv(found.table), found.record())
     if as_json:
         click.echo(found.record())
     else:
@@ -68,6 +68,11 @@ def run(
     if session.failed:
         click.get_current_context().exit(STOPPED)
     end_if_found(found.findings, fail_on)
+
+
+def _waiting() -> None:
+    """Tell the user, who may wait for a long step, how to stop at once."""
+    click.echo("Stopping after this step; interrupt again to stop at once.", err=True)
 
 
 def _label(session: Session) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -20,7 +21,12 @@ class Tally:
     gained: int = 0  # those of them with a result
     parts: int = 0  # parts of split cells that are not measured yet
     interrupted: bool = False
-    near_limit: bool = False  # interrupted by Slurm's warning
+    by: int = 0  # the signal that interrupted it
+
+    @property
+    def near_limit(self) -> bool:
+        """Whether it was interrupted by Slurm's warning."""
+        return self.by == signal.SIGUSR1
 
     def count_cell(self, outcome: Outcome) -> None:
         """Count a cell that ended; if it was retried, its last outcome counts."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from metabench.grid.execution.executors.executor import Executor
 from metabench.grid.execution.run_cell import RETRIED, Job, Outcome
-from metabench.grid.scheduling.interrupts import Stop
 from metabench.grid.scheduling.memory_forecast import MemoryForecast
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.work_units import WHOLE_CELL, Unit, open_units, to_merge
 from metabench.grid.study.study import Study
 from metabench.probes.base import Part
 from metabench.records.store.store import Store
+from metabench.settings.interrupts import Stop
 
 
 def drive(
@@ -73,7 +72,7 @@ def drive(
         ):
             tally.count_cell(outcome)
             watch(tally)
-    tally.interrupted, tally.near_limit = stop.asked, stop.by == signal.SIGUSR1
+    tally.interrupted, tally.by = stop.asked, stop.by
     return tally
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +18,15 @@ from metabench.problems.images.download import ResumingDownloader
 from metabench.settings.errors import InvalidInput
 
 MOST_BYTES_UNPACKED = 64 * 2**30  # that an archive may unpack to
+MOST_MEMBERS = 5_000_000  # files and folders of an archive; ImageNet has 1.3 million
+LONGEST_PART, LONGEST_NAME = 255, 1024  # of a name in an archive [bytes], [characters]
+ENCRYPTED = 0x1  # flag of a zip's member
+# what zipfile and tarfile raise where the content isn't what it says
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, ValueError, RuntimeError),
+)
+IMPOSSIBLE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
 
 
 def cache() -> Path:
@@ -74,8 +86,17 @@ def unpack(archive: Path, to: Path) -> Path:
         else:
             _untar(archive, inside)
         inside.rename(to)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except InvalidInput:
+        raise
+    except DAMAGED as error:
         raise InvalidInput(f"{archive} can't be unpacked ({error}); fetch it again.") from error
+    except OSError as error:
+        if error.errno not in IMPOSSIBLE:  # a full disk is no fault of the archive
+            raise
+        raise InvalidInput(
+            f"{archive} can't be unpacked ({error.strerror}: {error.filename}); it holds names "
+            "that this file system can't have."
+        ) from error
     finally:
         shutil.rmtree(inside, ignore_errors=True)
     return to
@@ -83,10 +104,15 @@ def unpack(archive: Path, to: Path) -> Path:
 
 def _unzip(archive: Path, inside: Path) -> None:
     with zipfile.ZipFile(archive) as held:
+        _check_count(archive, len(held.infolist()))
         for member in held.infolist():
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise InvalidInput(
                     f"{archive} holds a link, {member.filename!r}; it isn't unpacked."
+                )
+            if member.flag_bits & ENCRYPTED:
+                raise InvalidInput(
+                    f"{archive} is encrypted; unpack it by other means, and give the folder."
                 )
             _check_name(archive, member.filename)
         _check_size(archive, sum(member.file_size for member in held.infolist()))
@@ -95,24 +121,38 @@ def _unzip(archive: Path, inside: Path) -> None:
 
 def _untar(archive: Path, inside: Path) -> None:
     with tarfile.open(archive) as held:
-        members = held.getmembers()
-        for member in members:
+        members, size = list[tarfile.TarInfo](), 0
+        for member in held:
             if not (member.isfile() or member.isdir()):
                 raise InvalidInput(
                     f"{archive} holds a link or a device, {member.name!r}; it isn't unpacked."
                 )
             _check_name(archive, member.name)
-        _check_size(archive, sum(member.size for member in members))
-        held.extractall(inside, filter="data")
+            members.append(member)
+            size += member.size
+            _check_count(archive, len(members))
+            _check_size(archive, size)
+        held.extractall(inside, members, filter="data")
 
 
 def _check_name(archive: Path, name: str) -> None:
-    """Raise InvalidInput for a name that would be written outside the folder."""
+    """Raise InvalidInput for a name that would be written outside the folder, or can't be."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
         raise InvalidInput(
             f"{archive} holds {name!r}, which leads outside its folder; it isn't unpacked."
         )
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_PART or len(name) > LONGEST_NAME:
+        raise InvalidInput(
+            f"{archive} holds a name of {len(name):,} characters, {name[:40]!r}..; it isn't "
+            "unpacked."
+        )
+
+
+def _check_count(archive: Path, members: int) -> None:
+    if members > MOST_MEMBERS:
+        raise InvalidInput(f"{archive} holds more than {MOST_MEMBERS:,} files; it isn't unpacked.")
 
 
 def _check_size(archive: Path, size: int) -> None:
