@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Estimator, MetaGrad
-from metabench.problems.parameter_layout import Layout
+from metabench.algorithms.returned_estimate import loss_and_gradient
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
-from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,9 @@ class BlackBox(Estimator):
 
     theta is a dictionary of the problem's named meta-parameters. The gradient is a dictionary with
     the same names, a flat vector, or a list of tensors in the order of theta, as returned by
-    `torch.autograd.grad`. The loss may be None or left out. The function gets plain tensors, no
-    vmap, one task at a time.
+    `torch.autograd.grad`; None stands for zero. The loss may be None or left out: a pair whose
+    entries have the shapes of theta's two parts is their gradient. The function gets plain tensors,
+    no vmap, one task at a time.
 
     >>> import metabench as mb
     >>> family = mb.Quadratic(dim=4)
@@ -65,39 +63,5 @@ class BlackBox(Estimator):
         """
         layout = problem.layouts.theta
         named = {name: value.clone() for name, value in layout.unflatten(theta.detach()).items()}
-        found = self.function(named, task)
-        loss, grad = found if isinstance(found, tuple) and len(found) == 2 else (None, found)
-        return MetaGrad(_flat_gradient(grad, layout), _scalar(loss, theta), theta.new_empty(0), {})
-
-
-def _flat_gradient(grad: Any, layout: Layout) -> Tensor:
-    if isinstance(grad, Mapping):
-        return layout.flatten(grad).detach()
-    if isinstance(grad, tuple | list):
-        if len(grad) != len(layout.names):
-            raise InvalidInput(
-                f"The estimator returned {len(grad)} gradients; theta has {len(layout.names)} "
-                f"parts: {', '.join(layout.names)}."
-            )
-        return layout.flatten(dict(zip(layout.names, grad, strict=True))).detach()
-    if not isinstance(grad, Tensor) or grad.shape != (layout.size,):
-        given = (
-            f"shape {tuple(grad.shape)}"
-            if isinstance(grad, Tensor)
-            else f"type {type(grad).__name__}"
-        )
-        raise InvalidInput(
-            f"The estimator returned a gradient of {given}; it must return (loss, gradient), the "
-            f"gradient as a dictionary by name or one vector of {layout.size} numbers."
-        )
-    return grad.detach()
-
-
-def _scalar(loss: Any, theta: Tensor) -> Tensor:
-    if loss is None:
-        return theta.new_full((), math.nan)
-    if isinstance(loss, Tensor) and loss.shape != ():
-        raise InvalidInput(
-            f"The estimator returned a loss of shape {tuple(loss.shape)}; it must be one number."
-        )
-    return torch.as_tensor(loss, device=theta.device).detach()
+        loss, grad = loss_and_gradient(self.function(named, task), layout, theta)
+        return MetaGrad(grad, loss, theta.new_empty(0), {})

@@ -16,7 +16,9 @@ from metabench.algorithms.black_box import BlackBox
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
+from metabench.algorithms.returned_estimate import loss_and_gradient
 from metabench.probes.variance import Variance
+from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Address
 from metabench.records.rows import from_table, to_table
 from metabench.settings.errors import InvalidInput
@@ -160,6 +162,48 @@ def test_the_subject_states_what_a_black_box_cannot_provide():
 def test_an_invalid_gradient_is_rejected_with_a_message(gives, words):
     with pytest.raises(InvalidInput, match=words):
         subject(BlackBox(gives)).meta_gradients(Address.fresh(0, 1), 0)
+
+
+PAIR = Layout.from_tensors({"weight": torch.zeros(3), "scale": torch.zeros(())})
+THETA = torch.tensor([1.0, 2.0, 3.0, 4.0])
+WEIGHT, SCALE = torch.tensor([0.1, 0.2, 0.3]), torch.tensor(0.4)
+
+
+@pytest.mark.parametrize(
+    ("returned", "loss", "grad"),
+    [
+        ((WEIGHT, SCALE), None, [0.1, 0.2, 0.3, 0.4]),  # as torch.autograd.grad returns it
+        ((torch.tensor(5.0), torch.cat([WEIGHT, SCALE[None]])), 5.0, [0.1, 0.2, 0.3, 0.4]),
+        ((torch.tensor(5.0), (WEIGHT, SCALE)), 5.0, [0.1, 0.2, 0.3, 0.4]),
+        ((5.0, {"weight": WEIGHT, "scale": None}), 5.0, [0.1, 0.2, 0.3, 0.0]),
+        ((WEIGHT, None), None, [0.1, 0.2, 0.3, 0.0]),
+        ((None, SCALE), None, [0.0, 0.0, 0.0, 0.4]),
+        ((None, [WEIGHT, None]), None, [0.1, 0.2, 0.3, 0.0]),
+        ([None, SCALE], None, [0.0, 0.0, 0.0, 0.4]),
+    ],
+)
+def test_a_pair_is_read_by_the_shapes_of_two_parts(returned, loss, grad):
+    found_loss, found = loss_and_gradient(returned, PAIR, THETA)
+
+    assert torch.equal(found, torch.tensor(grad))
+    assert torch.equal(found_loss.isnan(), torch.tensor(loss is None))
+    assert loss is None or float(found_loss) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ((None, None), "a gradient of type NoneType"),
+        ((5.0, (None, None)), "None as the gradient of every part.*create_graph=True"),
+        ((5.0, (WEIGHT, torch.zeros(2))), r"scale: given \(2,\), expected \(\)"),
+        ((5.0, (WEIGHT, 0.4)), r"scale: given type float, expected \(\)"),
+        (("5", (WEIGHT, SCALE)), "a loss of type str"),
+        ((WEIGHT, WEIGHT), r"a loss of shape \(3,\)"),
+    ],
+)
+def test_what_is_no_estimate_of_two_parts_is_rejected_with_a_message(returned, words):
+    with pytest.raises(InvalidInput, match=words):
+        loss_and_gradient(returned, PAIR, THETA)
 
 
 def test_a_first_order_loop_is_fomaml():
