@@ -81,8 +81,8 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
-    if name == "testing":
-        return importlib.import_module("metabench.testing")
+    if name in ("adapters", "testing"):
+        return importlib.import_module(f"metabench.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'metabench' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -27,7 +27,7 @@ STOREYS = [
     {"outer_loop"},
     {"probes"},
     {"measurement", "report", "testing"},
-    {"grid", "diagnosis", "training"},
+    {"grid", "diagnosis", "training", "adapters"},
     {"cli"},
     {"__main__"},
 ]

@@ -60,6 +60,19 @@ def value_and_gradients(
     return value, in_phi, in_theta
 
 
+def gradients_of(
+    value: Tensor, leaves: list[Tensor], create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Compute the gradients of a number in tensors of its graph, 0 where it doesn't depend on one.
+
+    Args:
+        value: a scalar with a graph.
+        leaves: tensors in this graph.
+        create_graph: whether the gradients get a graph.
+    """
+    return torch.autograd.grad(value, leaves, create_graph=create_graph, materialize_grads=True)
+
+
 def gradient_with_products(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
