@@ -86,9 +86,9 @@ def scontrol(tmp_path, monkeypatch):
     return tmp_path / "asked"
 
 
-def near_the_limit(cells=3, fails=False):
+def near_the_limit(cells=3, fails=False, signal="SIGUSR1"):
     """One job of the array, warned during its first cell."""
-    Path("warned.py").write_text(WARNED)
+    Path("warned.py").write_text(WARNED.replace("SIGUSR1", signal))
     text = STUDY.format(cells=cells).partition("[algo]")[2]
     probe = f'[probe]\nname = "warned.py:Warned"\nfails = {str(fails).lower()}\n[algo]'
     Path("warned.toml").write_text(f'seed = "range({cells})"\n{probe}{text}')
@@ -114,6 +114,18 @@ def test_no_job_is_without_a_cell():
 
     assert "#SBATCH --array=0-3\n" in Path("small.sbatch").read_text()
     assert "4 cells over 4 jobs (more of the 64 would have none)" in said
+
+
+def test_an_array_beyond_the_clusters_bound_is_refused(folder, monkeypatch):
+    tool = folder / "scontrol"
+    tool.write_text("#!/bin/sh\necho 'MaxArraySize            = 3'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    assert "at most 3 jobs in an array here (MaxArraySize); give --array 3" in written(
+        "--array", "4", code=2
+    )
+    assert "#SBATCH --array=0-2\n" in written("--array", "3")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +223,13 @@ def test_a_job_that_measured_nothing_is_not_requeued(scontrol):
     assert not scontrol.exists()
     assert "none was measured in this job" in result.stdout
     assert "longer --time" in result.stdout
+
+
+def test_a_cancelled_job_names_the_command_to_submit():
+    result = near_the_limit(signal="SIGTERM")
+
+    assert result.exit_code in {130, 143}
+    assert "Resume with: sbatch 'my jobs.sbatch'" in result.stdout
 
 
 def test_a_job_warned_during_its_last_cell_is_done(scontrol):

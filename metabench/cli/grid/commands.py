@@ -111,6 +111,7 @@ def worker(**given: Any) -> None:
     help="Start no further cell in the last seconds before the time limit, and requeue the job; "
     "0: never.  [default: 300, less if --time is short]",
 )
+@click.option("--yes", is_flag=True, help="Write it for more than 100,000 cells, too.")
 @click.option(
     "--output", type=FILE, help="File to write the script to.  [default: <study's name>.sbatch]"
 )

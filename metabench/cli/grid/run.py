@@ -13,7 +13,7 @@ from metabench.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED
 from metabench.cli.grid.failures import print_failures
 from metabench.cli.grid.large_studies import require_leave
 from metabench.cli.grid.progress_bar import watching
-from metabench.cli.grid.slurm import leave_job
+from metabench.cli.grid.slurm import leave_job, submission
 from metabench.cli.left_out import warn
 from metabench.cli.suggested_command import again, suggest
 from metabench.cli.terminal import print_json
@@ -75,7 +75,10 @@ def grid(
         chosen = todo(asked, kept, retry, standing)
         tally = drive(asked, kept, started, chosen, watch, mine, standing)
     failed = failures(asked, kept, None if tally.ended or lost else standing)
-    (_print_json if as_json else _print_summary)(study, kept, tally, failed)
+    if as_json:
+        _print_json(study, kept, tally, failed)
+    else:
+        _print_summary(study, kept, tally, failed, sbatch)
     if tally.near_limit and sbatch:
         if tally.to_go:
             raise SystemExit(leave_job(tally, sbatch))
@@ -129,7 +132,9 @@ def _trusted(settings: dict[str, Any], trusted: tuple[str, ...]) -> dict[str, An
     }
 
 
-def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]]) -> None:
+def _print_summary(
+    study: Path, store: Store, tally: Tally, failed: list[dict[str, Any]], sbatch: Path | None
+) -> None:
     click.echo(f"cells  {tally}")
     if failed:
         click.echo(f"failed {len(failed):,}")
@@ -138,12 +143,15 @@ def _print_summary(study: Path, store: Store, tally: Tally, failed: list[dict[st
         named = named_in(first["settings"], members_of_study(study))
         one = {"digest": first["digest"], "trusted": named}
         click.echo(f"again  {suggest('cell', one)}   (one, in the foreground)")
-        click.echo(f"       {again({'retry': True})}   (all failed cells)")
+        retry = {"retry": True}
+        all_failed = suggest("grid", retry) if sbatch else again(retry)
+        click.echo(f"       {all_failed}   (all failed cells)")
     click.echo(f"store  {store.folder}")
     if tally.near_limit:
         click.echo("Stopped by SIGUSR1, the warning of Slurm; all finished cells are kept.")
     elif tally.interrupted:
-        click.echo(f"Interrupted; all finished cells are kept. Resume with: {again()}")
+        resume = submission(sbatch) if sbatch else again()
+        click.echo(f"Interrupted; all finished cells are kept. Resume with: {resume}")
     else:
         click.echo(f"next   {suggest('show')}")
 

@@ -125,6 +125,8 @@ class _Worker:
             reason = (
                 f"Its process was killed (exit code {error.exitcode}); memory may have run out."
             )
+            if abs(error.exitcode) == signal.SIGTERM:
+                reason = "Its process was terminated by SIGTERM, which a cancelled job gets."
             return fail(job, "killed", seconds, reason)
         except (BrokenProcessPool, CancelledError) as error:
             self._start_again(error)
