@@ -6,6 +6,7 @@ import errno
 import shlex
 import sys
 import time
+import warnings
 from typing import Any
 
 import click
@@ -68,7 +69,9 @@ class Commands(click.Group):
         """Run the command; invalid input exits with 2, a system error with 4, a signal with 130."""
         ctx.meta[options.BEGUN] = time.monotonic()
         try:
-            with interrupts.raising():
+            with interrupts.raising(), warnings.catch_warnings():
+                # of shapes that broadcast, which is a finding of the checks
+                warnings.filterwarnings("ignore", "Using a (target|input) size", UserWarning)
                 return super().invoke(ctx)
         except InvalidInput as error:
             raise click.UsageError(str(error)) from error

@@ -18,6 +18,7 @@ from metabench.problems import random_numbers
 from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
+from metabench.problems.state_between_calls import refuse_state
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.settings.errors import InvalidInput
 
@@ -113,6 +114,7 @@ class Subject:
         if self.algorithm.loops:
             return self.algorithm, replace(self.compute, batching="loop", engine="eager")
         if isinstance(self.algorithm, Algorithm):
+            refuse_state(self.problem, self.theta, first_task(tasks))
             refuse_outside_gradients(self.problem, self.theta, first_task(tasks))
         work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
         compute = self.compute.resolved(work, self.theta.device)

@@ -15,6 +15,7 @@ from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule, has_tied_tensors
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
 from metabench.problems.networks.loss_checks import as_pair
+from metabench.problems.networks.module_call import ModuleCall, examine_call
 from metabench.problems.networks.user_loss import UserLoss, user_loss
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
@@ -38,6 +39,7 @@ class ModuleFunctions(NamedTuple):
     accuracy: Loss | None
     statistics: Statistics | None
     features: Features
+    examine: Callable[[Tensor, Tensor, Data], ModuleCall]
 
 
 def module_functions(
@@ -85,6 +87,12 @@ def module_functions(
     def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
         return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
 
+    def examine(phi: Tensor, theta: Tensor, data: Data) -> ModuleCall:
+        x, y = as_pair(data)
+        return examine_call(
+            module, lambda given: losses[1](module, phi, theta, given, y), phi, theta, (x, y)
+        )
+
     return ModuleFunctions(
         net,
         init=identity if layouts.phi == layouts.theta else partly_learned_init(layouts, phi),
@@ -99,6 +107,7 @@ def module_functions(
         accuracy=accuracy if right else None,
         statistics=statistics_of(module, losses, right),
         features=features,
+        examine=examine,
     )
 
 

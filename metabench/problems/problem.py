@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metabench.problems.batch_norm_statistics import Statistics
 from metabench.problems.module_functions import Features, module_functions
+from metabench.problems.networks.module_call import ModuleCall
 from metabench.problems.networks.plain_norms import with_plain_norms
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss, Sampler
@@ -48,6 +49,7 @@ class Problem(NamedTuple):
     base: Problem | None = None  # the problem before `appended`
     unfused: Callable[[], Problem] | None = None  # the same problem, norms by plain operations
     tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
+    examine: Callable[[Tensor, Tensor, Data], ModuleCall] | None = None  # what a call shows
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
         """Return the problem and theta `(Q,)` with further meta-parameters appended to theta."""
@@ -142,7 +144,8 @@ class Problem(NamedTuple):
         made = module_functions(net, loss, inner_loss, adapt, learn)
         problem = cls(made.init, made.inner_loss, made.outer_loss, made.layouts, made.theta,
                       made.notes, made.fused, made.fixed, made.norms, made.accuracy,
-                      made.statistics, made.features, tasks=tasks)  # fmt: skip
+                      made.statistics, made.features, tasks=tasks,
+                      examine=made.examine)  # fmt: skip
         return problem._replace(unfused=lambda: _with_plain_norms(problem))
 
 

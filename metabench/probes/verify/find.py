@@ -52,6 +52,7 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
         *not_finite(table, checks),
         *_failed(table, checks, fused),
         *_stationary(table),
+        *_broadcast(table),
         *_unchecked(table, fused),
         *unresolved(checks),
         *_remarks(table),
@@ -68,6 +69,23 @@ def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
     factor = from_table(table, "factor", of=DIFFERENCES)
     findings = [_wrong(row, fused, layers, factor) for row in bad]
     return [*findings, *_in_layers(checks, layers), *_lower_precision(table)]
+
+
+def _broadcast(table: Rows) -> list[Finding]:
+    """Return a warning of a loss that compares every prediction with every target."""
+    return [
+        Finding(
+            "broadcast",
+            "warning",
+            "fault",
+            f"The loss broadcasts the shapes of prediction and y ({row.of}), so it compares every "
+            "prediction with every target.",
+            "Give y the shape of the prediction (y[..., None] in the sampler), or the prediction "
+            "that of y (.squeeze(-1) in forward or in the loss).",
+            (row,),
+        )
+        for row in from_table(table, "broadcast", of=None)
+    ]
 
 
 def _stationary(table: Rows) -> list[Finding]:

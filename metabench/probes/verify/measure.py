@@ -38,6 +38,7 @@ from metabench.probes.verify.measure_round_off import (
 )
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.problems.outside_gradients import refuse_outside_gradients
+from metabench.problems.state_between_calls import call_of, refuse_state
 from metabench.problems.tasks import Address, Task, cast, tree_map
 from metabench.records.rows import Row
 
@@ -62,8 +63,10 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     with explained("drawing tasks"):
         tasks = subject.draw(address, seed)
     with explained("one task"):
-        alone = _estimates(subject, tasks, "loop")
         one: Task = tree_map(lambda leaf: leaf[0], tasks)
+        if isinstance(subject.algorithm, Algorithm):
+            refuse_state(subject.problem, subject.theta, one)
+        alone = _estimates(subject, tasks, "loop")
         subject.algorithm.check(subject.problem, subject.theta, one)
         if isinstance(subject.algorithm, Algorithm):
             refuse_outside_gradients(subject.problem, subject.theta, one)
@@ -73,6 +76,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     progress(1, 2)
     rows = [
         *_model_and_sampler_rows(subject),
+        *_broadcast(subject, one),
         *_not_finite(subject, tasks, alone),
         _zero(alone.grad),
         _saddle(alone),
@@ -103,6 +107,14 @@ def _model_and_sampler_rows(subject: Subject) -> list[Row]:
         *(Row("changed", of=note, status="info") for note in subject.problem.notes),
         *(Row("unavailable", of=why, status="withheld") for why in subject.withheld),
     ]
+
+
+def _broadcast(subject: Subject, one: Task) -> list[Row]:
+    """Return a row if the loss broadcasts prediction and y to more entries than either has."""
+    call = call_of(subject.problem, subject.theta, one)
+    if call is None or not call.broadcast:
+        return []
+    return [Row("broadcast", of=call.broadcast, status="warning")]
 
 
 def _not_finite(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:

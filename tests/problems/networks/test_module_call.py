@@ -1,0 +1,159 @@
+"""Are modules that change between calls refused, and shapes that broadcast named?"""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+from torch.nn.functional import mse_loss
+
+import metabench as mb
+from metabench.cli.main import main
+from metabench.problems.tasks import Address
+
+
+class Base(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.ones(()))
+        self.linear, self.hidden, self.seen = nn.Linear(3, 1), None, []
+
+
+class InPlace(Base):
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x) / self.calls.clone()
+
+
+class Replaced(Base):
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.linear(x) / self.calls
+
+
+class Attribute(Base):
+    def forward(self, x):
+        before = 0.0 if self.hidden is None else self.hidden
+        self.hidden = torch.tanh(self.linear(x)) + before
+        return self.hidden
+
+
+class Growing(Base):
+    def forward(self, x):
+        self.seen.append(1)
+        return self.linear(x) * len(self.seen)
+
+
+class Harmless(Base):
+    """Keeps what others read, as attention weights are kept for a plot, and a count."""
+
+    def forward(self, x):
+        self.calls += 1
+        self.hidden = self.linear(x)
+        self.seen.append(self.hidden.detach())
+        return self.hidden
+
+
+def draw(indices, seed, y_shape=(4, 1)):
+    numbers = torch.Generator().manual_seed(7)
+    x, y = (torch.randn(len(indices), *shape, generator=numbers) for shape in ((4, 3), y_shape))
+    return (x, y), (x + 1, y)
+
+
+def subject(net, loss=mse_loss, **shape):
+    problem = mb.Problem.from_module(net, loss)
+    sample = mb.Indexed(lambda indices, seed: draw(indices, seed, **shape))
+    return mb.Subject(problem, sample, mb.MAML(2), problem.theta, mb.Vectorization("loop"))
+
+
+def checked(found):
+    return mb.find(
+        probe := mb.Verify(tasks=2, thorough=False),
+        mb.to_table(probe.measure(found, 0, lambda *_: None)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(InPlace, "calls"), (Replaced, "calls"), (Attribute, "hidden"), (Growing, "seen")],
+)
+def test_a_module_that_changes_between_calls_is_refused_by_name(module, name):
+    words = f"changes {name} between calls, and its output with it"
+
+    with pytest.raises(mb.InvalidInput, match=words):
+        subject(module()).meta_gradients(Address.fresh(0, 2), 0)
+    with pytest.raises(mb.InvalidInput, match=words):
+        checked(subject(module()))
+
+
+def test_state_that_the_output_does_not_depend_on_is_no_fault():
+    found = subject(Harmless())
+
+    grads = found.meta_gradients(Address.fresh(0, 2), 0).grad
+
+    plain = subject(nn.Sequential(nn.Linear(3, 1))).at(found.theta)
+    assert torch.equal(grads, plain.meta_gradients(Address.fresh(0, 2), 0).grad)
+
+
+def test_an_examination_leaves_the_module_as_it_was():
+    problem = mb.Problem.from_module(Attribute(), mse_loss)
+    phi, support = problem.theta, draw([0], 0)[0]
+    data = tuple(part[0] for part in support)
+
+    before = problem.outer_loss(phi, phi, data)
+    seen = [problem.examine(phi, phi, data).changed for _ in range(2)]
+
+    assert seen == [("hidden",), ("hidden",)]
+    assert not torch.equal(problem.outer_loss(phi, phi, data), before)  # that is its own state
+
+
+@pytest.mark.parametrize(
+    ("net", "y_shape", "shapes"),
+    [
+        (nn.Linear(3, 1), (4,), "prediction (4, 1), y (4,), together (4, 4)"),
+        (nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), (4, 1), "prediction (4,), y (4, 1)"),
+    ],
+)
+@pytest.mark.parametrize("loss", [mse_loss, lambda p, y: (p - y).abs().pow(3).mean()])
+def test_a_prediction_that_is_compared_with_every_target_is_a_warning(net, y_shape, shapes, loss):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of mse_loss
+        findings = checked(subject(net, loss, y_shape=y_shape))
+
+    (said,) = [each for each in findings if each.name == "broadcast"]
+    assert shapes in said.claim
+    assert (said.level, said.state) == ("warning", "fault")
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_shape"),
+    [(mse_loss, (4, 1)), (lambda p, y: mse_loss(p.squeeze(-1), y), (4,)),
+     (lambda p, y: mse_loss(p.reshape(-1), y.reshape(-1)), (4,))],
+)  # fmt: skip
+def test_shapes_that_a_loss_makes_equal_are_no_fault(loss, y_shape):
+    findings = checked(subject(nn.Linear(3, 1), loss, y_shape=y_shape))
+
+    assert [each.name for each in findings if each.name == "broadcast"] == []
+
+
+def test_the_command_says_it_in_place_of_torchs_warning(tmp_path, monkeypatch):
+    (tmp_path / "my.py").write_text(
+        "import torch, metabench as mb\n"
+        "def draw(indices, seed):\n"
+        "    x, y = torch.randn(len(indices), 4, 3), torch.randn(len(indices), 4)\n"
+        "    return (x, y), (x, y)\n"
+        "problem = mb.Problem.from_module(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss,\n"
+        "    tasks=mb.Indexed(draw))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    options = ["--set", "probe.tasks=2", "--set", "probe.thorough=false"]
+
+    # in this suite a warning is an error
+    result = CliRunner().invoke(main, ["verify", "--problem", "my.py:problem", *options])
+
+    assert result.exit_code == 0, result.output
+    assert "compares every prediction with every target" in " ".join(result.output.split())
