@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metabench.adapters.modules import filled, library, with_gradient
 from metabench.algorithms.black_box import BlackBox
 from metabench.problems.tasks import Task
+from metabench.settings.errors import unknown
 
 
 def from_torchopt(
@@ -46,6 +47,9 @@ def from_torchopt(
         torchopt = library("torchopt")
         module = copy.deepcopy(net)
         leaves = filled(module, theta)
+        kinds = [name for name in dir(torchopt) if name.startswith("Meta")]
+        if optimizer not in kinds:
+            raise unknown("differentiable optimizer", optimizer, kinds, " in torchopt")
         inner = getattr(torchopt, optimizer)(module, **settings)
         return with_gradient(adapted_loss(module, inner, task), leaves)
 

@@ -75,3 +75,13 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
 
     with pytest.raises(mb.InvalidInput, match=r"from_jax needs the package jax.*pip install"):
         subject(box).meta_gradients(Address.fresh(0, 1), 0)
+
+
+def test_an_optimizer_that_torchopt_lacks_is_named():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("torchopt")
+    box = mb.adapters.from_torchopt(adapted_loss, NET, "SGD", lr=RATE)
+
+    with pytest.raises(mb.InvalidInput, match=r"'SGD' in torchopt.*MetaSGD"):
+        subject(box).meta_gradients(Address.fresh(0, 1), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,10 +39,10 @@ def examine_call(
         pair: x and y.
     """
     x, y = pair
-    values = {name: value.clone() for name, value in module.values(phi, theta).items()}
-    buffers = {name: values[name].clone() for name, _ in module.net.named_buffers()}
-    attributes = _attributes(module.net)
-    kept = {key: _kept(value) for key, value in attributes.items()}
+    values = module.values(phi, theta)
+    buffers = {name: values[name] for name, _ in module.net.named_buffers()}
+    values |= {name: value.clone() for name, value in buffers.items()}
+    before = {key: _Attribute(value, _parts(value)) for key, value in _attributes(module.net)}
     state = torch.get_rng_state()
     try:
         prediction = forward(module.net, values, x)
@@ -52,10 +51,10 @@ def examine_call(
         changed: tuple[str, ...] = ()
         if not _same(prediction, again):
             written = [name for name, value in buffers.items() if not _same(value, values[name])]
-            changed = (*written, *_changed(attributes, kept, module.net))
+            changed = (*written, *_changed(module.net, before))
     finally:
         torch.set_rng_state(state)
-        _restore(module.net, kept)
+        _restore(module.net, before)
     return ModuleCall(changed, _broadcast(loss, prediction, y))
 
 
@@ -77,49 +76,69 @@ def _broadcast(loss: Callable[[Any], Tensor], prediction: Any, y: Any) -> str:
     return "prediction {}, y {}, together {}".format(*shapes)
 
 
-def _attributes(net: nn.Module) -> dict[Key, Any]:
-    """Return the attributes of all modules but those that every module has."""
-    return {
-        (name, key): value
+class _Attribute(NamedTuple):
+    value: Any
+    parts: tuple[Any, ...]  # what it held, of a list and the like
+
+    def is_now(self, value: Any) -> bool:
+        """Whether nothing was assigned to the attribute, nor written to what it holds."""
+        now = _parts(value)
+        return value is self.value and [*map(id, now)] == [*map(id, self.parts)]
+
+
+def _attributes(net: nn.Module) -> list[tuple[Key, Any]]:
+    """List the attributes of all modules but those that every module has."""
+    return [
+        ((name, key), value)
         for name, part in net.named_modules()
         for key, value in vars(part).items()
         if key not in OF_EVERY_MODULE
-    }
-
-
-def _kept(value: Any) -> Any:
-    return copy.copy(value) if isinstance(value, list | dict | set) else value
-
-
-def _changed(before: dict[Key, Any], kept: dict[Key, Any], net: nn.Module) -> list[str]:
-    """List attributes that were added or replaced, and lists and the like that were written to."""
-    return [
-        f"{name}.{key}".lstrip(".")
-        for (name, key), value in _attributes(net).items()
-        if (name, key) not in before
-        or value is not before[name, key]
-        or (isinstance(value, list | dict | set) and _ids(value) != _ids(kept[name, key]))
     ]
 
 
-def _ids(held: Any) -> list[int]:
-    return [id(part) for part in (held.values() if isinstance(held, dict) else held)]
+def _parts(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, dict):
+        return tuple(part for pair in value.items() for part in pair)
+    return tuple(value) if isinstance(value, list | set) else ()
 
 
-def _restore(net: nn.Module, kept: dict[Key, Any]) -> None:
-    for name, key in _attributes(net):
-        attributes = vars(net.get_submodule(name))
-        if (name, key) in kept:
-            attributes[key] = kept[name, key]
-        else:
-            del attributes[key]
+def _changed(net: nn.Module, before: dict[Key, _Attribute]) -> list[str]:
+    """List attributes that were added or replaced, and lists and the like that were written to."""
+    return [
+        ".".join(filter(None, key))
+        for key, value in _attributes(net)
+        if key not in before or not before[key].is_now(value)
+    ]
+
+
+def _restore(net: nn.Module, before: dict[Key, _Attribute]) -> None:
+    for key, value in _attributes(net):
+        attributes, name = vars(net.get_submodule(key[0])), key[1]
+        if key not in before:
+            del attributes[name]
+        elif not before[key].is_now(value):
+            old, parts = before[key]
+            attributes[name] = old
+            _refill(old, parts)
+
+
+def _refill(held: Any, parts: tuple[Any, ...]) -> None:
+    """Give a list, set or dictionary what it held."""
+    if isinstance(held, dict):
+        held.clear()
+        held.update(zip(parts[::2], parts[1::2], strict=True))
+    elif isinstance(held, list):
+        held[:] = parts
+    elif isinstance(held, set):
+        held.clear()
+        held.update(parts)
 
 
 def _same(one: Any, other: Any) -> bool:
     """Return whether the tensors of two outputs are the same numbers."""
-    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
-    return all(
+    pairs = [tree_leaves(one), tree_leaves(other)]
+    return len(pairs[0]) == len(pairs[1]) and all(
         torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
-        for a, b in pairs
+        for a, b in zip(*pairs, strict=True)
         if isinstance(a, Tensor) and isinstance(b, Tensor)
     )

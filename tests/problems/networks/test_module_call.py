@@ -12,6 +12,9 @@ from torch.nn.functional import mse_loss
 
 import metabench as mb
 from metabench.cli.main import main
+from metabench.problems.networks.functional_module import FunctionalModule
+from metabench.problems.networks.module_call import examine_call
+from metabench.problems.parameter_layout import Layouts
 from metabench.problems.tasks import Address
 
 
@@ -108,6 +111,32 @@ def test_an_examination_leaves_the_module_as_it_was():
 
     assert seen == [("hidden",), ("hidden",)]
     assert not torch.equal(problem.outer_loss(phi, phi, data), before)  # that is its own state
+
+
+def test_what_a_list_a_dictionary_and_a_buffer_held_is_put_back():
+    class Filling(Base):
+        def __init__(self):
+            super().__init__()
+            self.known = {"calls": 0}
+
+        def forward(self, x):
+            self.calls += 1
+            self.seen.append(1)
+            self.known["calls"] += 1
+            self.new = x
+            return self.linear(x) * self.known["calls"]
+
+    net = Filling()
+    layout = mb.Layout.from_tensors(dict(net.named_parameters()))
+    module = FunctionalModule(net, Layouts(layout, layout), dict(net.named_buffers()), direct=False)
+    phi, known, x = layout.flatten(dict(net.named_parameters())), net.known, torch.ones(4, 3)
+
+    call = examine_call(module, torch.sum, phi, phi, (x, x))
+
+    assert call.changed == ("calls", "seen", "known", "new")
+    assert net.known is known == {"calls": 0}
+    assert (net.seen, float(net.calls)) == ([], 1.0)
+    assert not hasattr(net, "new")
 
 
 @pytest.mark.parametrize(
