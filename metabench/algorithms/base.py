@@ -19,6 +19,7 @@ from metabench.problems.initial_phi import identity
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 from metabench.settings.errors import InvalidInput
+from metabench.settings.keywords import Settings
 
 
 class MetaGrad(NamedTuple):
@@ -66,7 +67,7 @@ class Implicit(NamedTuple):
     solver: Solver  # of the linear system with the inner Hessian
 
 
-class Estimator(ABC):
+class Estimator(Settings, ABC):
     """A meta-gradient estimator of one task: `estimator(problem, theta, task) -> MetaGrad`.
 
     `Vectorization.per_task` applies it to many tasks. `exact`: `grad` is the gradient in theta of
@@ -79,6 +80,7 @@ class Estimator(ABC):
     (False, 'MAML')
     """
 
+    settings_group: ClassVar[str] = "algo"
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     loops: ClassVar[bool] = False
     withheld: ClassVar[str] = ""
@@ -145,7 +147,7 @@ class Estimator(ABC):
         """Resolve `auto` settings from the work of one task and the number of tasks in memory."""
         return self
 
-    def check(self, problem: Problem, theta: Tensor, task: Task) -> None:  # ruff: ignore[empty-method-without-abstract-decorator]
+    def check(self, problem: Problem, theta: Tensor, task: Task) -> None:
         """Reject a problem on which this algorithm's meta-gradient is meaningless, such as zero.
 
         Called before a measurement, on one task, outside vmap.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from metabench.autodiff.compilation import BREAK_EVEN_LOOP, ENGINES, accelerate
 from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work, work_of
 from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import InvalidInput
+from metabench.settings.keywords import Settings
 
 BATCHINGS = ("auto", "vmap", "loop")
 
@@ -24,7 +25,7 @@ LEAST_CHUNK = 32  # below, calls cost more than their arithmetic [tasks]
 
 
 @dataclass(frozen=True)
-class Vectorization:
+class Vectorization(Settings):
     """How many tasks are computed together, and whether traced or compiled.
 
     All derivatives are taken inside vmap: torch's derivatives of a vmapped function are silently
@@ -38,6 +39,8 @@ class Vectorization:
     >>> per_task(theta, tasks).shape
     torch.Size([3])
     """
+
+    settings_group: ClassVar[str] = "compute"
 
     batching: str = "auto"  # vmap: tasks of a chunk together; loop: one by one; auto: by bytes
     chunk: int = 512  # maximum number of tasks computed together, limits memory [tasks]

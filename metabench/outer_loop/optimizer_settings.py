@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch.optim.lr_scheduler import (
 
 from metabench.autodiff.clipping import check_limits, clipped
 from metabench.settings.errors import InvalidInput, unknown
+from metabench.settings.keywords import Settings
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": lambda of, outer, **how: torch.optim.SGD(
@@ -42,7 +44,7 @@ SCHEDULES = ("constant", "step", "cosine")
 
 
 @dataclass(frozen=True)
-class OuterOptimizer:
+class OuterOptimizer(Settings):
     """Settings of the outer loop; optimizers and schedules are torch's, with torch's defaults.
 
     Weight decay is added to the gradient, except for adamw, where it is decoupled
@@ -57,6 +59,8 @@ class OuterOptimizer:
     >>> type(outer.build(theta))
     <class 'torch.optim.sgd.SGD'>
     """
+
+    settings_group: ClassVar[str] = "outer"
 
     optimizer: str = "adam"  # sgd, momentum, adam, adamw or rmsprop
     rate: float = 0.001  # outer learning rate beta [1/curvature]

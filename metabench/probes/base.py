@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from metabench.records.rows import Finding, Row
 from metabench.settings.errors import InvalidInput
+from metabench.settings.keywords import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ class Drawing(NamedTuple):
     data: pd.DataFrame | None = None  # what is drawn; None: the rows of `shows`, or all
 
 
-class Probe:
+class Probe(Settings):
     """Base class of probes: a frozen dataclass of settings that measures, finds and draws.
 
     Write `measure`, `find` and `draw` as methods. If the class is defined in the `__init__.py` of a
@@ -87,6 +88,7 @@ class Probe:
     'The longest of 3 is 3.'
     """
 
+    settings_group: ClassVar[str] = "probe"
     question: ClassVar[str] = ""
     caption: ClassVar[str] = ""
     axis: ClassVar[str] = ""

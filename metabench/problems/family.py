@@ -10,9 +10,10 @@ from torch import Tensor
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
 from metabench.settings.errors import InvalidInput
+from metabench.settings.keywords import Settings
 
 
-class Family(ABC):
+class Family(Settings, ABC):
     """A distribution of tasks and the model trained on them; settings are dataclass fields.
 
     >>> import metabench as mb
@@ -24,6 +25,7 @@ class Family(ABC):
     torch.Size([3, 5, 1])
     """
 
+    settings_group: ClassVar[str] = "family"
     # Tasks a probe draws by default: about a minute's work on two CPU cores.
     tasks: ClassVar[int] = 4096
     held_out: ClassVar[str] = ""  # the split for validation, if there are splits

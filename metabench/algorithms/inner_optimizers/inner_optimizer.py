@@ -18,12 +18,13 @@ from torch import Tensor
 
 from metabench.autodiff.clipping import clipped
 from metabench.settings.errors import InvalidInput, check_limits
+from metabench.settings.keywords import Settings
 
 Slots = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class InnerOptimizer(ABC):
+class InnerOptimizer(Settings, ABC):
     """Base class of inner optimizers; the gradient is clipped first where a limit is finite.
 
     Clipping by norm scales the whole gradient of the task, clipping by value limits each entry
@@ -37,6 +38,7 @@ class InnerOptimizer(ABC):
     tensor([-0.0600, -0.0800])
     """
 
+    settings_group: ClassVar[str] = "algo.inner_optimizer"
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
     plain: ClassVar[bool] = False  # the update is phi - rate g, g the clipped gradient
 

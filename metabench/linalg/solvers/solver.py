@@ -9,6 +9,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from metabench.settings.keywords import Settings
+
 Matvec = Callable[[Tensor], Tensor]  # v (P,) -> A v (P,)
 
 
@@ -30,7 +32,7 @@ class Solve(NamedTuple):
     curvature: Tensor  # smallest p^T A p / p^T p seen; <= 0: A is not positive definite, ()
 
 
-class Solver(ABC):
+class Solver(Settings, ABC):
     """Base class of linear solvers; loops have a fixed length, so that they run under `vmap`.
 
     >>> import metabench as mb
@@ -43,6 +45,7 @@ class Solver(ABC):
     True
     """
 
+    settings_group: ClassVar[str] = "algo.solver"
     version: ClassVar[int] = 1  # part of the address: raise it when the numbers change
 
     @abstractmethod
