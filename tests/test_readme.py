@@ -136,6 +136,7 @@ def _build(probe: str, options: dict) -> None:
 
     for name in ("as_json", "html", "csv", "quiet", "verbose", "fail_on"):
         options.pop(name)
+    options["theta"] = "".join(options["theta"])
     assert build(probe, **options).spec()["seed"] == 0
 
 

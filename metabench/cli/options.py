@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from metabench.cli.theta_option import thetas
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -35,13 +37,6 @@ def problem(
 ) -> Decorator:
     """Add `--problem`, a user-defined problem or family."""
     return click.option("--problem", metavar="FILE.py:NAME", help=about)
-
-
-def theta(
-    about: str = "File of a trained theta, .pt or .safetensors.  [default: the initial theta]",
-) -> Decorator:
-    """Add `--theta`, a file of a trained theta."""
-    return click.option("--theta", metavar="FILE", default="", help=about)
 
 
 def tasks(about: str = "Number of tasks to draw.") -> Decorator:
@@ -143,7 +138,7 @@ measuring = together(
     algo(),
     family,
     problem(),
-    theta(),
+    thetas,
     tasks(),
     arithmetic,
     settings("Set a field of algo, family, probe or compute: algo.steps=5."),

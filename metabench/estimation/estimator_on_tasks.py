@@ -13,6 +13,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import work_of
+from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.problems import random_numbers
 from metabench.problems.outside_gradients import refuse_outside_gradients
@@ -39,7 +40,7 @@ class Subject:
     problem: Problem
     sample: Sampler
     algorithm: Estimator  # one of metabench's algorithms, or a BlackBox
-    theta: Tensor
+    theta: Tensor  # (Q,); a module, a state dict or a file is made one
     compute: Vectorization = field(default_factory=Vectorization)
     # The vectorized algorithm, once made; it caches traced and compiled functions.
     _vectorized: list[Callable[[Tensor, Task], Any]] = field(
@@ -48,11 +49,11 @@ class Subject:
 
     def __post_init__(self) -> None:
         """Check theta's shape and dtype, and let the algorithm extend problem and theta."""
-        theta = self.theta.detach()
-        if not torch.is_floating_point(theta):
-            raise InvalidInput(f"theta is {theta.dtype}; it must be floating-point numbers.")
         # A subject made from another one has a problem and theta that may be extended already.
         base = self.problem.base or self.problem
+        base, theta = self._with_theta(base)
+        if not torch.is_floating_point(theta):
+            raise InvalidInput(f"theta is {theta.dtype}; it must be floating-point numbers.")
         given, expected = tuple(theta.shape), base.layouts.theta.size
         if given not in ((expected,), (self.problem.layouts.theta.size,)):
             blank = theta.new_zeros(expected)
@@ -60,7 +61,7 @@ class Subject:
                 raise InvalidInput(
                     f"theta has shape {given}; this problem's theta is one flat "
                     f"vector of {expected} numbers. Flatten named parameters with "
-                    "problem.layouts.theta.flatten(...)."
+                    "problem.flatten(...)."
                 )
         # cloned: a view would keep the appended part in memory
         first = theta[:expected].clone() if len(theta) > expected else theta
@@ -70,6 +71,14 @@ class Subject:
         )
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "theta", theta if trained else started)
+
+    def _with_theta(self, base: Problem) -> tuple[Problem, Tensor]:
+        """Return theta as a vector, whatever was given in its place, and notes on it."""
+        given: Any = self.theta
+        if isinstance(given, Tensor):
+            return base, given.detach()
+        found = loaded_theta(self.algorithm, base, given)
+        return base._replace(notes=(*base.notes, *found.notes)), found.theta
 
     @property
     def withheld(self) -> tuple[str, ...]:

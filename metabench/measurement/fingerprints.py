@@ -7,13 +7,14 @@ import hashlib
 import re
 from pathlib import Path
 
+from metabench.problems.checkpoint_files import parts
 from metabench.problems.custom import ProblemFamily
 from metabench.problems.family import Family
 
 
 def fingerprint_of_file(path: str) -> str:
     """Return a file's name with a digest of its contents: `theta.pt@0123456789ab`."""
-    changed = Path(path).stat().st_mtime_ns
+    changed = max(part.stat().st_mtime_ns for part in parts(Path(path)))
     return f"{Path(path).name}@{_digest_of(path, changed)}"
 
 
@@ -39,4 +40,7 @@ def without_digest(name: str) -> str:
 @functools.lru_cache
 def _digest_of(path: str, changed: int) -> str:
     """Return a file's digest; it is read once for the many cells of a study."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    held = hashlib.sha256()
+    for part in parts(Path(path)):
+        held.update(part.read_bytes())
+    return held.hexdigest()[:12]

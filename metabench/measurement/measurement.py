@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.vectorization import Vectorization
 from metabench.measurement import (
     devices,
@@ -23,7 +22,7 @@ from metabench.measurement import (
 )
 from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Part, Probe, Progress, no_progress
-from metabench.problems.checkpoints import load_theta
+from metabench.problems.checkpoints import LoadedTheta
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
@@ -66,7 +65,7 @@ class Measurement:
         with inside("device"):
             devices.device_type(self.device)
         with inside("theta"):
-            if self.theta and not Path(self.theta).is_file():
+            if self.theta and not Path(self.theta).exists():
                 raise InvalidInput(f"There is no file {self.theta!r} to read theta from.")
 
     @classmethod
@@ -117,19 +116,18 @@ class Measurement:
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""
         problem = self.family.problem()
-        theta = self._trained(problem) if self.theta else self.family.theta(self.seed)
+        if self.theta:
+            theta, notes = self._trained(problem)
+            problem = problem._replace(notes=(*problem.notes, *notes))
+        else:
+            theta = self.family.theta(self.seed)
         theta = theta.to(self.device, DTYPES[self.dtype])
         return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.compute)
 
-    def _trained(self, problem: Problem) -> Tensor:
+    def _trained(self, problem: Problem) -> LoadedTheta:
         """Read theta from its file, with what the algorithm learns besides if it is there."""
-        file, layout = Path(self.theta), problem.layouts.theta
-        longer, _ = self.algorithm.extend(problem, torch.zeros(layout.size))
-        if longer.layouts.theta != layout:
-            with contextlib.suppress(InvalidInput):
-                return load_theta(file, longer.layouts.theta, problem.fixed)
         try:
-            return load_theta(file, layout, problem.fixed)
+            return loaded_theta(self.algorithm, problem, self.theta)
         except InvalidInput as error:
             if not (rows := self.theta_differences()):
                 raise

@@ -1,65 +1,63 @@
-"""Loading theta from a file of trained weights."""
+"""Theta from a module, a state dict, a flat vector or a file of trained weights."""
 
 from __future__ import annotations
 
-import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from metabench.problems.checkpoint_files import read_weights, require_plain, state_dicts
+from metabench.problems.checkpoint_names import Match, matches
 from metabench.problems.parameter_layout import Layout
-from metabench.records.checksummed_tensors import read_checksummed
 from metabench.settings.errors import InvalidInput
 
 # Buffers of torch's norms, which a state dict holds and theta does not.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+MOST_LISTED = 3  # names in a message
+
+Weights = nn.Module | Mapping[str, Tensor] | Tensor | str | os.PathLike[str]
 
 
-def load_theta(path: Path, layout: Layout, fixed: Mapping[str, Tensor] | None = None) -> Tensor:
-    """Load a state dict or a flat vector as theta `(Q,)`.
+class Fits(NamedTuple):
+    """What weights must fit: the layout of theta, and what else the module has."""
+
+    layout: Layout
+    fixed: Mapping[str, Tensor] = {}  # parameters and buffers that are not part of theta
+    aliases: Mapping[str, str] = {}  # further names of tied parameters -> the name in use
+
+
+class LoadedTheta(NamedTuple):
+    """Theta `(Q,)`, and sentences on how it was found."""
+
+    theta: Tensor
+    notes: tuple[str, ...]
+
+
+def load_theta(weights: Weights, fits: Fits) -> LoadedTheta:
+    """Return weights as theta `(Q,)`.
 
     Args:
-        path: a `.safetensors` file, or one of `torch.save`.
-        layout: names and shapes of theta.
-        fixed: parameters and buffers that are not part of theta, by name.
+        weights: a module, a state dict, a flat vector, or a file of one of the last two.
+        fits: names and shapes of theta, and the rest of the module.
 
     Raises:
-        InvalidInput: if the file holds more than weights, doesn't match the layout, or holds other
-            values than `fixed` for parameters outside theta.
+        InvalidInput: if there is no such file, it holds more than weights, doesn't match the
+            layout, or holds other values for parameters outside theta.
     """
-    held, about = _read(path)
-    if isinstance(held, Tensor):
-        _require_plain(path.name, "a tensor", held)
-        if held.numel() != layout.size:
-            raise InvalidInput(
-                f"{path.name} holds {held.numel()} numbers; this problem's theta has {layout.size}."
-            )
-        return held.detach().reshape(-1)
-    if not isinstance(held, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items()
-    ):
-        raise InvalidInput(
-            f"{path.name} holds no tensors by name; save net.state_dict() or a flat vector."
-        )
-    for name, value in held.items():
-        if name.rpartition(".")[2] not in STATISTICS:
-            _require_plain(path.name, name, value)
-    held_fixed = fixed or {}
-    _refuse_other_values(path.name, held, held_fixed)
-    parameters = {
-        name: value
-        for name, value in held.items()
-        if name not in held_fixed and name.rpartition(".")[2] not in STATISTICS
-    }
-    try:
-        return layout.flatten(parameters).detach()
-    except InvalidInput as error:
-        raise InvalidInput(
-            f"{path.name}{_origin(about)} doesn't fit this problem. {error}"
-        ) from error
+    if isinstance(weights, str | os.PathLike):
+        path = Path(weights)
+        if not path.exists():
+            raise InvalidInput(f"There is no file {str(path)!r} to read theta from.")
+        held, about = read_weights(path)
+        return _theta_of(held, fits, path.name, about)
+    if isinstance(weights, nn.Module):
+        own = {**dict(weights.named_parameters()), **dict(weights.named_buffers())}
+        return _theta_of(own, fits, f"the {type(weights).__name__}", {})
+    return _theta_of(weights, fits, "the given theta", {})
 
 
 def trained_on(path: Path) -> dict[str, Any]:
@@ -68,30 +66,112 @@ def trained_on(path: Path) -> dict[str, Any]:
     Raises:
         InvalidInput: if the file is truncated or was changed.
     """
-    return _read(path)[1] if path.suffix == ".safetensors" else {}
+    return read_weights(path)[1] if path.suffix == ".safetensors" else {}
 
 
-def _require_plain(file: str, name: str, value: Tensor) -> None:
-    """Refuse tensors that no vector can be made of: sparse, quantized, nested, whole numbers.
+def _theta_of(held: object, fits: Fits, name: str, about: Mapping[str, Any]) -> LoadedTheta:
+    """Return the contents of a file, or what was given in its place, as theta.
+
+    Args:
+        held: a vector, or tensors by name, possibly nested.
+        fits: what they must fit.
+        name: of the file, for messages.
+        about: settings that `train` stored with it.
+    """
+    if isinstance(held, Tensor):
+        return LoadedTheta(_flat(held, fits.layout, name), ())
+    nested = state_dicts(held)
+    if not nested:
+        raise InvalidInput(
+            f"{name} holds no tensors by name; save net.state_dict() or a flat vector."
+        )
+    known = (*fits.fixed, *fits.aliases)
+    candidates = [
+        (key, match)
+        for key, tensors in nested.items()
+        for match in matches(_untied(tensors, fits, name), fits.layout.names, known)
+    ]
+    if len(candidates) > 1:
+        raise _ambiguous(name, candidates)
+    if not candidates:
+        tensors = nested[""] if "" in nested else max(nested.values(), key=len)
+        candidates = [("", Match(_untied(tensors, fits, name), "", ()))]
+    ((key, match),) = candidates
+    for key_in_file, value in match.tensors.items():
+        if key_in_file in fits.layout.names:
+            require_plain(name, key_in_file, value)
+    _refuse_other_values(name, match.tensors, fits.fixed)
+    parameters = {
+        name: value
+        for name, value in match.tensors.items()
+        if name not in fits.fixed and name.rpartition(".")[2] not in STATISTICS
+    }
+    try:
+        theta = fits.layout.flatten(parameters).detach()
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}{_origin(about)} doesn't fit this problem. {error}") from error
+    return LoadedTheta(theta, _notes(name, key, match))
+
+
+def _ambiguous(file: str, candidates: list[tuple[str, Match]]) -> InvalidInput:
+    """Return the error for a file with several networks that fit, with how to save one."""
+    places = [
+        " ".join(filter(None, (key, match.prefix and f"{match.prefix}*")))
+        for key, match in candidates
+    ]
+    key, match = candidates[0]
+    one = f"{'load_file' if file.endswith('.safetensors') else 'torch.load'}({file!r}){key}"
+    if match.prefix:
+        one = f"{{n.removeprefix({match.prefix!r}): v for n, v in {one}.items()}}"
+    return InvalidInput(
+        f"{file} holds several networks that fit: {', '.join(places)}. Save the one you mean: "
+        f"torch.save({one}, 'theta.pt')."
+    )
+
+
+def _flat(held: Tensor, layout: Layout, name: str) -> Tensor:
+    require_plain(name, "a tensor", held)
+    if held.numel() != layout.size:
+        raise InvalidInput(
+            f"{name} holds {held.numel()} numbers; this problem's theta has {layout.size}."
+        )
+    return held.detach().reshape(-1)
+
+
+def _untied(tensors: Mapping[str, Tensor], fits: Fits, file: str) -> dict[str, Tensor]:
+    """Return tensors with each tied parameter once, under the name that the layout has for it.
+
+    Args:
+        tensors: of a state dict.
+        fits: has the other names of tied parameters.
+        file: for messages.
 
     Raises:
-        InvalidInput: naming the tensor and what it is.
+        InvalidInput: if tied parameters differ.
     """
-    kind = ""
-    if value.is_nested:
-        kind = "nested"
-    elif value.layout is not torch.strided:
-        kind = "sparse"
-    elif value.is_quantized:
-        kind = "quantized"
-    elif value.device.type == "meta":
-        kind = "on the device meta, without numbers"
-    elif not value.is_floating_point():
-        kind = f"of {value.dtype}"
-    if kind:
-        raise InvalidInput(
-            f"{file} holds {name}, which is {kind}; save dense tensors of floating-point numbers."
-        )
+    found = dict(tensors)
+    for alias, name in fits.aliases.items():
+        for key in [key for key in found if key == alias or key.endswith(f".{alias}")]:
+            value, main = found.pop(key), key[: len(key) - len(alias)] + name
+            if main in found and not torch.equal(found[main], value):
+                raise InvalidInput(
+                    f"{file} has other values for {key} than for {main}, which are one parameter "
+                    "in the module. Tie them before saving, or untie them in the module."
+                )
+            found[main] = value
+    return found
+
+
+def _notes(file: str, key: str, match: Match) -> tuple[str, ...]:
+    """Return a sentence on where in a file theta was found; none if it is the whole file."""
+    places = [f"under {key}"] if key else []
+    places += [f"without the prefix {match.prefix!r} of its names"] if match.prefix else []
+    if not places:
+        return ()
+    left = match.others[:MOST_LISTED]
+    more = f" and {len(match.others) - len(left)} more" if len(match.others) > len(left) else ""
+    unused = f"; {', '.join(left)}{more} are not used" if left else ""
+    return (f"theta was read from {file} {', '.join(places)}{unused}.",)
 
 
 def _origin(about: Mapping[str, Any]) -> str:
@@ -108,24 +188,3 @@ def _refuse_other_values(file: str, held: dict[str, Tensor], fixed: Mapping[str,
                 f"{file} also holds {name}, which is not part of theta and has other values in the "
                 "module. Load the file into the module before Problem.from_module."
             )
-
-
-def _read(path: Path) -> tuple[object, dict[str, Any]]:
-    """Return the contents of a file, and the settings stored with it."""
-    if path.suffix == ".safetensors":
-        found = read_checksummed(path)
-        # another tool may have written metadata under our key
-        about = {key: value for key, value in found.about.items() if isinstance(value, dict)}
-        return found.tensors, about
-    try:
-        held: object = torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever unpickling what is no torch file may raise
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch seeks beyond the end
-            raise
-        raise InvalidInput(
-            f"{path.name} holds more than weights, or isn't a torch file; save it with "
-            "torch.save(net.state_dict(), ...)."
-        ) from error
-    return held, {}

@@ -35,6 +35,7 @@ class ModuleFunctions(NamedTuple):
     notes: tuple[str, ...]
     fused: tuple[str, ...]
     fixed: Mapping[str, Tensor]
+    aliases: Mapping[str, str]
     norms: tuple[str, ...]
     accuracy: Loss | None
     statistics: Statistics | None
@@ -103,6 +104,7 @@ def module_functions(
         notes=notes,
         fused=module_checks.fused_norms(net),
         fixed={name: value for name, value in fixed.items() if name not in theta},
+        aliases=module_checks.aliases(net),
         norms=module_checks.norm_parameters(net, phi),
         accuracy=accuracy if right else None,
         statistics=statistics_of(module, losses, right),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.problems.batch_norm_statistics import Statistics
+from metabench.problems.checkpoints import Fits, LoadedTheta, Weights, load_theta
 from metabench.problems.module_functions import Features, module_functions
 from metabench.problems.networks.module_call import ModuleCall
 from metabench.problems.networks.plain_norms import with_plain_norms
@@ -42,6 +43,7 @@ class Problem(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences on changes to the module for the inner loop
     fused: tuple[str, ...] = ()  # modules whose third derivatives torch computes wrongly
     fixed: Mapping[str, Tensor] = {}  # parameters and buffers in neither phi nor theta
+    aliases: Mapping[str, str] = {}  # further names of tied parameters -> the name in a layout
     norms: tuple[str, ...] = ()  # parameters of phi that scale and shift normalized features
     accuracy: Loss | None = None  # fraction of a set classified correctly, for classification
     statistics: Statistics | None = None  # of batch norms, where there are any
@@ -76,6 +78,42 @@ class Problem(NamedTuple):
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
+
+    def flatten(self, weights: Weights) -> Tensor:
+        """Return theta `(Q,)` of a module, a state dict, a flat vector or a file of weights.
+
+        >>> import torch
+        >>> import metabench as mb
+        >>> net, trained = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+        >>> problem = mb.Problem.from_module(net, torch.nn.functional.mse_loss)
+        >>> problem.flatten(trained).shape, problem.flatten(trained.state_dict()).shape
+        (torch.Size([3]), torch.Size([3]))
+
+        Raises:
+            InvalidInput: if they don't fit this problem.
+        """
+        return self.load(weights).theta
+
+    def load(self, weights: Weights) -> LoadedTheta:
+        """Return theta `(Q,)` as `flatten` does, with sentences on how it was found.
+
+        Raises:
+            InvalidInput: if the weights don't fit this problem.
+        """
+        return load_theta(weights, Fits(self.layouts.theta, self.fixed, self.aliases))
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return the parameters in theta `(Q,)` by name, without those an algorithm appended.
+
+        >>> import torch
+        >>> import metabench as mb
+        >>> net = torch.nn.Linear(2, 1)
+        >>> problem = mb.Problem.from_module(net, torch.nn.functional.mse_loss)
+        >>> net.load_state_dict(problem.unflatten(torch.zeros(3)), strict=False)
+        <All keys matched successfully>
+        """
+        layout = (self.base or self).layouts.theta
+        return layout.unflatten(theta[: layout.size])
 
     def with_accuracy(self) -> Problem:
         """Return the problem whose outer loss is `(loss, accuracy)`, `(2,)`, for evaluation only.
@@ -143,8 +181,8 @@ class Problem(NamedTuple):
         """
         made = module_functions(net, loss, inner_loss, adapt, learn)
         problem = cls(made.init, made.inner_loss, made.outer_loss, made.layouts, made.theta,
-                      made.notes, made.fused, made.fixed, made.norms, made.accuracy,
-                      made.statistics, made.features, tasks=tasks,
+                      made.notes, made.fused, made.fixed, made.aliases, made.norms,
+                      made.accuracy, made.statistics, made.features, tasks=tasks,
                       examine=made.examine)  # fmt: skip
         return problem._replace(unfused=lambda: _with_plain_norms(problem))
 

@@ -191,7 +191,7 @@ class Whatever:
 def test_bad_input_of_ones_own_is_refused_in_a_sentence(folder, arguments, sentence):
     whole = registry.load("families", "my.py:net").state_dict()
     torch.save({**whole, "0.weight": torch.zeros(7, 3)}, folder / "wide.pt")
-    torch.save({"net." + name: value for name, value in whole.items()}, folder / "other.pt")
+    torch.save({name + "_v": value for name, value in whole.items()}, folder / "other.pt")
     torch.save({name: value + 1 for name, value in whole.items()}, folder / "whole.pt")
     torch.save(Whatever(), folder / "pickle.pt")
 

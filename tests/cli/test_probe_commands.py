@@ -466,7 +466,7 @@ def test_bad_input_is_refused_in_a_sentence(folder, arguments, sentence):
     (folder / "broken.py").write_text("1 / 0")
     torch.save(torch.zeros(3), folder / "short.pt")
     torch.save({"weight": torch.zeros(20)}, folder / "named.pt")
-    torch.save({"net": {"phi": torch.zeros(20)}, "epoch": 3}, folder / "checkpoint.pt")
+    torch.save({"net": {"name": "phi"}, "epoch": 3}, folder / "checkpoint.pt")
 
     result = metabench(*SMALL, *arguments)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from metabench.problems.checkpoints import load_theta, trained_on
+from metabench.problems.checkpoints import Fits, load_theta, trained_on
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import InvalidInput
 
@@ -42,7 +42,6 @@ HELD = {
     "a number": lambda: 3.0,
     "a list": lambda: [ONES],
     "numbers by name": lambda: {"weight": 3.0},
-    "a dictionary in a dictionary": lambda: {"state_dict": {"weight": ONES}},
     "another shape": lambda: {"weight": torch.ones(3, 2)},
     "another name": lambda: {"bias": ONES},
     "another size": lambda: torch.ones(7),
@@ -58,7 +57,7 @@ def test_what_is_no_theta_is_refused_by_name(tmp_path, kind):
     torch.save(HELD[kind](), path)
 
     with pytest.raises(InvalidInput, match=r"theta\.pt|do not fit"):
-        load_theta(path, LAYOUT)
+        load_theta(path, Fits(LAYOUT))
 
 
 @pytest.mark.parametrize("content", [
@@ -72,7 +71,7 @@ def test_what_is_no_file_of_torch_is_refused_and_not_run(tmp_path, monkeypatch, 
     path.write_bytes(content)
 
     with pytest.raises(InvalidInput, match="theta"):
-        load_theta(path, LAYOUT)
+        load_theta(path, Fits(LAYOUT))
 
     assert not Path("ran").exists()
 
@@ -86,7 +85,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, share, ending):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
     with pytest.raises(InvalidInput, match="theta"):
-        load_theta(path, Layout(("weight",), ((200, 30),)))
+        load_theta(path, Fits(Layout(("weight",), ((200, 30),))))
 
 
 @pytest.mark.parametrize("about", [3, [1], "text", {"algo": 3}, {"algo": {}}, {"spec": None}])
@@ -94,6 +93,6 @@ def test_metadata_under_our_key_may_be_anybodys(tmp_path, about):
     path = tmp_path / "theta.safetensors"
     save_file({"other": ONES}, path, {"metabench": json.dumps({"about": about, "digest": "x"})})
 
-    for read in (lambda: load_theta(path, LAYOUT), lambda: trained_on(path)):
+    for read in (lambda: load_theta(path, Fits(LAYOUT)), lambda: trained_on(path)):
         with pytest.raises(InvalidInput, match=r"theta\.safetensors"):
             read()

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from metabench.cli import exit_codes, options
+from metabench.cli.theta_option import theta
 
 
 @click.command(epilog=exit_codes.OF_PROBES)
 @options.algo()
 @options.family
 @options.problem()
-@options.theta()
+@theta()
 @click.option("--budget", default="3m", show_default=True, metavar="TIME",
               help="Limit of the total time: 90s, 3m, 1h.")  # fmt: skip
 @click.option("--try", "steps", type=click.IntRange(0), default=8, show_default=True, metavar="N",

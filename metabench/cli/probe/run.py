@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import next_command
-from metabench.cli.result_files import files_in, require_writable
+from metabench.cli.result_files import ResultFiles, files_in, require_writable
 from metabench.cli.terminal import print_findings, print_table, print_terms, progress
 from metabench.measurement.from_words import build
 from metabench.records import csv_text, run_folders
@@ -20,6 +20,7 @@ from metabench.records.rows import Finding, to_table
 from metabench.report.page import page
 from metabench.report.text_tables import tables
 from metabench.settings import fields
+from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def run(
     probe: str,
     *,
+    theta: Sequence[str],
     as_json: bool,
     html: Path | None,
     csv: Path | None,
@@ -42,6 +44,7 @@ def run(
 
     Args:
         probe: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        theta: files of trained thetas, measured one after another; none: the initial one.
         as_json: print the record instead of the text.
         html: path of the page, if given.
         csv: path of the table, if given.
@@ -50,8 +53,51 @@ def run(
         fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `measurement.from_words.build` takes it.
     """
-    cell = build(probe, **choices)
     require_writable(html, csv)
+    if len(theta) > 1:
+        _require_text(as_json, html)
+    found = []
+    for i, file in enumerate(theta or ("",)):
+        if i:
+            click.echo()
+        found.append(_measured(probe, {**choices, "theta": file}, html, csv, quiet))
+        if as_json:
+            click.echo(found[-1].record)
+            continue
+        if len(theta) > 1:
+            click.echo(f"theta  {file}\n")
+        _print(probe, found[-1].probe, found[-1].table, found[-1].findings, verbose)
+        click.echo(f"\npage   {found[-1].files.html}\ntable  {found[-1].files.csv}")
+        if len(theta) < 2:
+            click.echo(f"next   {next_command(probe, choices)}")
+    if csv and len(found) > 1:  # rows have a column theta
+        run_folders.write(csv, csv_text.to_csv(_joined([each.table for each in found])))
+    end_if_found([finding for each in found for finding in each.findings], fail_on)
+
+
+class Measured(NamedTuple):
+    """What was measured at one theta, and where it was saved."""
+
+    probe: Probe
+    table: pd.DataFrame
+    findings: list[Finding]
+    record: str
+    files: ResultFiles
+
+
+def _measured(
+    probe: str, choices: dict[str, Any], html: Path | None, csv: Path | None, quiet: bool
+) -> Measured:
+    """Measure at one theta, and save the page, the table and the record.
+
+    Args:
+        probe: a listed name, `my.py:Hello` or `my_pkg:Hello`.
+        choices: as `measurement.from_words.build` takes them.
+        html: path of the page, if given.
+        csv: path of the table, if given.
+        quiet: show no progress.
+    """
+    cell = build(probe, **choices)
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
     folder = run_folders.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
     files = files_in(folder, html, csv)
@@ -67,13 +113,23 @@ def run(
     record = records.text(records.compose(asked, rows, findings, made, more))
     document = page(cell.probe, table, findings, made, settings)
     files.write(document, csv_text.to_csv(table), record)
-    if as_json:
-        click.echo(record)
-    else:
-        _print(probe, cell.probe, table, findings, verbose)
-        click.echo(f"\npage   {files.html}\ntable  {files.csv}")
-        click.echo(f"next   {next_command(probe, choices)}")
-    end_if_found(findings, fail_on)
+    return Measured(cell.probe, table, findings, record, files)
+
+
+def _require_text(as_json: bool, html: Path | None) -> None:
+    """Refuse options that take one theta where there are several."""
+    for given, flag, what in ((as_json, "--json", "one record"), (html, "--html", "one page")):
+        if given:
+            raise InvalidInput(
+                f"{flag} is {what}, of one theta; leave it out, and each theta has a record and a "
+                "page of its own in metabench-runs."
+            )
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
 
 
 def _print(

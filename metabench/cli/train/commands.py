@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metabench.cli import exit_codes, options
+from metabench.cli.theta_option import theta
 
 
 @click.command(epilog=exit_codes.OF_TRAINING)
@@ -17,7 +18,7 @@ from metabench.cli import exit_codes, options
               help="Number of outer steps.")  # fmt: skip
 @click.option("--save", type=options.FILE, metavar="FILE", help="File to save theta in, as "
               "safetensors; training resumes from it.  [default: in metabench-runs]")  # fmt: skip
-@options.theta("Initial theta, from a file.")
+@theta("Initial theta, from a file.")
 @options.probes("Probes to run during training: verify,variance.")
 @click.option("--every", type=click.IntRange(1), help="Steps between validations, which run "
               "the probes and save a checkpoint.  [default: a tenth of the steps]")  # fmt: skip

@@ -62,6 +62,17 @@ def norm_parameters(net: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name.rpartition(".")[0] in homes)
 
 
+def aliases(net: nn.Module) -> dict[str, str]:
+    """Return the further names of tied parameters and buffers -> the name that torch lists."""
+    listed = {id(v): name for each in (net.named_parameters(), net.named_buffers())
+              for name, v in each}  # fmt: skip
+    every = (
+        *net.named_parameters(remove_duplicate=False),
+        *net.named_buffers(remove_duplicate=False),
+    )
+    return {name: listed[id(value)] for name, value in every if listed[id(value)] != name}
+
+
 def matching_names(
     parameters: Mapping[str, Tensor], patterns: Iterable[str], what: str
 ) -> tuple[str, ...]:
