@@ -65,7 +65,7 @@ class Limit:
     """The time of one measurement, which an alarm ends unless the process uses alarms already."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
-        """Prepare a limit of so many seconds from its entry."""
+        """Prepare a time limit in seconds, which starts on entry."""
         self._clock, self._seconds = clock, seconds
         self._end = math.inf
         self._alarmed = False

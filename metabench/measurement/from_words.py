@@ -111,7 +111,10 @@ def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Famil
     if isinstance(found, type):
         found = fields.make(found, settings, problem)
     elif settings:
-        raise InvalidInput(f"{problem} is an instance; set {', '.join(settings)} in its file.")
+        raise InvalidInput(
+            f"{problem} is an instance, so --set can't change it; set {', '.join(settings)} in its "
+            "file."
+        )
     if isinstance(found, Problem):
         return family_of_problem(found, _address(problem))
     if not isinstance(found, Family):

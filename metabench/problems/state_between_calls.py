@@ -48,8 +48,8 @@ def refuse_state(problem: Problem, theta: Tensor, task: Task) -> None:
     more = len(call.changed) - MOST_NAMED
     named = ", ".join(call.changed[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     raise InvalidInput(
-        f"The module changes {named} between calls, and its output with it, so the meta-gradient "
-        "would depend on how often an algorithm calls it. Call net.eval() before from_module if "
-        "that stops it (as for spectral norm), set the state at the start of forward, or pass it "
-        "as part of x."
+        f"The module changes {named} between calls, so its output changes, too, and the "
+        "meta-gradient would depend on how often an algorithm calls it. Call net.eval() before "
+        "from_module if that stops it (as for spectral norm), set the state at the start of "
+        "forward, or pass it as part of x."
     )

@@ -22,7 +22,9 @@ STATUSES = {
     "withheld": "An assumption of the quantity does not hold here, so it was not computed.",
     "not_redrawable": "The sampler can't redraw this source alone.",
     "redraw_not_independent": "A redraw of this source also changes other draws.",
-    "tasks_interact": "A task's meta-gradient depends on the tasks computed beside it.",
+    "tasks_interact": (
+        "A task's meta-gradient depends on the tasks that are computed together with it."
+    ),
     "refuted": "The number contradicts a theory, an assumption or an algorithm's own claim.",
     "at least": "A lower bound of a supremum or of a number computed from one; no interval.",
     "at most": "An upper bound, computed from a lower bound of a supremum; no interval.",

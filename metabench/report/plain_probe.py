@@ -25,7 +25,7 @@ class PlainProbe(Probe):
     """Draws any table, without findings, since the meaning of its numbers is unknown."""
 
     axis: ClassVar[str] = "at"
-    question: ClassVar[str] = "Which numbers are there?"
+    question: ClassVar[str] = "What was measured?"
     caption: ClassVar[str] = "Values with their intervals."
 
     def find(self, table: pd.DataFrame) -> list[Finding]:

@@ -40,7 +40,7 @@ def check_probe(probe: Probe, seed: int = 0) -> None:
 
 
 def _expect_merged(probe: Probe, subject: Subject, seed: int, rows: list[Row]) -> None:
-    """Shares put together are the whole, to round-off."""
+    """Expect merged parts to equal the whole up to round-off."""
     parts = [probe.measure_part(subject, seed, Part(i, 3)) for i in range(3)]
     merged = probe.merge(subject, seed, parts)
     expect(len(merged) == len(rows), f"merged parts give {len(merged)} rows, not {len(rows)}")

@@ -153,7 +153,7 @@ BAD_OWN = {
     ),
     "settings of what is made": (
         ("--set", "family.dim=3"),
-        "my.py:problem is an instance; set dim in its file.",
+        "my.py:problem is an instance, so --set can't change it; set dim in its file.",
     ),
     "settings of a black box": (
         ("--algo", "my.py:theirs", "--set", "algo.steps=3"),

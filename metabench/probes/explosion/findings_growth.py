@@ -79,10 +79,7 @@ def _vanishes(found: GrowthSummary, table: pd.DataFrame) -> Finding:
 def _small_query_gradient(found: GrowthSummary, claim: str) -> Finding:
     """Return the finding of a meta-gradient that vanishes without backpropagation's doing."""
     if _keeps(found.amplification):
-        claim += (
-            "Backpropagation is not the cause: the query gradient itself becomes small, because "
-        )
-        "adaptation succeeds."
+        claim += "Backpropagation is not the cause: the query gradient itself becomes small."
         return Finding("vanishes", "info", "", claim, "", found.evidence)
     claim += (
         "Whether backpropagation or a small query gradient is the cause can't be told: the "

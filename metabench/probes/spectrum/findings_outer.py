@@ -47,7 +47,7 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
         return [Finding("past_outer_edge", "warning", "fault", claim, repair, evidence)]
     inside = beta < (limit.low or 0.0)
     claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to judge'}."
-    repair = "" if inside else "Measure with more tasks (--set probe.meta=...)."
+    repair = "" if inside else "Measure more tasks (--set probe.meta=...)."
     return [
         Finding("outer_edge", "info", "fine" if inside else "undecided", claim, repair, evidence)
     ]

@@ -240,7 +240,7 @@ class Store:
         return found.whole
 
     def _schema(self) -> int:
-        """Read the mark; 0 if there is none, or nobody can read it."""
+        """Read the schema of the store; 0 if it is missing or unreadable."""
         try:
             found = json.loads(_content(self.folder / "store.json"))["schema"]
         except (ValueError, KeyError, TypeError):

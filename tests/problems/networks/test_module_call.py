@@ -84,7 +84,7 @@ def checked(found):
     [(InPlace, "calls"), (Replaced, "calls"), (Attribute, "hidden"), (Growing, "seen")],
 )
 def test_a_module_that_changes_between_calls_is_refused_by_name(module, name):
-    words = f"changes {name} between calls, and its output with it"
+    words = f"changes {name} between calls, so its output changes"
 
     with pytest.raises(mb.InvalidInput, match=words):
         subject(module()).meta_gradients(Address.fresh(0, 2), 0)

@@ -44,7 +44,7 @@ class Inline(Executor):
 
     @property
     def width(self) -> int:
-        """One."""
+        """1: cells run one after another."""
         return 1
 
 

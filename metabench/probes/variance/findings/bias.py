@@ -107,7 +107,7 @@ def _declared(table: Rows, found: Row, errors: list[Row]) -> Finding:
     else:
         why = "finite differences did not confirm that"
         why += f" ({differences[0].status})" if differences else ""
-        repair = "Run `metabench verify`, which says what a decision needs."
+        repair = "Run `metabench verify`, which says what would decide it."
     claim = f"{name} declares itself exact, but {why}: its bias is unknown."
     return Finding(
         "estimator_bias", "info", "undecided", claim, repair, (found, *wrong, *differences)

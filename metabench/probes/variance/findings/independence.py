@@ -59,8 +59,10 @@ def _dependent(text: str, test: Row, excess: Row, evidence: tuple[Row, ...]) -> 
         "signal-to-noise ratio are not reported."
     )
     if not positive:
-        repair = "If the sampler stratifies on purpose, keep it: batches vary less than "
-        "those of independent tasks."
+        repair = (
+            "If the sampler stratifies on purpose, keep it: batches vary less than those of "
+            "independent tasks."
+        )
         return Finding("dependent_tasks", "info", "", claim, repair, evidence)
     repair = (
         "Draw the tasks of a batch independently: shuffle across classes and files, and check "

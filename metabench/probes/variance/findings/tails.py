@@ -69,4 +69,6 @@ def _no_variance(high: float, text: str, evidence: tuple[Row, ...]) -> Finding:
     )
     if high < INDEX_OF_VALID_INTERVALS:
         return Finding("heavy_tail", "warning", "fault", text, repair, evidence)
-    return Finding("heavy_tail", "info", "undecided", text, "Measure with more --tasks.", evidence)
+    return Finding(
+        "heavy_tail", "info", "undecided", text, "Measure more tasks (--tasks).", evidence
+    )
