@@ -87,7 +87,7 @@ class Exact(Quadratic):
         (Neighbors(dim=8, shots=3, queries=3), "dependent_tasks", "positively correlated"),
         (Outliers(dim=8, shots=3, queries=3), "heavy_tail", "variance does not exist"),
         (
-            OneQuery(dim=8, shots=3, queries=300, spread=0, offset=0.05),
+            OneQuery(dim=8, shots=3, queries=100, spread=0, offset=0.05),
             "dominant_source",
             "by source: support",
         ),
