@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.settings import fields, registry
 from metabench.settings.errors import InvalidInput
+from metabench.settings.source_digest import digest_of_source
 
 ROOTS = ("algo", "family", "probe", "compute")
 
@@ -152,9 +152,9 @@ def split_assignments(
 
 
 def _address(target: str) -> str:
-    """Return a target with a digest of its file, so that a changed file is another measurement."""
+    """Return a target with a digest of its code, so that changed code is another measurement."""
     file, _, name = target.rpartition(":")
     path = Path(file)
     if not path.is_file():
         return target
-    return f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}:{name}"
+    return f"{path.name}@{digest_of_source(path)}:{name}"

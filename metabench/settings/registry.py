@@ -6,7 +6,6 @@ Listing imports nothing; `member_source` says what a member is without importing
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -20,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from metabench.settings.errors import InvalidInput, unknown
+from metabench.settings.source_digest import digest_of_source
 
 # kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
 KINDS = {
@@ -137,10 +137,10 @@ class _Unkept(SourceFileLoader):
 
 
 def _from_file(path: Path) -> ModuleType:
-    """Import a file under a name made of its contents, so that a changed file is another module."""
+    """Import a file under a name made of its code, so that changed code is another module."""
     if not path.is_file():
         raise InvalidInput(f"There is no file {str(path)!r}.")
-    name = f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    name = f"{path.stem}@{digest_of_source(path)}"
     if name not in sys.modules:
         loader = _Unkept(name, str(path.resolve()))
         place = importlib.util.spec_from_file_location(name, path, loader=loader)

@@ -113,10 +113,13 @@ def test_a_module_of_other_values_is_another_cell(own, folder):
     assert digests[0] != digests[1]
 
 
-def test_a_file_that_changes_is_another_cell(own, folder):
+def test_a_file_whose_code_changes_is_another_cell_and_a_comment_changes_nothing(own, folder):
     first = measured(*MINE)["spec"]["family"]["name"]
-    (folder / "my.py").write_text(OWN + "\n# changed\n")
+    (folder / "my.py").write_text("# a comment\n\n" + OWN + "\n# another\n")
+    commented = measured(*MINE)["spec"]["family"]["name"]
+    (folder / "my.py").write_text(OWN + "\nchanged = True\n")
 
+    assert commented == first
     assert measured(*MINE)["spec"]["family"]["name"] != first
 
 

@@ -60,7 +60,8 @@ def planted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("evil.py", "evil_module.py"):
-        (tmp_path / name).write_text(f"{EVIL}\n# {tmp_path}\n")  # a module is known by its contents
+        # a module is known by its code
+        (tmp_path / name).write_text(f"{EVIL}\nAT = {str(tmp_path)!r}\n")
 
 
 def was_run():
@@ -192,7 +193,7 @@ def test_what_the_user_trusts_is_run(name, trusted):
 def test_trusting_one_file_is_trusting_no_other():
     Path("other.py").write_text(EVIL)
     Path("lab").mkdir()
-    (Path("lab") / "evil.py").write_text(EVIL + "# the table's")
+    (Path("lab") / "evil.py").write_text(EVIL + "THE = 'table'")
 
     metabench("report", a_table(spec_of("evil.py:Evil")), "--trust", "other.py:Evil")
     assert not was_run()
