@@ -42,7 +42,7 @@ def main() -> None:
         )
     print(f"load {os.getloadavg()[0]:.1f}; seconds, and after how many applications it has paid")
     print("  engine    cold set-up  warm set-up    each time  pays cold  pays warm")
-    for engine in ENGINES:
+    for engine in options.engines:
         saved = warm["each"]["eager"] - warm["each"][engine]
         pays = [f"{run['setup'][engine] / saved:10.0f}" if saved > 0 else f"{'never':>10}"
                 for run in (cold, warm)] if engine != "eager" else []  # fmt: skip
@@ -60,7 +60,7 @@ def measured(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         mb.MAML(options.steps, rematerialize="none"),
     )
     chosen, setup = {}, {}
-    for engine in ENGINES:
+    for engine in options.engines:
         run = contenders.metabench(case, maml, mb.Vectorization(options.how, options.tasks, engine))
         setup[engine] = _seconds(run)
         chosen[engine] = run
@@ -79,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5, help="K")
     parser.add_argument("--tasks", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--child", action="store_true", help="one of the two processes")
     return parser.parse_args()
 

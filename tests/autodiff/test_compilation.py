@@ -85,7 +85,7 @@ def test_results_of_a_traced_function_can_be_differentiated_and_modified():
 
 
 def test_arguments_that_are_one_tensor_when_traced_may_differ_later():
-    """make_fx by itself traces x - 2y at (a, a) as a function of one argument."""
+    """By identity alone, x - 2y at (a, a) would be a function of one argument."""
     a = torch.ones(3)
 
     run = compilation.accelerate(lambda x, y: x - 2 * y, "trace")
@@ -135,7 +135,7 @@ def test_a_function_that_cannot_be_traced_runs_eagerly_and_the_warning_names_the
 
     run = compilation.accelerate(branching, word)
 
-    with pytest.warns(RuntimeWarning, match=rf"could not {word} .*RuntimeError: It appears"):
+    with pytest.warns(RuntimeWarning, match=rf"could not {word} .*reads a tensor.s value"):
         first = run(torch.ones(2))
     assert torch.equal(first, torch.full((2,), 2.0))
     assert torch.equal(run(-torch.ones(2)), torch.full((2,), -2.0))
@@ -149,13 +149,6 @@ def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
     with pytest.warns(RuntimeWarning, match="more than its input"):
         first = run(torch.zeros(()))
     assert torch.equal(run(torch.zeros(())), first + 1)
-
-
-def test_traced_views_that_change_nothing_are_left_out():
-    graph = compilation.traced(lambda x: (x.view(2, 3).expand(2, 3) * 2,), [torch.ones(2, 3)])
-
-    targets = [node.target for node in graph.graph.nodes if node.op == "call_function"]
-    assert targets == [torch.ops.aten.mul.Tensor]
 
 
 @pytest.mark.parametrize("lost", [float("nan"), float("inf")])
