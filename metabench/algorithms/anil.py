@@ -23,7 +23,8 @@ class ANIL(Algorithm):
 
     Equal to MAML with an inner rate of 0 for the body, at the cost of the head: inner gradients,
     Hessians and iterates are those of the head. `head` selects its parameters by shell patterns;
-    the default is the last module.
+    the default is the module that is called last, and of a problem without a module, or before its
+    first call, the one declared last.
     (Raghu, Raghu, Bengio & Vinyals, 2020, https://arxiv.org/abs/1909.09157).
 
     >>> import metabench as mb
@@ -33,7 +34,7 @@ class ANIL(Algorithm):
     ('4.weight', '4.bias')
     """
 
-    head: tuple[str, ...] = ()  # patterns of adapted parameters, "6.*"; empty: last module [names]
+    head: tuple[str, ...] = ()  # patterns of adapted parameters, "6.*"; empty: last called [names]
 
     @property
     def exact(self) -> bool:
@@ -42,15 +43,22 @@ class ANIL(Algorithm):
 
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Compute the meta-gradient `(Q,)` of one task at theta `(Q,)`; phi is head and body."""
+        self._see_a_call(problem, theta, task)
         found = unrolled_meta_gradient(self, self.on_head(problem), theta, task)
         with_body = _head_to_phi(problem, self._head(problem))
         return found._replace(phi=with_body(found.phi, theta))
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Compute the query loss `()` after adaptation of the head."""
+        self._see_a_call(problem, theta, task)
         inner = self.on_head(problem)
         phi = adapt(self.inner_optimizer, self.steps, inner, theta, task).last
         return inner.outer_loss(phi, theta, task.query)
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Compute the adapted head `(P,)`."""
+        self._see_a_call(problem, theta, task)
+        return super().adapted(problem, theta, task)
 
     def inner(self, problem: Problem) -> Problem:
         """Return the problem restricted to the head."""
@@ -81,10 +89,16 @@ class ANIL(Algorithm):
             layouts=Layouts(head, problem.layouts.theta),
         )
 
+    def _see_a_call(self, problem: Problem, theta: Tensor, task: Task) -> None:
+        """Call the module once if it hasn't been, so that it is known which part is called last."""
+        if not self.head and problem.last_called and not problem.last_called():
+            problem.inner_loss(problem.init(theta), theta, task.support)
+
     def _head(self, problem: Problem) -> Layout:
         layout = problem.layouts.phi
         last = layout.names[-1].rpartition(".")[0]
-        patterns = self.head or ((f"{last}.*",) if last else (layout.names[-1],))
+        called = problem.last_called() if problem.last_called else ()
+        patterns = self.head or called or ((f"{last}.*",) if last else (layout.names[-1],))
         held = layout.unflatten(torch.empty(layout.size))
         names = module_checks.matching_names(held, patterns, "algo.head")
         return Layout.from_tensors({name: held[name] for name in names})

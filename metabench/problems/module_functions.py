@@ -13,6 +13,7 @@ from metabench.problems.networks import module_checks
 from metabench.problems.networks.accuracy import accuracy_of
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule, has_tied_tensors
+from metabench.problems.networks.last_called import LastCalled
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
 from metabench.problems.networks.loss_checks import as_pair
 from metabench.problems.networks.module_call import ModuleCall, examine_call
@@ -41,6 +42,7 @@ class ModuleFunctions(NamedTuple):
     statistics: Statistics | None
     features: Features
     examine: Callable[[Tensor, Tensor, Data], ModuleCall]
+    last_called: LastCalled
 
 
 def module_functions(
@@ -71,12 +73,15 @@ def module_functions(
     fixed.update(net.named_buffers())
     direct, called = not set(theta) <= set(phi), with_fast_convolutions(net)
     module = FunctionalModule(called, layouts, fixed, direct, has_tied_tensors(called))
+    last_called = LastCalled(module.net, layouts.phi.names)
     statistics_by_layer, right = layer_statistics(net), accuracy_of(loss)
 
     def of_task(loss: UserLoss) -> Loss:
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
             x, y = as_pair(data)
-            return loss(module, phi, theta, module(phi, theta, x), y)
+            with last_called.recorded():
+                prediction = module(phi, theta, x)
+            return loss(module, phi, theta, prediction, y)
 
         return task_loss
 
@@ -89,9 +94,8 @@ def module_functions(
         return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
 
     def examine(phi: Tensor, theta: Tensor, data: Data) -> ModuleCall:
-        x, y = as_pair(data)
         return examine_call(
-            module, lambda given: losses[1](module, phi, theta, given, y), phi, theta, (x, y)
+            module, lambda p, y: losses[1](module, phi, theta, p, y), phi, theta, as_pair(data)
         )
 
     return ModuleFunctions(
@@ -110,6 +114,7 @@ def module_functions(
         statistics=statistics_of(module, losses, right),
         features=features,
         examine=examine,
+        last_called=last_called,
     )
 
 

@@ -52,6 +52,7 @@ class Problem(NamedTuple):
     unfused: Callable[[], Problem] | None = None  # the same problem, norms by plain operations
     tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
     examine: Callable[[Tensor, Tensor, Data], ModuleCall] | None = None  # what a call shows
+    last_called: Callable[[], tuple[str, ...]] | None = None  # names of the head's parameters
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
         """Return the problem and theta `(Q,)` with further meta-parameters appended to theta."""
@@ -183,7 +184,7 @@ class Problem(NamedTuple):
         problem = cls(made.init, made.inner_loss, made.outer_loss, made.layouts, made.theta,
                       made.notes, made.fused, made.fixed, made.aliases, made.norms,
                       made.accuracy, made.statistics, made.features, tasks=tasks,
-                      examine=made.examine)  # fmt: skip
+                      examine=made.examine, last_called=made.last_called)  # fmt: skip
         return problem._replace(unfused=lambda: _with_plain_norms(problem))
 
 

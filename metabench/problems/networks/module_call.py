@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from metabench.problems.networks.functional_module import FunctionalModule, forward
 
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+ROUND_OFFS = 1000  # of the loss, within which two losses are the same
 Key = tuple[str, str]  # a module's name, and the name of its attribute
 
 
@@ -24,16 +26,16 @@ class ModuleCall(NamedTuple):
 
 def examine_call(
     module: FunctionalModule,
-    loss: Callable[[Any], Tensor],
+    loss: Callable[[Any, Any], Tensor],
     phi: Tensor,
     theta: Tensor,
     pair: tuple[Any, Any],
 ) -> ModuleCall:
-    """Call a module twice and its loss up to twice, and leave the module as it was.
+    """Call a module twice and its loss up to three times, and leave the module as it was.
 
     Args:
         module: the user's module.
-        loss: of a prediction.
+        loss: of a prediction and y.
         phi: adapted parameters, `(P,)`.
         theta: meta-parameters, `(Q,)`.
         pair: x and y.
@@ -58,21 +60,30 @@ def examine_call(
     return ModuleCall(changed, _broadcast(loss, prediction, y))
 
 
-def _broadcast(loss: Callable[[Any], Tensor], prediction: Any, y: Any) -> str:
-    """Return the shapes if the loss changes when the prediction is given y's shape."""
+def _broadcast(loss: Callable[[Any, Any], Tensor], prediction: Any, y: Any) -> str:
+    """Return the shapes of prediction and y if the loss compares all of one with all of the other.
+
+    Such a loss changes when the prediction is given y's shape, but not when y is permuted. A loss
+    that makes the shapes equal itself changes when y is permuted.
+    """
     if not (isinstance(prediction, Tensor) and isinstance(y, Tensor)):
         return ""
     if prediction.shape == y.shape or prediction.numel() != y.numel():
         return ""
-    try:
-        together: Any = torch.broadcast_tensors(prediction, y)  # type: ignore[no-untyped-call]
-        joined = together[0].shape
-        reshaped = loss(prediction.reshape(y.shape))
-        if joined.numel() == y.numel() or _same(loss(prediction), reshaped):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of these shapes
+        try:
+            together: Any = torch.broadcast_tensors(prediction, y)  # type: ignore[no-untyped-call]
+            if together[0].numel() == y.numel():
+                return ""
+            given, permuted = loss(prediction, y), loss(prediction, y.roll(1, 0))
+            reshaped = loss(prediction.reshape(y.shape), y)
+        except (RuntimeError, ValueError, IndexError):  # a loss that takes these shapes alone
             return ""
-    except (RuntimeError, ValueError, IndexError):  # a loss that takes these shapes alone
+    near = ROUND_OFFS * torch.finfo(given.dtype).eps
+    if not torch.isclose(given, permuted, rtol=near) or torch.isclose(given, reshaped, rtol=near):
         return ""
-    shapes = (tuple(prediction.shape), tuple(y.shape), tuple(joined))
+    shapes = (tuple(part.shape) for part in (prediction, y, together[0]))
     return "prediction {}, y {}, together {}".format(*shapes)
 
 

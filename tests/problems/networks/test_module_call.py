@@ -131,7 +131,7 @@ def test_what_a_list_a_dictionary_and_a_buffer_held_is_put_back():
     module = FunctionalModule(net, Layouts(layout, layout), dict(net.named_buffers()), direct=False)
     phi, known, x = layout.flatten(dict(net.named_parameters())), net.known, torch.ones(4, 3)
 
-    call = examine_call(module, torch.sum, phi, phi, (x, x))
+    call = examine_call(module, lambda p, y: p.sum(), phi, phi, (x, x))
 
     assert call.changed == ("calls", "seen", "known", "new")
     assert net.known is known == {"calls": 0}
@@ -160,7 +160,9 @@ def test_a_prediction_that_is_compared_with_every_target_is_a_warning(net, y_sha
 @pytest.mark.parametrize(
     ("loss", "y_shape"),
     [(mse_loss, (4, 1)), (lambda p, y: mse_loss(p.squeeze(-1), y), (4,)),
-     (lambda p, y: mse_loss(p.reshape(-1), y.reshape(-1)), (4,))],
+     (lambda p, y: mse_loss(p.reshape(-1), y.reshape(-1)), (4,)),
+     (lambda p, y: mse_loss(p.sum(-1), y), (4,)), (lambda p, y: mse_loss(p[..., 0], y), (4,)),
+     (lambda p, y: (p.std() - y.std()).square(), (4,))],
 )  # fmt: skip
 def test_shapes_that_a_loss_makes_equal_are_no_fault(loss, y_shape):
     findings = checked(subject(nn.Linear(3, 1), loss, y_shape=y_shape))
