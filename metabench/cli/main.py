@@ -6,6 +6,7 @@ import errno
 import shlex
 import sys
 import time
+import traceback
 import warnings
 from typing import Any
 
@@ -21,6 +22,7 @@ from metabench.cli.report import commands as report
 from metabench.cli.train import commands as train
 from metabench.settings import interrupts, registry
 from metabench.settings.errors import InvalidInput
+from metabench.settings.user_errors import user_errors, user_line
 
 ARGUMENTS = "metabench.arguments"  # key in a context's meta: the command line
 SHOW_CURSOR = "\x1b[?25h"
@@ -54,6 +56,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse arguments that no file name or setting can be, and keep the others."""
         ctx.meta[ARGUMENTS] = list(args)
+        args = _debug_first(args)
         for each in args:
             if "\0" in each:
                 raise click.UsageError(f"The argument {each!r} contains the character NUL.")
@@ -69,12 +72,12 @@ class Commands(click.Group):
         """Run the command; invalid input exits with 2, a system error with 4, a signal with 130."""
         ctx.meta[options.BEGUN] = time.monotonic()
         try:
-            with interrupts.raising(), warnings.catch_warnings():
+            with interrupts.raising(), warnings.catch_warnings(), user_errors():
                 # of shapes that broadcast, which is a finding of the checks
                 warnings.filterwarnings("ignore", "Using a (target|input) size", UserWarning)
                 return super().invoke(ctx)
         except InvalidInput as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(f"{error}{_more(ctx, error)}") from error
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise
         except KeyboardInterrupt as error:
@@ -89,6 +92,22 @@ class Commands(click.Group):
                 ) from error
             click.echo(f"Error: {error}. Files saved earlier are intact.", err=True)
             ctx.exit(exit_codes.SYSTEM_ERROR)
+
+
+def _debug_first(args: list[str]) -> list[str]:
+    """Move `--debug` before the command, wherever it stands among its options."""
+    words = args[: args.index("--")] if "--" in args else args
+    if "--debug" not in words:
+        return args
+    return ["--debug", *(word for word in words if word != "--debug"), *args[len(words) :]]
+
+
+def _more(ctx: click.Context, error: InvalidInput) -> str:
+    """Print the traceback of an error if asked to; else return how to, for errors of user code."""
+    if ctx.params.get("debug"):
+        click.echo("".join(traceback.format_exception(error)), err=True)
+        return ""
+    return " (--debug shows the traceback.)" if error.__cause__ and user_line(error) else ""
 
 
 def _end_interrupted(ctx: click.Context, error: KeyboardInterrupt) -> None:
@@ -108,7 +127,8 @@ def _end_interrupted(ctx: click.Context, error: KeyboardInterrupt) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(metabench.__version__)
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Print the traceback of an error, too.")
+def main(debug: bool) -> None:
     """Why is my meta-gradient noisy, exploding, biased or slow, and what should I change?
 
     Start with `metabench variance --algo maml`.

@@ -11,6 +11,7 @@ from metabench.measurement.measurement import Measurement
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row, to_table
 from metabench.settings.errors import InvalidInput
+from metabench.settings.user_errors import user_errors
 
 FIRST = "verify"  # the other probes need a correct meta-gradient
 
@@ -82,7 +83,7 @@ def measure_within(
     seed = measurement.seed if seed is None else seed
     begun = time.monotonic()
     try:
-        with clock.within(limit) as tick:
+        with clock.within(limit) as tick, user_errors():
             tick(0, 1)
             rows = measurement.probe.measure(measurement.subject(), seed, tick)
     except TimeUp:

@@ -14,6 +14,7 @@ from metabench.measurement.from_words import build, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.settings import fields, registry
+from metabench.settings.user_errors import user_errors
 
 Chosen = Mapping[str, Mapping[str, Any]]
 
@@ -44,16 +45,17 @@ class Plan:
 
     def check(self, clock: Clock, keeper: Keeper | None = None) -> Checkup:
         """Run the checkup within the clock's time, resuming from stored parts."""
-        return checkup(
-            self.measurement,
-            self.outer,
-            clock,
-            keeper,
-            chosen=self.chosen,
-            only=self.only,
-            tasks=self.tasks,
-            trial=self._trial() if self.steps else None,
-        )
+        with user_errors():
+            return checkup(
+                self.measurement,
+                self.outer,
+                clock,
+                keeper,
+                chosen=self.chosen,
+                only=self.only,
+                tasks=self.tasks,
+                trial=self._trial() if self.steps else None,
+            )
 
     def _trial(self) -> Trial:
         given = {"steps": max(self.steps, 1), **self.chosen.get("trial", {})}

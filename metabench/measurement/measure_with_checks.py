@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.probes.base import Probe, Progress, no_progress
 from metabench.probes.verify import Verify
-from metabench.probes.verify.failures import user_line
 from metabench.records.rows import Row
 from metabench.settings.errors import InvalidInput
+from metabench.settings.user_errors import in_one_line, user_errors, user_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,14 +47,15 @@ def measure_checked(
     Raises:
         InvalidInput: if the meta-gradient can't be computed; says what to change.
     """
-    if isinstance(probe, Verify):
-        return probe.measure(subject, seed, progress)
-    checks = Verify(thorough=False).measure(subject, seed)
-    with _user_errors(probe):
-        if parts:
-            rows = probe.merge(subject, seed, parts, progress)
-        else:
-            rows = probe.measure(subject, seed, progress)
+    with user_errors():
+        if isinstance(probe, Verify):
+            return probe.measure(subject, seed, progress)
+        checks = Verify(thorough=False).measure(subject, seed)
+        with _probe_errors(probe):
+            if parts:
+                rows = probe.merge(subject, seed, parts, progress)
+            else:
+                rows = probe.measure(subject, seed, progress)
     if not (isinstance(rows, list) and all(isinstance(row, Row) for row in rows)):
         raise InvalidInput(
             f"{type(probe).__name__}.measure returned {_described(rows)}; it must return a list of "
@@ -64,7 +65,7 @@ def measure_checked(
 
 
 @contextmanager
-def _user_errors(probe: Probe) -> Generator[None]:
+def _probe_errors(probe: Probe) -> Generator[None]:
     """Re-raise what a user's probe raises as a sentence with the line in the user's file."""
     try:
         yield
@@ -74,10 +75,8 @@ def _user_errors(probe: Probe) -> Generator[None]:
         out_of_memory = "memory" in str(error)  # torch has no one class for it
         if out_of_memory or type(probe).__module__.startswith("metabench."):
             raise
-        text = (str(error).splitlines() or [""])[0].rstrip(". ")
         raise InvalidInput(
-            f"{type(probe).__name__}.measure raised {type(error).__name__}: {text}."
-            f"{user_line(error)}"
+            f"{type(probe).__name__}.measure raised {in_one_line(error)}.{user_line(error)}"
         ) from error
 
 

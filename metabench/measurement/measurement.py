@@ -22,6 +22,7 @@ from metabench.measurement import (
 )
 from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Part, Probe, Progress, no_progress
+from metabench.probes.verify.failures import explained
 from metabench.problems.checkpoints import LoadedTheta
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
@@ -33,6 +34,7 @@ from metabench.settings import fields as spec
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, inside, unknown
 from metabench.settings.synonyms import unknown_group
+from metabench.settings.user_errors import user_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,12 +117,13 @@ class Measurement:
 
     def subject(self) -> Subject:
         """Build the problem and theta, on the device."""
-        problem = self.family.problem()
-        if self.theta:
-            theta, notes = self._trained(problem)
-            problem = problem._replace(notes=(*problem.notes, *notes))
-        else:
-            theta = self.family.theta(self.seed)
+        with user_errors():
+            problem = self.family.problem()
+            if self.theta:
+                theta, notes = self._trained(problem)
+                problem = problem._replace(notes=(*problem.notes, *notes))
+            else:
+                theta = self.family.theta(self.seed)
         theta = theta.to(self.device, DTYPES[self.dtype])
         return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.compute)
 
@@ -139,12 +142,16 @@ class Measurement:
     def resolved(self) -> Measurement:
         """Return the measurement with every `auto` setting resolved."""
         subject = self.subject()
-        algorithm, compute = subject.resolved(subject.draw(Address.fresh(0, 1), self.seed))
+        with explained("drawing tasks"):
+            tasks = subject.draw(Address.fresh(0, 1), self.seed)
+        with explained("one task"):
+            algorithm, compute = subject.resolved(tasks)
         return replace(self, algorithm=algorithm, compute=compute)
 
     def measure_part(self, part: Part) -> dict[str, NDArray[Any]]:
         """Measure one part of the tasks; returns arrays that `measure` merges."""
-        return self.probe.measure_part(self.subject(), self.seed, part)
+        with user_errors():
+            return self.probe.measure_part(self.subject(), self.seed, part)
 
     def measure(
         self, progress: Progress = no_progress, parts: Sequence[Mapping[str, NDArray[Any]]] = ()

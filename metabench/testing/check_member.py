@@ -16,6 +16,7 @@ from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, unknown
+from metabench.settings.user_errors import user_errors
 from metabench.testing.algorithm_contract import check_algorithm
 from metabench.testing.black_box_contract import check_black_box
 from metabench.testing.family_contract import check_family, check_problem
@@ -39,6 +40,11 @@ def check_member(target: str, problem: str | None = None) -> str:
     Raises:
         InvalidInput: if there is no such member, or it breaks its contract, with the reason.
     """
+    with user_errors():
+        return _checked(target, problem)
+
+
+def _checked(target: str, problem: str | None) -> str:
     kind, made = _made(target)
     checks = CONTRACTS[kind]
     if kind in ("algorithms", "black boxes"):

@@ -10,6 +10,7 @@ from metabench.probes.base import Progress, no_progress
 from metabench.probes.verify import Verify
 from metabench.records.rows import Row
 from metabench.settings.interrupts import WholeSteps
+from metabench.settings.user_errors import user_errors
 from metabench.training import resume
 from metabench.training.measure import log_rows, validate_and_probe
 from metabench.training.plan import Plan
@@ -59,6 +60,10 @@ class Session:
             progress: called with steps done and in all.
             waiting: called when a signal waits for the end of a step.
         """
+        with user_errors():
+            return self._trained(progress, waiting)
+
+    def _trained(self, progress: Progress, waiting: Callable[[], None]) -> Trained:
         trainer = self.trainer
         if not self.rows:
             self.rows += Verify(thorough=False).measure(trainer.subject, trainer.seed)

@@ -16,6 +16,7 @@ from metabench.records import statuses
 from metabench.records.record import compose
 from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
+from metabench.settings.user_errors import user_sentence
 
 if TYPE_CHECKING:
     from metabench.measurement.measurement import Measurement
@@ -156,7 +157,7 @@ def _measure_part(job: Job, begun: float) -> dict[str, Any]:
 
 def _failure(error: Exception) -> dict[str, Any]:
     outcome = "oom" if _is_out_of_memory(error) else "error"
-    message = f"{type(error).__name__}: {error}"
+    message = user_sentence(error) or f"{type(error).__name__}: {error}"
     return {"outcome": outcome, "error": message, "traceback": traceback.format_exc()}
 
 

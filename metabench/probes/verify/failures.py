@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from metabench.settings.errors import InvalidInput
+from metabench.settings.user_errors import in_one_line, user_line
 
 LOOP = (
     "Take tasks one after another: --set compute.batching=loop, or Vectorization('loop') from "
     "Python"
 )
-INTERNAL = (str(Path(__file__).parents[2]), "site-packages", "dist-packages", "<frozen")
 
 
 @contextmanager
@@ -25,9 +23,11 @@ def explained(doing: str) -> Generator[None]:
     """
     try:
         yield
-    except InvalidInput:
+    except (InvalidInput, MemoryError):
         raise
     except Exception as error:
+        if "allocate" in str(error):  # torch has no one class for a lack of memory
+            raise
         raise InvalidInput(f"{_sentence(error, doing)}{user_line(error)}") from error
 
 
@@ -66,9 +66,7 @@ def _sentence(error: Exception, doing: str) -> str:
         )
     where = {"drawing tasks": "The sampler", "vmap": "Computing many tasks at once (vmap)"}
     hint = f" {LOOP}." if doing == "vmap" else ""
-    return (
-        f"{where.get(doing, 'One task')} raised {type(error).__name__}: {_first_line(text)}.{hint}"
-    )
+    return f"{where.get(doing, 'One task')} raised {in_one_line(error)}.{hint}"
 
 
 def _second_derivative_repair(name: str) -> str:
@@ -86,13 +84,3 @@ def _second_derivative_repair(name: str) -> str:
 def _first_line(text: str) -> str:
     """Return the first line, without its full stop."""
     return (text.strip().splitlines() or [""])[0].rstrip(". ")
-
-
-def user_line(error: Exception) -> str:
-    """Return the file, number and text of the innermost line of user code in the traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if not any(part in frame.filename for part in INTERNAL)]
-    if not outside:
-        return ""
-    name = outside[-1].filename.rpartition("/")[2]
-    return f" ({name}, line {outside[-1].lineno}: {(outside[-1].line or '').rstrip(',')})"
