@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_PLACES_NAMED = 3
+OUTPUT = "meta-gradient"  # a row of the checks that is no input
 NAME, SHARE = "not_finite_input", "share of tasks"
 FIRST = "Repair the input first: at any inner rate these tasks diverge."
 
@@ -25,7 +26,7 @@ def with_inputs(
         findings: of the table.
         diverged: share of tasks that diverged; None: one task is enough for all to be lost.
     """
-    rows = from_table(table, "not_finite", of=None)
+    rows = [row for row in from_table(table, "not_finite", of=None) if row.of != OUTPUT]
     if not rows:
         return findings
     share = next((row.value or 0.0 for row in rows if row.of == SHARE), 0.0)

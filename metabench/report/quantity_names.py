@@ -47,11 +47,13 @@ AXES = ("curvature", "k", "rate")  # values of `of` that say what `at` counts
 CHECKS = {
     "check": "relative difference",
     "check/Hessian symmetry": "relative difference of u'Hv and v'Hu",
-    "check/autograd through the unroll": "relative difference to it",
+    "check/autograd through the unroll": "relative difference to torch's through all steps",
     "check/finite differences": "relative difference to changes of the loss",
     "check/precision": "relative difference of float32 to float64",
     "check/repeated call": "relative difference of two equal calls",
+    "check/implicit against unrolled": "relative difference of the two",
     "check/vmap against a loop": "relative difference of the two",
+    "not_finite": "share of the tasks checked in which it is not finite",
     "curvature": "smallest curvature found where the gradient is taken [curvature]",
 }
 

@@ -36,6 +36,7 @@ class Training(Probe):
     meanings: ClassVar[Mapping[str, str]] = {
         "gain": "held-out loss at the start minus that at the end",
         "seconds_a_step": "median time of an outer step [seconds]",
+        "stopped": "step at which training stopped, and why",
         "steps": "outer steps taken [steps]",
     }
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation")

@@ -13,6 +13,7 @@ from metabench.probes.agreement import Agreement
 from metabench.probes.constants import Constants
 from metabench.probes.cost import Cost
 from metabench.probes.explosion import Explosion
+from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.spectrum import Spectrum
 from metabench.records.rows import Row, from_table, to_table
 
@@ -24,6 +25,12 @@ PROBES = {
     "constants": Constants(tasks=16, hessians=8, run=0),
     "cost": Cost(tasks=16, steps=(1,), sizes=(1,), rounds=1),
 }
+
+
+def test_a_meta_gradient_that_is_not_finite_is_no_input():
+    checked = to_table([Row("not_finite", of="meta-gradient", value=0.5, status="diverged")])
+
+    assert with_inputs(checked, []) == []
 
 
 def planted(where, bad=math.nan):

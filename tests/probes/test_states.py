@@ -68,7 +68,7 @@ def test_a_meta_gradient_is_steady_only_if_its_interval_says_so(ends, state):
     growth = Row("growth", value=0.0, low=ends[0], high=ends[1])
     norms = [Row("norm", at=float(K), value=1.0, low=0.9, high=1.1) for K in (0, 1, 5, 10)]
 
-    assert states(Explosion(), growth, *norms)["steady"] == state
+    assert states(Explosion(), growth, *norms)["growth"] == state
 
 
 def test_verified_is_fine_only_if_nothing_was_left_out():

@@ -64,7 +64,7 @@ class Agreement(Probe):
         "diverged": "growth",
         "not_finite_input": "growth",
         "minimum_not_found": "solver",
-        "cause": "solver",
+        "cause_of_error": "solver",
         "first_order": "estimator",
     }
     question: ClassVar[str] = "How close is each method to the gradient at the inner minimum?"

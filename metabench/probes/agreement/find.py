@@ -154,7 +154,14 @@ def _cheapest_within(
         f"cheapest per task is: {each}."
     )
     repair = "Use it if this accuracy is enough."
-    return Finding(f"cheapest_{target:g}", "info", "fine", claim, repair, tuple(picks.values()))
+    return Finding(
+        f"cheapest_within_{100 * target:g}_percent",
+        "info",
+        "fine",
+        claim,
+        repair,
+        tuple(picks.values()),
+    )
 
 
 def _closest(target: float, errors: list[Row]) -> list[Finding]:
@@ -170,7 +177,11 @@ def _closest(target: float, errors: list[Row]) -> list[Finding]:
         "Take more inner steps, a larger inner rate or a larger lambda "
         "(--set probe.proximal_strength=...)."
     )
-    return [Finding(f"cheapest_{target:g}", "info", "undecided", claim, repair, (best,))]
+    return [
+        Finding(
+            f"cheapest_within_{100 * target:g}_percent", "info", "undecided", claim, repair, (best,)
+        )
+    ]
 
 
 def _causes(table: pd.DataFrame) -> list[Finding]:
@@ -193,7 +204,9 @@ def _causes(table: pd.DataFrame) -> list[Finding]:
     level, state = ("warning", "fault") if (best.low or 0) > LARGE_ERROR else ("info", "undecided")
     if best.high is not None and best.high <= LARGE_ERROR:
         state = "fine"
-    return [Finding("cause", level, state, claim, REPAIRS[cause], (best, *by_part.values()))]
+    return [
+        Finding("cause_of_error", level, state, claim, REPAIRS[cause], (best, *by_part.values()))
+    ]
 
 
 def _dominant_part(parts: dict[str, Row]) -> str | None:

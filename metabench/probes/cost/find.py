@@ -108,7 +108,7 @@ def _break_even(table: pd.DataFrame, batch: int) -> list[Finding]:
         }[here]
         made.append(
             Finding(
-                f"pays_{line.of}",
+                f"break_even_{line.of}",
                 "info",
                 "undecided" if here == "within" else "",
                 claim,
@@ -161,7 +161,7 @@ def _autograd(table: pd.DataFrame) -> list[Finding]:
         f"{_ratio(small, large)} the memory of plain autograd through the unroll, for the same "
         "meta-gradient."
     )
-    return [Finding("unroll", "info", "", claim, "", (fast, slow, small, large))]
+    return [Finding("compared_with_autograd", "info", "", claim, "", (fast, slow, small, large))]
 
 
 def _ratio(one: Row, other: Row) -> str:

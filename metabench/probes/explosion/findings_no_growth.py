@@ -33,12 +33,12 @@ def neither(found: GrowthSummary, against: list[str], tasks: int) -> Finding:
     )
     if found.fine and not against:
         claim = f"The meta-gradient neither explodes nor vanishes: {numbers}"
-        return Finding("steady", "info", "fine", claim, "", found.evidence)
+        return Finding("growth", "info", "fine", claim, "", found.evidence)
     if found.moderate:
         way = "grows" if found.log_change[0] > 0 else "shrinks"
         claim = f"The meta-gradient {way} by less than a factor of 10: {numbers}"
         repair = "Measure the K that you train with (--set probe.steps=...) if it is larger."
-        return Finding("moderate", "info", "", " ".join([claim, *against]), repair, found.evidence)
+        return Finding("growth", "info", "", " ".join([claim, *against]), repair, found.evidence)
     claim = f"Whether the meta-gradient explodes or vanishes can't be told: {numbers}"
     if not found.fine:
         claim += (
@@ -48,7 +48,7 @@ def neither(found: GrowthSummary, against: list[str], tasks: int) -> Finding:
     else:
         repair = "First find the cause (see the other findings); more tasks would not decide it."
     return Finding(
-        "steady", "info", "undecided", " ".join([claim, *against]), repair, found.evidence
+        "growth", "info", "undecided", " ".join([claim, *against]), repair, found.evidence
     )
 
 
@@ -113,4 +113,4 @@ def without_interval(table: pd.DataFrame, tasks: int) -> list[Finding]:
         if tasks < FEWEST_TASKS
         else "Look for meta-gradients that are zero or not finite (see the other findings)."
     )
-    return [Finding("steady", "info", "undecided", claim, repair, tuple(rows))]
+    return [Finding("growth", "info", "undecided", claim, repair, tuple(rows))]

@@ -74,7 +74,7 @@ class Spectrum(Probe):
     causes: ClassVar[Mapping[str, str]] = {
         "diverged": "growth",
         "not_finite_input": "growth",
-        "stretched": "growth",
+        "adaptation_jacobian": "growth",
         "past_edge": "rate",
         "indefinite": "curvature",
         "negative_curvature": "curvature",

@@ -29,7 +29,7 @@ def _rank(table: pd.DataFrame) -> list[Finding]:
         f"directions (effective rank); {percents(negative)} of it is negative."
     )
     evidence = (rank, negative, *from_table(table, "trace", of="start"))
-    return [Finding("shape", "info", "", claim, "", evidence)]
+    return [Finding("curvature_spread", "info", "", claim, "", evidence)]
 
 
 def _layers(table: pd.DataFrame) -> list[Finding]:

@@ -67,10 +67,12 @@ def _map(table: pd.DataFrame) -> list[Finding]:
         repair = (
             "Lower the inner rate (--set algo.inner_optimizer.rate=...) or take fewer inner steps."
         )
-        return [Finding("stretched", "warning", "fault", claim, repair, tuple(found.values()))]
+        return [
+            Finding("adaptation_jacobian", "warning", "fault", claim, repair, tuple(found.values()))
+        ]
     state = "fine" if half.high is not None and half.high <= LARGE_SINGULAR_VALUE else "undecided"
     repair = UNDECIDED if state == "undecided" else ""
-    return [Finding("stretch", "info", state, claim, repair, tuple(found.values()))]
+    return [Finding("adaptation_jacobian", "info", state, claim, repair, tuple(found.values()))]
 
 
 def _solve(table: pd.DataFrame) -> list[Finding]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 MEANINGS = {
-    "advised": "number in the advised plan",
+    "advised/draws": "draws of each task's sets in the advised plan [draws]",
+    "advised/tasks": "tasks per step in the advised plan [tasks]",
+    "advised/tasks measured": "tasks with which the plan was measured [tasks]",
     "advised_seconds": "time of one meta-gradient by the plan [seconds]",
     "advised_variance": "variance of one meta-gradient by the plan [squared gradient]",
     "amplification": "total variance over that without an inner loop (K = 0)",
@@ -33,5 +35,5 @@ MEANINGS = {
     "tasks_to_detect": "tasks needed to distinguish E g from zero [tasks]",
     "top_share": "share of the sum of |g - E g|^2 in the top 1 % of tasks",
     "update_slope": "exponent of the variance of the optimizer's update, against B",
-    "warm_steps": "outer steps before the measured update [steps]",
+    "warm_steps": "outer steps that built the optimizer's state [steps]",
 }

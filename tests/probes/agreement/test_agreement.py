@@ -107,12 +107,12 @@ def test_findings_name_the_cheapest_and_the_cause(bowl):
     probe, table = bowl
     findings = {f.name: f for f in probe.find(table)}
 
-    assert findings["cheapest_0.01"].claim.startswith(
+    assert findings["cheapest_within_1_percent"].claim.startswith(
         "Of the methods within 1 % of the gradient at the inner minimum, the cheapest per task is: "
         "in seconds"
     )
     # the cheapest is one of those within the target
-    for row in findings["cheapest_0.01"].evidence:
+    for row in findings["cheapest_within_1_percent"].evidence:
         assert row.high <= 0.01
 
 
@@ -123,8 +123,8 @@ def test_an_unconverged_inner_loop_is_named_as_the_cause():
     findings = {f.name: f for f in probe.find(table)}
 
     assert one(table, "proximal_strength").value == pytest.approx(1.0)
-    assert findings["cause"].level == "warning"
-    assert "a better solver would not help" in findings["cause"].repair
+    assert findings["cause_of_error"].level == "warning"
+    assert "a better solver would not help" in findings["cause_of_error"].repair
 
 
 def test_a_lambda_below_the_negative_curvature_is_reported_as_a_saddle():

@@ -91,7 +91,7 @@ def test_findings_name_the_batch(bowl):
     assert findings["best_mse"].claim.startswith("At B = 4, ")
     assert "has the lowest mean squared error" in findings["best_mse"].claim
     assert "keeps only phi" in findings["memory"].repair
-    assert "autograd through the unroll" in findings["unroll"].claim
+    assert "autograd through the unroll" in findings["compared_with_autograd"].claim
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
 

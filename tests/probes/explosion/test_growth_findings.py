@@ -33,7 +33,7 @@ def grown(low, high, norms=None, steps=200):
 
 def test_an_interval_that_holds_a_factor_of_seventy_is_no_steady_meta_gradient():
     """[-.29 %, +2.15 %] a step over 199 steps is a factor between .56 and 69."""
-    found = findings(*grown(math.log1p(-0.0029), math.log1p(0.0215)))["steady"]
+    found = findings(*grown(math.log1p(-0.0029), math.log1p(0.0215)))["growth"]
 
     assert found.state == "undecided"
     assert "neither explodes nor vanishes" not in found.claim
@@ -46,12 +46,12 @@ def test_an_interval_that_holds_a_factor_of_seventy_is_no_steady_meta_gradient()
 @pytest.mark.parametrize(
     ("low", "high", "name", "state"),
     [
-        (math.log(0.92), math.log(1.09), "steady", "fine"),
-        (math.log(0.90), math.log(1.09), "steady", "undecided"),
-        (math.log(0.92), math.log(1.11), "steady", "undecided"),
-        (math.log(1.2), math.log(9.0), "moderate", ""),
-        (math.log(0.2), math.log(0.8), "moderate", ""),
-        (math.log(1.2), math.log(11.0), "steady", "undecided"),
+        (math.log(0.92), math.log(1.09), "growth", "fine"),
+        (math.log(0.90), math.log(1.09), "growth", "undecided"),
+        (math.log(0.92), math.log(1.11), "growth", "undecided"),
+        (math.log(1.2), math.log(9.0), "growth", ""),
+        (math.log(0.2), math.log(0.8), "growth", ""),
+        (math.log(1.2), math.log(11.0), "growth", "undecided"),
         (math.log(11.0), math.log(20.0), "explodes", "fault"),
     ],
 )
@@ -66,15 +66,15 @@ def test_tasks_that_diverge_leave_nothing_fine():
     rows = grown(-1e-5, 1e-5)
     lost = Row("diverged", at=200.0, value=0.016, low=0.002, high=0.055, status="diverged")
 
-    assert findings(*rows)["steady"].state == "fine"
+    assert findings(*rows)["growth"].state == "fine"
     found = findings(*rows, lost)
     assert [f.name for f in found.values() if f.state == "fine"] == []
-    assert "1.6 %" in found["steady"].claim
+    assert "1.6 %" in found["growth"].claim
 
 
 def test_a_norm_that_rises_and_falls_is_not_steady():
     """A straight line through log |g| is level though |g| is a hundred times larger between."""
-    found = findings(*grown(-1e-5, 1e-5, {1: 1.0, 20: 100.0, 200: 1.0}))["steady"]
+    found = findings(*grown(-1e-5, 1e-5, {1: 1.0, 20: 100.0, 200: 1.0}))["growth"]
 
     assert found.state == "undecided"
     assert "K = 20 (100)" in found.claim
@@ -87,8 +87,8 @@ def test_an_interval_without_an_end_is_undecided_and_not_left_out():
 
     found = {f.name: f for f in probe.find(to_table(probe.measure(subject, 0)))}
 
-    assert found["steady"].state == "undecided"
-    assert "Measure more tasks" in found["steady"].repair
+    assert found["growth"].state == "undecided"
+    assert "Measure more tasks" in found["growth"].repair
 
 
 @pytest.mark.parametrize(
@@ -169,4 +169,4 @@ def test_the_states_of_bowls_are_those_of_their_closed_form(rate, state):
     assert inside == (state == "fine")
     assert high > -math.log(1.1)
     found = {f.name: f for f in probe.find(to_table(probe.measure(subject, 0)))}
-    assert found["steady"].state == state
+    assert found["growth"].state == state

@@ -169,7 +169,7 @@ def test_curvature_that_is_nowhere_negative_is_reported_without_an_interval():
     table, said = looked(of(Quadratic(dim=4), MAML(1, SGD(0.05))))
 
     assert one(table, "negative_mass", "start")[4:7] == (0.0, None, None)
-    assert said["shape"].claim.endswith("; 0 % of it is negative.")
+    assert said["curvature_spread"].claim.endswith("; 0 % of it is negative.")
 
 
 def test_the_proximal_term_of_an_implicit_algorithm_shifts_the_spectrum():

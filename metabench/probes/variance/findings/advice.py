@@ -16,7 +16,11 @@ def advice(table: Rows) -> list[Finding]:
         return []
     if tasks.value is None:
         claim = "No advice on the budget: the variance within tasks could not be measured."
-        repair = "Provide a sampler that can redraw support and query sets: sample(address, seed)."
+        repair = (
+            "Make the meta-gradients finite first (see the other findings)."
+            if tasks.status == "diverged"
+            else "Provide a sampler that can redraw support and query sets: sample(address, seed)."
+        )
         return [Finding("advice", "info", "not_looked_at", claim, repair, (tasks,))]
     (budget,) = from_table(table, "budget")
     if not tasks.value:

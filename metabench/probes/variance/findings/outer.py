@@ -52,7 +52,8 @@ def _judge(before: Row, error: Row) -> tuple[str, str, str]:
         return "info", "fine", repair
     repair = (
         "Whether clipping pays at this batch size is undecided: the intervals of the errors with "
-        "and without it overlap. Measure with four times as many --tasks and probe.batches."
+        "and without it overlap. Measure four times as many tasks (--tasks) and batches "
+        "(--set probe.batches=...)."
     )
     return "info", "undecided", repair
 
