@@ -215,26 +215,25 @@ def test_digits_are_validated_on_digits_they_never_saw():
     assert Digits.held_out == "test"
 
 
-COMMAND = [sys.executable, "-m", "metabench", *SMALL, "--steps", "240", "--every", "20"]
-COMMAND += ["--set", "outer.warmup=5", "--set", "outer.schedule=cosine", "--save"]
+LONG = [*SMALL, "--steps", "240", "--every", "20"]
+LONG += ["--set", "outer.warmup=5", "--set", "outer.schedule=cosine", "--save"]
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(folder):
     state = folder / "killed.state.safetensors"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    undisturbed = subprocess.Popen([*COMMAND, "whole.safetensors"], **quiet)
-    with subprocess.Popen([*COMMAND, "killed.safetensors"], stdout=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-m", "metabench", *LONG, "killed.safetensors"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while not state.exists() or len(read_checksummed(state).tensors["log"]) < 40:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     reached = len(read_checksummed(state).tensors["log"])
 
-    again = subprocess.run([*COMMAND, "killed.safetensors"], capture_output=True, text=True)
-    assert undisturbed.wait() == 0
+    again = metabench(*LONG, "killed.safetensors")
+    undisturbed = metabench(*LONG, "whole.safetensors")
 
     assert 40 <= reached < 240
-    assert again.returncode == 0, again.stderr
+    assert (again.exit_code, undisturbed.exit_code) == (0, 0)
     (one, other) = (load_file(f"{name}.safetensors") for name in ("killed", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in other)
     logs = [
