@@ -84,7 +84,7 @@ def parts(path: Path) -> list[Path]:
         shards = sorted(path.parent / Path(name).name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(
-            f"{path.name} is no index of shards: it must map names to files under 'weight_map'."
+            f"{path.name} is not an index of shards: it must map names to files under 'weight_map'."
         ) from error
     if missing := [shard.name for shard in shards if not shard.is_file()]:
         raise InvalidInput(f"{path.name} lists {', '.join(missing)}, which {path.parent} lacks.")

@@ -1,4 +1,4 @@
-"""Tables as CSV whose texts no spreadsheet takes for formulas, and the way back.
+"""Writing and reading tables as CSV whose texts no spreadsheet takes for formulas.
 
 A text that begins with = + - @, a tab or a carriage return gets an apostrophe in front, as OWASP
 advises (https://owasp.org/www-community/attacks/CSV_Injection); so does one that begins with

@@ -142,7 +142,7 @@ def read(path: Path) -> Record:
 
 
 def _require_schema(whole: Mapping[str, Any], name: str) -> None:
-    """Refuse records of other schemas; whoever can't read one must not guess.
+    """Refuse records of other schemas, whose keys may mean something else.
 
     Raises:
         InvalidInput: saying which metabench wrote it.

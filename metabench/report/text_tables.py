@@ -190,5 +190,5 @@ def cell(row: Row | None) -> str:
     text = "unbounded" if row.value is None else number(row.value)
     if row.low is not None or row.high is not None:
         text += f" {interval_text(row.low, row.high)}"
-    known = row.status in ("ok", "unbounded", row.quantity)
+    known = row.status in ("ok", "unbounded", "info", row.quantity)
     return text if known else f"{text} ({row.status.replace('_', ' ')})"

@@ -121,8 +121,8 @@ def line(number: int, fault: Fault, broken: Found, mended: Found) -> str:
     clean = [first(finding["claim"]) for finding in (faults_of(mended) or mended[:1])]
     anchor = "".join(c for c in fault.name.lower().replace(" ", "-") if c.isalnum() or c == "-")
     member = next(word for word in fault.broken.split() if word.count(".py:"))
-    told = (first(fault.effect), f"`{member.rpartition('/')[2]}`", loud, " ".join(clean))
-    return f"| [{fault.name}](#{number}-{anchor}) | {' | '.join(told)} |\n"
+    cells = (first(fault.effect), f"`{member.rpartition('/')[2]}`", loud, " ".join(clean))
+    return f"| [{fault.name}](#{number}-{anchor}) | {' | '.join(cells)} |\n"
 
 
 def first(claim: str) -> str:

@@ -4,15 +4,15 @@ r"""Do fewer steps suffice at a larger task batch, by as much as the noise scale
 
 (McCandlish, Kaplan, Amodei & OpenAI Dota Team, 2018, https://arxiv.org/abs/1812.06162), section 2:
 where the rate is tuned, a step of plain descent at batch size B makes the share :math:`1 / (1 +
-\mathcal{B} / B)` of a noiseless step's progress, :math:`\mathcal{B}` being the noise scale, so that
-a loss is reached in :math:`S(B) = S_{min} (1 + \mathcal{B} / B)` steps. MAML is trained on the
-paper's sinusoid by plain descent at each task batch B, until the loss on held-out tasks reaches the
-target; of a grid of outer rates that with the fewest steps counts. The probe `variance` measures
-the noise scale along the training with the largest B, once at the rate that is fastest there and
-once at an eighth of it, in case what it sees is theta bouncing across its valley; the mean over the
-steps predicts the other rows. The noise scale that the steps themselves
-ask for is fitted to them. Writes `steps.csv`, `scale.csv` and `findings.md`; with `--kept` the
-steps are read from `steps.csv` instead of trained for.
+\mathcal{B} / B)` of the progress of a step without noise, :math:`\mathcal{B}` being the noise
+scale, so that a loss is reached in :math:`S(B) = S_{min} (1 + \mathcal{B} / B)` steps. MAML is
+trained on the paper's sinusoid by plain descent at each task batch B, until the loss on held-out
+tasks reaches the target; of a grid of outer rates that with the fewest steps counts. The probe
+`variance` measures the noise scale along the training with the largest B, once at the rate that is
+fastest there and once at an eighth of it, in case what it sees is theta bouncing across its valley;
+the mean over the steps predicts the other rows. The noise scale that the steps themselves ask for
+is fitted to them. Writes `steps.csv`, `scale.csv` and `findings.md`; with `--kept` the steps are
+read from `steps.csv` instead of trained for.
 """
 
 from __future__ import annotations

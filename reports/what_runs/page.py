@@ -74,13 +74,13 @@ def _sign(row: Row, rows: Sequence[Row]) -> str:
 
 def _refusals(rows: Sequence[Row]) -> str:
     """List refusals by kind, each sentence once with its modules and losses."""
-    told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    refusals: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         if row.outcome == "sentence":
-            told[kind_of(row, rows), row.said].append(_name(row))
+            refusals[kind_of(row, rows), row.said].append(_name(row))
     text = ["## Sentences\n", "Kinds that count although plain autograd gives a number:\n"]
     text += [f"- *{kind.name}*: {kind.why}." for kind in (LOOP, STATE)]
-    for (kind, said), names in told.items():
+    for (kind, said), names in refusals.items():
         listed = ", ".join(f"{name} ({count})" for name, count in Counter(names).items())
         text.append(f"\n{kind or '**does not count**'}: {listed}\n\n> {said}")
     return "\n".join([*text, ""])

@@ -68,37 +68,37 @@ def chased(
         [leaves[name if m == 0 else f"particle.{m + 1}.{name}"] for name in names]
         for m in range(particles)
     ]
-    flock = [torch.cat([value.reshape(-1) for value in each]) for each in own]
+    moving = [torch.cat([value.reshape(-1) for value in each]) for each in own]
     shapes = {name: theta[name] for name in names}
     for _ in range(steps):
-        flock = _stein_step(call, flock, shapes, support, rate)
+        moving = _stein_step(call, moving, shapes, support, rate)
     leader = _stein_step(
-        call, flock, shapes, tree_map(lambda *sets: torch.cat(sets), support, query), rate
+        call, moving, shapes, tree_map(lambda *sets: torch.cat(sets), support, query), rate
     )
-    chaser, target = torch.cat(flock), torch.cat(leader).detach()
+    chaser, target = torch.cat(moving), torch.cat(leader).detach()
     found = torch.autograd.grad(0.5 * ((chaser - target) ** 2).sum(), list(leaves.values()))
     return dict(zip(leaves, found, strict=True))
 
 
 def _stein_step(
-    call: Call, flock: list[Tensor], shapes: Named, data: Any, rate: float
+    call: Call, moving: list[Tensor], shapes: Named, data: Any, rate: float
 ) -> list[Tensor]:
     """Move every particle by the kernel's mean of the others' gradients, and away from them."""
-    M = len(flock)
+    M = len(moving)
     scores = [
         torch.autograd.grad(-call(_named(one, shapes), data), one, create_graph=True)[0]
-        for one in flock
+        for one in moving
     ]
-    squared = [((flock[j] - flock[m]) ** 2).sum() for j in range(M) for m in range(j + 1, M)]
+    squared = [((moving[j] - moving[m]) ** 2).sum() for j in range(M) for m in range(j + 1, M)]
     median = sorted(squared, key=float)[(len(squared) - 1) // 2]
     h = median / math.log(M + 1)
     moved = []
     for m in range(M):
-        direction = torch.zeros_like(flock[m])
+        direction = torch.zeros_like(moving[m])
         for j in range(M):
-            kernel = (-((flock[j] - flock[m]) ** 2).sum() / h).exp()
-            direction = direction + kernel * (scores[j] - 2 * (flock[j] - flock[m]) / h)
-        moved.append(flock[m] + rate * direction / M)
+            kernel = (-((moving[j] - moving[m]) ** 2).sum() / h).exp()
+            direction = direction + kernel * (scores[j] - 2 * (moving[j] - moving[m]) / h)
+        moved.append(moving[m] + rate * direction / M)
     return moved
 
 

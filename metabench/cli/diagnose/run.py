@@ -24,7 +24,11 @@ from metabench.records import csv_text, run_folders
 from metabench.records.provenance import provenance
 from metabench.settings import amounts, fields
 
-TOLD = ("fine", "undecided", "not_looked_at")  # states that are counted where no fault is found
+COUNTED_STATES = (
+    "fine",
+    "undecided",
+    "not_looked_at",
+)  # states that are counted where no fault is found
 
 
 def run(
@@ -110,7 +114,9 @@ def _no_fault(found: Checkup) -> str:
     if not any(part.rows for part in found.parts):
         return "Nothing was measured; use a larger --budget."
     counts = Counter(each.finding.state for each in found.findings)
-    words = [f"{counts[state]} {state.replace('_', ' ')}" for state in TOLD if counts[state]]
+    words = [
+        f"{counts[state]} {state.replace('_', ' ')}" for state in COUNTED_STATES if counts[state]
+    ]
     return (
         f"No fault found by the probes that were measured. Findings: {', '.join(words) or 'none'}."
     )

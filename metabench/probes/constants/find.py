@@ -263,9 +263,9 @@ def _floor(table: pd.DataFrame) -> list[Finding]:
         return []
     share = shares[0]
     claim = (
-        f"At B = {number(batch[0].value)}, the theory's floor of |grad F|^2 is of order "
-        f"{number_with_interval(total[0])}. {percents(share)} of it is support-set noise, which no "
-        "number of tasks removes."
+        f"At B = {number(batch[0].value)}, the theory bounds |grad F|^2 only down to a floor of "
+        f"order {number_with_interval(total[0])}. {percents(share)} of it is support-set noise, "
+        "which no number of tasks removes."
     )
     large = share.low is not None and share.low > 0.5
     repair = (

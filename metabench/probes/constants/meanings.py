@@ -23,6 +23,7 @@ MEANINGS = {
     "meta_gradient_squared": "|grad F|^2 of the expected loss after the step [squared gradient]",
     "path_factor": "(1 + alpha L)^(2 K), a factor of the many-step bounds",
     "rate": "inner rate [1/curvature]",
+    "reduced": "to stay within the budget of operations",
     "second_moment": "mean squared meta-gradient E |G|^2 [squared gradient]",
     "slack": "bound over measured value; 1 is tight",
     "smoothness": "norm of the Hessian of F [curvature]",

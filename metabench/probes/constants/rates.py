@@ -27,7 +27,7 @@ def rate_findings(table: pd.DataFrame) -> list[Finding]:
     evidence = (given, many, stable, *factor)
     limit = "any rate" if stable.value is None else number_with_interval(stable)
     claim = (
-        f"For K = {_steps(table)} inner steps, the theory needs an inner rate of order 1 / (K L), "
+        f"At K = {_steps(table)}, the theory needs an inner rate of order 1 / (K L), "
         f"at most {number(many.value)}. Yours is {given.value:g}; half of the tasks are stable "
         f"below {limit}."
     )

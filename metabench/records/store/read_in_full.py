@@ -1,7 +1,7 @@
-"""Which records of a store were read in full and found whole: only what changed is read again.
+"""List of the records of a store that were read in full; only changed ones are read again.
 
-A line a file: name, size, time of the last change and inode. Whoever damages the list, or removes
-it, has the records read in full once more: a line that isn't of a file as it is counts for nothing.
+A line per file: name, size, time of the last change and inode. If the list is damaged or removed,
+the records are read in full again; a line that doesn't match its file is ignored.
 """
 
 from __future__ import annotations
