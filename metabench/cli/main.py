@@ -8,12 +8,12 @@ import sys
 import time
 import traceback
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import metabench
-from metabench.cli import exit_codes, options
+from metabench.cli import exit_codes, options, unexplained
 from metabench.cli.diagnose import commands as diagnose
 from metabench.cli.grid import commands as grid
 from metabench.cli.members import commands as members
@@ -78,20 +78,32 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except InvalidInput as error:
             raise click.UsageError(f"{error}{_more(ctx, error)}") from error
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
         except BrokenPipeError:  # `metabench ... | head`: click knows what to do
             raise
         except KeyboardInterrupt as error:
             _end_interrupted(ctx, error)
         except (OSError, MemoryError, RuntimeError) as error:
-            # torch reports a failed allocation as a RuntimeError; any other is a bug of metabench
+            # torch reports a failed allocation as a RuntimeError
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
-                raise
+                _explain(ctx, error)
             if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename:
                 raise click.UsageError(
                     f"{error.filename} can't be used ({error.strerror}); give another path."
                 ) from error
             click.echo(f"Error: {error}. Files saved earlier are intact.", err=True)
             ctx.exit(exit_codes.SYSTEM_ERROR)
+        except Exception as error:
+            _explain(ctx, error)
+
+
+def _explain(ctx: click.Context, error: Exception) -> NoReturn:
+    """Raise the sentence for an error of a user's member; any other is a bug of metabench."""
+    said = unexplained.sentence(error, ctx.meta[ARGUMENTS])
+    if said is None or ctx.params.get("debug"):
+        raise error
+    raise click.UsageError(said) from error
 
 
 def _debug_first(args: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from metabench.measurement.from_words import build, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.settings import fields, registry
+from metabench.settings.errors import unknown
 from metabench.settings.user_errors import user_errors
 
 Chosen = Mapping[str, Mapping[str, Any]]
@@ -32,8 +33,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Validate the names of the probes and the settings of the trials."""
+        known = registry.members("probes")
         for name in self.only:
-            registry.load("probes", name)
+            if name not in known:
+                raise unknown("probe", name, known, " that diagnose runs")
         self._trial()
 
     @property

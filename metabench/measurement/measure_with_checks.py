@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from metabench.probes.base import Probe, Progress, no_progress
@@ -61,6 +63,7 @@ def measure_checked(
             f"{type(probe).__name__}.measure returned {_described(rows)}; it must return a list of "
             'metabench.Row: [mb.Row("loss", at=1, value=0.5)].'
         )
+    _require_values(probe, rows)
     return [*rows, *checks]
 
 
@@ -78,6 +81,26 @@ def _probe_errors(probe: Probe) -> Generator[None]:
         raise InvalidInput(
             f"{type(probe).__name__}.measure raised {in_one_line(error)}.{user_line(error)}"
         ) from error
+
+
+def _require_values(probe: Probe, rows: Sequence[Row]) -> None:
+    """Refuse values of a user's rows that no table holds.
+
+    Raises:
+        InvalidInput: naming the value and what it must be.
+    """
+    if type(probe).__module__.startswith("metabench."):
+        return
+    for row in rows:
+        for name, value in row._asdict().items():
+            text = name in ("quantity", "of", "layer", "status")
+            number = value is None or (isinstance(value, Real) and math.isfinite(value))
+            if not (isinstance(value, str) if text else number):
+                kind = "a text" if text else "a finite number, or None with a status that says why"
+                raise InvalidInput(
+                    f"{type(probe).__name__}.measure returned a row whose {name} is "
+                    f"{str(value)[:40]!r}; it must be {kind}."
+                )
 
 
 def _described(rows: object) -> str:

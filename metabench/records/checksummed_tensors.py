@@ -38,7 +38,7 @@ def write_checksummed(path: Path, tensors: Mapping[str, Tensor], about: Mapping[
     """
     from safetensors.torch import save
 
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held = _apart(tensors)
     metadata = json.dumps({"about": about, "digest": _digest(held, about)}, allow_nan=False)
     atomic_files.write(path, save(held, {"format": "pt", KEY: metadata}))
 
@@ -71,6 +71,19 @@ def read_checksummed(path: Path) -> ChecksummedTensors:
     if digest != _digest(tensors, about):
         raise InvalidInput(f"{path.name} was changed or damaged: its digest differs; {REPAIR}.")
     return ChecksummedTensors(tensors, about)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors on the CPU that share no memory, which safetensors refuses."""
+    found: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        made = tensor.detach().cpu().contiguous()
+        if made.untyped_storage().data_ptr() in storages:
+            made = made.clone()
+        storages.add(made.untyped_storage().data_ptr())
+        found[name] = made
+    return found
 
 
 def _metadata(content: bytes) -> dict[str, str]:

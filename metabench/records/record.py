@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metabench.records import ordinary_files, statuses
+from metabench.records.record_types import require_types
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
@@ -115,6 +116,7 @@ def parse(content: bytes, name: str) -> Record:
                 f"{name} doesn't hold what was written: its checksum differs, so it was changed or "
                 "damaged; measure again."
             )
+        require_types(whole)
         rows = tuple(Row(**{key: line[key] for key in Row._fields}) for line in whole["rows"])
         spec, settled = whole["spec"], whole.get("settled", whole["spec"])
         provenance = dict(whole["provenance"])

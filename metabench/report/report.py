@@ -70,6 +70,11 @@ def report(
         raise InvalidInput(f"--table writes {' or '.join(TABLES)}; given {table}.")
     if export is not None:
         run_folders.make_folder(export)
+    if store is not None and not any(source.suffix.lower() == ".toml" for source in sources):
+        raise InvalidInput(
+            f"--store {store} is a study's store, but no source is a study (.toml); give the "
+            "store itself as a source."
+        )
     evidence = joined([read(source, store) for source in sources])
     require_named([list(evidence.cells[name].unique()) for name in evidence.settings], trusted)
     evidence = evidence._replace(trusted=(*trusted, *evidence.trusted))
@@ -118,7 +123,7 @@ def about(sources: tuple[Path, ...], store: Path | None = None) -> StudyProvenan
     """
     names = tuple(dict.fromkeys(map(str, sources)))
     studies = [source for source in sources if source.suffix == ".toml"]
-    text = "\n".join(source.read_text(encoding="utf-8") for source in studies)
+    text = "\n".join(source.read_text(encoding="utf-8", errors="replace") for source in studies)
     at = ["--store", str(store)] if store else []
     commands = [shlex.join(["metabench", "grid", str(source), *at]) for source in studies]
     commands.append(shlex.join(["metabench", "report", *names, *at]))

@@ -21,6 +21,18 @@ class InvalidInput(ValueError):
     path: tuple[str, ...] = ()  # the setting at fault, outermost key first, where there is one
 
 
+def text_of(error: BaseException) -> str:
+    """Return the first line of an error's text without its full stop, "" if it can't be read.
+
+    >>> text_of(ValueError("wrong. "))
+    'wrong'
+    """
+    try:
+        return next(iter(str(error).strip().splitlines()), "").rstrip(". ")
+    except Exception:  # a user's class may raise whatever it likes
+        return ""
+
+
 @contextmanager
 def inside(key: str) -> Generator[None]:
     """Note on a passing InvalidInput which setting it came from, so that a file names the line."""

@@ -153,6 +153,8 @@ def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str, ke
     if typing.get_origin(kind) is tuple:
         (inner, *_) = typing.get_args(kind)
         parts = value.replace(" ", "").split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise InvalidInput(f"{called} is {value!r}; it must be a list.")
         return tuple(_scalar(part, inner, called) for part in parts if part != "")
     return _scalar(value, kind, called)
 
@@ -175,7 +177,7 @@ def _scalar(value: Any, kind: type[Any], called: str) -> Any:
         if str(value).lower() not in ("true", "false"):
             raise wrong
         return str(value).lower() == "true"
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+    if isinstance(value, bool | list | dict) or (kind is int and isinstance(value, float)):
         raise wrong
     try:
         typed = kind(value)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from metabench.settings.errors import InvalidInput, unknown
+from metabench.settings.errors import InvalidInput, text_of, unknown
 from metabench.settings.source_digest import digest_of_source
 
 # kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
@@ -150,16 +150,16 @@ def _from_file(path: Path) -> ModuleType:
         sys.modules[name] = module  # dataclasses look their module up while it is being read
         try:
             place.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise InvalidInput(
-                f"{path} raised {type(error).__name__} on import: {str(error).rstrip('.')}."
+                f"{path} raised {type(error).__name__} on import: {text_of(error)}."
                 f"{_lines(error, path)}"
             ) from error
     return sys.modules[name]
 
 
-def _lines(error: Exception, path: Path) -> str:
+def _lines(error: BaseException, path: Path) -> str:
     """Return the lines of a traceback that are in the file."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) == path.resolve()]

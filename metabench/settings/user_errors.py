@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metabench.settings.errors import InvalidInput
+from metabench.settings.errors import InvalidInput, text_of
 
 PACKAGE = str(Path(__file__).parents[1])
 INTERNAL = (PACKAGE, "site-packages", "dist-packages", "<frozen", "<string>",
@@ -51,7 +51,7 @@ def user_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in OF_MACHINE:
         return None
     frame = _user_frame(error)
-    if frame is None or "memory" in str(error):  # torch has no one class for it
+    if frame is None or "memory" in text_of(error):  # torch has no one class for it
         return None
     code = f" (`{frame.line.rstrip(',')}`)" if frame.line else ""
     where = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
@@ -73,8 +73,7 @@ def in_one_line(error: BaseException) -> str:
     >>> in_one_line(KeyError(3)), in_one_line(NotImplementedError())
     ('KeyError: 3', 'NotImplementedError')
     """
-    lines = str(error).strip().splitlines()
-    return ": ".join((type(error).__name__, *(line.rstrip(". ") for line in lines[:1])))
+    return ": ".join(filter(None, (type(error).__name__, text_of(error))))
 
 
 def _user_frame(error: BaseException) -> traceback.FrameSummary | None:

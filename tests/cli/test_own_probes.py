@@ -98,7 +98,7 @@ def test_the_help_of_a_probe_in_a_file_has_its_options_and_settings():
     assert "--limit VALUE A norm that is called long [gradient norm; default: 1.0]" in options
     assert "power Of the norm [default: 2]" in settings
     assert "limit" not in settings
-    assert settings.endswith("4 system error (disk full, out of memory).")
+    assert settings.endswith("130 interrupted by Ctrl-C, 143 by SIGTERM.")
 
 
 @pytest.mark.usefixtures("plugin")

@@ -11,8 +11,19 @@ from metabench.settings.errors import InvalidInput
 
 
 def store_of(study: Path, given: Path | None) -> Store:
-    """Return the store of a study: the given folder, or `metabench-runs/<study>`."""
-    return Store(given or run_folders.RUNS / study.stem)
+    """Return the store of a study: the given folder, or `metabench-runs/<study>`.
+
+    Args:
+        study: path of the study file.
+        given: folder of the results; None is the default one.
+
+    Raises:
+        InvalidInput: if it can't be a folder, since a file is in its way.
+    """
+    folder = given or run_folders.RUNS / study.stem
+    if blocking := next(filter(Path.is_file, (folder, *folder.parents)), None):
+        raise InvalidInput(f"{blocking} is a file, not a folder; give another --store.")
+    return Store(folder)
 
 
 def existing_store(study: Path, given: Path | None) -> Store:
