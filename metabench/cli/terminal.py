@@ -25,8 +25,16 @@ PROGRESS_INTERVAL = 5.0  # between progress lines where stderr is no terminal [s
 
 
 @contextmanager
-def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
-    """Show progress and the remaining time on stderr; yields a function of (done, total)."""
+def progress(label: str, quiet: bool, about: str = "") -> Generator[Callable[[int, int], None]]:
+    """Show progress and the remaining time on stderr; yields a function of (done, total).
+
+    Args:
+        label: of the progress.
+        quiet: show nothing.
+        about: a line that is printed first on a terminal, and below the label elsewhere.
+    """
+    if about and not quiet and sys.stderr.isatty():
+        Console(stderr=True, highlight=False, markup=False).print(about)
     if quiet:
         yield lambda done, total: None
     elif sys.stderr.isatty():
@@ -35,7 +43,7 @@ def progress(label: str, quiet: bool) -> Generator[Callable[[int, int], None]]:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
-        print(label, file=sys.stderr, flush=True)
+        print("\n".join(filter(None, (label, about))), file=sys.stderr, flush=True)
         yield _progress_lines()
 
 

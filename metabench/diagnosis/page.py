@@ -19,13 +19,16 @@ from metabench.report.text_tables import Table, details, tables
 QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
 
 
-def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+def page(
+    found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any], about: str = ""
+) -> str:
     """Return the page as HTML: faults, trials, remarks.
 
     Args:
         found: the checkup.
         settings: its settings, as plain JSON values.
         made: provenance of the run.
+        about: what adapts and what is learned, a sentence.
     """
     notes = list(found.notes)
     gallery = Gallery(MOST_FIGURES, notes)
@@ -43,7 +46,7 @@ def page(found: Checkup, settings: Mapping[str, Any], made: Mapping[str, Any]) -
         Content(
             title=f"metabench diagnose: {names}",
             question=QUESTION,
-            summary=f"{found.coverage} Measuring took {seconds:.0f} s.",
+            summary=f"{found.coverage} Measuring took {seconds:.0f} s. {about}".rstrip(),
             notes=notes,
             findings=said,
             changes=[Table("changes", "", tried)] if tried else [],

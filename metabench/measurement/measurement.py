@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metabench.algorithms.base import Estimator
+from metabench.estimation.adapted_and_learned import adapted_and_learned
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.vectorization import Vectorization
@@ -147,6 +148,11 @@ class Measurement:
         with explained("one task"):
             algorithm, compute = subject.resolved(tasks)
         return replace(self, algorithm=algorithm, compute=compute)
+
+    def adapted_and_learned(self) -> str:
+        """Return a sentence on which parameters adapt and which are learned."""
+        with user_errors():
+            return adapted_and_learned(self.subject())
 
     def measure_part(self, part: Part) -> dict[str, NDArray[Any]]:
         """Measure one part of the tasks; returns arrays that `measure` merges."""

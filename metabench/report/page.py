@@ -75,6 +75,7 @@ def page(
     findings: Sequence[Finding],
     provenance: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any] | None = None,
+    summary: str = "",
 ) -> str:
     """Return the page of one measured table, as HTML text.
 
@@ -84,6 +85,7 @@ def page(
         findings: the result of `probe.find(table)`.
         provenance: how the table was made (command, versions, commit), shown at the end.
         spec: the settings of the measurement, shown at the end.
+        summary: a sentence at the top, such as what adapts and what is learned.
 
     Returns:
         A complete document; it loads nothing and is readable without its script.
@@ -103,6 +105,7 @@ def page(
     content = Content(
         title=_title(name, spec or {}),
         question=probe.question,
+        summary=summary,
         notes=notes,
         findings=sections,
         figures=gallery.rest(drawn),

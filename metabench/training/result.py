@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from metabench.estimation.adapted_and_learned import adapted_and_learned
 from metabench.measurement import foreign_theta
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.verify import Verify
@@ -33,6 +34,7 @@ class Trained:
     table: pd.DataFrame
     findings: list[Finding]
     provenance: Mapping[str, Any]
+    parameters: str = ""  # what adapts and what is learned, a sentence
 
     def record(self) -> str:
         """Return the result as one strict JSON object."""
@@ -41,7 +43,8 @@ class Trained:
 
     def page(self) -> str:
         """Return the page as HTML text."""
-        return page(self.training, self.table, self.findings, self.provenance, self.settings)
+        made = self.provenance
+        return page(self.training, self.table, self.findings, made, self.settings, self.parameters)
 
     def short_table(self) -> pd.DataFrame:
         """Return the table without checks, at a few of the validated steps."""
@@ -71,7 +74,8 @@ def trained(plan: Plan, spec: Mapping[str, Any], trainer: Trainer, rows: list[Ro
     ]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     made = provenance(str(settings["device"]))
-    return Trained(plan.training, settings, rows, table, findings, made)
+    parameters = adapted_and_learned(trainer.subject)
+    return Trained(plan.training, settings, rows, table, findings, made, parameters)
 
 
 def _checks(table: pd.DataFrame) -> list[Finding]:

@@ -58,10 +58,11 @@ def run(
     settings = plan.spec
     folder = run_folders.run_folder("diagnose", fields.digest(settings))
     made = provenance(plan.measurement.device)
-    found = _checked(plan, seconds, save.Folder(folder, made), quiet)
+    about = plan.measurement.adapted_and_learned()
+    found = _checked(plan, seconds, save.Folder(folder, made), quiet, about)
     settings["budget"] = budget
     text, files = save.record(found, settings, made), files_in(folder, html, csv)
-    files.write(page(found, settings, made), csv_text.to_csv(save.table(found)), text)
+    files.write(page(found, settings, made, about), csv_text.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)
     else:
@@ -72,11 +73,19 @@ def run(
     end_if_found(findings, fail_on, sum(not part.rows for part in found.parts))
 
 
-def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool) -> Checkup:
-    """Run the checkup and show how much of its time is used up."""
+def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool, about: str) -> Checkup:
+    """Run the checkup and show how much of its time is used up.
+
+    Args:
+        plan: what is measured.
+        seconds: the budget.
+        keeper: stores parts.
+        quiet: show no progress.
+        about: what adapts and what is learned, a sentence.
+    """
     settings = plan.measurement.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
-    with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet) as report:
+    with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet, about) as report:
         begun = click.get_current_context().meta.get(BEGUN)
         clock = Clock(
             seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)), begun

@@ -104,14 +104,15 @@ def _measured(
     asked, cell = cell.spec(), cell.resolved()
     settings = cell.spec()
     names = f"{settings['algo']['name']} on {settings['family']['name']}"
-    with progress(f"{probe}: {names}, seed {cell.seed}", quiet) as report:
+    about = cell.adapted_and_learned()
+    with progress(f"{probe}: {names}, seed {cell.seed}", quiet, about) as report:
         rows = cell.measure(report)
     table = to_table(rows, settings)
     findings = cell.find(table)
     made = provenance(cell.device)
     more = {"settled": settings, "settings": {"probe": probe, **choices}}
     record = records.text(records.compose(asked, rows, findings, made, more))
-    document = page(cell.probe, table, findings, made, settings)
+    document = page(cell.probe, table, findings, made, settings, about)
     files.write(document, csv_text.to_csv(table), record)
     return Measured(cell.probe, table, findings, record, files)
 

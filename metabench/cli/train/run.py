@@ -13,6 +13,7 @@ from metabench.cli.probe.next_command import settings_of
 from metabench.cli.result_files import files_in
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_findings, print_table, progress
+from metabench.estimation.adapted_and_learned import adapted_and_learned
 from metabench.records import csv_text, run_folders
 from metabench.report.text_tables import tables
 from metabench.settings import fields
@@ -55,7 +56,8 @@ def run(
     _require_apart(save, html, csv)
     files = files_in(folder, html, csv)
     session = Session(plan, save)
-    with progress(_label(session), quiet) as say:
+    about = adapted_and_learned(session.trainer.subject)
+    with progress(_label(session), quiet, about) as say:
         found = session.train(say, _waiting)
     if tensorboard_to:
         tensorboard.write(tensorboard_to, session.rows_by_step)
