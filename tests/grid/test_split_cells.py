@@ -186,3 +186,25 @@ def test_arrays_are_kept_whole_with_their_cost(tmp_path):
     assert part_arrays.missing(kept, "abc", 2) == []
     assert len(part_arrays.missing(kept, "abc", 4)) == 4
     assert len(tables(kept).cells) == 0
+
+
+@pytest.mark.parametrize("damage", [
+    lambda whole: whole[:-60] + bytes(60),
+    lambda whole: whole[:200] + bytes(100) + whole[300:],
+    lambda whole: whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]])  # fmt: skip
+def test_a_damaged_part_is_set_aside_and_measured_again(monkeypatch, damage):
+    metabench("grid", "whole.toml", "--executor", "inline")
+    with monkeypatch.context() as never:  # all parts are measured, but not merged yet
+        never.setattr("metabench.grid.scheduling.scheduler.to_merge", lambda *_: [])
+        metabench("grid", "cut.toml", "--executor", "inline")
+    part = min(store("cut").folder.glob("parts/*/*.npz"))
+    part.write_bytes(damage(part.read_bytes()))
+
+    for attempt in range(2):  # the first may find the damage when it merges
+        result = CliRunner().invoke(main, ["grid", "cut.toml", "--executor", "inline"])
+        if attempt == 0 and result.exit_code == 3:
+            assert "1 of its 3 parts are damaged or gone" in result.stdout
+            assert len(list(store("cut").aside.glob("*/*.npz"))) == 1
+
+    assert result.exit_code == 0, result.output
+    is_the_whole()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,6 +96,32 @@ def read(store: Store, digest: str, total: int) -> tuple[list[Arrays], PartCost]
     found = [np.load(path(store, digest, Part(number, total))) for number in range(total)]
     cost = np.array([each[COST] for each in found])
     return found, PartCost(float(cost[:, 0].sum()), float(cost[:, 1].max()))
+
+
+def set_aside_damaged(store: Store, digest: str, total: int) -> list[Path]:
+    """Move away the files of parts whose contents fail their checksums; return where they are.
+
+    Args:
+        store: the store of the study's results.
+        digest: the cell.
+        total: parts that the cell is split into.
+    """
+    places = (path(store, digest, Part(number, total)) for number in range(total))
+    moved = [
+        ordinary_files.set_aside(place, store.aside)
+        for place in places
+        if place.is_file() and not _is_whole(place)
+    ]
+    return [place for place in moved if place]
+
+
+def _is_whole(place: Path) -> bool:
+    """Return whether a file of arrays holds what was written, cost included."""
+    try:
+        with zipfile.ZipFile(place) as held:
+            return held.testzip() is None and f"{COST}.npy" in held.namelist()
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError):
+        return False
 
 
 def remove(store: Store, digest: str) -> None:

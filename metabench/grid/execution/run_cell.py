@@ -130,7 +130,7 @@ def _measure_cell(job: Job) -> dict[str, Any]:
         rows = cell.measure(parts=arrays)
         statuses.check_statuses(row.status for row in rows)
     except Exception as error:  # a failing cell is data: the grid goes on
-        return _failure(error)
+        return _damaged_parts(job) or _failure(error)
     outcome = statuses.outcome_of(row.status for row in rows)
     found = {"outcome": outcome, "rows": rows, "settled": cell.spec()}
     peak = float(_peak_bytes(job.settings["device"]))
@@ -138,6 +138,25 @@ def _measure_cell(job: Job) -> dict[str, Any]:
         return {**found, "peak_bytes": peak}
     peak = max(peak, cost.peak_bytes)
     return {**found, "peak_bytes": peak, "seconds": cost.seconds, "split": job.split}
+
+
+def _damaged_parts(job: Job) -> dict[str, Any] | None:
+    """Return the failure of a cell whose parts are damaged or gone; None if they are whole.
+
+    Its outcome is that of a killed process, so that the next grid measures them again.
+    """
+    if job.split == 1:
+        return None
+    kept = part_arrays.set_aside_damaged(job.store, job.digest, job.split)
+    missing = part_arrays.missing(job.store, job.digest, job.split)
+    if not missing:
+        return None
+    aside = f"; kept in {job.store.aside}" if kept else ""
+    return {
+        "outcome": "killed",
+        "error": f"{len(missing)} of its {job.split} parts are damaged or gone{aside}. The next "
+        "grid measures them again.",
+    }
 
 
 def _measure_part(job: Job, begun: float) -> dict[str, Any]:
