@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from reports.what_runs.case import Case, regression
 
@@ -53,6 +53,24 @@ def _plain_pooled() -> nn.Sequential:
     return nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 1))
 
 
+class PlainWeightNorm(nn.Module):
+    """Weight norm by plain operations; torch's fused kernel has a wrong second derivative."""
+
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        """Scale each filter of v to the norm g."""
+        filters: Tensor = g * v / v.flatten(1).norm(dim=1)[:, None, None, None]
+        return filters
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return norms and filters."""
+        return weight.flatten(1).norm(dim=1)[:, None, None, None], weight
+
+
+def _plain_weight_norm() -> nn.Module:
+    layer = nn.Conv2d(2, 4, 3)
+    return parametrize.register_parametrization(layer, "weight", PlainWeightNorm())
+
+
 def _weight_norm() -> nn.Module:
     layer: nn.Module = parametrizations.weight_norm(nn.Conv2d(2, 4, 3))
     return layer
@@ -75,7 +93,19 @@ CASES = (
     _norm("channels_first_norm", lambda: ChannelsFirst(4)),
     _norm("rms_norm", lambda: nn.RMSNorm([4, 4, 4])),
     _norm("functional_batch_norm", FunctionalNorm),
-    Case("conv_weight_norm", lambda: net(layer=_weight_norm), IMAGE, "5.*"),
+    Case(
+        "conv_weight_norm",
+        lambda: net(layer=_weight_norm),
+        IMAGE,
+        "5.*",
+        plain=lambda: net(layer=_plain_weight_norm),
+    ),
     Case("conv_spectral_norm", lambda: net(layer=_spectral_norm).eval(), IMAGE, "5.*"),
-    Case("conv_spectral_norm_training", lambda: net(layer=_spectral_norm), IMAGE, "5.*"),
+    Case(
+        "conv_spectral_norm_training",
+        lambda: net(layer=_spectral_norm),
+        IMAGE,
+        "5.*",
+        plain=lambda: net(layer=_spectral_norm).eval(),
+    ),
 )
