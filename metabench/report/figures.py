@@ -74,7 +74,7 @@ class Gallery:
 def _heading(number: int, title: str, of: str) -> str:
     """Write "Figure 1. How noisy? Of maml on sinusoid."."""
     stop = "" if title.endswith(("?", ".", "!")) else "."
-    return f"Figure {number}. {title}{stop}" + (f" Of {of}." if of else "")
+    return f"Figure {number}. {title}{stop}" + (f" Cell: {of}." if of else "")
 
 
 def data_of(drawing: Drawing, table: pd.DataFrame | None) -> pd.DataFrame:

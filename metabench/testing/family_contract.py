@@ -58,7 +58,7 @@ def _check_theta(family: Family, seed: int) -> None:
 
 
 def _check_tasks(sample: Sampler, seed: int) -> Task:
-    """Expect the same tasks twice, and each whichever others are drawn with it."""
+    """Expect the same tasks in two calls, each independent of the others drawn with it."""
     address = Address.fresh(5, TASKS)
     tasks = as_task(sample(address, seed))
     again, alone = (as_task(sample(at, seed)) for at in (address, address.part(1, 2)))
