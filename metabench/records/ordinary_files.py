@@ -32,6 +32,14 @@ def read(path: Path) -> bytes:
         os.close(handle)
 
 
+def text_of(path: Path) -> str:
+    """Read a small file as text; "" if it can't be read."""
+    try:
+        return read(path).decode(errors="replace")
+    except (OSError, InvalidInput):
+        return ""
+
+
 def set_aside(path: Path, folder: Path) -> Path | None:
     """Move what lies at a path to a free name in a folder; None if another process did so."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from metabench.records import csv_text, run_folders
 from metabench.records import record as records
 from metabench.records.rows import flatten
+from metabench.records.store.environments import environments_in
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.records.store.store import Store
 from metabench.records.store.tables import Tables, tables
@@ -84,7 +85,7 @@ def _store(folder: Path, study: Path | None) -> Evidence:
     cells = found.cells.astype(dict.fromkeys(found.cells.select_dtypes("category"), object))
     known = {
         name: dict(flatten({"environment": environment}))
-        for name, environment in Store(folder).environments().items()
+        for name, environment in environments_in(folder).items()
     }
     columns = list(dict.fromkeys(key for made in known.values() for key in made))
     for column in columns:

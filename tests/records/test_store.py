@@ -14,6 +14,7 @@ from metabench.records import run_folders
 from metabench.records.record import SCHEMA, checksum, compose
 from metabench.records.rows import Row
 from metabench.records.store import read_in_full
+from metabench.records.store.environments import environments_in, keep_environment
 from metabench.records.store.parquet_snapshot import write_snapshot
 from metabench.records.store.store import Store
 from metabench.records.store.tables import tables
@@ -301,8 +302,8 @@ def test_what_has_no_business_in_a_store_stops_nothing(two, make):
 
     assert two.standing() == {DIGEST: "done", OTHER: "done"}
     assert len(tables(two).cells) == 2
-    name = two.keep_environment({"torch": "2.13"})
-    assert two.environments() == {name: {"torch": "2.13"}}
+    name = keep_environment(two, {"torch": "2.13"})
+    assert environments_in(two.folder) == {name: {"torch": "2.13"}}
 
 
 def test_a_pipe_for_a_room_of_cells_is_set_aside(store):
@@ -351,13 +352,13 @@ def test_a_file_in_the_way_of_the_store_is_said(tmp_path):
 
 
 def test_the_environment_is_written_once_and_again_if_it_was_damaged(store):
-    first, again = (store.keep_environment({"torch": "2.13"}) for _ in range(2))
-    other = store.keep_environment({"torch": "2.14"})
+    first, again = (keep_environment(store, {"torch": "2.13"}) for _ in range(2))
+    other = keep_environment(store, {"torch": "2.14"})
 
     assert first == again != other
     assert len(list((store.folder / "environments").iterdir())) == 2
     place = store.folder / "environments" / f"{first}.json"
     place.write_text("{}")
-    assert store.environments() == {other: {"torch": "2.14"}}
-    store.keep_environment({"torch": "2.13"})
-    assert store.environments().keys() == {first, other}
+    assert environments_in(store.folder) == {other: {"torch": "2.14"}}
+    keep_environment(store, {"torch": "2.13"})
+    assert environments_in(store.folder).keys() == {first, other}

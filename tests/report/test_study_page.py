@@ -18,6 +18,7 @@ from metabench.cli.main import main
 from metabench.probes.variance import Variance
 from metabench.records.record import compose
 from metabench.records.rows import Row, to_table
+from metabench.records.store.environments import keep_environment
 from metabench.records.store.store import Store
 from metabench.report import stored_settings
 from metabench.report.joined_evidence import joined
@@ -325,7 +326,7 @@ def test_a_report_is_made_where_there_is_no_torch(tmp_path):
     (tmp_path / "run" / "record.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "s.toml").write_text("seed = 0\n", encoding="utf-8")
     store = Store(tmp_path / "metabench-runs" / "s").open()
-    name = store.keep_environment({"torch": "2.9", "device": "abacus"})
+    name = keep_environment(store, {"torch": "2.9", "device": "abacus"})
     made = {"environment": name}
     lost = {"seconds": 1.0, "outcome": "oom", "error": "too big"}
     store.save(compose({**spec, "seed": 1}, rows, None, made, {"seconds": 1.0}), failed=False)

@@ -14,6 +14,7 @@ from metabench.grid.execution import part_arrays
 from metabench.probes.base import Part
 from metabench.records import statuses
 from metabench.records.record import compose
+from metabench.records.store.environments import keep_environment
 from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
 from metabench.settings.user_errors import user_sentence
@@ -66,7 +67,7 @@ def run_cell(job: Job) -> Outcome:
         return Outcome(job.digest, "ok", seconds, part=job.part, peak_bytes=peak)
     if measured["outcome"] not in FINAL and job.store.is_done(job.digest):
         return Outcome(job.digest, "ok", seconds)  # another process merged it
-    environment = job.store.keep_environment(_environment(job.settings["device"]))
+    environment = keep_environment(job.store, _environment(job.settings["device"]))
     seconds += measured.pop("seconds", 0.0)
     outcome = save_record(job, seconds, {**measured, "provenance": {"environment": environment}})
     if not outcome.failed:

@@ -17,7 +17,6 @@ again if it is lost or damaged.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -186,27 +185,6 @@ class Store:
         shutil.rmtree(self.folder / "parts" / digest, ignore_errors=True)
         return bool(paths)
 
-    def keep_environment(self, environment: Mapping[str, Any]) -> str:
-        """Write down versions and machine, once, and give their address."""
-        text = json.dumps(environment, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:12]
-        place = self.folder / "environments" / f"{name}.json"
-        if _content(place) != text + "\n":
-            ordinary_files.make_folder(place.parent, self.aside)
-            ordinary_files.make_room(place, self.aside)
-            run_folders.write(place, text + "\n")
-        return name
-
-    def environments(self) -> dict[str, dict[str, Any]]:
-        """Read all versions and machines, by address; what is damaged is left out."""
-        found = {}
-        for path in sorted(self.folder.glob("environments/*.json")):
-            with contextlib.suppress(ValueError):
-                content = _content(path)
-                if hashlib.sha256(content.strip().encode()).hexdigest()[:12] == path.stem:
-                    found[path.stem] = json.loads(content)
-        return found
-
     def find(self, prefix: str) -> list[str]:
         """List the cells on record whose digests begin like this."""
         return sorted(digest for digest in self.on_record() if digest.startswith(prefix))
@@ -242,7 +220,7 @@ class Store:
     def _schema(self) -> int:
         """Read the schema of the store; 0 if it is missing or unreadable."""
         try:
-            found = json.loads(_content(self.folder / "store.json"))["schema"]
+            found = json.loads(ordinary_files.text_of(self.folder / "store.json"))["schema"]
         except (ValueError, KeyError, TypeError):
             return 0
         return found if isinstance(found, int) else 0
@@ -263,11 +241,3 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     for room in os.scandir(folder):
         if room.is_dir():
             yield from (e for e in os.scandir(room.path) if e.name.endswith(".json"))
-
-
-def _content(path: Path) -> str:
-    """Read a small file; "" if it can't be read."""
-    try:
-        return ordinary_files.read(path).decode(errors="replace")
-    except (OSError, InvalidInput):
-        return ""
