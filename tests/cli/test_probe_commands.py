@@ -71,6 +71,23 @@ def test_three_terms_of_the_output_are_explained_and_all_of_them_if_asked():
     assert f"(--verbose explains {len(everything) - 3} more)" in brief
 
 
+def test_every_number_is_explained():
+    """The columns are quantity, value and meaning; two blanks or more separate them."""
+    printed = metabench(*SMALL).stdout.partition("\nquantity  ")[2].partition("\n\n")[0]
+
+    header, *lines = printed.splitlines()
+    assert header.split() == ["value", "with", "95", "%", "interval", "meaning", "[unit]"]
+    assert len(lines) > 5
+    assert [line for line in lines if len(re.split(r"  +", line.strip())) != 3] == []
+
+
+def test_the_list_of_commands_shows_each_summary_in_full():
+    listed = metabench("--help").stdout.partition("Commands:")[2]
+
+    assert len(listed.splitlines()) > 20
+    assert "..." not in listed
+
+
 def test_the_command_that_is_named_next_works():
     (following,) = re.findall(r"^next +metabench (.+)$", metabench(*SMALL).stdout, re.M)
 

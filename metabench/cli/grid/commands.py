@@ -108,7 +108,7 @@ def worker(**given: Any) -> None:
 @click.option(
     "--grace",
     type=click.IntRange(0),
-    help="Start no further cell in the last seconds before the time limit, and requeue the job; "
+    help="Seconds before the time limit at which the job starts no further cell and is requeued; "
     "0: never.  [default: 300, less if --time is short]",
 )
 @click.option("--yes", is_flag=True, help="Write it for more than 100,000 cells, too.")
