@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -12,6 +12,10 @@ from torch import Tensor
 WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|module)\.")
 ADAPTERS = re.compile(r"(?<=\.)(lora_[AB]|modules_to_save)\.\w+(?=\.)|(lora_embedding_[AB])\.\w+$")
 
+WITHOUT_WRAPPERS = (
+    "by its names without what wrappers add to them (module., _orig_mod., an adapter's name)"
+)
+
 
 class Match(NamedTuple):
     """Tensors of a checkpoint under the names of a module."""
@@ -19,6 +23,7 @@ class Match(NamedTuple):
     tensors: dict[str, Tensor]
     prefix: str  # that was removed from the checkpoint's names
     others: tuple[str, ...]  # names that do not have the prefix
+    how: str  # how the names differ, for a note; "" if they don't
 
 
 def matches(held: Mapping[str, Tensor], names: Sequence[str], known: Sequence[str]) -> list[Match]:
@@ -31,26 +36,28 @@ def matches(held: Mapping[str, Tensor], names: Sequence[str], known: Sequence[st
     """
     own = {_plain(name): name for name in (*known, *names)}
     plain = {_plain(name): value for name, value in held.items()}
-    if len(plain) < len(held) or not names:  # two names became one
+    if len(plain) < len(held):  # two names became one
         plain = dict(held)
-    first = _plain(names[0])
-    found = {}
-    for key in plain:
-        if key == first or key.endswith(f".{first}"):
-            prefix = key[: len(key) - len(first)]
-            found[prefix] = _removed(plain, prefix, own)
-    complete = [match for match in found.values() if set(names) <= match.tensors.keys()]
-    if not complete:
-        complete = _added(plain, names, own)
+    removed = [_removed(plain, prefix, own) for prefix in _prefixes(plain, _plain(names[0]))]
+    complete = [match for match in removed if set(names) <= match.tensors.keys()]
     exact = [match for match in complete if not match.prefix]
-    return exact or complete
+    if set(names) <= held.keys():
+        return [match._replace(how="") for match in exact]
+    return exact or complete or _added(plain, names, own)
+
+
+def _prefixes(held: Iterable[str], name: str) -> list[str]:
+    """Return what stands before a name where it ends another one."""
+    ends = (key for key in held if key == name or key.endswith(f".{name}"))
+    return list(dict.fromkeys(key[: len(key) - len(name)] for key in ends))
 
 
 def _removed(plain: Mapping[str, Tensor], prefix: str, own: Mapping[str, str]) -> Match:
     """Return a checkpoint whose names lose a prefix."""
     inside = {key[len(prefix) :]: value for key, value in plain.items() if key.startswith(prefix)}
     others = tuple(key for key in plain if not key.startswith(prefix))
-    return Match({own.get(key, key): value for key, value in inside.items()}, prefix, others)
+    how = f"without the prefix {prefix!r} of its names" if prefix else WITHOUT_WRAPPERS
+    return Match({own.get(key, key): value for key, value in inside.items()}, prefix, others, how)
 
 
 def _added(
@@ -62,7 +69,7 @@ def _added(
         prefix = ".".join(parts[:depth]) + "."
         tensors = {own.get(prefix + key, prefix + key): value for key, value in plain.items()}
         if set(names) <= tensors.keys():
-            return [Match(tensors, "", ())]
+            return [Match(tensors, "", (), f"as the part {prefix[:-1]!r} of the module")]
     return []
 
 

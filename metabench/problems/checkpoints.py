@@ -95,7 +95,7 @@ def _theta_of(held: object, fits: Fits, name: str, about: Mapping[str, Any]) -> 
         raise _ambiguous(name, candidates)
     if not candidates:
         tensors = nested[""] if "" in nested else max(nested.values(), key=len)
-        candidates = [("", Match(_untied(tensors, fits, name), "", ()))]
+        candidates = [("", Match(_untied(tensors, fits, name), "", (), ""))]
     ((key, match),) = candidates
     for key_in_file, value in match.tensors.items():
         if key_in_file in fits.layout.names:
@@ -165,7 +165,7 @@ def _untied(tensors: Mapping[str, Tensor], fits: Fits, file: str) -> dict[str, T
 def _notes(file: str, key: str, match: Match) -> tuple[str, ...]:
     """Return a sentence on where in a file theta was found; none if it is the whole file."""
     places = [f"under {key}"] if key else []
-    places += [f"without the prefix {match.prefix!r} of its names"] if match.prefix else []
+    places += [match.how] if match.how else []
     if not places:
         return ()
     left = match.others[:MOST_LISTED]

@@ -105,7 +105,7 @@ def module_functions(
         outer_loss=of_task(losses[1]),
         layouts=layouts,
         theta=layouts.theta.flatten(theta),
-        notes=notes,
+        notes=(*notes, *module_checks.subclass_notes(net)),
         fused=module_checks.fused_norms(net),
         fixed={name: value for name, value in fixed.items() if name not in theta},
         aliases=module_checks.aliases(net),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.probes.verify import Verify
+from metabench.problems.checkpoints import Weights
 from metabench.problems.custom import family_of_problem, sampler_of
 from metabench.problems.family import Family
 from metabench.problems.problem import Problem
@@ -23,7 +22,7 @@ def assert_meta_gradient(
     problem: Problem | Family,
     estimator: Estimator | Callable[..., Any],
     *,
-    theta: Tensor | None = None,
+    theta: Weights | None = None,
     seed: int = 0,
     fail_on: str = "warning",
 ) -> list[Finding]:
@@ -32,7 +31,8 @@ def assert_meta_gradient(
     Args:
         problem: a Problem with tasks, or a Family.
         estimator: an algorithm, a BlackBox, or a function (theta, task) -> (loss, gradient).
-        theta: meta-parameters `(Q,)`; None takes the initial ones of the problem, in float64.
+        theta: meta-parameters `(Q,)`, a module, a state dict or a file; None takes the initial
+            ones of the problem, in float64.
         seed: of the tasks.
         fail_on: least severity that raises: not_looked_at, undecided, warning or critical. The
             default accepts what can't be decided unless no independent check could be made.
@@ -53,7 +53,7 @@ def assert_meta_gradient(
         raise InvalidInput(f"fail_on is {fail_on!r}; give one of {', '.join(SEVERITIES)}.")
     family = family_of_problem(problem) if isinstance(problem, Problem) else problem
     made = estimator if isinstance(estimator, Estimator) else BlackBox(estimator)
-    at = family.theta(seed) if theta is None else theta
+    at: Any = family.theta(seed) if theta is None else theta
     probe = Verify()
     subject = Subject(family.problem(), sampler_of(family), made, at)
     findings = probe.find(to_table(probe.measure(subject, seed)))

@@ -61,14 +61,15 @@ def flat(net: nn.Module) -> Tensor:
 
 
 OTHER = {"loss_fn.weight": torch.ones(3), "steps": torch.ones(())}
+WRAPPED = "by its names without what wrappers add to them"
 CHECKPOINTS = {
     "a state dict": (chain, lambda sd: sd, ""),
     "an ordered one": (chain, OrderedDict, ""),
-    "DataParallel": (chain, lambda sd: prefixed(sd, "module."), ""),
-    "torch.compile": (chain, lambda sd: prefixed(sd, "_orig_mod."), ""),
-    "both": (chain, lambda sd: prefixed(sd, "module._orig_mod."), ""),
+    "DataParallel": (chain, lambda sd: prefixed(sd, "module."), WRAPPED),
+    "torch.compile": (chain, lambda sd: prefixed(sd, "_orig_mod."), WRAPPED),
+    "both": (chain, lambda sd: prefixed(sd, "module._orig_mod."), WRAPPED),
     "a compiled layer": (chain, lambda sd: {n.replace("2.", "2._orig_mod."): v
-                                            for n, v in sd.items()}, ""),
+                                            for n, v in sd.items()}, WRAPPED),
     "Lightning": (chain, lambda sd: {"epoch": 3, "state_dict": {**prefixed(sd, "model."), **OTHER},
                                      "pytorch-lightning_version": "2.5"},
                   "under ['state_dict'], without the prefix 'model.' of its names; loss_fn.weight, "
@@ -80,7 +81,7 @@ CHECKPOINTS = {
     "a tied weight by its other name": (Tied, lambda sd: {n: v for n, v in sd.items()
                                                           if n != "head.weight"}, ""),
     "a peft adapter": (Adapted, lambda sd: {n.replace(".default", ""): v for n, v in sd.items()
-                                            if "lora" in n}, ""),
+                                            if "lora" in n}, WRAPPED),
 }  # fmt: skip
 
 
@@ -111,9 +112,10 @@ def test_weights_of_a_part_are_found_by_the_parts_names():
 
     trained = chain()
 
-    found = problem(Whole()).flatten(trained.state_dict())
+    found = problem(Whole()).load(trained.state_dict())
 
-    assert torch.equal(found, flat(trained))
+    assert torch.equal(found.theta, flat(trained))
+    assert "as the part 'transformer' of the module" in found.notes[0]
 
 
 def test_a_compiled_module_takes_the_weights_of_the_plain_one():

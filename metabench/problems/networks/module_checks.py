@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from metabench.problems.networks.norm_layers import PlainNorm, uses_its_batch
+from metabench.problems.networks.norm_layers import PlainNorm, kept_batch_norms, uses_its_batch
 from metabench.settings.errors import InvalidInput, unknown
 
 # Their fused kernels have wrong third derivatives, and wrong second ones of a vmapped function
@@ -45,6 +45,16 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         "statistics unchanged (to use running statistics, call .eval() before from_module)."
     )
     return net, (note,) if changed else ()
+
+
+def subclass_notes(net: nn.Module) -> tuple[str, ...]:
+    """Return a note on batch norms of a user's class, whose statistics aren't recorded."""
+    kept = kept_batch_norms(net)
+    note = (
+        f"{', '.join(kept)}: a batch norm of a class of its own keeps its forward, so that mamlpp "
+        "averages no statistics of it."
+    )
+    return (note,) if kept else ()
 
 
 def fused_norms(net: nn.Module) -> tuple[str, ...]:

@@ -140,6 +140,15 @@ def uses_its_batch(module: nn.Module) -> bool:
     return isinstance(module, _NormBase) and (module.training or module.running_mean is None)
 
 
+def kept_batch_norms(net: nn.Module) -> tuple[str, ...]:
+    """Return the names of batch norms that use batch statistics and aren't replaced."""
+    return tuple(
+        name or "the module itself"
+        for name, module in net.named_modules()
+        if isinstance(module, _BatchNorm) and uses_its_batch(module) and not _is_replaced(module)
+    )
+
+
 def _is_replaced(module: nn.Module) -> TypeGuard[nn.Module]:
     """Return whether a norm is of torch's own class, with its own forward, and uses its input."""
     if "forward" in vars(module):

@@ -158,3 +158,19 @@ def test_per_step_statistics_are_those_of_every_call_and_leave_subclasses_alone(
     torch.testing.assert_close(found["first.mean"], calls.mean(1).mean(0))
     torch.testing.assert_close(found["first.variance"], calls.var(1).mean(0))
     assert list(found) == ["first.mean", "first.variance"]
+
+
+class OwnBatchNorm(nn.BatchNorm1d):
+    """A batch norm with another forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def test_a_batch_norm_of_a_class_of_its_own_is_said_to_have_no_per_step_statistics():
+    net = nn.Sequential(nn.Linear(2, 3), OwnBatchNorm(3), nn.BatchNorm1d(3))
+
+    problem = mb.Problem.from_module(net, nn.functional.mse_loss)
+
+    assert problem.statistics.layout.names == ("2.mean", "2.variance")
+    assert problem.notes[-1].startswith("1: a batch norm of a class of its own")
