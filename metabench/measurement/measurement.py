@@ -24,6 +24,7 @@ from metabench.measurement import (
 from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Part, Probe, Progress, no_progress
 from metabench.probes.verify.failures import explained
+from metabench.problems.checkpoint_files import require_ordinary
 from metabench.problems.checkpoints import LoadedTheta
 from metabench.problems.custom import sampler_of
 from metabench.problems.family import Family
@@ -68,8 +69,8 @@ class Measurement:
         with inside("device"):
             devices.device_type(self.device)
         with inside("theta"):
-            if self.theta and not Path(self.theta).exists():
-                raise InvalidInput(f"There is no file {self.theta!r} to read theta from.")
+            if self.theta:
+                require_ordinary(Path(self.theta))
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Measurement:

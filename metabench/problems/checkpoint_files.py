@@ -91,6 +91,20 @@ def parts(path: Path) -> list[Path]:
     return [path, *shards]
 
 
+def require_ordinary(path: Path) -> None:
+    """Refuse a path that weights can't be read from: reading a pipe would wait for a writer.
+
+    A folder passes: reading it says which of its files hold weights.
+
+    Raises:
+        InvalidInput: if nothing is there, or a pipe or device.
+    """
+    if not path.exists():
+        raise InvalidInput(f"There is no file {str(path)!r} to read theta from.")
+    if not (path.is_file() or path.is_dir()):
+        raise InvalidInput(f"{path} is not an ordinary file; theta can't be read from it.")
+
+
 def require_plain(file: str, name: str, value: Tensor) -> None:
     """Refuse tensors that no vector can be made of: sparse, quantized, nested, whole numbers.
 

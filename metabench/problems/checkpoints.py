@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metabench.problems.checkpoint_files import read_weights, require_plain, state_dicts
+from metabench.problems.checkpoint_files import (
+    read_weights,
+    require_ordinary,
+    require_plain,
+    state_dicts,
+)
 from metabench.problems.checkpoint_names import Match, matches
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import InvalidInput
@@ -50,8 +55,7 @@ def load_theta(weights: Weights, fits: Fits) -> LoadedTheta:
     """
     if isinstance(weights, str | os.PathLike):
         path = Path(weights)
-        if not path.exists():
-            raise InvalidInput(f"There is no file {str(path)!r} to read theta from.")
+        require_ordinary(path)
         held, about = read_weights(path)
         return _theta_of(held, fits, path.name, about)
     if isinstance(weights, nn.Module):
