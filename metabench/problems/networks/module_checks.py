@@ -51,8 +51,8 @@ def subclass_notes(net: nn.Module) -> tuple[str, ...]:
     """Return a note on batch norms of a user's class, whose statistics aren't recorded."""
     kept = kept_batch_norms(net)
     note = (
-        f"{', '.join(kept)}: a batch norm of a class of its own keeps its forward, so that mamlpp "
-        "averages no statistics of it."
+        f"{', '.join(kept)}: a batch norm of a custom class keeps its own forward, so "
+        "mamlpp does not average its statistics."
     )
     return (note,) if kept else ()
 

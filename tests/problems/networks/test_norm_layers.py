@@ -173,4 +173,4 @@ def test_a_batch_norm_of_a_class_of_its_own_is_said_to_have_no_per_step_statisti
     problem = mb.Problem.from_module(net, nn.functional.mse_loss)
 
     assert problem.statistics.layout.names == ("2.mean", "2.variance")
-    assert problem.notes[-1].startswith("1: a batch norm of a class of its own")
+    assert problem.notes[-1].startswith("1: a batch norm of a custom class")
