@@ -173,4 +173,4 @@ def test_a_few_cells_of_a_million_are_measured_for_the_forecast(write, monkeypat
     result = metabench("plan", path, "--measure", "2")
 
     assert "2 done" in result.stdout
-    assert "s a cell by 2 of them" in result.stdout
+    assert "s per cell, from 2 measured cells" in result.stdout
