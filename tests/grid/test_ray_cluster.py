@@ -72,22 +72,31 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def nodes():
-    """The processes of two nodes of a cluster, with a core each, and its address."""
+def nodes(request):
+    """The processes of two nodes of a cluster and its address; the second has a core."""
     port = free_port()
+    address = f"127.0.0.1:{port}"
     both: list[subprocess.Popen] = []
     try:
-        both.append(node("--head", f"--port={port}", "--include-dashboard=false"))
+        both.append(
+            node(
+                getattr(request, "param", 1),
+                "--head",
+                "--include-dashboard=false",
+                f"--port={port}",
+            )
+        )
         until(lambda: reached(port))
-        both.append(node(f"--address=127.0.0.1:{port}"))
-        yield both, f"127.0.0.1:{port}"
+        both.append(node(1, f"--address={address}"))
+        yield both, address
     finally:
         for started in reversed(both):
             end(started)
 
 
-def node(*options):
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
+def node(cores, *options):
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    command += [f"--num-cpus={cores}"]
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
@@ -97,8 +106,8 @@ def end(started):
     try:
         started.wait(20)
     except subprocess.TimeoutExpired:
-        for pid in family(started.pid):
-            os.kill(pid, signal.SIGKILL)
+        kill(started)
+        started.wait(20)
 
 
 def family(pid):
@@ -128,6 +137,17 @@ def until(true, seconds=180):
         time.sleep(0.2)
 
 
+def kill(node):
+    """End a node as a power cut does."""
+    for pid in family(node.pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def status(address):
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
 def grid(address, **popen):
     command = [sys.executable, "-P", "-m", "metabench", "grid", "study.toml", "--executor", "ray"]
     environment = {**os.environ, "RAY_ADDRESS": address}
@@ -136,13 +156,11 @@ def grid(address, **popen):
 
 def test_a_killed_node_loses_nothing_and_the_other_measures_its_cells(nodes):
     (_, second), address = nodes
-    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
-    until(lambda: "2.0 CPU" in subprocess.run(command, capture_output=True, text=True).stdout)
+    until(lambda: "2.0 CPU" in status(address), seconds=60)
     run = grid(address)
     until(lambda: len(list(Path().glob("begun-*"))) == 2)
 
-    for pid in family(second.pid):
-        os.kill(pid, signal.SIGKILL)
+    kill(second)
 
     said, error = run.communicate(timeout=300)
     assert run.returncode == 0, said + error
@@ -153,6 +171,26 @@ def test_a_killed_node_loses_nothing_and_the_other_measures_its_cells(nodes):
     assert all([a["outcome"] for a in attempts] == ["killed", "ok"] for attempts in killed)
     assert len(killed) <= 1
     assert "12 done, 0 to go" in said
+
+
+@pytest.mark.parametrize("nodes", [0], indirect=True)  # cores of the head
+@pytest.mark.parametrize(
+    ("lost", "said"), [(1, "has no node left that can run cells"), (0, "no longer answers")]
+)
+def test_without_a_head_or_a_node_the_run_ends_and_keeps_its_cells(nodes, lost, said):
+    both, address = nodes
+    until(lambda: "1.0 CPU" in status(address), seconds=60)
+    run = grid(address)
+    kept = Store(Path("metabench-runs/study"))
+    until(lambda: list(kept.standing().values()).count("done") >= 1)
+
+    kill(both[lost])
+
+    _, error = run.communicate(timeout=240)
+    assert run.returncode == 4, error
+    assert f"The Ray cluster {said}; start it and run the command again" in error
+    assert "Traceback" not in error
+    assert 1 <= list(kept.standing().values()).count("done") < 12
 
 
 def test_a_port_that_says_nothing_ends_with_a_sentence():

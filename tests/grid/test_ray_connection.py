@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from metabench.grid.execution.executors import ray_connection
+from metabench.grid.execution.executors import ray_connection, ray_watch
 from metabench.grid.execution.executors.executor import Broken
 from metabench.settings.errors import InvalidInput
 
@@ -92,3 +92,28 @@ def test_a_token_from_the_environment_needs_no_file(home, monkeypatch):
 def test_a_cluster_of_somebody_else_needs_its_token():
     with pytest.raises(InvalidInput, match="set RAY_AUTH_TOKEN, or copy"):
         ray_connection.require_token()
+
+
+@pytest.fixture
+def head():
+    """A port that takes connections, and its address."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        port.listen()
+        yield port, port.getsockname()
+
+
+def test_a_cluster_that_lost_its_head_or_all_nodes_ends_the_run(head, monkeypatch):
+    port, address = head
+    watch = ray_watch.ClusterWatch(address)
+    assert watch.room(lambda: 3) == 3
+    assert watch.room(lambda: 0) == 0  # a node may come back
+
+    monkeypatch.setattr(ray_watch, "LONGEST_LOSS", 0)
+    with pytest.raises(Broken, match="has no node left that can run cells"):
+        watch.room(lambda: 0)
+    assert watch.room(lambda: 2) == 2
+
+    port.close()
+    with pytest.raises(Broken, match="no longer answers"):
+        watch.room(lambda: pytest.fail("a call to a lost head waits"))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from metabench.grid.execution.executors.executor import Broken, Executor
 from metabench.grid.execution.executors.ray_connection import connected, first_line
+from metabench.grid.execution.executors.ray_watch import watch
 from metabench.grid.execution.run_cell import Job, Outcome, fail, run_cell
 from metabench.settings.errors import InvalidInput
 
@@ -40,13 +41,17 @@ class Ray(Executor):
         """Submit as many jobs as fit, and the next one when one ends."""
         ray = connected()
         self._require(ray.cluster_resources())
-        waiting, running = iter(jobs), dict[Any, Running]()
+        cluster, waiting, running = watch(ray), iter(jobs), dict[Any, Running]()
         try:
             while True:
-                for job in _take(waiting, self.width - len(running)):
+                room = cluster.room(lambda: self.width)
+                for job in _take(waiting, room - len(running)):
                     running[self._submit(ray, job)] = Running(job, time.monotonic())
-                if not running:
+                if not running and room:
                     return
+                if not running:
+                    time.sleep(POLL_EVERY)
+                    continue
                 ended, _ = ray.wait(list(running), num_returns=1, timeout=POLL_EVERY)
                 for reference in [*ended, *_overdue(running, ended)]:
                     yield _outcome_of(ray, reference, running.pop(reference))
