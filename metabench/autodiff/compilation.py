@@ -59,8 +59,8 @@ def accelerate(
 ) -> Callable[..., Any]:
     """Return a function of tensors (any pytree) that runs traced or compiled.
 
-    If tracing or compiling fails, or changes the results, the function runs eagerly, with a warning
-    that names the cause.
+    If tracing or compiling fails, or changes the results, the function runs eagerly; where the engine
+    was asked for by name, a warning names the cause.
 
     Args:
         function: must depend on nothing but its arguments.
@@ -79,7 +79,8 @@ def accelerate(
             current = specializations[key] = eager
         wanted = engine_for(current.calls, break_even) if engine == "auto" else engine
         if wanted != current.engine:
-            current.run = _with_copied_results(function, wanted, args) or current.run
+            made = _with_copied_results(function, wanted, args, asked=engine != "auto")
+            current.run = made or current.run
             current.engine = wanted
         current.calls += 1
         return current.run(args, leaves)
@@ -172,10 +173,22 @@ def specialize(
 
 
 def _with_copied_results(
-    function: Callable[..., Any], engine: str, args: tuple[Any, ...]
+    function: Callable[..., Any], engine: str, args: tuple[Any, ...], asked: bool
 ) -> Callable[[tuple[Any, ...], Sequence[Tensor]], Any] | None:
-    """Specialize a function and copy its results, so that autograd accepts them."""
-    made = specialize(function, engine, args)
+    """Specialize a function and copy its results, so that autograd accepts them.
+
+    A user who asked for an engine by name is warned if it can't be had.
+
+    Args:
+        function: must depend on nothing but its arguments.
+        engine: "trace" or "compile".
+        args: example arguments.
+        asked: whether the engine was asked for, rather than chosen by `auto`.
+    """
+    with warnings.catch_warnings():
+        if not asked:
+            warnings.filterwarnings("ignore", "metabench could not", RuntimeWarning)
+        made = specialize(function, engine, args)
     if made is None:
         return None
     call, spec = made

@@ -141,6 +141,15 @@ def test_a_function_that_cannot_be_traced_runs_eagerly_and_the_warning_names_the
     assert torch.equal(run(-torch.ones(2)), torch.full((2,), -2.0))
 
 
+def test_auto_goes_on_eagerly_without_a_word_where_nothing_can_be_traced():
+    run = compilation.accelerate(
+        lambda x: x if x.sum() > 0 else -x, "auto", compilation.BreakEven(trace=1, compile=2)
+    )
+
+    for _ in range(4):
+        assert torch.equal(run(-torch.ones(2)), torch.ones(2))
+
+
 def test_a_function_that_depends_on_more_than_its_arguments_is_not_frozen():
     calls = iter(range(100))
 
