@@ -59,8 +59,8 @@ def accelerate(
 ) -> Callable[..., Any]:
     """Return a function of tensors (any pytree) that runs traced or compiled.
 
-    If tracing or compiling fails, or changes the results, the function runs eagerly; where the engine
-    was asked for by name, a warning names the cause.
+    If tracing or compiling fails, or changes the results, the function runs eagerly; where the
+    engine was asked for by name, a warning names the cause.
 
     Args:
         function: must depend on nothing but its arguments.
