@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import metabench as mb
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.linalg.lanczos import Ritz, lanczos
 from metabench.problems import architectures
 
@@ -46,7 +46,7 @@ class TaskBatch(NamedTuple):
 
     def operator(self) -> Callable[[Tensor], Tensor]:
         """Return metabench's products, one graph for all tasks."""
-        return derivatives.per_task_hvp(
+        return per_task_products.per_task_hvp(
             self.problem.inner_loss, self.phis, self.phis[0], self.data, self.how
         )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metabench.algorithms.base import Algorithm
 from metabench.problems.problem import Problem
@@ -35,6 +37,35 @@ def unrolled(
     phi = adapted(algorithm, problem, theta, task, detach)
     (gradient,) = torch.autograd.grad(problem.outer_loss(phi, theta, task.query), theta)
     return gradient
+
+
+def unrolled_module(
+    net: nn.Module, loss: Callable[..., Tensor], task: Task, steps: int = 2, rate: float = 0.1
+) -> Tensor:
+    """The meta-gradient of a module by plain autograd through inner steps, in float64."""
+    learned = {
+        name: value.detach().double().requires_grad_()
+        for name, value in net.named_parameters()
+        if value.requires_grad
+    }
+    fixed = {
+        name: value.double() if value.is_floating_point() else value.clone()
+        for name, value in net.named_buffers()
+    }
+    now = learned
+
+    def value(data: tuple[Tensor, Tensor]) -> Tensor:
+        x = data[0] if isinstance(data[0], tuple) else (data[0],)
+        return loss(functional_call(net, {**fixed, **now}, x), data[1])
+
+    with sdpa_kernel(SDPBackend.MATH):
+        for _ in range(steps):
+            support = value(task.support)
+            slopes = torch.autograd.grad(support, list(now.values()), create_graph=True)
+            pairs = zip(now.items(), slopes, strict=True)
+            now = {name: at - rate * slope for (name, at), slope in pairs}
+        found = torch.autograd.grad(value(task.query), list(learned.values()))
+    return torch.cat([each.reshape(-1) for each in found])
 
 
 def outer(algorithm: Algorithm, problem: Problem, theta: Tensor, task: Task) -> float:

@@ -84,7 +84,7 @@ def derivatives(run) -> tuple[int, int]:
         return vjp_of
 
     instead = {name: counted(getattr(curvature, name), "gradients") for name in GRADIENTS}
-    instead["_backward"] = counted(curvature._backward, "products")
+    instead["backward"] = counted(curvature.backward, "products")
     instead["vjp_of"] = pulling(curvature.vjp_of)
     with patch.multiple(curvature, **instead):
         run()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.inner_optimizers.inner_optimizer import InnerOptimizer
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.linalg.lanczos import lanczos_extremes
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
@@ -41,7 +41,7 @@ def extreme_eigenvalues(
         Smallest and largest eigenvalues; NaN where phi or a product isn't finite.
     """
     good = torch.isfinite(phis).all(1)
-    hvp = derivatives.per_task_hvp(
+    hvp = per_task_products.per_task_hvp(
         problem.inner_loss, torch.where(good[:, None], phis, 0), theta, tasks.support
     )
 

@@ -10,19 +10,23 @@ another) by autograd, with the same kernels and without the transforms' cost per
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value, vjp, vmap
+from torch.func import grad, grad_and_value, vjp
 
 # The pytrees that torch.func itself accepts; torch has no public name for these yet.
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from metabench.problems.networks.func_transforms import inside_func_transform
+from metabench.problems.networks.plain_attention import plain_attention
 from metabench.problems.tasks import Loss
 
+T = TypeVar("T")
 
+
+@plain_attention()
 def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     """Compute the gradient of the loss in phi, `(P,)`.
 
@@ -38,6 +42,7 @@ def gradient(loss: Loss, phi: Tensor, theta: Tensor, data: Any) -> Tensor:
     return _value_and_gradients(lambda p: loss(p, theta, data), [phi], theta, data)[1][0]
 
 
+@plain_attention()
 def value_and_gradients(
     loss: Loss, phi: Tensor, theta: Tensor, data: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,6 +99,7 @@ def gradient_with_products(
     return vjp_of(lambda p, t: gradient(loss, p, t, data), phi, theta)
 
 
+@plain_attention()
 def vjp_of(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """Compute a function's value and return its vector-Jacobian product, as torch.func.vjp.
 
@@ -143,100 +149,17 @@ def jvp_of(function: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     return push_forward(tangents)[0]
 
 
-def vectorize(product: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the function for m vectors with a leading axis m, all from the same graph."""
-    vectorized: Callable[[Any], Any] = vmap(product)
-    return vectorized
-
-
-def per_task_hvp(
-    loss: Loss, phis: Tensor, theta: Tensor, data: Any, how: str = "vmap"
-) -> Callable[[Tensor], Tensor]:
-    """Return the function from `(T, P)`, a vector per task, to each task's Hessian product.
-
-    It keeps one graph of the sum of all tasks' losses, so a product costs one backward pass. All
-    derivatives are taken outside vmap, which is correct for fused norms, too.
-
-    Args:
-        loss: `(phi, theta, data) -> ()`.
-        phis: parameters of each task, `(T, P)`.
-        theta: meta-parameters, `(Q,)`.
-        data: support or query sets of the tasks, with a leading T.
-        how: "loop" for a loss that doesn't run under vmap.
-    """
-    return per_task_hvp_of(lambda phi, part: loss(phi, theta, part), phis, data, how)
-
-
-def per_task_hvp_of(
-    value: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
-) -> Callable[[Tensor], Tensor]:
-    """Return the function from `(T, P)`, a vector per task, to products with Hessians of `value`.
-
-    If `value` takes derivatives itself, as a loss after adaptation does, this is a third derivative
-    of the loss. torch computes it wrongly for fused norms
-    (https://github.com/pytorch/pytorch/issues/196699): use a problem without them.
-
-    Args:
-        value: `(point, task) -> ()`.
-        points: where each task's Hessian is taken, `(T, P)`.
-        tasks: with a leading T.
-        how: "loop" for a function that doesn't run under vmap.
-    """
-    points = points.detach().clone().requires_grad_()
-    total = _per_task(value, points, tasks, how).sum()
-    return _hessian_products(total, points)
-
-
-def per_task_jacobian_products(
-    function: Callable[[Tensor, Any], Tensor], points: Tensor, tasks: Any, how: str = "vmap"
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    r"""Return the functions u -> J u and w -> J^T w, J the Jacobian of each task's function.
-
-    From `(T, Q)` to `(T, P)` and back. :math:`J^\top w` is linear in w, so its VJP is :math:`J u`.
-    For a function that takes derivatives, use a problem without fused norms (see
-    `per_task_hvp_of`).
-
-    Args:
-        function: `(point, task) -> (P,)`.
-        points: where each task's Jacobian is taken, `(T, Q)`.
-        tasks: with a leading T.
-        how: "loop" for a function that doesn't run under vmap.
-    """
-    points = points.detach().clone().requires_grad_()
-    found = _per_task(function, points, tasks, how)
-    zero = torch.zeros_like(found).requires_grad_()
-    transposed = _backward(found, points, zero) if found.requires_grad else None
-    if transposed is None or not transposed.requires_grad:  # it doesn't depend on the points
-        return (lambda u: torch.zeros_like(found)), (lambda w: torch.zeros_like(points))
-    return (
-        lambda u: _backward(transposed, zero, u, create_graph=False),
-        lambda w: _backward(found, points, w, create_graph=False),
-    )
-
-
-def _per_task(function: Callable[..., Tensor], points: Tensor, tasks: Any, how: str) -> Tensor:
-    """Apply a function to each task's point, by vmap or a loop."""
-    if how != "loop":
-        return vmap(function)(points, tasks)
-    every = range(len(points))
-    parts = [tree_map(lambda leaf, i=i: leaf[i], tasks) for i in every]
-    return torch.stack([function(points[i], parts[i]) for i in every])
-
-
-def _hessian_products(total: Tensor, at: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the function for products with the Hessian of a number, keeping its graph."""
-    if not total.requires_grad:  # a loss that doesn't depend on phi
-        return torch.zeros_like
-    gradient = _backward(total, at)
-    if not gradient.requires_grad:  # a loss that is linear in phi
-        return torch.zeros_like
-    return lambda vectors: _backward(gradient, at, vectors, create_graph=False)
-
-
-def _backward(
+def backward(
     value: Tensor, at: Tensor, cotangent: Tensor | None = None, create_graph: bool = True
 ) -> Tensor:
-    """Backpropagate a cotangent of `value` to `at`, keeping the graph."""
+    """Backpropagate a cotangent of `value` to `at`, keeping the graph.
+
+    Args:
+        value: a tensor with a graph.
+        at: what it is differentiated in.
+        cotangent: of `value`; None: 1, for a scalar.
+        create_graph: whether the result can be differentiated.
+    """
     (result,) = torch.autograd.grad(
         value, at, cotangent, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )

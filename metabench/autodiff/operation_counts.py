@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -24,6 +25,7 @@ class Work(NamedTuple):
     operations: int  # aten operations
     flops: int  # of matrix products and convolutions; a multiplication and an addition are 2
     bytes: int  # largest total of tensors made by the call and alive at once
+    random: str = ""  # the first operation that draws random numbers, such as `bernoulli_`
 
 
 def work_of(function: Callable[..., Any], *args: Any) -> Work:
@@ -37,7 +39,12 @@ def work_of(function: Callable[..., Any], *args: Any) -> Work:
     counter = _Counter()
     with OperationWatch(counter.record):
         function(*args)
-    return Work(counter.operations, counter.flops, counter.peak)
+    return Work(counter.operations, counter.flops, counter.peak, counter.random)
+
+
+def name_of(operation: Any) -> str:
+    """Return the name of an aten operation, such as `mm`."""
+    return str(operation).removeprefix("aten.").partition(".")[0]
 
 
 class _Counter:
@@ -45,12 +52,15 @@ class _Counter:
 
     def __init__(self) -> None:
         self.operations = self.flops = self.peak = self._live = 0
+        self.random = ""
         self._alive: set[int] = set()
 
     def record(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         self.operations += 1
+        if not self.random and torch.Tag.nondeterministic_seeded in operation.tags:
+            self.random = name_of(operation)
         if (name := operation.overloadpacket) in flop_registry:
             self.flops += flop_registry[name](*args, **kwargs, out_val=result)
         for leaf in tree_leaves(result):
@@ -60,8 +70,11 @@ class _Counter:
 
     def _track(self, tensor: Tensor) -> None:
         """Count a tensor's storage once, until it is freed."""
-        storage = tensor.untyped_storage()
-        address, size = storage.data_ptr(), storage.nbytes()
+        try:
+            storage = tensor.untyped_storage()
+            address, size = storage.data_ptr(), storage.nbytes()
+        except RuntimeError:  # without memory: sparse, or the zeros that differentiate a sign
+            return
         if size and address not in self._alive:
             self._alive.add(address)
             self._live += size

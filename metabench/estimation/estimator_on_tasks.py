@@ -13,8 +13,10 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import work_of
+from metabench.autodiff.vmap_trial import reason, vmap_failure
 from metabench.estimation.loaded_theta import loaded_theta
-from metabench.estimation.vectorization import Vectorization, first_task
+from metabench.estimation.random_losses import raise_if_random, random_sentence
+from metabench.estimation.vectorization import Vectorization, first_task, task_range
 from metabench.problems import random_numbers
 from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.problem import Problem
@@ -22,6 +24,8 @@ from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.state_between_calls import refuse_state
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.settings.errors import InvalidInput
+
+TRIED = 2  # tasks that vmap is tried on
 
 
 @dataclass(frozen=True)
@@ -119,23 +123,53 @@ class Subject:
         return task._replace(noise=self._mini_batches(algorithm, task, address, seed))
 
     def resolved(self, tasks: Task) -> tuple[Estimator, Vectorization]:
-        """Resolve `auto` settings by the counted work of the first of these tasks."""
+        """Resolve `auto` settings by the counted work of the first of these tasks, and by a trial.
+
+        Raises:
+            InvalidInput: if the loss draws other random numbers in every call.
+        """
+        algorithm, compute = self._resolved_by_work(tasks)
+        if self.compute.batching != "auto" or compute.batching == "loop":
+            return algorithm, compute
+        vectorized = replace(compute, engine="eager").per_task(
+            lambda theta, task: algorithm(self.problem, theta, task)
+        )
+        failed = vmap_failure(lambda: vectorized(self.theta, task_range(tasks, 0, TRIED)))
+        if failed is None:
+            return algorithm, compute
+        compute = compute.looped(reason(failed))
+        return self._resolved_by_work(tasks, compute)[0], compute
+
+    def _resolved_by_work(
+        self, tasks: Task, compute: Vectorization | None = None
+    ) -> tuple[Estimator, Vectorization]:
+        """Resolve `auto` settings by work alone, of these compute settings if given."""
+        compute = compute or self.compute
         if self.algorithm.loops:
-            return self.algorithm, replace(self.compute, batching="loop", engine="eager")
+            return self.algorithm, replace(compute, batching="loop", engine="eager")
+        task = first_task(tasks)
         if isinstance(self.algorithm, Algorithm):
-            refuse_state(self.problem, self.theta, first_task(tasks))
-            refuse_outside_gradients(self.problem, self.theta, first_task(tasks))
-        work = work_of(self.algorithm, self.problem, self.theta, first_task(tasks))
-        compute = self.compute.resolved(work, self.theta.device)
+            refuse_state(self.problem, self.theta, task)
+            refuse_outside_gradients(self.problem, self.theta, task)
+        work = work_of(self.algorithm, self.problem, self.theta, task)
+        if work.random:
+            self._refuse_random(task)
+        compute = compute.resolved(work, self.theta.device)
         return self.algorithm.resolved(work, compute.together), compute
+
+    def _refuse_random(self, task: Task) -> None:
+        try:
+            raise_if_random(self.problem, self.theta, task)
+        except RuntimeError as error:
+            raise InvalidInput(random_sentence(error)) from error
 
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks; each field has a leading T."""
         tasks = self.draw(address, seed)
         if not self._vectorized:
-            algorithm, compute = self.resolved(tasks)
+            algorithm, compute = self._resolved_by_work(tasks)
             self._vectorized.append(
-                compute.per_task(lambda at, task: algorithm(self.problem, at, task))
+                self.compute.or_loop(compute, lambda at, task: algorithm(self.problem, at, task))
             )
         result: MetaGrad = self._vectorized[0](self.theta, tasks)
         return result

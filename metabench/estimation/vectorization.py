@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,8 @@ from torch.func import vmap
 
 from metabench.autodiff.compilation import BREAK_EVEN_LOOP, ENGINES, accelerate
 from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE, Work, work_of
+from metabench.autodiff.vmap_trial import falling_back
+from metabench.problems.networks.plain_attention import plain_attention
 from metabench.problems.tasks import Task, tree_map
 from metabench.settings.errors import InvalidInput
 from metabench.settings.keywords import Settings
@@ -45,6 +47,7 @@ class Vectorization(Settings):
     batching: str = "auto"  # vmap: tasks of a chunk together; loop: one by one; auto: by bytes
     chunk: int = 512  # maximum number of tasks computed together, limits memory [tasks]
     engine: str = "auto"  # eager, trace, compile; auto: by the number of calls per shape
+    looped_because: str = field(default="", metadata={"setting": False})  # why `auto` can't vmap
 
     def __post_init__(self) -> None:
         """Validate batching, engine and chunk >= 1."""
@@ -71,6 +74,14 @@ class Vectorization(Settings):
             chunk //= 2
         return replace(self, batching=chosen, chunk=chunk)
 
+    def looped(self, because: str) -> Vectorization:
+        """Return the settings that `auto` falls back to; what vmap fails on may defy tracing too.
+
+        `because` says why.
+        """
+        engine = "eager" if self.engine == "auto" else self.engine
+        return replace(self, batching="loop", engine=engine, looped_because=because)
+
     @property
     def together(self) -> int:
         """Tasks whose intermediate results are in memory at the same time."""
@@ -79,7 +90,8 @@ class Vectorization(Settings):
     def per_task(self, function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
         """Turn `(theta, task) -> pytree` into `(theta, T tasks) -> pytree` with a leading T.
 
-        The returned function caches what it has traced or compiled for each shape: reuse it.
+        The returned function caches what it has traced or compiled for each shape: reuse it. With
+        `auto`, tasks that vmap fails on at the first call are computed one after another.
         """
         if self.batching == "auto":
             return self._resolving_on_first_call(function)
@@ -88,6 +100,7 @@ class Vectorization(Settings):
         else:
             apply = accelerate(vmap(function, in_dims=(None, 0)), self.engine)
 
+        @plain_attention()
         def many(theta: Tensor, tasks: Task) -> Any:
             count = count_tasks(tasks)
             if count <= self.chunk:
@@ -95,12 +108,26 @@ class Vectorization(Settings):
             if self.engine in ("trace", "compile"):  # the last chunk then has no other shape
                 tasks = _padded(tasks, -count % self.chunk)
             parts = [
-                apply(theta, _task_range(tasks, start, start + self.chunk))
+                apply(theta, task_range(tasks, start, start + self.chunk))
                 for start in range(0, count, self.chunk)
             ]
             return tree_map(lambda leaf: leaf[:count], _join_trees(torch.cat, parts))
 
         return many
+
+    def or_loop(
+        self, resolved: Vectorization, function: Callable[[Tensor, Task], Any]
+    ) -> Callable[[Tensor, Task], Any]:
+        """Return `resolved.per_task(function)`, by a loop if `auto` chose a vmap that fails.
+
+        Args:
+            resolved: these settings, resolved.
+            function: `(theta, task) -> pytree`.
+        """
+        apply = resolved.per_task(function)
+        if self.batching != "auto" or resolved.batching == "loop":
+            return apply
+        return falling_back(apply, resolved.looped("vmap failed").per_task(function))
 
     def _resolving_on_first_call(
         self, function: Callable[[Tensor, Task], Any]
@@ -111,7 +138,7 @@ class Vectorization(Settings):
         def many(theta: Tensor, tasks: Task) -> Any:
             if not chosen:
                 work = work_of(function, theta, first_task(tasks))
-                chosen.append(self.resolved(work, theta.device).per_task(function))
+                chosen.append(self.or_loop(self.resolved(work, theta.device), function))
             return chosen[0](theta, tasks)
 
         return many
@@ -130,7 +157,14 @@ def count_tasks(tasks: Task) -> int:
     return counts[0]
 
 
-def _task_range(tasks: Task, start: int, stop: int) -> Task:
+def task_range(tasks: Task, start: int, stop: int) -> Task:
+    """Return tasks `start` to `stop`, without the last.
+
+    Args:
+        tasks: with a leading axis.
+        start: the first.
+        stop: the first that is left out.
+    """
     part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
     return part
 

@@ -20,6 +20,7 @@ from metabench.problems.networks.module_call import ModuleCall, examine_call
 from metabench.problems.networks.user_loss import UserLoss, user_loss
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
+from metabench.settings.errors import InvalidInput
 
 Features = Callable[[Tensor, Tensor, Data], LayerStatistics]  # phi, theta, data -> by layer
 
@@ -67,6 +68,10 @@ def module_functions(
     losses = user_loss(loss if inner_loss is None else inner_loss), user_loss(loss)
     net, notes = module_checks.copy_for_inner_loop(net)
     held = {name: value.detach() for name, value in net.named_parameters()}
+    if not held:
+        raise InvalidInput(
+            f"The module ({type(net).__name__}) has no parameters, so there is nothing to adapt."
+        )
     phi, theta = _chosen_parameters(net, held, adapt, learn)
     layouts = Layouts(Layout.from_tensors(phi), Layout.from_tensors(theta))
     fixed = {name: value for name, value in held.items() if name not in phi}
@@ -105,7 +110,11 @@ def module_functions(
         outer_loss=of_task(losses[1]),
         layouts=layouts,
         theta=layouts.theta.flatten(theta),
-        notes=(*notes, *module_checks.subclass_notes(net)),
+        notes=(
+            *notes,
+            *module_checks.subclass_notes(net),
+            *module_checks.precision_notes(held),
+        ),
         fused=module_checks.fused_norms(net),
         fixed={name: value for name, value in fixed.items() if name not in theta},
         aliases=module_checks.aliases(net),

@@ -57,7 +57,7 @@ class Layout:
         pieces = torch.split(vector, list(self.sizes), dim=-1)
         lead = vector.shape[:-1]
         return {
-            name: piece.view(*lead, *shape)
+            name: piece.view((*lead, *shape))  # one argument: a parameter may have no axes
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
         }
 

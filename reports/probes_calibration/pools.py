@@ -24,7 +24,7 @@ from torch import Tensor
 
 import metabench as mb
 from metabench.algorithms import stability
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.linalg.expected_spectrum import spectrum_ends_of_mean
 from metabench.linalg.spectra import Effort
 from metabench.probes.agreement import compare
@@ -169,7 +169,7 @@ class MetaHessians:
         """Give the pool's meta-Hessians, `(pool, Q, Q)`."""
         subject = self.make()
         tasks = subject.draw(Address.fresh(0, self.pool), self.far)
-        times = derivatives.per_task_hvp_of(
+        times = per_task_products.per_task_hvp_of(
             lambda at, task: subject.algorithm.objective(subject.problem, at, task),
             subject.theta.expand(self.pool, -1),
             tasks,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.sparse.linalg import eigsh
 
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.linalg.lanczos import cumulative, lanczos, lanczos_extremes
 
 
@@ -111,7 +111,7 @@ def test_per_task_products_are_those_of_each_tasks_dense_hessian(kind):
     phis = torch.stack([cases.theta(problem, seed) for seed in range(4)])
     vectors = starts(4, P)
 
-    found = derivatives.per_task_hvp(problem.inner_loss, phis, theta, many.support)(vectors)
+    found = per_task_products.per_task_hvp(problem.inner_loss, phis, theta, many.support)(vectors)
 
     for i in range(4):
         support = cases.one(many, i).support
@@ -124,6 +124,6 @@ def test_a_linear_loss_has_a_zero_hessian():
     def linear(phi, theta, data):
         return (phi * data).sum()
 
-    product = derivatives.per_task_hvp(linear, starts(2, 5), starts(1, 5)[0], starts(2, 5))
+    product = per_task_products.per_task_hvp(linear, starts(2, 5), starts(1, 5)[0], starts(2, 5))
 
     assert product(starts(2, 5)).eq(0).all()

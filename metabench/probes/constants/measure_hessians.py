@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.inner_optimizers.sgd import SGD
-from metabench.autodiff import derivatives
+from metabench.autodiff import derivatives, per_task_products
 from metabench.estimation.vectorization import count_tasks
 from metabench.linalg import hessian_lipschitz
 from metabench.linalg.expected_spectrum import (
@@ -65,7 +65,9 @@ def estimate_hessians(setting: Setting, tasks: Task, seed: int) -> HessianEstima
 
     def hessian(points: Tensor, data: Data, of: Problem = problem) -> Operator:
         safe = torch.where(torch.isfinite(points).all(1)[:, None], points, 0)
-        return derivatives.per_task_hvp(of.inner_loss, safe, theta, data, setting.compute.batching)
+        return per_task_products.per_task_hvp(
+            of.inner_loss, safe, theta, data, setting.compute.batching
+        )
 
     def size(operator: Operator, known: ExtremeEigenvalues | None = None) -> Vector:
         found = known or extreme_eigenvalues(operator, signs[:2], setting.effort)
@@ -136,7 +138,9 @@ def meta_hessian_spectrum(
     def products(start: int, stop: int) -> PerTaskProducts:
         part: Task = tree_map(lambda leaf: leaf[start:stop], tasks)
         points = theta.expand(stop - start, -1)
-        operator = derivatives.per_task_hvp_of(objective, points, part, setting.compute.batching)
+        operator = per_task_products.per_task_hvp_of(
+            objective, points, part, setting.compute.batching
+        )
         return lambda vector: operator(vector.expand(stop - start, -1))
 
     signs = random_signs(Address.fresh(0, 1), theta[None], seed, 2)[:, 0]

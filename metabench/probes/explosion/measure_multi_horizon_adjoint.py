@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metabench.algorithms.adapt import InnerIterates, adapt, inner_batch, inner_update
 from metabench.algorithms.base import Loop, through_init
-from metabench.autodiff import derivatives
+from metabench.autodiff import derivatives, per_task_products
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
@@ -54,7 +54,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
     adjoint, backward, outer, ends = [], [], [], []
     for k in range(at[-1], -1, -1):
         if k < at[-1]:
-            V, slots, more = derivatives.vectorize(iterates.vjps[k])((V, slots))
+            V, slots, more = per_task_products.vectorize(iterates.vjps[k])((V, slots))
             through = through + more
         if k in at:
             phi = iterates.states[k][0]
@@ -67,7 +67,7 @@ def sweep(loop: Loop, at: tuple[int, ...], theta: Tensor, task: Task) -> Sweep:
             slots = tree_map(_append_zero, slots)
         adjoint.append(norm(V[0]))
         backward.append(finite_layers(layout, V[0]))
-    init = derivatives.vectorize(lambda v: through_init(problem, theta, v))
+    init = per_task_products.vectorize(lambda v: through_init(problem, theta, v))
     phis = [iterates.states[k][0] for k in (0, *at)]
     return Sweep(
         grads=(init(V) + through).flip(0),
@@ -193,7 +193,7 @@ def _transposed_jacobian(iterates: InnerIterates, k: int) -> Callable[[Tensor], 
         v, slots_bar, _ = iterates.vjps[k]((v, tuple(slots)))
         return torch.cat([v, *slots_bar])
 
-    return derivatives.vectorize(product)
+    return per_task_products.vectorize(product)
 
 
 def _jacobian(
@@ -215,7 +215,7 @@ def _jacobian(
         gradient, products = derivatives.gradient_with_products(
             loop.problem.inner_loss, phi, theta, inner_batch(task, k)
         )
-        rows = derivatives.vectorize(lambda w: product(w, lambda v: products(v)[0], gradient))
+        rows = per_task_products.vectorize(lambda w: product(w, lambda v: products(v)[0], gradient))
         made: Tensor = rows(block)
         return made
 

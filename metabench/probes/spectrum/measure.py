@@ -12,7 +12,7 @@ from torch import Tensor
 from metabench.algorithms.adapt import adapt
 from metabench.algorithms.base import Algorithm
 from metabench.algorithms.inner_optimizers.inner_optimizer import Slots
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.autodiff.operation_counts import MOST_BYTES_AT_ONCE
 from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.linalg.lanczos import Operator
@@ -134,7 +134,9 @@ def inner_hessians(problem: Problem, phi: Tensor, subject: Subject, tasks: Task)
         tasks: T tasks.
     """
     how = subject.compute.batching
-    return derivatives.per_task_hvp(problem.inner_loss, phi, subject.theta, tasks.support, how)
+    return per_task_products.per_task_hvp(
+        problem.inner_loss, phi, subject.theta, tasks.support, how
+    )
 
 
 def _scale(algorithm: Algorithm, subject: Subject, end: LoopEnd) -> Tensor | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Algorithm
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.autodiff.operation_counts import work_of
 from metabench.estimation.unfused_problem import unfused_problem
 from metabench.estimation.vectorization import first_task
@@ -99,7 +99,7 @@ def _expected(
     cuts = [0, count // 2, count] if count > 1 else [0, 1]
     halves = list(itertools.pairwise(cuts))
     operators = [
-        derivatives.per_task_hvp_of(
+        per_task_products.per_task_hvp_of(
             value,
             point.expand(stop - start, -1),
             tree_map(lambda leaf, a=start, b=stop: leaf[a:b], tasks),
@@ -166,7 +166,7 @@ def _map(
         return algorithm.adapted(problem, at, task)
 
     points = theta.expand(signs.shape[1], -1)
-    jvp, vjp = derivatives.per_task_jacobian_products(adapted, points, tasks, how)
+    jvp, vjp = per_task_products.per_task_jacobian_products(adapted, points, tasks, how)
     found = extreme_eigenvalues(lambda v: vjp(jvp(v)), signs, effort)
     if not bool(found.finite.all()):
         return [Row("largest_singular_value", of="map", status="diverged")]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from metabench.estimation.random_losses import random_sentence
+from metabench.problems.networks.functional_module import NO_HOOKS
 from metabench.settings.errors import InvalidInput
 from metabench.settings.user_errors import in_one_line, user_line
 
@@ -13,6 +16,9 @@ LOOP = (
     "Take tasks one after another: --set compute.batching=loop, or Vectorization('loop') from "
     "Python"
 )
+
+# A reentrant checkpoint of the data alone: its parameters then have no gradient.
+NO_GRADIENTS = "None of the inputs have requires_grad=True"
 
 
 @contextmanager
@@ -22,7 +28,9 @@ def explained(doing: str) -> Generator[None]:
     `doing` names what is being run: "drawing tasks", "one task" or "vmap".
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=NO_GRADIENTS, category=UserWarning)
+            yield
     except (InvalidInput, MemoryError):
         raise
     except Exception as error:
@@ -33,15 +41,9 @@ def explained(doing: str) -> Generator[None]:
 
 def _sentence(error: Exception, doing: str) -> str:
     text = str(error)
-    operation = re.search(r"(?:aten|torch|torchvision)::(\w+)", text)
-    name = operation[1] if operation else "an operation"
-    if "random operation" in text:
-        return (
-            "The model draws random numbers in the inner loop (dropout?), and different ones when "
-            "a step is recomputed. Call net.eval(), or draw them in the sampler."
-        )
-    if "derivative for" in text and "not implemented" in text:
-        return f"torch has no second derivative of {name}. {_second_derivative_repair(name)}"
+    name = _operation_in(text)
+    if known := _refusal(error):
+        return known
     if "Batching rule not implemented" in text or "batching rule" in text:
         return f"{name} can't be computed for many tasks at once (vmap). {LOOP}."
     if ".item()" in text or "data-dependent control flow" in text:
@@ -69,11 +71,29 @@ def _sentence(error: Exception, doing: str) -> str:
     return f"{where.get(doing, 'One task')} raised {in_one_line(error)}.{hint}"
 
 
+def _refusal(error: Exception) -> str:
+    """Return the sentence for a model that has no meta-gradient as it is, "" for others."""
+    text = str(error)
+    if "random operation" in text:
+        return random_sentence(error)
+    if "use_reentrant" in text or NO_GRADIENTS in text:
+        return NO_HOOKS
+    if "derivative for" in text and "not implemented" in text:
+        name = _operation_in(text).strip("_").removesuffix("_backward")
+        return f"torch has no second derivative of {name}. {_second_derivative_repair(name)}"
+    return ""
+
+
+def _operation_in(text: str) -> str:
+    found = re.search(r"(?:aten|torch|torchvision)::(\w+)|derivative for '(\w+)'", text)
+    return (found[1] or found[2]) if found else "an operation"
+
+
 def _second_derivative_repair(name: str) -> str:
     if "scaled_dot_product" in name:
         return (
-            "Run attention under torch.nn.attention.sdpa_kernel(SDPBackend.MATH) inside the "
-            "module, or use --algo fomaml, which needs no second derivatives."
+            "The module chooses this kernel itself: choose SDPBackend.MATH in its sdpa_kernel, or "
+            "use --algo fomaml, which needs no second derivatives."
         )
     return (
         "Replace it by plain operations, or use --algo fomaml or reptile, which need no second "

@@ -37,6 +37,7 @@ MULTIPLE = (
     "Look for a loss that is reported as a sum but differentiated as a mean, a loss that is scaled "
     "before backward() (mixed precision, gradient accumulation), or a flipped sign."
 )
+LOOPED = "Tasks are computed one after another, because vmap fails on them: {}."
 SAFE = (
     "Differentiate inside the vmap, vmap(grad(task)), not through it, grad(vmap(task)); or replace "
     "the norm layers by plain operations: net = metabench.safe_norms(net)."
@@ -244,8 +245,9 @@ def _verdict(row: Row) -> str:
 def _remarks(table: Rows) -> list[Finding]:
     """Return what was changed in the model, and which quantities are not computed and why."""
     made = [
-        Finding("changed", "info", "", f"{row.of}", "", (row,))
-        for row in from_table(table, "changed", of=None)
+        Finding(name, "info", "", claim.format(row.of), "", (row,))
+        for name, claim in (("changed", "{}"), ("looped", LOOPED))
+        for row in from_table(table, name, of=None)
     ]
     for row in from_table(table, "unavailable", of=None):
         why, _, instead = row.of.partition("; ")

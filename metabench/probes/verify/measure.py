@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff import derivatives
-from metabench.estimation.vectorization import Vectorization
+from metabench.estimation.random_losses import raise_if_random
+from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.base import Progress
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import (
@@ -25,9 +26,15 @@ from metabench.probes.verify.limits import (
     PRECISION,
     REPEATED,
     SYMMETRY,
-    VMAP,
+)
+from metabench.probes.verify.measure_batched import (
+    batching_of,
+    estimates,
+    vmap_against_a_loop,
+    with_batching,
 )
 from metabench.probes.verify.measure_differences import differences, directions
+from metabench.probes.verify.measure_model import model_and_sampler_rows
 from metabench.probes.verify.measure_precision import Precision, lowest_precision, reduced_precision
 from metabench.probes.verify.measure_round_off import (
     above_round_off,
@@ -38,8 +45,8 @@ from metabench.probes.verify.measure_round_off import (
 )
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.problems.outside_gradients import refuse_outside_gradients
-from metabench.problems.state_between_calls import call_of, refuse_state
-from metabench.problems.tasks import Address, Task, cast, tree_map
+from metabench.problems.state_between_calls import refuse_state
+from metabench.problems.tasks import Address, Task, cast
 from metabench.records.rows import Row
 
 if TYPE_CHECKING:
@@ -63,20 +70,18 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     with explained("drawing tasks"):
         tasks = subject.draw(address, seed)
     with explained("one task"):
-        one: Task = tree_map(lambda leaf: leaf[0], tasks)
+        one = first_task(tasks)
         if isinstance(subject.algorithm, Algorithm):
+            raise_if_random(subject.problem, subject.theta, one)
             refuse_state(subject.problem, subject.theta, one)
-        alone = _estimates(subject, tasks, "loop")
+        alone = estimates(subject, tasks, "loop")
         subject.algorithm.check(subject.problem, subject.theta, one)
         if isinstance(subject.algorithm, Algorithm):
             refuse_outside_gradients(subject.problem, subject.theta, one)
-    if not subject.algorithm.loops and _how(subject) == "vmap":
-        with explained("vmap"):
-            _estimates(subject, tasks, "vmap")
+    subject = with_batching(subject, tasks)
     progress(1, 2)
     rows = [
-        *_model_and_sampler_rows(subject),
-        *_broadcast(subject, one),
+        *model_and_sampler_rows(subject, one),
         *_not_finite(subject, tasks, alone),
         _zero(alone.grad),
         _saddle(alone),
@@ -84,37 +89,6 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     ]
     progress(2, 2)
     return [row for row in rows if row is not None]
-
-
-def _how(subject: Subject) -> str:
-    """Return vmap unless a loop was asked for: `auto` chooses vmap for all but large tasks."""
-    return "loop" if subject.compute.batching == "loop" else "vmap"
-
-
-def _estimates(subject: Subject, tasks: Task, how: str) -> MetaGrad:
-    how = "loop" if subject.algorithm.loops else how
-    compute = Vectorization(how, subject.compute.chunk)
-    result: MetaGrad = compute.per_task(
-        lambda theta, task: subject.algorithm(subject.problem, theta, task)
-    )(subject.theta, tasks)
-    return result
-
-
-def _model_and_sampler_rows(subject: Subject) -> list[Row]:
-    """Return rows for fused norms, changes made to the model, and missing redraws."""
-    return [
-        *(Row("fused_norm", of=name, status="warning") for name in subject.problem.fused),
-        *(Row("changed", of=note, status="info") for note in subject.problem.notes),
-        *(Row("unavailable", of=why, status="withheld") for why in subject.withheld),
-    ]
-
-
-def _broadcast(subject: Subject, one: Task) -> list[Row]:
-    """Return a row if the loss broadcasts prediction and y to more entries than either has."""
-    call = call_of(subject.problem, subject.theta, one)
-    if call is None or not call.broadcast:
-        return []
-    return [Row("broadcast", of=call.broadcast, status="warning")]
 
 
 def _not_finite(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
@@ -156,22 +130,24 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     rows: list[Row | None] = [_repeat(subject, tasks, alone)]
     exact = subject.at(subject.theta.double())
     tasks = cast(tasks, exact.theta)
-    how = _how(subject)
+    how = batching_of(subject)
     try:
-        double = _estimates(exact, tasks, "loop")
+        double = estimates(exact, tasks, "loop")
     except (RuntimeError, TypeError, ValueError):  # code that fixes a dtype
-        return [*rows, withheld(DIFFERENCES)]
+        double = alone
     if double.grad.dtype != torch.float64:
-        return [*rows, withheld(DIFFERENCES)]
+        found = alone._replace(grad=alone.grad.double())
+        lowest = Precision(subject.theta.dtype, "")
+        return [*rows, *_differences(probe, subject, cast(tasks, subject.theta), found, lowest)]
     lowest = lowest_precision(exact, tasks)
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
     rows.append(check(PRECISION, worst(alone.grad.double(), double.grad), "imprecise"))
     spread = _spread(exact, tasks, double, lowest)
     if how == "vmap" and not subject.algorithm.loops:
-        together = _estimates(exact, tasks, "vmap")
-        row = check(VMAP, worst(together.grad, double.grad))
-        rows.append(above_round_off(row, spread))
+        row = vmap_against_a_loop(exact, tasks, double)
+        rows.append(row if row.value is None else above_round_off(row, spread))
+        how = "loop" if row.value is None else how
     rows += _differences(probe, exact, tasks, double, lowest)
     rows += reduced_precision(exact, tasks, double, lowest)
     if isinstance(subject.algorithm, Algorithm):
@@ -187,7 +163,7 @@ def _spread(
     @functools.cache
     def spread() -> float:
         def compute(theta: Tensor) -> Tensor:
-            return _estimates(subject.at(theta), tasks, "loop").grad
+            return estimates(subject.at(theta), tasks, "loop").grad
 
         return spread_of(compute, subject.theta, found.grad, lowest.unit)
 
@@ -195,7 +171,7 @@ def _spread(
 
 
 def _repeat(subject: Subject, tasks: Task, alone: MetaGrad) -> Row:
-    again = _estimates(subject, tasks, "loop").grad
+    again = estimates(subject, tasks, "loop").grad
     return check(REPEATED, worst(again, alone.grad), "random")
 
 
@@ -216,17 +192,18 @@ def _differences(
     status = _not_comparable(found, black_box)
     if status:
         return [Row("check", of=DIFFERENCES, status=status)]
-    loss = Vectorization("loop").per_task(
+    engine = "eager" if subject.compute.looped_because else "auto"
+    loss = Vectorization("loop", engine=engine).per_task(
         lambda theta, task: algorithm.differentiated(subject.problem, theta, task)
     )
     if not algorithm.exact and loss(subject.theta, tasks).isnan().all():
         return [Row("check", of=DIFFERENCES, status="open")]  # the gradient of no loss, by design
-    count = len(subject.theta)
+    count, theta = len(subject.theta), subject.theta.double()
     size = found.grad.norm(dim=1) / count**0.5
     size = torch.where(size > 0, size, 1)
-    along = directions(count, probe.directions, subject.theta)
-    judged = differences(
-        lambda at: loss(at, tasks), subject.theta, found.grad, size, along, lowest.unit
+    along = directions(count, probe.directions, theta)
+    judged = differences(  # the loss in the subject's dtype, which some code fixes
+        lambda at: loss(at.to(subject.theta), tasks), theta, found.grad, size, along, lowest.unit
     )
     if not (algorithm.exact or black_box):  # off by design: reported, not judged
         status = judged.status if judged.status in ("kink", "unresolved") else "approximate"

@@ -8,13 +8,12 @@ three, and pooling and norms are vectorized only where channels are the last axi
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from metabench.problems.networks.double_backward import batch_norm, convolution
 from metabench.problems.networks.func_transforms import inside_func_transform
+from metabench.problems.networks.module_copies import copy_sharing_values
 
 
 def with_fast_convolutions(net: nn.Module) -> nn.Module:
@@ -24,7 +23,7 @@ def with_fast_convolutions(net: nn.Module) -> nn.Module:
     a contiguous result as usual. Outside float32 on a CPU, and inside transforms of torch.func,
     the layers run torch's code; subclasses of torch's layers always do.
     """
-    net = copy.deepcopy(net)
+    net = copy_sharing_values(net)
     inside: set[nn.Module] = set()
     for module in net.modules():
         if module not in inside and type(module) is nn.Sequential and _of_images(module):

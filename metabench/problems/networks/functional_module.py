@@ -7,9 +7,23 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
+from metabench.problems.networks.plain_attention import plain_attention
 from metabench.problems.parameter_layout import Layouts
+from metabench.settings.errors import InvalidInput
+
+# What a checkpoint computes again, in the backward pass, it would compute with the module's own
+# parameters, which are back in their place by then, and not with phi_k; nothing would raise.
+NO_HOOKS = (
+    "The module uses gradient checkpointing, or other hooks on saved tensors (save_on_cpu, "
+    "saved_tensors_hooks), which would compute parts of the inner loop again with the module's "
+    "own parameters instead of the adapted ones. Switch it off: call the layer in place of "
+    "torch.utils.checkpoint.checkpoint(layer, ...), or model.gradient_checkpointing_disable() of "
+    "a transformers model, or leave the saved tensors where they are. To save memory, let "
+    "metabench recompute whole inner steps: --set algo.rematerialize=every_step."
+)
 
 
 class FunctionalModule(NamedTuple):
@@ -55,12 +69,19 @@ def forward(net: nn.Module, values: dict[str, Tensor], x: Any, tied: bool = True
         values: its parameters and buffers by name.
         x: its input; a tuple is passed as arguments, a dict as keywords.
         tied: whether one of them may have two names in the module; torch looks at every call.
+
+    Raises:
+        InvalidInput: if the module computes parts of its forward again in the backward pass.
     """
-    if isinstance(x, tuple | list):
-        return functional_call(net, values, tuple(x), tie_weights=tied)
-    if isinstance(x, dict):
-        return functional_call(net, values, (), x, tie_weights=tied)
-    return functional_call(net, values, (x,), tie_weights=tied)
+    args = tuple(x) if isinstance(x, tuple | list) else () if isinstance(x, dict) else (x,)
+    keywords = x if isinstance(x, dict) else None
+    with plain_attention(), disable_saved_tensors_hooks(NO_HOOKS):
+        try:
+            return functional_call(net, values, args, keywords, tie_weights=tied)
+        except RuntimeError as error:
+            if NO_HOOKS in str(error):
+                raise InvalidInput(NO_HOOKS) from error
+            raise
 
 
 def like(value: Tensor, vector: Tensor) -> Tensor:

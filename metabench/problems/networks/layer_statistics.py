@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from metabench.problems.networks.functional_module import forward
+from metabench.problems.networks.module_copies import copy_sharing_values
 from metabench.problems.networks.norm_layers import PlainNorm
 
 CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # channels are axis 1, not the last
@@ -32,7 +32,7 @@ def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], La
 
     For a layer called more than once, they are those of the last call.
     """
-    net, recorded = copy.deepcopy(net), LayerStatistics()
+    net, recorded = copy_sharing_values(net), LayerStatistics()
     for name, module in net.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from metabench.problems.networks.module_copies import copy_with_values
+from metabench.problems.networks.module_kinds import check_kind, unwrapped
+from metabench.problems.networks.module_state import make_a_function
 from metabench.problems.networks.norm_layers import PlainNorm, kept_batch_norms, uses_its_batch
 from metabench.settings.errors import InvalidInput, unknown
 
@@ -27,10 +29,14 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     statistics are neither used nor updated.
 
     Raises:
-        InvalidInput: if dropout is active, since a recomputed step would draw other masks.
+        InvalidInput: if dropout is active, since a recomputed step would draw other masks, or if
+            it is a module that can't be called with given parameters.
     """
+    check_kind(net)
+    net, unwrapping = unwrapped(net)
     _refuse_dropout(net)
-    net = copy.deepcopy(net)
+    net = copy_with_values(net)
+    switched = make_a_function(net)
     changed = [
         name
         for name, module in net.named_modules()
@@ -44,7 +50,7 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         f"{_listed(net, changed)}: the inner loop uses batch statistics and leaves running "
         "statistics unchanged (to use running statistics, call .eval() before from_module)."
     )
-    return net, (note,) if changed else ()
+    return net, (*unwrapping, *switched, *((note,) if changed else ()))
 
 
 def subclass_notes(net: nn.Module) -> tuple[str, ...]:
@@ -112,6 +118,13 @@ def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
             "No parameter is adapted, because all have requires_grad=False. Name some: "
             'adapt=["head.*"].'
         )
+    for name, value in parameters.items():
+        if value.is_complex():
+            raise InvalidInput(
+                f"`{name}` is {value.dtype}; phi and theta hold real numbers. Make its real and "
+                "imaginary parts two real parameters, and join them in forward: "
+                "torch.complex(self.re, self.im)."
+            )
     first, *rest = parameters.items()
     for name, value in rest:
         for word in ("device", "dtype"):
@@ -120,6 +133,18 @@ def check_one_kind(parameters: Mapping[str, Tensor]) -> None:
                     f"Parameters have two {word}s: {first[0]} is {getattr(first[1], word)}, "
                     f"{name} is {getattr(value, word)}. Move the module to one with net.to(...)."
                 )
+
+
+def precision_notes(parameters: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return a note on parameters in half precision, whose values are used in theta's dtype."""
+    kinds = {str(value.dtype).removeprefix("torch.") for value in parameters.values()}
+    return tuple(
+        f"Parameters of the module are {kind}: their values are used in theta's dtype, which is "
+        f"float32 or float64 unless you give a Subject another, so what rounding to {kind} in "
+        "training does is not measured."
+        for kind in ("bfloat16", "float16")
+        if kind in kinds
+    )
 
 
 def _refuse_dropout(net: nn.Module) -> None:

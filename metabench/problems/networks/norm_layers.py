@@ -6,13 +6,13 @@ change their class in place, so that names, parameters and hooks stay.
 
 from __future__ import annotations
 
-import copy
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from metabench.problems.networks.module_copies import copy_sharing_values, copy_with_values
 from metabench.problems.networks.plain_norms import layer_norm, over_axes, per_channel, scaled
 from metabench.settings.errors import InvalidInput
 
@@ -99,7 +99,7 @@ def record_batch_statistics(
     net: nn.Module, given: bool
 ) -> tuple[nn.Module, dict[str, RecordingBatchNorm]]:
     """Return a copy of a module whose batch norms record statistics, and these norms."""
-    net = copy.deepcopy(net)
+    net = copy_sharing_values(net)
     replaced = {}
     for name, module in net.named_modules():
         weight = getattr(module, "weight", None)
@@ -128,7 +128,7 @@ def safe_norms(net: nn.Module) -> nn.Module:
     >>> type(safe[1]).__name__, torch.allclose(net(x), safe(x), atol=1e-6)
     ('PlainNorm', True)
     """
-    net = copy.deepcopy(net)
+    net = copy_with_values(net)
     for module in net.modules():
         if _is_replaced(module):
             _as_plain(module)

@@ -16,7 +16,7 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.algorithms.meta_sgd import MetaSGD
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
@@ -152,7 +152,7 @@ def test_the_fused_kernels_would_have_been_wrong_there():
     def value(at, task):
         return algorithm.objective(problem, at, task)
 
-    product = derivatives.per_task_hvp_of(value, points, tasks)
+    product = per_task_products.per_task_hvp_of(value, points, tasks)
     v = torch.randn(len(subject.theta), generator=torch.Generator().manual_seed(0)).double()
 
     assert (

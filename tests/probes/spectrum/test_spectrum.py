@@ -15,7 +15,7 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.inner_optimizers.momentum import Momentum
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.autodiff import derivatives
+from metabench.autodiff import per_task_products
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.families.ridge import Ridge
@@ -225,7 +225,7 @@ def test_no_curvature_gives_a_finding():
 def test_a_loss_that_does_not_depend_on_phi_has_no_curvature_either():
     subject = own(lambda phi, theta, data: (data[0] ** 2).sum() + 0 * phi.detach().sum())
 
-    product = derivatives.per_task_hvp(
+    product = per_task_products.per_task_hvp(
         subject.problem.inner_loss,
         subject.theta.expand(2, -1),
         subject.theta,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import black_boxes
@@ -418,11 +418,6 @@ def model(forward) -> nn.Module:
     return Net()
 
 
-def attention(x, w):
-    z = (x @ w)[None, None]
-    return functional.scaled_dot_product_attention(z, z, z)[0, 0]
-
-
 def ctc(p, y):
     return functional.ctc_loss(
         p.log_softmax(-1)[:, None, :], torch.ones(1, 2).long(), torch.tensor([7]), torch.tensor([2])
@@ -430,26 +425,16 @@ def ctc(p, y):
 
 
 REFUSED = {
-    "an item": (
-        lambda x, w: x @ w * (x @ w).mean().item(),
+    "an operation without a second derivative": (
+        lambda x, w: torch.cdist(x @ w, torch.ones(2, 2).to(w)),
         mse,
-        r"An `if` on a tensor or \.item\(\) can't .*batching=loop.*test_verify\.py",
-    ),
-    "an if": (
-        lambda x, w: x @ w if (x @ w).sum() > 0 else -(x @ w),
-        mse,
-        r"An `if` on a tensor or \.item\(\) can't .*compute\.batching=loop.*"
-        r"if \(x @ w\)\.sum\(\) > 0",
-    ),
-    "attention without a second derivative": (
-        attention,
-        mse,
-        r"no second derivative of _scaled_dot_product.*SDPBackend\.MATH",
+        r"^torch has no second derivative of cdist\. .*--algo fomaml or reptile, .* derivatives\.$",
     ),
     "random numbers": (
         lambda x, w: functional.dropout(x @ w),
         mse,
-        r"draws random numbers in the inner loop \(dropout\?\).*net\.eval\(\)",
+        r"draws random numbers in the inner loop \(bernoulli_\).*net\.eval\(\).* "
+        r"\(test_verify\.py, line \d+",
     ),
     "two dtypes": (
         lambda x, w: x @ w @ torch.ones(2, 2),
@@ -521,22 +506,26 @@ def test_device_and_dtype_errors_of_other_kernels_are_explained(said, words):
         raise RuntimeError(said)
 
 
-def test_a_loop_takes_what_vmap_does_not():
-    forward = REFUSED["an item"][0]
-    problem = Problem.from_module(model(forward), mse)
+UNVECTORIZED = {
+    "an item": lambda x, w: x @ w * (x @ w).mean().item(),
+    "an if": lambda x, w: x @ w if (x @ w).sum() > 0 else -(x @ w),
+}
 
-    checks, _ = verified(
-        Subject(
-            problem,
-            black_boxes.draw,
-            cases.algorithm("fomaml"),
-            problem.theta,
-            Vectorization("loop"),
-        )
-    )
+
+@pytest.mark.parametrize("forward", UNVECTORIZED.values(), ids=UNVECTORIZED.keys())
+def test_what_vmap_fails_on_is_looped_by_itself_and_refused_where_vmap_was_asked_for(forward):
+    problem = Problem.from_module(model(forward), mse)
+    subject = Subject(problem, black_boxes.draw, cases.algorithm("fomaml"), problem.theta)
+
+    checks, findings = verified(subject)
+    words = r"^An `if` on a tensor or \.item\(\) can't .*batching=loop.*test_verify\.py"
+    with pytest.raises(InvalidInput, match=words):
+        verified(replace(subject, compute=Vectorization("vmap")))
 
     assert "vmap against a loop" not in checks
     assert checks["repeated call"].status == "ok"
+    assert "one after another, because vmap fails" in findings[-1].claim
+    assert subject.resolved(subject.draw(Address.fresh(0, 1), 0))[1].batching == "loop"
 
 
 def test_a_sampler_with_the_wrong_signature_and_one_that_raises_get_different_errors():

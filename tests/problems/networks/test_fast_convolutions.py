@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 import metabench as mb
-from metabench.autodiff import derivatives as curvature
+from metabench.autodiff import per_task_products
 from metabench.problems import architectures
 from metabench.problems.networks import double_backward, fast_convolutions
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
@@ -169,7 +169,7 @@ def test_a_fleet_of_hessians_by_a_loop_is_symmetric():
     problem = mb.Problem.from_module(net, nn.functional.cross_entropy)
     phis = problem.theta.expand(2, -1)
     x, y = data()
-    times = curvature.per_task_hvp(
+    times = per_task_products.per_task_hvp(
         problem.inner_loss,
         phis,
         problem.theta,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import metabench as mb
 from metabench.algorithms.adapt import adapt
-from metabench.autodiff.derivatives import per_task_hvp_of
+from metabench.autodiff.per_task_products import per_task_hvp_of
 from metabench.estimation.unfused_problem import unfused_problem
 from metabench.problems.tasks import Task
 
