@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
+from scipy import stats as scipy_stats
 
 from metabench.stats.mean_intervals import (
     mean_interval,
@@ -27,6 +29,22 @@ def test_means_cover_and_one_number_has_no_interval():
 
     assert 0.935 <= np.mean(hits) <= 0.965
     assert math.isnan(mean_interval(np.ones(1)).low)
+
+
+def test_the_interval_of_a_ratio_is_the_jackknife_of_its_logarithm():
+    """Against delete-one ratios computed one by one; six tasks, where n - 1 matters."""
+    generator = np.random.default_rng(3)
+    top, bottom = generator.gamma(9.0, 1.0, (2, 6))
+
+    found = ratio_of_means(top, bottom, 2.0)
+
+    kept = [np.arange(6) != i for i in range(6)]
+    logs = np.array([np.log(top[k].mean() ** 2 / bottom[k].mean()) for k in kept])
+    reach = scipy_stats.t.ppf(0.975, 5) * np.sqrt(5 * logs.var())
+    value = top.mean() ** 2 / bottom.mean()
+    assert tuple(found) == pytest.approx(
+        (value, value * np.exp(-reach), value * np.exp(reach)), rel=1e-9
+    )
 
 
 def test_ratios_of_means_cover():

@@ -36,6 +36,16 @@ def test_cosines_cover_the_truth():
     )
 
 
+def test_equal_estimators_have_a_cosine_of_one_and_nothing_above():
+    """At exactly 1 the transformation of the interval is infinite; no warning and no NaN then."""
+    same = Moments.from_samples(np.random.default_rng(0).standard_normal((40, 3)) + 3)
+    none = Moments.from_samples(np.zeros((40, 3)))
+
+    found = paired_estimators.cosine(same, same, none)
+
+    assert tuple(found) == pytest.approx((1, 1, 1), abs=1e-9)
+
+
 def test_shared_noise_alone_has_no_cosine():
     """Where both means are zero, plug-in cosines read the noise's; here none is claimed."""
     rng = np.random.default_rng(0)

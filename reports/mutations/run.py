@@ -1,0 +1,143 @@
+"""How many random mutants of statistics, solvers, algorithms and probes do their tests kill?
+
+python reports/mutations/run.py [--count 100] tries mutants drawn with a fixed seed, each against
+the tests mapped to its module, in a copy of the clone, and writes table.csv and page.md. It goes
+on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from reports.mutations.mutate import Mutant, mutants  # ruff: ignore[module-import-not-at-top-of-file]
+
+FOLDERS = ("stats", "linalg", "algorithms", "probes")
+LEFT_OUT = ("draw.py", "__init__.py", "wording.py", "glossary.py")  # figures, lists and words
+SECONDS = 600  # after which a mutant counts as killed: its tests no longer end
+
+
+class Line(NamedTuple):
+    """A mutant and what became of it."""
+
+    module: str
+    line: str
+    what: str
+    outcome: str  # killed, survived, or timed out
+    seconds: str
+
+
+def modules() -> list[Path]:
+    """Return the modules that are mutated, by folder and name."""
+    every = (path for name in FOLDERS for path in (ROOT / "metabench" / name).rglob("*.py"))
+    return sorted(path for path in every if path.name not in LEFT_OUT)
+
+
+def tests_of(module: Path) -> list[str]:
+    """Return the tests mapped to a module: of its name, else of its folder."""
+    folder = module.relative_to(ROOT / "metabench").parent
+    there = ROOT / "tests" / folder
+    words = set(module.stem.split("_"))
+    named = [path for path in sorted(there.glob("test_*.py")) if words & set(path.stem.split("_"))]
+    whole = there / f"test_{folder.name}.py"  # of the whole probe
+    named += [whole] if whole.exists() and whole not in named else []
+    found = named or sorted(there.glob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def drawn(count: int) -> list[tuple[Path, Mutant]]:
+    """Return random mutants, the same for every call: a module by its length, then a place."""
+    rng = random.Random(19)
+    every = [(path, mutant) for path in modules() for mutant in mutants(path.read_text())]
+    return rng.sample(every, min(count, len(every)))
+
+
+def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
+    """Try a mutant against its tests.
+
+    Args:
+        clone: a copy of the clone, whose module is replaced and put back.
+        module: the mutated module.
+        mutant: what is changed.
+    """
+    place = module.relative_to(ROOT)
+    (clone / place).write_text(mutant.source, encoding="utf-8")
+    begun, environment = time.monotonic(), {**os.environ, "PYTHONPATH": str(clone)}
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    try:
+        ended = subprocess.run(
+            [*words, *tests_of(module)],
+            cwd=clone, env=environment, capture_output=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        outcome = {0: "survived", 1: "killed", 2: "killed"}.get(ended.returncode, "killed")
+    except subprocess.TimeoutExpired:
+        outcome = "timed out"
+    finally:
+        shutil.copy(module, clone / place)
+    seconds = f"{time.monotonic() - begun:.1f}"
+    return Line(str(place), str(mutant.line), mutant.what, outcome, seconds)
+
+
+def main() -> int:
+    """Try mutants that the table lacks, and write the page; 1 if fewer than 95 % are killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=100)
+    given = parser.parse_args()
+    lines = read()
+    done = {line[:3] for line in lines}
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        ignored = shutil.ignore_patterns(".git", "*.parquet", "*.html", "metabench-runs")
+        shutil.copytree(ROOT, clone, ignore=ignored)
+        for module, mutant in drawn(given.count):
+            key = (str(module.relative_to(ROOT)), str(mutant.line), mutant.what)
+            if key in done:
+                continue
+            lines.append(tried(clone, module, mutant))
+            print(*lines[-1], flush=True)
+            write(lines)
+    killed = sum(line.outcome != "survived" for line in lines)
+    return int(killed < 0.95 * len(lines))
+
+
+def read() -> list[Line]:
+    """Read the table, [] if there is none."""
+    path = HERE / "table.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Line(*row) for row in list(csv.reader(file))[1:]]
+
+
+def write(lines: list[Line]) -> None:
+    """Write the table and the page."""
+    with (HERE / "table.csv").open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(Line._fields)
+        out.writerows(lines)
+    alive = [line for line in lines if line.outcome == "survived"]
+    text = (
+        "# Mutants that the tests kill\n\n`python reports/mutations/run.py` makes this page "
+        f"([run.py](run.py)). Of {len(lines)} random mutants, {len(lines) - len(alive)} were "
+        "killed by the tests mapped to their module. The others:\n\n| module | line | change |\n"
+        "|---|---|---|\n"
+    )
+    text += "".join(f"| {each.module} | {each.line} | {each.what} |\n" for each in alive)
+    (HERE / "page.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
