@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROUND_OFF = 1e-4  # relative; float32 sums in another order stay below it
 SLOWER = 1.1  # ratio of seconds that is called slower when its whole interval lies above
+FEWEST_SEEDS = 4  # below, a Student interval is arbitrarily wide, or of width 0 by chance
 PLACE = ["quantity", "at", "of", "layer"]
 
 
@@ -109,14 +110,14 @@ def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(group: pd.DataFrame) -> dict[str, float]:
-    """Return the mean of B - A over seeds, with its 95 % interval by Student's t."""
+    """Return the mean of B - A over seeds; from four seeds with Student's 95 % interval."""
     gaps = (group["value_b"] - group["value_a"]).dropna().to_numpy(float)
     mean, low, high = _student(gaps)
     return {"cells": len(group), "difference": mean, "low": low, "high": high}
 
 
 def _ratio(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[float, float, float] | None:
-    """Return the geometric mean of B / A with its 95 % interval; None for a single cell."""
+    """Return the geometric mean of B / A; from four cells with its interval, None for one."""
     logs = np.log(second.to_numpy(float) / first.to_numpy(float))
     if len(logs) < 2:
         return None
@@ -125,12 +126,12 @@ def _ratio(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[float, float,
 
 
 def _student(sample: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float, float]:
+    """Return the mean with its 95 % interval; below four numbers, NaN ends."""
     from scipy.stats import t
 
     n = len(sample)
-    if n < 2:
-        mean = float(sample[0]) if n else float("nan")
-        return mean, float("nan"), float("nan")
+    if n < FEWEST_SEEDS:
+        return float(sample.mean()) if n else float("nan"), float("nan"), float("nan")
     half = float(t.ppf(0.975, n - 1)) * float(sample.std(ddof=1)) / n**0.5
     mean = float(sample.mean())
     return mean, mean - half, mean + half

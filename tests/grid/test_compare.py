@@ -48,6 +48,18 @@ def test_the_interval_is_that_of_paired_differences():
     assert (line["low"], line["high"]) == pytest.approx((paired.low, paired.high))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_below_four_seeds_there_is_a_mean_and_no_interval(count):
+    first, second = np.ones(count), np.linspace(1.1, 1.3, count)
+
+    result = compare(store(first), store(second, seconds=9.0))
+
+    (line,) = result.moved.to_dict("records")
+    assert line["difference"] == pytest.approx(second.mean() - 1)
+    assert np.isnan([line["low"], line["high"]]).all()
+    assert result.seconds is None or np.isnan(result.seconds[1:]).all()
+
+
 def test_round_off_is_no_move_and_no_regression():
     first = np.array([1.0, 2.0])
 

@@ -65,7 +65,8 @@ def _print_comparison(result: Comparison) -> None:
     )
     if result.seconds:
         ratio, low, high = result.seconds
-        click.echo(f"time   B takes {number(ratio)} [{number(low)}, {number(high)}] times as long")
+        ends = f" [{number(low)}, {number(high)}]" if low == low else ""  # none of a few seeds
+        click.echo(f"time   B takes {number(ratio)}{ends} times as long")
     click.echo(
         f"worse  {len(result.worse)} cells fail in B: {' '.join(result.worse[:5])}".rstrip(": ")
     )
