@@ -19,6 +19,7 @@ _PUBLIC = {
     "BlackBox": "metabench.algorithms.black_box",
     "Blobs": "metabench.families.blobs",
     "CG": "metabench.linalg.solvers.cg",
+    "Chains": "metabench.families.chains",
     "Constants": "metabench.probes.constants",
     "Cost": "metabench.probes.cost",
     "Dense": "metabench.linalg.solvers.dense",

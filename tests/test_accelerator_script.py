@@ -98,7 +98,7 @@ def test_the_first_stage_runs_on_a_cpu(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
 def test_every_stage_runs_whole_on_a_cpu(stage, tmp_path):
     parts = call(stage, folder=tmp_path)
 

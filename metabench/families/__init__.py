@@ -6,6 +6,7 @@ MEMBERS = {
     "ridge": "metabench.families.ridge:Ridge",
     "logcosh": "metabench.families.logcosh:LogCosh",
     "blobs": "metabench.families.blobs:Blobs",
+    "chains": "metabench.families.chains:Chains",
     "digits": "metabench.families.digits:Digits",
     "omniglot": "metabench.families.omniglot:Omniglot",
     "folder": "metabench.families.folder:Folder",

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from reports.accelerator import stages  # ruff: ignore[module-import-not-at-top-of-file]
 
-STAGES = {1: "correctness", 2: "throughput", 3: "study_on_device"}
+STAGES = {1: "correctness", 2: "throughput", 3: "study_on_device", 4: "language"}
 
 
 def main() -> int:
