@@ -1,6 +1,10 @@
 """Markov chains: their law, the best predictions, and the decoder that learns them."""
 
+import contextlib
+import io
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import oracles
@@ -144,3 +148,14 @@ def test_impossible_settings_are_refused_by_name(wrong):
 
     with pytest.raises(InvalidInput, match=name):
         mb.Chains(**wrong)
+
+
+def test_the_page_of_the_family_prints_what_it_says():
+    page = (Path(__file__).parents[2] / "docs" / "chains.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    says = re.search(r"prints\n\n```\n(.*?)```", page, re.DOTALL)[1]
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+
+    assert printed.getvalue() == says
