@@ -23,6 +23,16 @@ from metabench.probes.verify import Verify
 from metabench.report import report as reports
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_as_at_a_terminal():
+    """A run in the background begins with SIGINT ignored; such tests then waited without end."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
 SMALL = ["--family", "quadratic", "--set", "family.dim=2", "--quiet"]
 TRAINING = ["train", *SMALL, "--steps", "6", "--every", "2", "--save", "theta.safetensors",
             "--set", "outer.batch=2", "--set", "outer.held_out=4"]  # fmt: skip
