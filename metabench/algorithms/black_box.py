@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metabench.algorithms.base import Estimator, MetaGrad
+from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.returned_estimate import loss_and_gradient
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
@@ -37,6 +37,8 @@ class BlackBox(Estimator):
     function: Callable[[dict[str, Tensor], Task], Any] = field(metadata={"setting": False})
     batched: bool = False  # the function takes T tasks with a leading axis and returns their mean
     name: str = "black box"  # its name in tables
+    # the algorithm that it is meant to be: `verify` compares both, and names known slips
+    implements: Algorithm | None = field(default=None, metadata={"setting": False})
 
     loops: ClassVar[bool] = True
     withheld: ClassVar[str] = (

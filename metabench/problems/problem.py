@@ -51,6 +51,7 @@ class Problem(NamedTuple):
     base: Problem | None = None  # the problem before `appended`
     unfused: Callable[[], Problem] | None = None  # the same problem, norms by plain operations
     tasks: Sampler | None = None  # (address, seed) -> Task, or an Indexed or Stream
+    differs: str = ""  # why the gradient is meant to differ from the loss's: "gradient reversal"
     examine: Callable[[Tensor, Tensor, Data], ModuleCall] | None = None  # what a call shows
     last_called: Callable[[], tuple[str, ...]] | None = None  # names of the head's parameters
 
@@ -151,6 +152,7 @@ class Problem(NamedTuple):
         learn: Iterable[str] | None = None,
         tasks: Sampler | None = None,
         inner_loss: Callable[..., Tensor] | None = None,
+        differs: str = "",
     ) -> Problem:
         """Return the problem of adapting a network, or part of it, from a learned theta.
 
@@ -172,6 +174,8 @@ class Problem(NamedTuple):
             tasks: sampler: an `Indexed`, a `Stream`, or a function (address, seed) -> Task with a
                 leading T; needed for `--problem my.py:NAME`.
             inner_loss: loss of the inner loop, if another than that of the query set.
+            differs: why the gradient is meant to differ from the loss's, such as "gradient
+                reversal"; `verify` then reports the difference and judges it not.
 
         Returns:
             The problem, with the module's values as `theta`.
@@ -183,7 +187,7 @@ class Problem(NamedTuple):
         made = module_functions(net, loss, inner_loss, adapt, learn)
         problem = cls(made.init, made.inner_loss, made.outer_loss, made.layouts, made.theta,
                       made.notes, made.fused, made.fixed, made.aliases, made.norms,
-                      made.accuracy, made.statistics, made.features, tasks=tasks,
+                      made.accuracy, made.statistics, made.features, tasks=tasks, differs=differs,
                       examine=made.examine, last_called=made.last_called)  # fmt: skip
         return problem._replace(unfused=lambda: _with_plain_norms(problem))
 

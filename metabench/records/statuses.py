@@ -45,6 +45,7 @@ STATUSES = {
     "mismatch": "The estimate of an inexact algorithm departs from the derivative.",
     "misreported": "The residual that a linear solver reports is wrong.",
     "not finite": "The estimate is not finite.",
+    "not implemented": "The estimate differs from that of the algorithm it is meant to be.",
     "random": "Two calls with the same arguments differ.",
     "saddle": "The curvature is not positive, so an implicit gradient is undefined.",
     "sum": "A batch gives the sum over tasks instead of their mean.",

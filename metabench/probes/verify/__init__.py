@@ -34,7 +34,7 @@ class Verify(Probe):
     directions: int = 3  # random directions of the finite differences [directions]
     thorough: bool = True  # also check against autograd, linear solves and layer by layer
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     axis: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ("check",)
     table_quantities: ClassVar[Mapping[str, str]] = {
@@ -59,6 +59,9 @@ class Verify(Probe):
         "not_finite": "growth",
         "zero": "gradient",
         "saddle": "curvature",
+        "check_shorter": "gradient",
+        "check_loss_of_its_algorithm": "gradient",
+        "check_gradient_of_its_algorithm": "gradient",
     }
     question: ClassVar[str] = "Is this meta-gradient right?"
     caption: ClassVar[str] = (

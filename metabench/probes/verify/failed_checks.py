@@ -63,6 +63,13 @@ FAILURES = {
         "Report |A x - b| / |b| at the returned x, or use one of metabench's solvers.",
         "critical",
     ),
+    "not implemented": Failure(
+        "The estimator is not the algorithm that it is said to implement: the {of} differs by "
+        "{off} (relative error).",
+        "Compare the number of inner steps, the inner rate, the reduction of the loss and the data "
+        "of both, in that order.",
+        "critical",
+    ),
     "sum": Failure(
         "The batched estimator returns the sum over tasks, not the mean, so its variance grows "
         "with the batch.",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.probes.verify.causes import Cause, cause_of
+from metabench.probes.verify.declared_difference import declared
 from metabench.probes.verify.failed_checks import failure_of
+from metabench.probes.verify.findings_layers import BAD, by_layer_sentence, in_layers
+from metabench.probes.verify.findings_tasks import facts
 from metabench.probes.verify.findings_undecided import not_finite, nothing_independent, unresolved
-from metabench.probes.verify.limits import DIFFERENCES, SYMMETRY, VMAP
+from metabench.probes.verify.limits import DIFFERENCES, OWN_GRADIENT, SYMMETRY, UNROLL, VMAP
 from metabench.records.number_format import number
 from metabench.records.rows import LEVELS, Finding, Row, Rows, by_quantity, from_table
 
@@ -15,11 +19,6 @@ if TYPE_CHECKING:
 
     from metabench.probes.verify import Verify
 
-BAD = (
-    "wrong", "mismatch", "random", "imprecise", "sum", "tasks_interact", "reduced_precision",
-    "not finite", "unsolved", "misreported",
-)  # fmt: skip
-MOST_LAYERS_NAMED = 3
 VERDICTS = ("ok", "approximate", "open")
 TO_CHECK = {  # what would let a check be made
     "kink": (
@@ -32,6 +31,7 @@ TO_CHECK = {  # what would let a check be made
         "and autocast) or take fewer inner steps."
     ),
 }
+RECOGNIZED = (DIFFERENCES, UNROLL, OWN_GRADIENT)  # checks that recognized causes explain
 ROUNDED = (VMAP, SYMMETRY)  # checks that rounding alone can fail
 MULTIPLE = (
     "Look for a loss that is reported as a sum but differentiated as a mean, a loss that is scaled "
@@ -55,7 +55,9 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
         *_stationary(table),
         *_broadcast(table),
         *_unchecked(table, fused),
-        *unresolved(checks),
+        *unresolved(checks, from_table(table, "shorter_check", of=None)),
+        *facts(table),
+        *declared(table),
         *_remarks(table),
     ]
     if all(finding.level == "info" for finding in findings):
@@ -67,9 +69,9 @@ def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
     """Return a finding for each failed check."""
     bad = [row for row in checks if row.status in BAD]
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
-    factor = from_table(table, "factor", of=DIFFERENCES)
-    findings = [_wrong(row, fused, layers, factor) for row in bad]
-    return [*findings, *_in_layers(checks, layers), *_lower_precision(table)]
+    factor = from_table(table, "factor", of=DIFFERENCES, layer=None)
+    findings = [_wrong(row, fused, layers, factor, cause_of(table)) for row in bad]
+    return [*findings, *in_layers(checks, layers, factor), *_lower_precision(table)]
 
 
 def _broadcast(table: Rows) -> list[Finding]:
@@ -96,13 +98,27 @@ def _stationary(table: Rows) -> list[Finding]:
     return [_saddle(row, zero) for row in saddles] or [_zero(row) for row in zero]
 
 
-def _wrong(row: Row, fused: list[Row], layers: list[Row], factor: list[Row]) -> Finding:
+def _wrong(
+    row: Row, fused: list[Row], layers: list[Row], factor: list[Row], cause: Cause | None
+) -> Finding:
+    """Return the finding on a failed check.
+
+    Args:
+        row: the check.
+        fused: rows of fused norm layers.
+        layers: rows of the checks by layer.
+        factor: rows of multiples of the gradient, of the whole or of a layer.
+        cause: what the gradient is, where that was recognized.
+    """
     claim, repair, level = failure_of(row)
-    if factor and row.of == DIFFERENCES:
-        claim += f" It is {number(factor[0].value or 0)} times the gradient of the loss."
+    whole = [each for each in factor if not each.layer]
+    if whole and row.of == DIFFERENCES:
+        claim += f" It is {number(whole[0].value or 0)} times the gradient of the loss."
         repair = MULTIPLE
+    elif cause and row.of in RECOGNIZED:
+        claim, repair = f"{claim} {cause.claim}", cause.repair
     else:
-        claim += _by_layer_sentence([each for each in layers if each.of == row.of])
+        claim += by_layer_sentence([each for each in layers if each.of == row.of], factor)
     if fused and row.of in (*ROUNDED, DIFFERENCES):
         names = ", ".join(norm.of for norm in fused)
         claim += f" The model has fused norm layers, which torch differentiates wrongly: {names}."
@@ -128,33 +144,6 @@ def _lower_precision(table: Rows) -> list[Finding]:
         else "Look for .half(), .bfloat16() and autocast, if that was not intended."
     )
     return [Finding("lower_precision", "info", "", claim, repair, tuple(rows))]
-
-
-def _by_layer_sentence(layers: list[Row]) -> str:
-    """Return a sentence naming the layers whose check fails, or an empty string."""
-    bad = sorted((r for r in layers if r.status in BAD), key=lambda r: -(r.value or 0.0))
-    if not bad:
-        return ""
-    named = ", ".join(f"`{row.layer}` by {row.value or 0:.2g}" for row in bad[:MOST_LAYERS_NAMED])
-    more = f" and {len(bad) - MOST_LAYERS_NAMED} more" if len(bad) > MOST_LAYERS_NAMED else ""
-    passed = sum(row.status == "ok" for row in layers)
-    rest = f"; {passed} of {len(layers)} layers pass" if passed else ""
-    return f" Wrong in {named}{more} (relative error){rest}."
-
-
-def _in_layers(checks: list[Row], layers: list[Row]) -> list[Finding]:
-    """Return a finding on layers that fail a check which the whole meta-gradient passes."""
-    passed = {row.of for row in checks if row.status not in BAD}
-    bad = [row for row in layers if row.status in BAD and row.of in passed]
-    if not bad:
-        return []
-    by_layer = _by_layer_sentence([row for row in layers if row.of == bad[0].of])
-    claim = (
-        "The meta-gradient of some layers is wrong, but too small to change the error of the "
-        f"whole meta-gradient.{by_layer}"
-    )
-    repair = "Look for detach(), .data or torch.no_grad() in the code that uses these parameters."
-    return [Finding("check_layers", "critical", "fault", claim, repair, tuple(bad))]
 
 
 def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:

@@ -46,8 +46,13 @@ def _place(row: Row) -> str:
     return f"task {row.at:.0f}, {row.of}"
 
 
-def unresolved(checks: list[Row]) -> list[Finding]:
-    """Return the finding on checks whose differences round-off can make."""
+def unresolved(checks: list[Row], shorter: list[Row]) -> list[Finding]:
+    """Return the finding on checks whose differences round-off can make.
+
+    Args:
+        checks: over all inner steps.
+        shorter: the check over fewer inner steps, where it decides.
+    """
     rows = [row for row in checks if row.status == "unresolved"]
     if not rows:
         return []
@@ -56,11 +61,24 @@ def unresolved(checks: list[Row]) -> list[Finding]:
     recursion = [row for row in checks if row.of == UNROLL and row.status == "ok"]
     if recursion:
         claim += " The backward pass through the inner loop equals autograd's."
+    found = [_shorter_sentence(row) for row in shorter]
+    claim += "".join(found)
+    if any(row.status == "wrong" for row in shorter):
+        repair = "Find the fault over so few steps first: look for detach(), .data and no_grad()."
+        return [Finding("check_shorter", "critical", "fault", claim, repair, (*rows, *shorter))]
     repair = (
         "To decide it, compute the loss in float64 (look for .float(), .half() and autocast), take "
         "fewer inner steps, or a smaller inner rate."
     )
     return [Finding("undecided", "info", "undecided", claim, repair, tuple(rows))]
+
+
+def _shorter_sentence(row: Row) -> str:
+    """Say what the check by finite differences gives over fewer inner steps."""
+    at, error = number(row.at or 0), number(row.value or 0)
+    if row.status == "wrong":
+        return f" At K = {at} the meta-gradient is wrong, by {error} (finite differences)."
+    return f" At K = {at} it is right: finite differences agree to {error}."
 
 
 def _difference(row: Row) -> str:

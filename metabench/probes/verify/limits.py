@@ -12,6 +12,8 @@ RESOLUTION = "resolution"
 UNROLL = "autograd through the unroll"
 IMPLICIT = "implicit against unrolled"
 SOLVE = "solver residual"
+OWN_LOSS = "loss of its algorithm"
+OWN_GRADIENT = "gradient of its algorithm"
 
 # The smallest error known through fused norms is 5e-4; differences that agree are good to 1e-6.
 LIMITS = {
@@ -25,4 +27,6 @@ LIMITS = {
     UNROLL: 1e-8,  # the same derivative by another order of operations
     IMPLICIT: 1e-4,  # where the inner loop has converged
     SOLVE: 1e-2,
+    OWN_LOSS: 1e-8,  # of metabench's own algorithm, on the same problem
+    OWN_GRADIENT: 1e-8,
 }

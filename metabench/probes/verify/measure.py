@@ -18,6 +18,7 @@ from metabench.autodiff import derivatives
 from metabench.estimation.random_losses import raise_if_random
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.base import Progress
+from metabench.probes.verify.declared_difference import as_declared
 from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import (
     DIFFERENCES,
@@ -34,8 +35,15 @@ from metabench.probes.verify.measure_batched import (
     with_batching,
 )
 from metabench.probes.verify.measure_differences import differences, directions
+from metabench.probes.verify.measure_implemented import implemented
 from metabench.probes.verify.measure_model import model_and_sampler_rows
-from metabench.probes.verify.measure_precision import Precision, lowest_precision, reduced_precision
+from metabench.probes.verify.measure_precision import (
+    Precision,
+    lowest_precision,
+    reduced_precision,
+    unit_of_loss,
+)
+from metabench.probes.verify.measure_recognized import implements, recognized
 from metabench.probes.verify.measure_round_off import (
     above_round_off,
     check,
@@ -43,6 +51,8 @@ from metabench.probes.verify.measure_round_off import (
     withheld,
     worst,
 )
+from metabench.probes.verify.measure_shorter import shorter
+from metabench.probes.verify.measure_tasks import facts_on_many_tasks, facts_on_sets
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.state_between_calls import refuse_state
@@ -83,12 +93,14 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     rows = [
         *model_and_sampler_rows(subject, one),
         *_not_finite(subject, tasks, alone),
+        *facts_on_sets(subject, tasks),
+        *(facts_on_many_tasks(subject, seed) if probe.thorough else ()),
         _zero(alone.grad),
         _saddle(alone),
         *_checks(probe, subject, tasks, alone),
     ]
     progress(2, 2)
-    return [row for row in rows if row is not None]
+    return as_declared([row for row in rows if row is not None], subject.problem.differs)
 
 
 def _not_finite(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
@@ -152,7 +164,13 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     rows += reduced_precision(exact, tasks, double, lowest)
     if isinstance(subject.algorithm, Algorithm):
         rows.append(_symmetry(exact, tasks, how, lowest))
-    return [*rows, *thorough(exact, tasks, double, spread, lowest.unit)] if probe.thorough else rows
+    if meant := implements(subject):
+        rows += implemented(exact, meant, tasks, double, spread)
+    if probe.thorough:
+        rows += thorough(exact, tasks, double, spread, lowest.unit)
+        rows += shorter(exact, tasks, probe.directions, lowest.unit, rows)
+        rows += recognized(probe, exact, tasks, double, rows)
+    return rows
 
 
 def _spread(
@@ -202,9 +220,13 @@ def _differences(
     size = found.grad.norm(dim=1) / count**0.5
     size = torch.where(size > 0, size, 1)
     along = directions(count, probe.directions, theta)
-    judged = differences(  # the loss in the subject's dtype, which some code fixes
-        lambda at: loss(at.to(subject.theta), tasks), theta, found.grad, size, along, lowest.unit
-    )
+
+    def losses(at: Tensor) -> Tensor:  # in the subject's dtype, which some code fixes
+        values: Tensor = loss(at.to(subject.theta), tasks)
+        return values.to(theta.dtype)
+
+    unit = unit_of_loss(losses, theta, size, along[:2], lowest)
+    judged = differences(losses, theta, found.grad, size, along, unit)
     if not (algorithm.exact or black_box):  # off by design: reported, not judged
         status = judged.status if judged.status in ("kink", "unresolved") else "approximate"
         return [judged._replace(status=status).row()]

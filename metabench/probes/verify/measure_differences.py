@@ -15,6 +15,7 @@ from metabench.probes.verify.limits import DIFFERENCES, LIMITS
 from metabench.records.rows import Row
 
 SAFETY = 4.0  # a discrepancy counts above this times the error bound of the difference
+CLEARER = 0.1  # of the difference to the gradient: what a multiple must leave at most
 FACTOR = 1e-3  # relative residual up to which a claim is a constant times the gradient
 
 
@@ -133,4 +134,8 @@ def _factor(slopes: Tensor, claims: Tensor) -> float:
         return math.nan
     factor = float((claims @ slopes) / (slopes @ slopes))
     left = float((claims - factor * slopes).norm())
-    return factor if factor and left <= FACTOR * abs(factor) * float(slopes.norm()) else math.nan
+    if not claims.any():
+        return 0.0
+    size = float(slopes.norm())
+    near = left <= FACTOR * abs(factor) * size and left <= CLEARER * abs(factor - 1) * size
+    return factor if factor and near else math.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.autodiff.operation_watch import OperationWatch
+from metabench.autodiff.resolved_slopes import resolved_slopes
 from metabench.estimation.vectorization import first_task
 from metabench.probes.verify.limits import RESOLUTION
 from metabench.problems.tasks import Task
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 HALF = (torch.float16, torch.bfloat16)
 LEAST_MOVE = 1e-9  # of |theta|: float64 represents a smaller move to few digits only
+RESOLVED = 1e-3  # relative error of slopes that no loss in half precision allows
 RELATIVE_CHANGE = 1e-6  # of the loss: float32 resolves it, float16 and bfloat16 don't
 
 
@@ -57,6 +59,31 @@ def lowest_precision(subject: Subject, tasks: Task) -> Precision:
     with OperationWatch(watch):
         subject.algorithm(subject.problem, subject.theta, first_task(tasks))
     return found[0]
+
+
+def unit_of_loss(
+    losses: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    scale: Tensor,
+    along: Sequence[Tensor],
+    lowest: Precision,
+) -> float:
+    """Return the round-off of the lowest precision in which the loss, not the gradient, is taken.
+
+    Half precision is that of the gradient alone where differences resolve the loss beyond it.
+
+    Args:
+        losses: `(Q,) -> (T,)`.
+        theta: where, `(Q,)`.
+        scale: the size of slope that is expected, `(T,)`.
+        along: unit vectors, `(Q,)` each.
+        lowest: the lowest precision seen in the estimate.
+    """
+    if lowest.dtype not in HALF:
+        return lowest.unit
+    single = torch.finfo(torch.float32).eps
+    errors = [resolved_slopes(losses, theta, v, scale, single).error / scale for v in along]
+    return single if bool((torch.stack(errors) <= RESOLVED).all()) else lowest.unit
 
 
 def reduced_precision(

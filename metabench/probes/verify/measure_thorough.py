@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.algorithms.base import Algorithm, Implicit, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.vectorization import Vectorization
-from metabench.probes.verify.limits import IMPLICIT, LIMITS, SOLVE, UNROLL
+from metabench.probes.verify.limits import DIFFERENCES, IMPLICIT, LIMITS, SOLVE, UNROLL
 from metabench.probes.verify.measure_differences import differences
 from metabench.probes.verify.measure_round_off import above_round_off
 from metabench.problems.tasks import Task
@@ -142,6 +142,8 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad, unit: float) -> list
             lambda at: loss(at, tasks), subject.theta, found.grad, size, [along], unit
         )
         rows.append(judged.row("wrong" if subject.algorithm.exact else "mismatch", layer))
+        if judged.status == "wrong" and judged.factor == judged.factor:
+            rows.append(Row("factor", of=DIFFERENCES, layer=layer, value=judged.factor))
     return rows
 
 
