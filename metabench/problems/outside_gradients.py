@@ -72,7 +72,7 @@ def _user_name(name: str) -> str:
     >>> _user_name("losses.0.given.net.2.weight")
     'net.2.weight'
     """
-    return re.sub(r"^(.*\.)?(given|module\.net)\.", "", name)
+    return re.sub(r"^(.*\.)?(given|module\.net|last_called\._net)\.", "", name)
 
 
 def _leaves(value: Tensor) -> list[Tensor]:

@@ -40,10 +40,7 @@ def user_errors() -> Generator[None]:
 def user_sentence(error: BaseException) -> str | None:
     """Return an error of user code as a sentence; None if it is another's.
 
-    >>> try:
-    ...     {}["key"]
-    ... except KeyError as error:
-    ...     print(user_sentence(error))
+    >>> print(user_sentence(MemoryError()))
     None
     """
     if isinstance(error, InvalidInput | MemoryError) or not isinstance(error, Exception):

@@ -82,13 +82,13 @@ def test_needs_are_those_of_cells_that_differ_in_their_seed_alone(tmp_path):
     store = Store(tmp_path).open()
     digests = []
     for seed, peak in enumerate((3.0, 5.0)):
-        spec = {"algo": "maml", "seed": seed}
+        spec = {"algo": {"name": "maml"}, "seed": seed}
         record = compose(spec, [], None, {}, {"peak_bytes": peak})
         store.save(record, failed=False)
         digests.append(record["digest"])
     needs = MemoryForecast.on_record(store, [*digests, "2"])
 
-    assert needs.expected_bytes({"algo": "maml", "seed": 7}) == pytest.approx(5)
+    assert needs.expected_bytes({"algo": {"name": "maml"}, "seed": 7}) == pytest.approx(5)
     assert not needs.expected_bytes({"algo": "fomaml", "seed": 0})
     needs.learn({"algo": "fomaml", "seed": 0}, Outcome("x", "ok", 1.0, peak_bytes=9.0))
     assert needs.expected_bytes({"algo": "fomaml", "seed": 1}) == pytest.approx(9)
