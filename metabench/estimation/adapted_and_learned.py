@@ -21,7 +21,7 @@ def adapted_and_learned(subject: Subject) -> str:
     >>> family = mb.Sinusoid()
     >>> subject = mb.Subject(family.problem(), family.sample, mb.ANIL(), family.theta(0))
     >>> adapted_and_learned(subject)[:43]
-    'Adapted: 2 parameters of 41 numbers, 4.weig'
+    'Adapted: 2 tensors with 41 numbers, 4.weigh'
     """
     theta = subject.problem.layouts.theta
     learned = f"Learned: {_described(theta)}."
@@ -44,9 +44,9 @@ def adapted_and_learned(subject: Subject) -> str:
 
 
 def _described(layout: Layout) -> str:
-    """Return the number of parameters and of their entries, and the first and last names."""
+    """Return the numbers of tensors and of their entries, and the first and last names."""
     count, names = len(layout.names), list(layout.names)
     if count > MOST_NAMED:
         names = [*names[: MOST_NAMED - 1], "...", names[-1]]
-    word = "parameter" if count == 1 else "parameters"
-    return f"{count} {word} of {layout.size:,} numbers, {', '.join(names)}"
+    word = "tensor" if count == 1 else "tensors"
+    return f"{count} {word} with {layout.size:,} numbers, {', '.join(names)}"

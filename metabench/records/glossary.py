@@ -193,7 +193,6 @@ _SYNONYMS = {
     "proximal term": "proximal strength",
     "lambda": "proximal strength",
     "lyapunov exponent": "finite-time Lyapunov exponent",
-    "exponent": "finite-time Lyapunov exponent",
     "many-shot": "many-shot limit",
     "past the edge": "edge of stability",
     "mean squared error": "mse",

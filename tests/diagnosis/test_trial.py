@@ -104,8 +104,8 @@ def test_what_helps_is_told_with_its_number():
 
     assert verdict(one(table, "effect", "outer.rate=0.001")) == HURTS
     (finding,) = probe.find(table)
-    assert "outer.rate=0.3 by -" in finding.claim
-    assert "1 lower the held-out loss" in finding.claim
+    assert "outer.rate=0.3 changes it by -" in finding.claim
+    assert "1 lowers the held-out loss" in finding.claim
 
 
 def test_a_training_that_diverges_is_data():

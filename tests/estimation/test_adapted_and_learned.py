@@ -25,15 +25,15 @@ class HeadFirst(nn.Module):
         return self.head(self.norm(self.body(x)))
 
 
-ALL = "6 parameters of 25 numbers, head.weight, head.bias, body.weight, ..., norm.bias."
+ALL = "6 tensors with 25 numbers, head.weight, head.bias, body.weight, ..., norm.bias."
 SAID = {
     "maml": (mb.MAML(), f"Adapted: {ALL} Learned: {ALL}"),
     "anil": (mb.ANIL(),
-             f"Adapted: 2 parameters of 5 numbers, head.weight, head.bias. Learned: {ALL}"),
+             f"Adapted: 2 tensors with 5 numbers, head.weight, head.bias. Learned: {ALL}"),
     "a pattern": (mb.ANIL(head=("body.*",)),
-                  f"Adapted: 2 parameters of 12 numbers, body.weight, body.bias. Learned: {ALL}"),
-    "mamlpp": (mb.MAMLPP(steps=2), "Adapted: 4 parameters of 17 numbers, head.weight, head.bias, "
-               "body.weight, body.bias. Learned: 14 parameters of 53 numbers, head.weight"),
+                  f"Adapted: 2 tensors with 12 numbers, body.weight, body.bias. Learned: {ALL}"),
+    "mamlpp": (mb.MAMLPP(steps=2), "Adapted: 4 tensors with 17 numbers, head.weight, head.bias, "
+               "body.weight, body.bias. Learned: 14 tensors with 53 numbers, head.weight"),
     "a black box": (mb.BlackBox(lambda theta, task: None), f"Learned: {ALL}"),
 }  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_the_terminal_and_the_page_say_it_first(tmp_path, monkeypatch):
 
     result = metabench(*words)
 
-    said = "Adapted: 2 parameters of 41 numbers, 4.weight, 4.bias. Learned: 6 parameters of "
+    said = "Adapted: 2 tensors with 41 numbers, 4.weight, 4.bias. Learned: 6 tensors with "
     assert result.stderr.splitlines()[1].startswith(said)
     text = Path("p.html").read_text(encoding="utf-8")
     assert text.index(said) < text.index("checks of the meta-gradient")

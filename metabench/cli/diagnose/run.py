@@ -115,7 +115,8 @@ def _print(found: Checkup) -> None:
     for note in found.notes:
         click.echo(f"Note: {note}")
     count = sum(not each.alarms for each in found.findings)
-    click.echo(f"The page has {count} more findings, none of them a warning.")
+    word = "finding" if count == 1 else "findings"
+    click.echo(f"The page has {count} more {word}, none of them a warning.")
 
 
 def _no_fault(found: Checkup) -> str:

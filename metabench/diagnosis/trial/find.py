@@ -42,10 +42,11 @@ def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
 
 def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding:
     """Return the finding that names the changes that help, the best first."""
-    effects = "; ".join(f"{r.of} by {number(r.value)} {interval(r)}" for r in good[:3])
+    effects = "; ".join(f"{r.of} changes it by {number(r.value)} {interval(r)}" for r in good[:3])
+    verb = "lowers" if len(good) == 1 else "lower"
     claim = (
-        f"Of {count} changes tried, {equal}, {len(good)} lower the held-out loss "
-        f"({number(unchanged.value)} unchanged): {effects}."
+        f"Of {count} changes tried, {equal}, {len(good)} {verb} the held-out loss "
+        f"({number(unchanged.value)} without a change): {effects}."
     )
     repair = f"Try {good[0].of} first; --try 100 shows whether the effect lasts."
     return Finding("tried", "info", "", claim, repair, tuple(good))
@@ -94,8 +95,8 @@ def change_table(table: pd.DataFrame, because: dict[str, str]) -> TextTable:
         "change",
         "tried against",
         "outer steps",
-        "loss before training",
-        "loss after training",
+        "loss change before training",
+        "loss change after training",
         "effect",
     )
     return TextTable(header, tuple(lines))

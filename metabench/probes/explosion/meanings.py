@@ -6,7 +6,7 @@ MEANINGS = {
     "exponent": "mean growth of log |change of phi_0| per inner step",
     "first_diverged": "its inner step with the first value that is not finite [steps]",
     "first_diverged/task": "first task whose meta-gradient is not finite",
-    "float32_departure": "K from which float32 and float64 differ by more in half of the tasks",
+    "float32_departure": "K from which float32 is further off than that in half of the tasks",
     "growing_share": "share of tasks whose meta-gradient grows with K",
     "growth": "change of log |g(K)| per inner step, median task",
     "own_steps": "K of your algorithm [steps]",

@@ -188,7 +188,7 @@ def test_a_batch_below_the_noise_scale_is_warned_about_and_one_above_is_not():
     assert finding(2).level == "warning"
     assert "Raise the task batch" in finding(2).repair
     assert finding(100_000).level == "info"
-    assert "larger batch would gain little" in finding(100_000).repair
+    assert "larger batch would gain at most" in finding(100_000).repair
 
 
 def test_no_signal_is_said_so_with_the_tasks_that_would_do():

@@ -105,8 +105,10 @@ def _declared(table: Rows, found: Row, errors: list[Row]) -> Finding:
         why = f"the check '{wrong[0].of}' of this table contradicts that ({wrong[0].status})"
         repair = "Correct the gradient first: `metabench verify` shows where it is wrong."
     else:
-        why = "finite differences did not confirm that"
-        why += f" ({differences[0].status})" if differences else ""
+        unconfirmed = (
+            f"did not confirm that ({differences[0].status})" if differences else "were not run"
+        )
+        why = f"finite differences {unconfirmed}"
         repair = "Run `metabench verify`, which says what would decide it."
     claim = f"{name} declares itself exact, but {why}: its bias is unknown."
     return Finding(

@@ -73,7 +73,7 @@ def _judged(scale: Row, mean: Row, batch: int, tasks: int, assumed: str) -> Find
     if high < batch / MARGIN:
         claim += f" B = {batch} is more than twice the noise scale.{assumed}"
         repair = (
-            f"A larger batch would gain little, at most {100 * high / batch:.3g} % per step; a "
+            f"A larger batch would gain at most {100 * high / batch:.3g} % per step; a "
             "somewhat smaller one costs less."
         )
         return Finding("noise_scale", "info", "fine", claim, repair, (scale, mean))
