@@ -1,4 +1,7 @@
-"""The task families: name -> "module:Class"; other packages add theirs as entry points."""
+"""The task families: name -> "module:Class". Add yours here, or as an entry point of this name.
+
+Their base class is metabench.problems.family.Family.
+"""
 
 MEMBERS = {
     "quadratic": "metabench.families.quadratic:Quadratic",

@@ -51,5 +51,6 @@ def refuse_state(problem: Problem, theta: Tensor, task: Task) -> None:
         f"The module changes {named} between calls, so its output changes, too, and the "
         "meta-gradient would depend on how often an algorithm calls it. Call net.eval() before "
         "from_module if that stops it (as for spectral norm), set the state at the start of "
-        "forward, or pass it as part of x."
+        "forward, pass it as part of x, or, where the first call alone sets it, call the module "
+        "once before from_module."
     )

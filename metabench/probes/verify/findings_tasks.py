@@ -58,6 +58,15 @@ FACTS = {
         "support set, so no adaptation can learn it.",
         "Draw every class of a task into both sets.",
     ),
+    "not reproducible": Fact(
+        "warning",
+        "fault",
+        "The sampler gives another task when it is asked again for the same index and seed: "
+        "compared estimators see other tasks, redraws of one set change the other, and no run "
+        "repeats.",
+        "Draw with a generator that is seeded by the index and the seed, such as "
+        "torch.Generator().manual_seed(1000 * seed + index), and pass it to every random function.",
+    ),
     "seed has no effect": Fact(
         "info",
         "",

@@ -52,7 +52,11 @@ from metabench.probes.verify.measure_round_off import (
     worst,
 )
 from metabench.probes.verify.measure_shorter import shorter
-from metabench.probes.verify.measure_tasks import facts_on_many_tasks, facts_on_sets
+from metabench.probes.verify.measure_tasks import (
+    facts_on_many_tasks,
+    facts_on_redraws,
+    facts_on_sets,
+)
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.state_between_calls import refuse_state
@@ -82,8 +86,9 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
     with explained("one task"):
         one = first_task(tasks)
         if isinstance(subject.algorithm, Algorithm):
-            raise_if_random(subject.problem, subject.theta, one)
+            # first, since a call may set the state that it looks for
             refuse_state(subject.problem, subject.theta, one)
+            raise_if_random(subject.problem, subject.theta, one)
         alone = estimates(subject, tasks, "loop")
         subject.algorithm.check(subject.problem, subject.theta, one)
         if isinstance(subject.algorithm, Algorithm):
@@ -94,6 +99,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         *model_and_sampler_rows(subject, one),
         *_not_finite(subject, tasks, alone),
         *facts_on_sets(subject, tasks),
+        *facts_on_redraws(subject, seed),
         *(facts_on_many_tasks(subject, seed) if probe.thorough else ()),
         _zero(alone.grad),
         _saddle(alone),

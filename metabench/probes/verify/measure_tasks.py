@@ -47,6 +47,26 @@ def facts_on_sets(subject: Subject, tasks: Task) -> list[Row]:
     return rows
 
 
+def facts_on_redraws(subject: Subject, seed: int) -> list[Row]:
+    """Return a row if a task is another one when it is drawn again.
+
+    Args:
+        subject: whose sampler is asked twice for the same task.
+        seed: of the task.
+    """
+    if isinstance(subject.sample, Stream):
+        return []
+    try:
+        first, again = (as_task(subject.sample(Address.fresh(0, 1), seed)) for _ in range(2))
+    except Exception:  # the drawing itself reports what its sampler raises
+        return []
+    one, other = (tree_leaves((task.support, task.query)) for task in (first, again))
+    same = len(one) == len(other) and all(
+        torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(one, other, strict=True)
+    )
+    return [] if same else [Row("task_fact", of="not reproducible", status="warning")]
+
+
 def facts_on_many_tasks(subject: Subject, seed: int) -> list[Row]:
     """Return rows on tasks that are equal, a seed without effect, and adaptation that is of no use.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from metabench.problems.networks.functional_module import FunctionalModule, forward
 
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+ELSEWHERE = 0.9  # parameters and inputs of a call in between, as a multiple of the given ones
 ROUND_OFFS = 1000  # of the loss, within which two losses are the same
 Key = tuple[str, str]  # a module's name, and the name of its attribute
 
@@ -31,7 +33,10 @@ def examine_call(
     theta: Tensor,
     pair: tuple[Any, Any],
 ) -> ModuleCall:
-    """Call a module twice and its loss up to three times, and leave the module as it was.
+    """Call a module three times and its loss up to three times, and leave the module as it was.
+
+    The first call is compared with one that follows a call at other parameters and inputs: what a
+    module keeps of its first call, such as a product of weights, differs then.
 
     Args:
         module: the user's module.
@@ -43,21 +48,43 @@ def examine_call(
     x, y = pair
     values = module.values(phi, theta)
     buffers = {name: values[name] for name, _ in module.net.named_buffers()}
-    values |= {name: value.clone() for name, value in buffers.items()}
     before = {key: _Attribute(value, _parts(value)) for key, value in _attributes(module.net)}
     state = torch.get_rng_state()
-    try:
-        prediction = forward(module.net, values, x)
+
+    def call(values: dict[str, Tensor], x: Any) -> Any:
         torch.set_rng_state(state)
-        again = forward(module.net, values, x)  # values hold what the first call wrote
+        return forward(module.net, values, x)
+
+    try:
+        prediction = call(values | _copies(buffers), x)
+        _restore(module.net, before)
+        elsewhere = module.values(ELSEWHERE * phi, ELSEWHERE * theta) | _copies(buffers)
+        with contextlib.suppress(Exception):  # not all numbers need be valid
+            call(elsewhere, _scaled(x))
+        kept = values | {name: elsewhere[name] for name in buffers}  # what this call wrote
+        again = call(kept, x)
         changed: tuple[str, ...] = ()
         if not _same(prediction, again):
-            written = [name for name, value in buffers.items() if not _same(value, values[name])]
+            written = [name for name, value in buffers.items() if not _same(value, kept[name])]
             changed = (*written, *_changed(module.net, before))
     finally:
         torch.set_rng_state(state)
         _restore(module.net, before)
     return ModuleCall(changed, _broadcast(loss, prediction, y))
+
+
+def _copies(buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in buffers.items()}
+
+
+def _scaled(x: Any) -> Any:
+    """Return inputs with other floating-point numbers."""
+    return tree_map(
+        lambda leaf: (
+            ELSEWHERE * leaf if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+        ),
+        x,
+    )
 
 
 def _broadcast(loss: Callable[[Any, Any], Tensor], prediction: Any, y: Any) -> str:

@@ -109,3 +109,18 @@ def test_regression_targets_are_no_classes():
         return (x, y[..., None].expand(-1, -1, 3).double()), (query, other)
 
     assert "task_class_missing" not in facts(numbers, mse_loss)
+
+
+def test_a_sampler_with_random_numbers_of_its_own_is_a_fault():
+    def draw(indices, seed):
+        (x, y), query = sample(indices, seed)
+        return (x + torch.randn_like(x), y), query
+
+    problem = mb.Problem.from_module(NET, cross_entropy, tasks=mb.Indexed(draw))
+    subject = mb.Subject(problem, problem.tasks, mb.MAML(1, mb.SGD(0.3)), problem.theta)
+    probe = Verify(directions=1, thorough=False)
+
+    found = probe.find(to_table(probe.measure(subject, 0)))
+
+    (one,) = [each for each in found if each.name == "task_not_reproducible"]
+    assert (one.level, one.state) == ("warning", "fault")

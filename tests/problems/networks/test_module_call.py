@@ -60,6 +60,24 @@ class Harmless(Base):
         return self.hidden
 
 
+class CachedWeights(Base):
+    """Keeps a product of its first call's weights, which are not adapted then."""
+
+    def forward(self, x):
+        if self.hidden is None:
+            self.hidden = 2 * self.linear.weight
+        return x @ self.hidden.T + self.linear.bias
+
+
+class FirstBatch(Base):
+    """Is initialized by the statistics of its first input."""
+
+    def forward(self, x):
+        if self.hidden is None:
+            self.hidden = x.detach().mean(0)
+        return self.linear(x - self.hidden)
+
+
 def draw(indices, seed, y_shape=(4, 1)):
     numbers = torch.Generator().manual_seed(7)
     x, y = (torch.randn(len(indices), *shape, generator=numbers) for shape in ((4, 3), y_shape))
@@ -81,7 +99,14 @@ def checked(found):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(InPlace, "calls"), (Replaced, "calls"), (Attribute, "hidden"), (Growing, "seen")],
+    [
+        (InPlace, "calls"),
+        (Replaced, "calls"),
+        (Attribute, "hidden"),
+        (Growing, "seen"),
+        (CachedWeights, "hidden"),
+        (FirstBatch, "hidden"),
+    ],
 )
 def test_a_module_that_changes_between_calls_is_refused_by_name(module, name):
     words = f"changes {name} between calls, so its output changes"
