@@ -11,6 +11,7 @@ from metabench.problems.batch_norm_statistics import Statistics, statistics_of
 from metabench.problems.initial_phi import identity, partly_learned_init
 from metabench.problems.networks import module_checks
 from metabench.problems.networks.accuracy import accuracy_of
+from metabench.problems.networks.attributes_of_loss import names_read
 from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule, has_tied_tensors
 from metabench.problems.networks.last_called import LastCalled
@@ -66,7 +67,9 @@ def module_functions(
         InvalidInput: if the loss takes other arguments, dropout is active, or a pattern is unknown.
     """
     losses = user_loss(loss if inner_loss is None else inner_loss), user_loss(loss)
-    net, notes = module_checks.copy_for_inner_loop(net)
+    original = net
+    net, notes = module_checks.copy_for_inner_loop(original)
+    read = names_read(loss, original) | names_read(inner_loss or loss, original)
     held = {name: value.detach() for name, value in net.named_parameters()}
     if not held:
         raise InvalidInput(
@@ -99,9 +102,11 @@ def module_functions(
         return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
 
     def examine(phi: Tensor, theta: Tensor, data: Data) -> ModuleCall:
-        return examine_call(
+        call = examine_call(
             module, lambda p, y: losses[1](module, phi, theta, p, y), phi, theta, as_pair(data)
         )
+        missed = tuple(name for name in call.written if name.rpartition(".")[2] in read)
+        return call._replace(written=missed)
 
     return ModuleFunctions(
         net,

@@ -43,7 +43,15 @@ def refuse_state(problem: Problem, theta: Tensor, task: Task) -> None:
         InvalidInput: names the buffers and attributes.
     """
     call = call_of(problem, theta, task)
-    if call is None or not call.changed:
+    if call is None:
+        return
+    if call.written:
+        raise InvalidInput(
+            f"The loss reads {', '.join(call.written[:MOST_NAMED])} of the module, which its "
+            "forward assigns; it reads the original, but a copy is called. Return it from forward, "
+            "as in return output, extra, and take it from the prediction in the loss."
+        )
+    if not call.changed:
         return
     more = len(call.changed) - MOST_NAMED
     named = ", ".join(call.changed[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

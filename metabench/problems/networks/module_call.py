@@ -23,6 +23,7 @@ class ModuleCall(NamedTuple):
     """What one call showed."""
 
     changed: tuple[str, ...]  # buffers and attributes that it changes, and its output with them
+    written: tuple[str, ...]  # attributes that it assigns; of a problem, those that its loss reads
     broadcast: str  # shapes of prediction and y that the loss broadcasts to more entries; or ""
 
 
@@ -67,10 +68,11 @@ def examine_call(
         if not _same(prediction, again):
             written = [name for name, value in buffers.items() if not _same(value, kept[name])]
             changed = (*written, *_changed(module.net, before))
+        assigned = tuple(_changed(module.net, before))
     finally:
         torch.set_rng_state(state)
         _restore(module.net, before)
-    return ModuleCall(changed, _broadcast(loss, prediction, y))
+    return ModuleCall(changed, assigned, _broadcast(loss, prediction, y))
 
 
 def _copies(buffers: dict[str, Tensor]) -> dict[str, Tensor]:

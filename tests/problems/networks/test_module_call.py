@@ -117,6 +117,36 @@ def test_a_module_that_changes_between_calls_is_refused_by_name(module, name):
         checked(subject(module()))
 
 
+class Auxiliary(Base):
+    """Leaves a part of the loss on itself, as a variational or a mixture model may."""
+
+    def forward(self, x):
+        self.hidden = self.linear(x)
+        return self.hidden
+
+
+def penalty(net):
+    return lambda output, y: mse_loss(output, y) + net.hidden.square().mean()
+
+
+def size_of(net):
+    return lambda output, y: mse_loss(output, y) * net.linear.in_features
+
+
+def test_a_loss_that_reads_what_forward_left_on_the_module_is_refused_by_name():
+    net = Auxiliary()
+    net.hidden = torch.zeros(())
+
+    with pytest.raises(mb.InvalidInput, match="The loss reads hidden of the module"):
+        subject(net, penalty(net)).meta_gradients(Address.fresh(0, 2), 0)
+
+
+def test_a_loss_may_read_what_forward_does_not_assign():
+    net = Auxiliary()
+
+    assert subject(net, size_of(net)).meta_gradients(Address.fresh(0, 2), 0).grad.any()
+
+
 def test_state_that_the_output_does_not_depend_on_is_no_fault():
     found = subject(Harmless())
 
