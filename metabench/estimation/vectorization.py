@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -98,7 +99,7 @@ class Vectorization(Settings):
         if self.batching == "loop":
             apply = _looped(accelerate(function, self.engine, BREAK_EVEN_LOOP))
         else:
-            apply = accelerate(vmap(function, in_dims=(None, 0)), self.engine)
+            apply = in_halves(accelerate(vmap(function, in_dims=(None, 0)), self.engine))
 
         @plain_attention()
         def many(theta: Tensor, tasks: Task) -> Any:
@@ -175,6 +176,30 @@ def _padded(tasks: Task, more: int) -> Task:
         lambda leaf: torch.cat([leaf, leaf[-1:].expand(more, *leaf.shape[1:])]), tasks
     )
     return longer
+
+
+def in_halves(apply: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:
+    """Return a function that computes tasks in halves where a GPU's memory can't hold all."""
+
+    def halved(theta: Tensor, tasks: Task) -> Any:
+        count = count_tasks(tasks)
+        try:
+            return apply(theta, tasks)
+        except torch.OutOfMemoryError:
+            if count == 1:
+                raise
+        # outside `except`, whose traceback holds the tensors of the attempt
+        warnings.warn(
+            f"{count} tasks did not fit into memory together and are computed in halves; "
+            "--set compute.chunk=... avoids the attempt.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        middle = count // 2
+        parts = [halved(theta, task_range(tasks, *part)) for part in ((0, middle), (middle, count))]
+        return _join_trees(torch.cat, parts)
+
+    return halved
 
 
 def _looped(function: Callable[[Tensor, Task], Any]) -> Callable[[Tensor, Task], Any]:

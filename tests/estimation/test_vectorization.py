@@ -9,7 +9,8 @@ import torch
 
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
-from metabench.estimation.vectorization import Vectorization
+from metabench.estimation.vectorization import Vectorization, in_halves
+from metabench.problems.tasks import Task
 from metabench.settings.errors import InvalidInput
 
 
@@ -52,3 +53,30 @@ def test_mini_batch_indices_are_split_among_tasks():
 def test_an_invalid_vectorization_is_rejected(settings, words):
     with pytest.raises(InvalidInput, match=words):
         Vectorization(**settings)
+
+
+def test_tasks_that_do_not_fit_together_are_computed_in_halves_and_it_is_said():
+    """At most three tasks fit; one that doesn't fit alone is an error."""
+    sizes = []
+
+    def squares(theta, task):
+        return theta * task.query[0].sum()
+
+    def apply(theta, tasks):
+        sizes.append(len(tasks.query[0]))
+        if len(tasks.query[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.vmap(squares, in_dims=(None, 0))(theta, tasks)
+
+    most, theta = 3, torch.ones(2)
+    x = torch.arange(16.0).view(8, 2)
+    tasks = Task(support=(x,), query=(x,))
+
+    with pytest.warns(RuntimeWarning, match="[84] tasks did not fit into memory together"):
+        found = in_halves(apply)(theta, tasks)
+
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    assert torch.equal(found, x.sum(1, keepdim=True).expand(8, 2))
+    most = 0
+    with pytest.warns(RuntimeWarning, match="did not fit"), pytest.raises(torch.OutOfMemoryError):
+        in_halves(apply)(theta, tasks)
