@@ -28,7 +28,7 @@ _PUBLIC = {
     "MetaGradientDiverged": "metabench.outer_loop.step_recorder",
     "Explosion": "metabench.probes.explosion",
     "FOMAML": "metabench.algorithms.fomaml",
-    "Family": "metabench.problems.family",
+    "Family": "metabench.families.base",
     "Finding": "metabench.records.rows",
     "HFMAML": "metabench.algorithms.hf_maml",
     "Folder": "metabench.families.folder",

@@ -1,6 +1,6 @@
 """The task families: name -> "module:Class". Add yours here, or as an entry point of this name.
 
-Their base class is metabench.problems.family.Family.
+Their base class is metabench.families.base.Family.
 """
 
 MEMBERS = {

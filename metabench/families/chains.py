@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metabench.families.base import Family, at_least
 from metabench.problems import decoder, random_numbers
-from metabench.problems.family import Family, at_least
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task

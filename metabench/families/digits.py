@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.families.base import Family, at_least
 from metabench.problems import architectures, random_numbers
-from metabench.problems.family import Family, at_least
 from metabench.problems.images.class_splits import check_split
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import independent_tasks

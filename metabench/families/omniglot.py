@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.families.base import Family, at_least
 from metabench.problems import architectures
-from metabench.problems.family import Family, at_least
 from metabench.problems.images import archives, class_splits, image_folders, n_way_k_shot
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import independent_tasks

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metabench.families.base import Family, at_least
 from metabench.problems import random_numbers
-from metabench.problems.family import Family, at_least
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import independent_tasks

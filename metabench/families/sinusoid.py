@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.families.base import Family, at_least
 from metabench.problems import architectures, random_numbers
-from metabench.problems.family import Family, at_least
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import independent_tasks
 from metabench.problems.tasks import Address, Task

@@ -7,9 +7,9 @@ import hashlib
 import re
 from pathlib import Path
 
+from metabench.families.base import Family
+from metabench.families.own_problem import ProblemFamily
 from metabench.problems.checkpoint_files import parts
-from metabench.problems.custom import ProblemFamily
-from metabench.problems.family import Family
 
 
 def fingerprint_of_file(path: str) -> str:

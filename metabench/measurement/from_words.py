@@ -10,10 +10,10 @@ from typing import Any
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.vectorization import Vectorization
+from metabench.families.base import Family
+from metabench.families.own_problem import family_of_problem
 from metabench.measurement.measurement import Measurement
 from metabench.probes.base import Probe
-from metabench.problems.custom import family_of_problem
-from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.settings import fields, registry
 from metabench.settings.errors import InvalidInput

@@ -14,6 +14,8 @@ from metabench.estimation.adapted_and_learned import adapted_and_learned
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.vectorization import Vectorization
+from metabench.families.base import Family
+from metabench.families.own_problem import sampler_of
 from metabench.measurement import (
     devices,
     find_with_checks,
@@ -26,8 +28,6 @@ from metabench.probes.base import Part, Probe, Progress, no_progress
 from metabench.probes.verify.failures import explained
 from metabench.problems.checkpoint_files import require_ordinary
 from metabench.problems.checkpoints import LoadedTheta
-from metabench.problems.custom import sampler_of
-from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.random_numbers import LARGEST_SEED
 from metabench.problems.tasks import Address

@@ -12,8 +12,8 @@ from metabench.algorithms.base import Algorithm
 from metabench.autodiff.finite_differences import directional_derivatives
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization, first_task
-from metabench.problems.custom import sampler_of
-from metabench.problems.family import Family
+from metabench.families.base import Family
+from metabench.families.own_problem import sampler_of
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task, cast
 from metabench.testing.expectations import TASKS, expect, expect_refused, expect_same

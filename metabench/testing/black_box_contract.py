@@ -6,8 +6,8 @@ import torch
 
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
-from metabench.problems.custom import sampler_of
-from metabench.problems.family import Family
+from metabench.families.base import Family
+from metabench.families.own_problem import sampler_of
 from metabench.problems.tasks import Address
 from metabench.testing.expectations import TASKS, expect, expect_same
 

@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from metabench.algorithms.black_box import BlackBox
+from metabench.families.base import Family
+from metabench.families.own_problem import family_of_problem
 from metabench.families.quadratic import Quadratic
 from metabench.families.sinusoid import Sinusoid
-from metabench.problems.custom import family_of_problem
-from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
 from metabench.settings import registry

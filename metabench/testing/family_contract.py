@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metabench.estimation.vectorization import first_task
-from metabench.problems.custom import family_of_problem
-from metabench.problems.family import Family
+from metabench.families.base import Family
+from metabench.families.own_problem import family_of_problem
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map

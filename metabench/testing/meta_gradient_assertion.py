@@ -8,10 +8,10 @@ from typing import Any
 from metabench.algorithms.base import Estimator
 from metabench.algorithms.black_box import BlackBox
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.families.base import Family
+from metabench.families.own_problem import family_of_problem, sampler_of
 from metabench.probes.verify import Verify
 from metabench.problems.checkpoints import Weights
-from metabench.problems.custom import family_of_problem, sampler_of
-from metabench.problems.family import Family
 from metabench.problems.problem import Problem
 from metabench.records.rows import Finding, to_table
 from metabench.records.severity import SEVERITIES, as_severe

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.families.base import Family
 from metabench.measurement.from_words import build, probe_of, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.mean_gradient import steps_per_algorithm, with_fixed_engine
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.probes.base import Probe
-from metabench.problems.family import Family
 from metabench.settings import fields
 from metabench.training.shown import Training
 

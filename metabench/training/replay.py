@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.base import Estimator
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.families.base import Family
 from metabench.measurement.from_words import algorithm_of, family_of
 from metabench.outer_loop.divergence_report import (
     cause_row,
@@ -21,7 +22,6 @@ from metabench.outer_loop.divergence_report import (
     find_cause,
 )
 from metabench.outer_loop.last_steps import Recording, load
-from metabench.problems.family import Family
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields, registry

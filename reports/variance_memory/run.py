@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from metabench import MAML, SGD, Address, Layout, Problem, Subject, Task, Variance, Vectorization
-from metabench.problems.family import Family
+from metabench.families.base import Family
 from metabench.problems.parameter_layout import Layouts
 from metabench.problems.tasks import Data
 from metabench.settings import amounts

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from metabench.problems.family import Family
+from metabench.families.base import Family
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Sampler, Task
 from metabench.settings.errors import InvalidInput

@@ -19,8 +19,8 @@ from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization
+from metabench.families.own_problem import ProblemFamily
 from metabench.linalg.solvers.dense import Dense
-from metabench.problems.custom import ProblemFamily
 from metabench.problems.networks.module_checks import check_one_kind
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import Indexed, Stream
