@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from metabench.diagnosis.causes import ConfirmedFinding, Fault, faults, remarks
 from metabench.diagnosis.changes import changes
-from metabench.diagnosis.clock import Clock, TimeUp
+from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.confirm import confirm
 from metabench.diagnosis.examine import examine
 from metabench.diagnosis.ladders import fidelities_of, selected
@@ -20,6 +20,7 @@ from metabench.diagnosis.trial import Trial
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.records.rows import Finding, to_table
+from metabench.settings.alarms import TimeUp
 from metabench.settings.fields import settings
 
 FALSE_ALARM_RATE = 0.025  # of one warning on a healthy problem, at most

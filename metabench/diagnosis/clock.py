@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from metabench.probes.base import Progress
-
-AGAIN = 0.5  # seconds between alarms after the first: Python drops what a destructor raises
-
-
-class TimeUp(BaseException):
-    """A measurement has used up its time; no `except Exception` of a user's code swallows it."""
+from metabench.settings.alarms import Alarm, TimeUp
 
 
 class Clock:
@@ -61,47 +53,21 @@ class Clock:
             self._report(min(self.elapsed, self.seconds), self.seconds)
 
 
-class Limit:
-    """The time of one measurement, which an alarm ends unless the process uses alarms already."""
+class Limit(Alarm):
+    """The time of one measurement, whose progress also ends it."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         """Prepare a time limit in seconds, which starts on entry."""
-        self._clock, self._seconds = clock, seconds
-        self._end = math.inf
-        self._alarmed = False
+        super().__init__(seconds)
+        self._clock, self._limit, self._end = clock, seconds, math.inf
 
     def __enter__(self) -> Progress:
         """Start the time."""
-        self._end = self._clock.elapsed + self._seconds
-        self._alarmed = math.isfinite(self._seconds) and _alarms_are_free()
-        if self._alarmed:
-            signal.signal(signal.SIGALRM, self._stop)
-            signal.setitimer(signal.ITIMER_REAL, max(self._seconds, 1e-3), AGAIN)
+        self._end = self._clock.elapsed + self._limit
+        super().__enter__()
         return self._tick
-
-    def __exit__(self, *raised: object) -> None:
-        """Stop the alarm."""
-        if self._alarmed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def _tick(self, done: int, total: int) -> None:
         self._clock.report()
         if self._clock.elapsed > self._end and done < total:
             raise TimeUp
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Raise TimeUp, but not where the alarm is being set or stopped: it would stay set."""
-        if frame is None or frame.f_code not in HERE:
-            raise TimeUp
-
-
-HERE = (Limit.__enter__.__code__, Limit.__exit__.__code__)
-
-
-def _alarms_are_free() -> bool:
-    return (
-        threading.current_thread() is threading.main_thread()
-        and hasattr(signal, "setitimer")
-        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-    )

@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from metabench.diagnosis.clock import Clock, TimeUp
+from metabench.diagnosis.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row, to_table
+from metabench.settings.alarms import TimeUp
 from metabench.settings.errors import InvalidInput
 from metabench.settings.user_errors import user_errors
 

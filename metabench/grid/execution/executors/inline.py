@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import FrameType
 
 from metabench.grid.execution.executors.executor import Executor
 from metabench.grid.execution.run_cell import Job, Outcome, fail, run_cell
-
-AGAIN = 0.5  # between alarms, as Python drops what a destructor raises [seconds]
-
-
-class TimeUp(BaseException):
-    """A cell has used up its time; no `except Exception` of a user's code swallows it."""
+from metabench.settings.alarms import Alarm, TimeUp
 
 
 @dataclass(frozen=True)
@@ -51,31 +42,8 @@ class Inline(Executor):
 def _run_in_time(job: Job) -> Outcome:
     begun = time.perf_counter()
     try:
-        with _limit(job.timeout):
+        with Alarm(job.timeout):
             return run_cell(job)
     except TimeUp:
         reason = f"It took longer than {job.timeout:g} s."
         return fail(job, "timeout", time.perf_counter() - begun, reason)
-
-
-@contextmanager
-def _limit(seconds: float) -> Generator[None]:
-    """Raise TimeUp after so many seconds; alarms need the main thread of a Unix process."""
-    main = threading.current_thread() is threading.main_thread()
-    if seconds == float("inf") or not main or not hasattr(signal, "setitimer"):
-        yield
-        return
-    over = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if not over:
-            raise TimeUp
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN)
-    try:
-        yield
-    finally:
-        over = True
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
