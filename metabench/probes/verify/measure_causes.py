@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -49,10 +50,9 @@ def causes(subject: Subject, tasks: Task, grads: Tensor, along: Sequence[Tensor]
         return [*rows, layers[1]]
     for name, losses, changed in _others(subject, tasks):
         try:
-            other = _slopes(losses, subject.theta, changed, along)
+            error = _error(losses, subject.theta, changed, along, claims)
         except (RuntimeError, ValueError, IndexError):  # the loss does not take such a task
             continue
-        error = _apart(claims, other)
         if error <= min(MATCHED, CLEARER * apart):
             return [*rows, Row("cause", of=name, value=error, status="info")]
     return rows
@@ -77,6 +77,24 @@ def _slopes(losses: Losses, theta: Tensor, tasks: Task, along: Sequence[Tensor])
         return losses(at, tasks).to(theta.dtype)
 
     return torch.stack([(values(theta + H * v) - values(theta - H * v)) / (2 * H) for v in along])
+
+
+def _error(
+    losses: Losses, theta: Tensor, tasks: Task, along: Sequence[Tensor], claims: Tensor
+) -> float:
+    """Return how far the claims are from these losses' slopes; infinite if the first one differs.
+
+    Args:
+        losses: whose slopes are taken.
+        theta: where, `(Q,)`.
+        tasks: with a leading axis.
+        along: unit vectors, `(Q,)` each.
+        claims: of the given gradients along them, `(directions, T)`.
+    """
+    first = _slopes(losses, theta, tasks, along[:1])
+    if not float((claims[:1] - first).norm()) <= MATCHED * float(claims.norm()):
+        return math.inf  # most candidates are another gradient: no more losses for those
+    return _apart(claims, torch.cat([first, _slopes(losses, theta, tasks, along[1:])]))
 
 
 def _apart(claims: Tensor, slopes: Tensor) -> float:
@@ -130,8 +148,8 @@ def _in_other_layers(
     """
     found = []
     for name, layer, order in islice(_orders(subject.problem.layouts.theta), MOST_ORDERS):
-        slopes = _slopes(losses, subject.theta, tasks, [v[order] for v in along])
-        found.append((_apart(claims, slopes), Row("cause", of=name, layer=layer, status="info")))
+        error = _error(losses, subject.theta, tasks, [v[order] for v in along], claims)
+        found.append((error, Row("cause", of=name, layer=layer, status="info")))
     return min(found, key=lambda each: each[0], default=None)
 
 

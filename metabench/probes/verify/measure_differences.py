@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabench.autodiff.finite_differences import directional_derivatives
+from metabench.autodiff.finite_differences import AGREEMENT, directional_derivatives
 from metabench.autodiff.resolved_slopes import resolved_slopes
 from metabench.probes.verify.limits import DIFFERENCES, LIMITS
 from metabench.records.rows import Row
@@ -26,6 +26,7 @@ class Differences(NamedTuple):
     error: float  # relative error of the gradient
     resolution: float  # relative error that the differences themselves may have
     factor: float  # the claim is this times the gradient; NaN if it is no multiple of it
+    smooth: bool = False  # a table of differences confirmed the quick ones, as they may be trusted
 
     def row(self, wrong: str = "wrong", layer: str = "") -> Row:
         """Return the row of this check.
@@ -49,8 +50,12 @@ def differences(
     size: Tensor,
     directions: Sequence[Tensor],
     unit: float,
+    smooth: bool = False,
 ) -> Differences:
     """Compare the slopes of a claimed gradient with differences of the loss.
+
+    A claim that quick differences contradict is held to a table of many; where one table confirms
+    them, quick ones decide along the other directions, at a quarter of the cost.
 
     Args:
         losses: `(Q,) -> (T,)`, at a theta in float64.
@@ -59,6 +64,7 @@ def differences(
         size: usual slope of each task along a random direction, `(T,)`.
         directions: unit vectors, `(Q,)` each.
         unit: relative round-off of the lowest precision inside.
+        smooth: whether a table has confirmed quick differences of this loss before.
 
     Returns:
         `ok` where a difference resolves the limit and all that do agree; `wrong` where one
@@ -69,8 +75,13 @@ def differences(
     def values(at: Tensor) -> Tensor:
         return losses(at).to(grads.dtype)  # a loss may end in a lower precision
 
-    pairs = [_along(values, theta, grads, size, along, unit) for along in directions]
-    slopes, claims, bounds, kinks = (torch.stack(each) for each in zip(*pairs, strict=True))
+    found = []
+    for along in directions:
+        found.append(_along(values, theta, grads @ along, size, along, unit, smooth))
+        smooth = smooth or found[-1].confirmed
+    slopes, claims, bounds, kinks = (
+        torch.stack(each) for each in zip(*(one[:4] for one in found), strict=True)
+    )
     gaps, limit = (slopes - claims).abs() / size, LIMITS[DIFFERENCES]
     bounds = bounds / size
     wrong = ~kinks & (gaps > limit + SAFETY * bounds)
@@ -83,13 +94,12 @@ def differences(
         open_ = ~kinks & torch.isfinite(bounds)
         status, judged = "kink" if kinks.all() else "unresolved", open_
     if not judged.any():
-        return Differences(status, math.nan, math.inf, math.nan)
+        return Differences(status, math.nan, math.inf, math.nan, smooth)
     error = float(gaps[judged].max())
     if status != "ok":
         error = _relative(slopes[judged], claims[judged])
-    return Differences(
-        status, error, float(bounds[judged].max()), _factor(slopes[judged], claims[judged])
-    )
+    factor = _factor(slopes[judged], claims[judged])
+    return Differences(status, error, float(bounds[judged].max()), factor, smooth)
 
 
 def directions(size: int, count: int, like: Tensor) -> list[Tensor]:
@@ -105,21 +115,47 @@ def directions(size: int, count: int, like: Tensor) -> list[Tensor]:
     return [each.to(like) / each.norm().to(like) for each in drawn]
 
 
+class _Along(NamedTuple):
+    """What differences along one direction say of each task, `(T,)`."""
+
+    slope: Tensor
+    claim: Tensor
+    bound: Tensor  # error that the slope may have
+    kink: Tensor
+    confirmed: bool = False  # a table gave the slopes of the quick differences
+
+
 def _along(
     losses: Callable[[Tensor], Tensor],
     theta: Tensor,
-    grads: Tensor,
+    claim: Tensor,
     size: Tensor,
     along: Tensor,
     unit: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return slope, claim, error bound and kink of each task, `(T,)`; cheaply if they agree."""
-    claim = grads @ along
+    smooth: bool,
+) -> _Along:
+    """Return slopes by quick differences if they agree or are trusted, else by a table.
+
+    Args:
+        losses: `(Q,) -> (T,)`.
+        theta: where, `(Q,)`.
+        claim: slopes that are claimed, `(T,)`.
+        size: the size of slope that is expected, `(T,)`.
+        along: a unit vector, `(Q,)`.
+        unit: relative round-off of the lowest precision inside.
+        smooth: whether quick differences are trusted that contradict the claim.
+    """
     slope = directional_derivatives(losses, theta, along, size)
+    none = torch.zeros_like(slope)
     if bool(((slope - claim).abs() <= LIMITS[DIFFERENCES] * size / 2).all()):
-        return slope, claim, torch.zeros_like(slope), torch.zeros_like(slope, dtype=torch.bool)
+        return _Along(slope, claim, none, none.bool())
+    if smooth and not slope.isnan().any():
+        return _Along(slope, claim, none + AGREEMENT * size, none.bool())
     found = resolved_slopes(losses, theta, along, size, unit)
-    return found.value, claim, found.error, found.kink
+    same = (found.value - slope).abs() + found.error <= LIMITS[DIFFERENCES] * size / SAFETY
+    exact = unit <= torch.finfo(torch.float64).eps
+    confirmed = exact and bool((same & ~found.kink).all())
+    return _Along(found.value, claim, found.error, found.kink, confirmed)
 
 
 def _relative(slopes: Tensor, claims: Tensor) -> float:

@@ -131,7 +131,7 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad, unit: float) -> list
     if loss(subject.theta, tasks).isnan().any():
         return []
     generator = torch.Generator().manual_seed(2)
-    rows = []
+    rows, smooth = [], False
     for layer, part in layers:
         along = torch.zeros(len(subject.theta), dtype=torch.float64)
         count = part.stop - part.start
@@ -139,8 +139,9 @@ def _layers(subject: Subject, tasks: Task, found: MetaGrad, unit: float) -> list
         along = along.to(subject.theta) / along.norm()
         size = torch.maximum(found.grad[:, part].norm(dim=1), _least_size(found.grad)) / count**0.5
         judged = differences(
-            lambda at: loss(at, tasks), subject.theta, found.grad, size, [along], unit
+            lambda at: loss(at, tasks), subject.theta, found.grad, size, [along], unit, smooth
         )
+        smooth = smooth or judged.smooth
         rows.append(judged.row("wrong" if subject.algorithm.exact else "mismatch", layer))
         if judged.status == "wrong" and judged.factor == judged.factor:
             rows.append(Row("factor", of=DIFFERENCES, layer=layer, value=judged.factor))
