@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from metabench.algorithms.adapt import Rates, adapt
 from metabench.algorithms.backpropagation import unrolled_meta_gradient
-from metabench.algorithms.base import Algorithm, CustomUpdates, MetaGrad
+from metabench.algorithms.base import Algorithm, CustomUpdates, Loop, MetaGrad
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 from metabench.settings.errors import InvalidInput
@@ -39,6 +40,8 @@ class AlphaMAML(Algorithm):
 
     alpha_rate: float = 1e-5  # learning rate of alpha; 0: alpha stays fixed [alpha^2/loss]
     beta_rate: float = 1e-6  # learning rate of the outer rate; 0: it stays fixed [beta^2/loss]
+
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Validate finite rates >= 0."""
@@ -70,11 +73,20 @@ class AlphaMAML(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Compute the query loss `()` after adaptation at the learned rate."""
-        unit = self._with_unit_rate()
-        phi = adapt(
-            unit.inner_optimizer, unit.steps, problem, theta, task, rates=_alpha(problem)
-        ).last
-        return problem.outer_loss(phi, theta, task.query)
+        return problem.outer_loss(self.adapted(problem, theta, task), theta, task.query)
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Compute the adapted parameters phi_K `(P,)` at the learned rate."""
+        unit, rates = self._with_unit_rate(), _alpha(problem)
+        return adapt(unit.inner_optimizer, unit.steps, problem, theta, task, rates=rates).last
+
+    def rates(self, problem: Problem, theta: Tensor) -> Tensor:
+        """Return the learned rate of every parameter, `(P,)`."""
+        return _alpha(problem)(theta, 0)
+
+    def loop(self, problem: Problem) -> Loop:
+        """Return the inner loop: updates at rate 1, multiplied by the learned rate."""
+        return Loop(problem, self._with_unit_rate().inner_optimizer, _alpha(problem))
 
     def _with_unit_rate(self) -> AlphaMAML:
         return replace(self, inner_optimizer=replace(self.inner_optimizer, rate=1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -45,6 +46,8 @@ class BMAML(Algorithm):
     leader_steps: int = 1  # steps of the leader beyond the chaser's [steps]
     temperature: float = 1.0  # tau; the loss over tau is the negative log posterior [loss]
     spread: float = 0.01  # standard deviation of initial particles around the first [parameter]
+
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Validate particles >= 1, leader_steps >= 1, temperature > 0."""
@@ -107,9 +110,15 @@ class BMAML(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Compute the mean query loss `()` of the particles after adaptation."""
+        return problem.outer_loss(self.adapted(problem, theta, task), theta, task.query)
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Compute the particles after the chaser's steps, `(M P,)`."""
         phi, steps = problem.init(theta), self._chaser_steps(problem, task)
-        adapted = unroll(steps, self.inner_optimizer, phi, theta, NO_BACKWARD).last
-        return problem.outer_loss(adapted, theta, task.query)
+        return unroll(steps, self.inner_optimizer, phi, theta, NO_BACKWARD).last
+
+    def loop(self, problem: Problem) -> None:
+        """Return None: a Stein variational step is no step on the inner loss."""
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Return NaN: with the leader held constant, no function of theta has this gradient."""

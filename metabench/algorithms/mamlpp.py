@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -58,6 +59,8 @@ class MAMLPP(Algorithm):
     per_step_norms: bool = True  # learn scales and shifts of normalization layers per step
     statistics: str = "batch"  # batch norm uses: batch, running, collect (batch, stores running)
     momentum: float = 0.1  # weight of a batch in the running averages [1]
+
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Validate epochs >= 0, the name of the statistics, momentum and floor in [0, 1]."""
@@ -140,8 +143,19 @@ class MAMLPP(Algorithm):
 
     def objective(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Compute the query loss `()` after the last step."""
-        phi = self._iterates(problem, theta, task).last
+        phi = self.adapted(problem, theta, task)
         return self._outer_loss(problem, self.steps)(phi, theta, task.query)
+
+    def adapted(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
+        """Compute the adapted parameters phi_K `(P,)` at the learned rates and norms."""
+        return self._iterates(problem, theta, task).last
+
+    def rates(self, problem: Problem, theta: Tensor) -> Tensor | None:
+        """Return each parameter's largest rate of all steps, `(P,)`; None if none is learned."""
+        rates = self._rates(problem)
+        if rates is None or not self.steps:
+            return None
+        return torch.stack([rates(theta, k) for k in range(self.steps)]).amax(0)
 
     def differentiated(self, problem: Problem, theta: Tensor, task: Task) -> Tensor:
         """Compute the weighted sum `()` of the query losses after each step."""

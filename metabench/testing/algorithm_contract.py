@@ -16,6 +16,7 @@ from metabench.families.base import Family
 from metabench.families.own_problem import sampler_of
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task, cast
+from metabench.testing.declared_capabilities import check_declared
 from metabench.testing.expectations import TASKS, expect, expect_refused, expect_same
 
 DIRECTIONS = 3  # along which a gradient is held against differences
@@ -28,7 +29,9 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     Shapes and dtype follow theta, in float32 too; vmap equals a loop over tasks; two calls give the
     same bits; the reported loss is the outer loss at the reported phi; where the algorithm says
     that it is exact, its gradient agrees with finite differences of the loss that it
-    differentiates; settings below zero are refused.
+    differentiates; what it declares to probes and training (`adapted`, `loop`, `objective`,
+    `reference`, `implicit`, `extend`, `custom_updates`) is what its call does; settings below zero
+    are refused.
 
     Args:
         algorithm: to check.
@@ -50,11 +53,13 @@ def check_algorithm(algorithm: Algorithm, family: Family, seed: int = 0) -> None
     expect(found.phi.shape == (P,), f"phi has shape {tuple(found.phi.shape)}, not ({P},)")
     expect(found.grad.dtype == theta.dtype, f"grad is {found.grad.dtype}, theta {theta.dtype}")
     expect(bool(torch.isfinite(found.grad).all()), "grad is not finite")
-    together, again, apart = (run(how)(theta, tasks) for how in ("vmap", "vmap", "loop"))
+    how = "loop" if algorithm.loops else "vmap"
+    together, again, apart = (run(how)(theta, tasks) for how in (how, how, "loop"))
     expect_same(together, again, 0.0, "two calls differ")
     expect_same(together, apart, 1e-10, "vmap and a loop over tasks differ")
     _expect_loss(algorithm, problem, theta, first_task(tasks))
     _expect_gradient(algorithm, problem, theta, first_task(tasks), seed)
+    check_declared(subject, algorithm, first_task(tasks), seed)
     small = theta.float()
     grad = algorithm(problem, small, first_task(cast(tasks, small))).grad
     expect(grad.dtype == small.dtype, f"grad is {grad.dtype}, theta {small.dtype}")

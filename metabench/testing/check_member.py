@@ -137,16 +137,26 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
 CHECKED = {
     "algorithms": (
         "shapes, dtype, vmap against a loop, equal results of two calls, the reported loss, its "
-        "derivative if the algorithm is exact, refusal of negative settings"
+        "derivative if the algorithm is exact, what it declares (adapted, loop, objective, "
+        "reference, extend), refusal of negative settings"
     ),
     "black boxes": (
         "shapes, finite numbers, equal results of two calls, the mean over tasks if batched"
     ),
     "families": "addresses, redraws of one part, shapes, dtype, scalar losses",
     "problems": "shapes, tasks that depend on their own address only, scalar losses",
-    "probes": "tidy rows, findings and a figure from the table alone, equal results of two calls",
-    "inner_optimizers": "shapes, slots, a derivative that agrees with finite differences",
-    "solvers": "shapes, a correctly reported residual, x = 0 for b = 0, vmap against a loop",
+    "probes": (
+        "tidy rows, findings and figures from the table alone, equal results of two calls, fields "
+        "that it names, merged parts if it is splittable"
+    ),
+    "inner_optimizers": (
+        "shapes, slots, derivatives that agree with finite differences, vmap against a loop, its "
+        "growth on a quadratic if it declares one"
+    ),
+    "solvers": (
+        "shapes, a correctly reported residual, history and curvature, x = 0 for b = 0, vmap "
+        "against a loop"
+    ),
 }
 INSTEAD: dict[type[Any], str] = {
     nn.Module: "make a problem of it, Problem.from_module(net, loss, tasks=sampler), and name that",

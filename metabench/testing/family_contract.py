@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -11,15 +13,18 @@ from metabench.families.own_problem import family_of_problem
 from metabench.problems.problem import Problem
 from metabench.problems.samplers import as_task, check_drawn, withheld
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
+from metabench.settings.errors import InvalidInput
 from metabench.testing.expectations import TASKS, equal, expect, expect_refused, expect_same
 
 
 def check_family(family: Family, seed: int = 0) -> None:
     """Check a family against its contract: addresses, shapes, dtype, and independence of the axes.
 
-    Settings that count something are refused below zero.
+    The split that it declares to hold out is another one of its own; settings that count something
+    are refused below zero.
     """
     expect_refused(family)
+    _check_held_out(family)
     address = Address.fresh(5, TASKS)
     tasks = family.sample(address, seed)
     _check_theta(family, seed)
@@ -65,6 +70,8 @@ def _check_tasks(sample: Sampler, seed: int) -> Task:
     expect_same(tasks, again, 0.0, "sample(address, seed) differs between calls")
     one = tree_map(lambda leaf: leaf[1:2], tasks)
     expect_same(one, alone, 0.0, "a task depends on which others are drawn with it")
+    first, second = (tree_map(lambda leaf, i=i: leaf[i], tasks) for i in range(2))
+    expect(not equal(first, second), "another task address gives the same task")
     return tasks
 
 
@@ -79,6 +86,19 @@ def _check_redraws(sample: Sampler, seed: int) -> None:
         expect(changed, f"a {part} redraw changes nothing")
         kept = equal(getattr(tasks, still), getattr(moved, still))
         expect(kept, f"a {part} redraw changes the {still} set")
+
+
+def _check_held_out(family: Family) -> None:
+    """Validation in training makes the family with `split` at the declared word."""
+    word = family.held_out
+    if not word:
+        return
+    held = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+    expect("split" in held, f"held_out is {word!r}, but there is no field `split` to set to it")
+    try:
+        dataclasses.replace(family, split=word)  # type: ignore[type-var]
+    except InvalidInput as error:
+        raise AssertionError(f"held_out is {word!r}, which `split` refuses: {error}") from error
 
 
 def _check_losses(family: Family, task: Task, seed: int) -> None:

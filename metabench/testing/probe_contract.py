@@ -1,7 +1,8 @@
-"""Are a probe's rows tidy, and its findings and figure made from the table alone?"""
+"""Are a probe's rows tidy, its findings and figure made from the table, its declarations kept?"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from metabench.algorithms.maml import MAML
@@ -9,24 +10,32 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.families.quadratic import Quadratic
 from metabench.probes.base import Part, Probe
 from metabench.records.rows import LEVELS, Row, to_table
+from metabench.records.statuses import STATUSES
 from metabench.testing.expectations import expect, expect_refused
 
 
 def check_probe(probe: Probe, seed: int = 0) -> None:
     """Check a probe against its contract: tidy rows, findings and figure from the table alone.
 
-    Settings that count something are refused below zero.
+    Statuses are known; `options` and `fidelities` name fields; progress ends at its total; merged
+    parts of a `splittable` probe are the whole; settings that count something are refused below
+    zero.
     """
     from matplotlib.figure import Figure
 
     expect_refused(probe)
+    _expect_fields(probe)
     family = Quadratic(dim=4)
     theta = family.theta(seed)
     subject = Subject(family.problem(), family.sample, MAML(steps=2), theta)
-    rows = probe.measure(subject, seed)
+    told: list[tuple[int, int]] = []
+    rows = probe.measure(subject, seed, lambda done, total: told.append((done, total)))
     expect(bool(rows), "it measures no rows")
+    beyond = next((pair for pair in told if pair[0] > pair[1]), None)
+    expect(beyond is None, f"progress says {beyond}: more tasks done than there are")
     for row in rows:
         expect(isinstance(row, Row), f"a row is a {type(row).__name__}, not a metabench.Row")
+        expect(row.status in STATUSES, f"the status of {row.quantity} is {row.status!r}, not known")
         finite = all(x is None or math.isfinite(x) for x in (row.at, row.value, row.low, row.high))
         expect(finite, f"{row.quantity} is not finite; give None and a status")
     again = [row for row in probe.measure(subject, seed) if "seconds" not in row.quantity]
@@ -34,9 +43,28 @@ def check_probe(probe: Probe, seed: int = 0) -> None:
     if probe.splittable:
         _expect_merged(probe, subject, seed, rows)
     table = to_table(rows)
+    before = table.copy(deep=True)
     for finding in probe.find(table):
         expect(finding.level in LEVELS, f"a finding's level is {finding.level!r}")
-    probe.draw(table, Figure().subplots())
+    expect(table.equals(before), "find changes the table that it is given")
+    for drawing in probe.drawings(table):
+        drawing.draw(Figure().subplots())
+    expect(table.equals(before), "draw changes the table that it is given")
+
+
+def _expect_fields(probe: Probe) -> None:
+    """Settings that the class names are fields of it, and can be set."""
+    held = {field.name for field in dataclasses.fields(probe)}  # type: ignore[arg-type]
+    named = {"options": probe.options, **{f"fidelities[{i}]": f for i, f in _numbered(probe)}}
+    for where, names in named.items():
+        unknown = [name for name in names if name not in held]
+        expect(not unknown, f"{where} names {', '.join(unknown)}, which is no field")
+    for _, fidelity in _numbered(probe):
+        dataclasses.replace(probe, **fidelity)  # type: ignore[type-var]
+
+
+def _numbered(probe: Probe) -> list[tuple[int, dict[str, object]]]:
+    return [(i, dict(fidelity)) for i, fidelity in enumerate(probe.fidelities)]
 
 
 def _expect_merged(probe: Probe, subject: Subject, seed: int, rows: list[Row]) -> None:

@@ -44,7 +44,8 @@ def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
 def _withheld(norm: Row) -> Finding:
     claim = (
         "Not computed: this probe needs the inner iterates. A black box does not expose its inner "
-        "loop, and norm layers with parameters for each step make a different loop of every K."
+        "loop, norm layers with parameters for each step make a different loop of every K, and "
+        "particles that interact (bmaml) follow no gradient of the inner loss."
     )
     repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
     return Finding("withheld", "info", "not_looked_at", claim, repair, (norm,))
