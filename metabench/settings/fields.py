@@ -17,6 +17,7 @@ from metabench.settings.nested_keys import put
 
 # A field of this class holds a member of that kind, chosen by name.
 NESTED = {"InnerOptimizer": "inner_optimizers", "Solver": "solvers"}
+DIGITS = 12  # of a digest, in hexadecimal
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
@@ -142,8 +143,15 @@ def digest(spec: Mapping[str, Any]) -> str:
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True
     """
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(canonical(spec)).hexdigest()[:DIGITS]
+
+
+def canonical(value: Any) -> bytes:
+    """Return a value's JSON with sorted keys and without blanks, of which a digest is made."""
+    return _CANONICAL.encode(value).encode()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _value(value: Any, kind: Any, field: dataclasses.Field[Any], called: str, key: str) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from metabench.grid.study import study, value_ranges
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.from_words import build
+from metabench.measurement.measurement import DTYPES, Measurement
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
 
@@ -134,6 +137,49 @@ def test_a_list_is_one_value_of_a_field_that_holds_a_list(read):
     two = read(plain("sizes = [[1, 2], [1, 4]]")).cells
 
     assert (len(one), len(two)) == (1, 2)
+
+
+def test_digests_are_those_of_cells_made_one_by_one(read, tmp_path):
+    """Zipped seeds, two of everything, and a number of tasks that follows the family's shots."""
+    torch.save(torch.zeros(20), tmp_path / "theta.pt")
+    top = 'seed = [3, 1]\ndtype = ["float32", "float64"]\ntheta = ["", "theta.pt"]\n'
+    top += 'zip = [["seed", "family.shots"]]\n'
+    text = plain(
+        "sizes = [[1, 2], [1, 4]]", algo="steps = [1, 2]\nname = ['maml', 'imaml']", top=top
+    )
+
+    found = read(text.replace('"quadratic"', '"quadratic"\nshots = [5, 6]'))
+
+    each = itertools.product(
+        ((3, 5), (1, 6)), DTYPES, ("", f"{tmp_path}/theta.pt"), (1, 2), ("maml", "imaml"), (2, 4)
+    )
+    alone = {
+        fields.digest(
+            Measurement.from_settings({
+                "probe": {"name": "variance", "sizes": [1, size]},
+                "algo": {"name": algo, "steps": steps},
+                "family": {"name": "quadratic", "shots": shots},
+                "seed": seed, "dtype": dtype, "device": "cpu", "theta": theta,
+            }).spec()
+        )
+        for (seed, shots), dtype, theta, steps, algo, size in each
+    }  # fmt: skip
+    assert set(found.cells) == alone
+    assert len(alone) == 64
+    assert [cell.digest for cell in found.cells.values()] == list(found.cells)
+
+
+def test_a_study_of_many_cells_makes_one_for_each_distinct_value(read, monkeypatch):
+    """A count, since 10^5 cells were 5 s of processor time when each was made."""
+    made = []
+    once = Measurement.from_settings
+    monkeypatch.setattr(Measurement, "from_settings", lambda s: made.append(s) or once(s))
+
+    rates = 'name = "maml"\ninner_optimizer.rate = "linear(0.1, 1, 10)"\nsteps = [1, 2]'
+    found = read(plain(algo=rates, top='seed = "range(500)"'))
+
+    assert len(found.cells) == 10_000
+    assert len(made) == 20  # algorithms: ten rates at two numbers of steps
 
 
 def test_a_range_has_the_addresses_of_its_numbers_typed_out(read):

@@ -59,8 +59,9 @@ def grid(**given: Any) -> None:
     run the command again: measured cells are skipped.
     """
     from metabench.cli.grid.run import grid
+    from metabench.grid.scheduling.work_units import WHOLE_STUDY
 
-    grid(**given, part="0/1")
+    grid(**given, part=WHOLE_STUDY)
 
 
 @click.command(epilog=EPILOG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from metabench.grid.execution.executors.choose import make_executor
 from metabench.grid.scheduling.failed_cells import failures
 from metabench.grid.scheduling.progress_counts import Tally
 from metabench.grid.scheduling.scheduler import drive
-from metabench.grid.scheduling.work_units import part_of, todo, units
+from metabench.grid.scheduling.work_units import WHOLE_STUDY, Unit, part_of, todo, units
 from metabench.grid.study import study as studies
+from metabench.grid.study.study import Study
 from metabench.records.record import compose
 from metabench.records.store.store import Store
 from metabench.records.store.store_paths import find_record, store_of
@@ -64,11 +66,9 @@ def grid(
     """
     require_leave(study, yes)
     asked, kept = studies.read(study), store_of(study, store).open()
-    mine = set(part_of(units(asked), part))
-    held = {unit.digest for unit in mine}
-    asked = asked._replace(cells={d: cell for d, cell in asked.cells.items() if d in held})
+    asked, mine = _part(asked, part)
     standing = kept.standing()
-    lost = kept.set_aside(digest for digest in held if standing.get(digest) == "broken")
+    lost = _set_aside(asked, kept, standing)
     warn(lost)
     started = make_executor(executor, asked, workers, per_gpu, threads)
     with watching(f"{study}", quiet) as watch:
@@ -86,6 +86,20 @@ def grid(
         raise SystemExit(TERMINATED if tally.by == signal.SIGTERM else INTERRUPTED)
     if failed:
         raise SystemExit(FAILED)
+
+
+def _part(asked: Study, part: str) -> tuple[Study, set[Unit] | None]:
+    """Return a part of a study, and its units; of all of it, none are listed."""
+    if part == WHOLE_STUDY:
+        return asked, None
+    mine = set(part_of(units(asked), part))
+    return asked._replace(cells=asked.cells.only(unit.digest for unit in mine)), mine
+
+
+def _set_aside(asked: Study, kept: Store, standing: Mapping[str, str]) -> list[str]:
+    """Move away damaged records of a study's cells, and say what moved."""
+    broken = [digest for digest, state in standing.items() if state == "broken"]
+    return kept.set_aside(digest for digest in broken if digest in asked.cells)
 
 
 def cell(

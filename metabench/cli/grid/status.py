@@ -66,11 +66,11 @@ def status(study: Path, store: Path | None, as_json: bool, check: bool = False) 
 
 def _print_parts(study: Study, store: Store, standing: Mapping[str, str]) -> None:
     """Print the number of measured parts of each split cell that is not done."""
-    cut = (c for d, c in study.cells.items() if c.split > 1 and standing.get(d) != "done")
-    for cell in cut:
-        there = cell.split - len(part_arrays.missing(store, cell.digest, cell.split))
+    for digest in (digest for digest in study.cells if standing.get(digest) != "done"):
+        split = study.cells.kind(digest).split
+        there = split - len(part_arrays.missing(store, digest, split)) if split > 1 else 0
         if there:
-            click.echo(f"  {cell.digest}  parts {there} of {cell.split} measured")
+            click.echo(f"  {digest}  parts {there} of {split} measured")
 
 
 def compact(study: Path, store: Path | None, as_json: bool) -> None:

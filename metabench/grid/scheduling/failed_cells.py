@@ -21,7 +21,8 @@ def failures(
         standing: the state of each cell, as `store.standing()` gives it; None reads it.
     """
     states = store.standing() if standing is None else standing
-    bad = [digest for digest in study.cells if states.get(digest) in ("failed", "broken")]
+    failing = {digest for digest, state in states.items() if state in ("failed", "broken")}
+    bad = [digest for digest in study.cells if digest in failing] if failing else []
     records = ((digest, failure(store, digest)) for digest in bad)
     return [
         {

@@ -22,11 +22,9 @@ class MemoryForecast:
         self._peaks: dict[str, float] = {}
 
     @classmethod
-    def on_record(cls, store: Store, digests: Iterable[str]) -> MemoryForecast:
+    def on_record(cls, store: Store, measured: Iterable[str]) -> MemoryForecast:
         """Create a forecast from a sample of the measured cells."""
-        forecast = cls()
-        standing = store.standing()
-        done = [digest for digest in digests if standing.get(digest) == "done"]
+        forecast, done = cls(), list(measured)
         for digest in random.Random(0).sample(done, min(MOST_RECORDS_READ, len(done))):
             try:
                 record = store.read(digest) or {}

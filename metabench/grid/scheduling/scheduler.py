@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -46,16 +47,16 @@ def drive(
     asked = [
         unit
         for digest in todo
-        for unit in open_units(study.cells[digest], store)
+        for unit in open_units(digest, study.cells.kind(digest).split, store)
         if mine is None or unit in mine
     ]
     random.SystemRandom().shuffle(asked)
     standing = store.standing() if standing is None else standing
-    done = sum(standing.get(digest) == "done" for digest in study.cells)
+    done = collections.Counter(map(standing.get, study.cells))["done"]
     tally = Tally(done, len(todo), parts=sum(unit.number != WHOLE_CELL for unit in asked))
     watch(tally)
     with Stop() as stop:
-        run = _Run(study, store, executor, stop, _memory(study, store))
+        run = _Run(study, store, executor, stop, _memory(study, store, standing))
         failed_parts: dict[Unit, Outcome] = {}
         for outcome in run.with_retry(asked):
             if outcome.part is None:
@@ -111,7 +112,10 @@ class _Run(NamedTuple):
             yield Job(self.store, digest, settings, spec, self.study.timeout, part, split, need)
 
 
-def _memory(study: Study, store: Store) -> MemoryForecast:
+def _memory(study: Study, store: Store, standing: Mapping[str, str]) -> MemoryForecast:
     """Forecast GPU cells' memory; of CPU cells, only the whole process's is known."""
-    on_gpus = [d for d, cell in study.cells.items() if cell.settings["device"] == "cuda"]
-    return MemoryForecast.on_record(store, on_gpus)
+    cells = study.cells
+    if all(kind.device != "cuda" for kind in cells.all_kinds):
+        return MemoryForecast()
+    on_gpus = (digest for digest in cells if cells.kind(digest).device == "cuda")
+    return MemoryForecast.on_record(store, (d for d in on_gpus if standing.get(d) == "done"))

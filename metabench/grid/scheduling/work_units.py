@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from metabench.grid.execution import part_arrays
-from metabench.grid.study.cells import Planned
 from metabench.grid.study.study import Study
 from metabench.records.store.store import Store
 from metabench.settings.errors import InvalidInput
 
+WHOLE_STUDY = "0/1"  # the part of a study that is all of it
 WHOLE_CELL = -1  # the part number of a unit that is a whole cell
 U = TypeVar("U", bound="str | Unit")
 
@@ -24,9 +24,14 @@ class Unit(NamedTuple):
 
 def units(study: Study) -> list[Unit]:
     """List the units of a study in an order that is the same on every machine."""
-    cells = study.cells.values()
-    found = [Unit(cell.digest, number) for cell in cells for number in _part_numbers(cell)]
-    return sorted(found)
+    cells = study.cells
+    if all(kind.split == 1 for kind in cells.all_kinds):
+        return list(map(Unit, sorted(cells)))
+    return sorted(
+        Unit(digest, number)
+        for digest in cells
+        for number in _part_numbers(cells.kind(digest).split)
+    )
 
 
 def part_of(units: Iterable[U], which: str) -> list[U]:
@@ -58,8 +63,8 @@ def todo(
     return [
         digest
         for digest in study.cells
-        if (state := standing.get(digest, "open")) in ("open", "broken")
-        or (state == "failed" and (retry or failure(store, digest)["outcome"] == "killed"))
+        if (state := standing.get(digest, "open")) != "done"
+        and (state != "failed" or retry or failure(store, digest)["outcome"] == "killed")
     ]
 
 
@@ -71,12 +76,18 @@ def failure(store: Store, digest: str) -> dict[str, Any]:
         return {"digest": digest, "outcome": "broken", "error": str(error)}
 
 
-def open_units(cell: Planned, store: Store) -> list[Unit]:
-    """List the units to measure of a cell: the cell, or its missing parts if it is split."""
-    if cell.split == 1:
-        return [Unit(cell.digest)]
-    missing = part_arrays.missing(store, cell.digest, cell.split)
-    return [Unit(cell.digest, part.number) for part in missing]
+def open_units(digest: str, split: int, store: Store) -> list[Unit]:
+    """List the units to measure of a cell: the cell, or its missing parts if it is split.
+
+    Args:
+        digest: of the cell.
+        split: the number of its parts.
+        store: the store of its results.
+    """
+    if split == 1:
+        return [Unit(digest)]
+    missing = part_arrays.missing(store, digest, split)
+    return [Unit(digest, part.number) for part in missing]
 
 
 def to_merge(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
@@ -87,13 +98,13 @@ def to_merge(study: Study, store: Store, todo: Iterable[str]) -> list[Unit]:
         store: the store of its results.
         todo: digests of the open cells.
     """
-    split = [study.cells[digest] for digest in todo if study.cells[digest].split > 1]
+    parts = {digest: split for digest in todo if (split := study.cells.kind(digest).split) > 1}
     return [
-        Unit(cell.digest)
-        for cell in split
-        if store.is_done(cell.digest) or not part_arrays.missing(store, cell.digest, cell.split)
+        Unit(digest)
+        for digest, split in parts.items()
+        if store.is_done(digest) or not part_arrays.missing(store, digest, split)
     ]
 
 
-def _part_numbers(cell: Planned) -> Iterable[int]:
-    return range(cell.split) if cell.split > 1 else (WHOLE_CELL,)
+def _part_numbers(split: int) -> Iterable[int]:
+    return range(split) if split > 1 else (WHOLE_CELL,)

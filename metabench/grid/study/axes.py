@@ -91,7 +91,7 @@ def count(axes: Axes, grouped: Sequence[Sequence[Place]]) -> int:
 def points(axes: Axes, grouped: Sequence[Sequence[Place]]) -> Iterator[dict[str, Any]]:
     """Yield the settings of every point: the axes of a group move together, groups are crossed."""
     for choice in itertools.product(*(range(len(axes[group[0]])) for group in grouped)):
-        yield _point(axes, grouped, choice)
+        yield chosen(axes, grouped, choice)
 
 
 def point(axes: Axes, grouped: Sequence[Sequence[Place]], index: int) -> dict[str, Any]:
@@ -106,12 +106,19 @@ def point(axes: Axes, grouped: Sequence[Sequence[Place]], index: int) -> dict[st
     for group in reversed(grouped):
         index, i = divmod(index, len(axes[group[0]]))
         choice.append(i)
-    return _point(axes, grouped, choice[::-1])
+    return chosen(axes, grouped, choice[::-1])
 
 
-def _point(axes: Axes, grouped: Sequence[Sequence[Place]], choice: Sequence[int]) -> dict[str, Any]:
-    chosen = zip(grouped, choice, strict=True)
-    return nest({path: axes[path][i] for group, i in chosen for path in group})
+def chosen(axes: Axes, grouped: Sequence[Sequence[Place]], choice: Sequence[int]) -> dict[str, Any]:
+    """Return the settings of one point.
+
+    Args:
+        axes: the values of each setting.
+        grouped: groups of axes that move together.
+        choice: the index of each group's value.
+    """
+    pairs = zip(grouped, choice, strict=True)
+    return nest({path: axes[path][i] for group, i in pairs for path in group})
 
 
 def _names(kind: str, value: Any) -> list[str]:

@@ -1,88 +1,134 @@
-"""Cells of a study: every combination of its tables, each with its digest."""
+"""Cells of a study by digest: all digests are known, each cell is made when it is asked for."""
 
 from __future__ import annotations
 
-import json
+import functools
+import itertools
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metabench.grid.study.outline import TABLES, Outline, only
-from metabench.grid.study.plain_settings import PLAIN, Plain
-from metabench.measurement.measurement import Measurement
-from metabench.settings import fields
-from metabench.settings.errors import InvalidInput, inside
+from metabench.grid.study.columns import Values, columns, columns_of_one, digests
+from metabench.grid.study.exclusions import Pattern, excluded
+from metabench.grid.study.outline import Combination
+from metabench.grid.study.planned_cell import CellMaker, Planned
+from metabench.settings.errors import InvalidInput
 
 
-class Planned(NamedTuple):
-    """A cell of a study, measured or not: its digest and its settings."""
+class Kind(NamedTuple):
+    """What is known of a cell before it is made."""
 
-    digest: str
-    settings: dict[str, Any]  # as in the study: what `Measurement.from_settings` takes
-    spec: dict[str, Any]  # what the digest is computed from
-    split: int = 1  # parts that are measured separately and merged; not in the digest
+    device: str
+    split: int  # parts that are measured separately
 
 
-def cells_of(home: Path, outline: Outline, split: int) -> Iterator[Planned]:
-    """Yield the cells of a study.
+class Cells(Mapping[str, Planned]):
+    """The cells of a study by digest, in the order of the file."""
+
+    def __init__(
+        self,
+        maker: CellMaker,
+        numbers: Mapping[str, int],
+        kinds: Sequence[Kind] | Mapping[int, Kind],
+    ) -> None:
+        """Keep what is known of the cells.
+
+        Args:
+            maker: makes the cells.
+            numbers: of the cells in the outline, by digest.
+            kinds: of the cells, by number.
+        """
+        self._maker, self._numbers, self._kinds = maker, numbers, kinds
+
+    def __getitem__(self, digest: str) -> Planned:
+        """Make a cell.
+
+        Raises:
+            InvalidInput: if a file that the study names has changed since its digest was computed.
+        """
+        cell = self._maker.numbered(self._numbers[digest])
+        if cell.digest != digest:
+            raise InvalidInput(
+                "A file that the study names was changed after it was read; run the command again."
+            )
+        return cell
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the digests."""
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self._numbers)
+
+    def __contains__(self, digest: object) -> bool:
+        """Return whether a cell has this digest."""
+        return digest in self._numbers
+
+    def kind(self, digest: str) -> Kind:
+        """Return a cell's device and number of parts, without making it."""
+        return self._kinds[self._numbers[digest]]
+
+    @functools.cached_property
+    def all_kinds(self) -> set[Kind]:
+        """All kinds of cells."""
+        return set(map(self._kinds.__getitem__, self._numbers.values()))
+
+    def only(self, digests: Iterable[str]) -> Cells:
+        """Return those of the cells that have these digests, in the order of the file."""
+        kept = set(digests)
+        numbers = {d: number for d, number in self._numbers.items() if d in kept}
+        return Cells(self._maker, numbers, self._kinds)
+
+
+def cells_of(maker: CellMaker, patterns: Sequence[Pattern]) -> Cells:
+    """Return all cells of a study, less those that its exclusions drop.
 
     Args:
-        home: the folder of the study file.
-        outline: the axes of the study.
-        split: parts of each cell whose probe can be split.
+        maker: makes the cells.
+        patterns: settings of cells to drop.
     """
-    known = _Known()
-    for combination in outline.combinations:
-        with combination.placed():
-            for settings in combination.points():
-                yield _planned(home, settings, split, known)
+    tables = [columns(each, _values_of(maker, each)) for each in maker.outline.combinations]
+    found: list[str] = []
+    kinds: list[Kind] = []
+    dropped: set[str] = set()
+    for table, out in zip(tables, excluded(tables, patterns), strict=True):
+        made = list(digests(table))
+        found += made
+        dropped.update(itertools.compress(made, out))
+        kinds += table["kind"].of_each(table["kind"].values)
+    numbers = {d: number for number, d in enumerate(found) if d not in dropped}
+    return Cells(maker, numbers, kinds)
 
 
-def some_cells(home: Path, outline: Outline, split: int, most: int) -> Iterator[Planned]:
-    """Yield a random sample of a study's cells, the same each time.
+def some_cells(maker: CellMaker, patterns: Sequence[Pattern], most: int) -> Cells:
+    """Return a random sample of a study's cells, the same each time.
 
     Args:
-        home: the folder of the study file.
-        outline: the axes of the study.
-        split: parts of each cell whose probe can be split.
+        maker: makes the cells.
+        patterns: settings of cells to drop.
         most: number of cells.
     """
-    known = _Known()
-    for index in random.Random(0).sample(range(outline.size), min(most, outline.size)):
-        combination, settings = outline.point(index)
-        with combination.placed():
-            yield _planned(home, settings, split, known)
+    size = maker.outline.size
+    chosen = random.Random(0).sample(range(size), min(most, size))
+    cells = {number: maker.numbered(number) for number in chosen}
+    values = {number: _values(cell) for number, cell in cells.items()}
+    drops = excluded([columns_of_one(each) for each in values.values()], patterns, whole=False)
+    dropped = {cell.digest for cell, (drop,) in zip(cells.values(), drops, strict=True) if drop}
+    numbers = {cell.digest: n for n, cell in cells.items() if cell.digest not in dropped}
+    return Cells(maker, numbers, {number: each["kind"] for number, each in values.items()})
 
 
-class _Known(dict[str, tuple[Measurement, dict[str, Any]]]):
-    """Cache of one cell and spec for all cells that differ only in their seed."""
+def _values_of(maker: CellMaker, combination: Combination) -> Values:
+    """Return what makes the columns of a combination: one cell for each distinct value."""
 
-    def cell(self, settings: Mapping[str, Any]) -> tuple[Measurement, dict[str, Any]]:
-        """Return the validated measurement of these settings, with its spec."""
-        kind = json.dumps({**settings, "seed": 0}, sort_keys=True, default=str)
-        if kind not in self:
-            cell = Measurement.from_settings(settings)
-            self[kind] = cell, cell.spec()
-            return self[kind]
-        cell, spec = self[kind]
-        seed = settings["seed"]
-        return replace(cell, seed=seed), {**spec, "seed": seed}
+    @functools.cache
+    def values(choice: tuple[int, ...]) -> dict[str, Any]:
+        return _values(maker.at(combination, combination.point(choice)))
+
+    return values
 
 
-def _planned(home: Path, point: Mapping[str, Any], split: int, known: _Known) -> Planned:
-    plain = fields.make(Plain, only(point, *PLAIN), "study")
-    if ":" in plain.device:
-        with inside("device"):
-            raise InvalidInput("The executor assigns the GPUs; give cuda without a number.")
-    theta = at(home, plain.theta)
-    rest = {"seed": plain.seed, "dtype": plain.dtype, "device": plain.device, "theta": theta}
-    settings = {**{part: point.get(part, {}) for part in TABLES}, **rest}
-    cell, asked = known.cell(settings)
-    return Planned(fields.digest(asked), settings, asked, split if cell.probe.splittable else 1)
-
-
-def at(home: Path, theta: Any) -> Any:
-    """Return the path of a theta file next to the study; "" is the family's initial theta."""
-    return str((home / theta).resolve()) if theta and isinstance(theta, str) else theta
+def _values(cell: Planned) -> dict[str, Any]:
+    kind = Kind(cell.spec["device"], cell.split)
+    return {**cell.spec, "file": cell.settings["theta"], "kind": kind}

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.grid.study.columns import DETERMINED_BY, Columns
 from metabench.records.rows import flatten
 from metabench.settings.errors import InvalidInput, inside, unknown
 from metabench.settings.synonyms import keys_among
+
+Pattern = Mapping[str, Any]
+Flat = Mapping[str, Sequence[Mapping[str, Any]]]  # by key of a spec: its values, flattened
 
 
 def patterns_of(given: Any) -> list[dict[str, Any]]:
@@ -34,41 +42,57 @@ def patterns_of(given: Any) -> list[dict[str, Any]]:
 
 
 def excluded(
-    specs: Mapping[str, Mapping[str, Any]],
-    patterns: Sequence[Mapping[str, Any]],
-    whole: bool = True,
-) -> set[str]:
-    """Return the digests of the cells that match an exclusion.
+    tables: Sequence[Columns], patterns: Sequence[Pattern], whole: bool = True
+) -> list[NDArray[np.bool_]]:
+    """Return, for each table of columns, which of its cells match an exclusion.
 
     Args:
-        specs: of the cells, by digest.
+        tables: the cells' columns.
         patterns: settings of cells to drop.
         whole: whether these are all cells, of which each exclusion must match one at least.
     """
-    flat = {digest: dict(flatten(spec)) for digest, spec in specs.items()}
-    known = {column for columns in flat.values() for column in columns}
-    found: set[str] = set()
+    out = [np.zeros(len(table["seed"].which), dtype=bool) for table in tables]
+    flat = [_flat(table) for table in tables] if patterns else []
+    known = {name for each in flat for name in _names(each)}
     for i, pattern in enumerate(patterns):
         with inside("exclude"), inside(str(i)):
-            hit = {d for d, columns in flat.items() if _matches(columns, pattern, known, whole)}
-            if whole and not hit:
+            wanted = dict(_wanted(pattern, ""))
+            for name in wanted if whole else ():
+                if name not in known:
+                    raise unknown("setting", name, known, " to exclude by", keys_among(name, known))
+            hits = [_matches(*each, wanted) for each in zip(tables, flat, strict=True)]
+            if whole and not any(hit.any() for hit in hits):
                 raise InvalidInput(f"The exclusion {dict(pattern)} matches no cell.")
-            found |= hit
-    return found
+            out = [one | hit for one, hit in zip(out, hits, strict=True)]
+    return out
 
 
-def _matches(
-    columns: Mapping[str, Any], pattern: Mapping[str, Any], known: set[str], whole: bool
-) -> bool:
-    for name, wanted in _wanted(pattern, ""):
-        if whole and name not in known:
-            raise unknown("setting", name, known, " to exclude by", keys_among(name, known))
-        if columns.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
-            return False
-    return True
+def _flat(table: Columns) -> Flat:
+    # theta as the file writes it; the digest holds its contents
+    columns = {key: table["file" if key == "theta" else key] for key in DETERMINED_BY}
+    return {
+        key: [dict(flatten({key: value})) for value in column.values]
+        for key, column in columns.items()
+    }
 
 
-def _wanted(pattern: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _names(flat: Flat) -> Iterator[str]:
+    return itertools.chain.from_iterable(itertools.chain(*flat.values()))
+
+
+def _matches(table: Columns, flat: Flat, wanted: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return which cells have one of the wanted values of every setting."""
+    hit = np.ones(len(table["seed"].which), dtype=bool)
+    for name, values in wanted.items():
+        key = name.partition(".")[0]
+        allowed = values if isinstance(values, list) else [values]
+        fits = [each.get(name) in allowed for each in flat.get(key, ())]
+        which = table["file" if key == "theta" else key].which if fits else np.zeros(1, int)
+        hit &= np.array(fits or [False])[which]
+    return hit
+
+
+def _wanted(pattern: Pattern, prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield settings under the dotted names of `flatten`; a list means any of its values."""
     for key, value in pattern.items():
         path = prefix if key == "name" and prefix else f"{prefix}.{key}".lstrip(".")

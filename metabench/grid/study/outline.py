@@ -41,6 +41,15 @@ class Combination(NamedTuple):
         """Number of points."""
         return axes.count(self.axes, self.groups)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Number of values of each group."""
+        return [len(self.axes[group[0]]) for group in self.groups]
+
+    def point(self, choice: Sequence[int]) -> dict[str, Any]:
+        """Return the settings of the point with these indices, one for each group."""
+        return axes.chosen(self.axes, self.groups, choice)
+
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of every point."""
         return axes.points(self.axes, self.groups)

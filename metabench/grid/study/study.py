@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metabench.grid.study.cells import Planned, at, cells_of, some_cells
-from metabench.grid.study.exclusions import excluded, patterns_of
+from metabench.grid.study.cells import Cells, cells_of, some_cells
+from metabench.grid.study.exclusions import patterns_of
 from metabench.grid.study.outline import TABLES, Outline, only, outline_of
 from metabench.grid.study.plain_settings import PLAIN, Plain
 from metabench.grid.study.plain_values import check_plain
+from metabench.grid.study.planned_cell import CellMaker, at
 from metabench.grid.study.toml_lines import line_of
 from metabench.measurement.members import MEMBERS
 from metabench.records import ordinary_files
@@ -28,7 +29,7 @@ class Study(NamedTuple):
     """The cells of a study file."""
 
     path: Path
-    cells: dict[str, Planned]
+    cells: Cells
     timeout: float
 
 
@@ -44,12 +45,10 @@ class Outlined(NamedTuple):
     def whole(self) -> Study:
         """Return the study with all of its cells, in the file's order."""
         with _located(self.path, self.text):
-            cells = {c.digest: c for c in cells_of(self._home, self.outline, self.run.split)}
-            out = _excluded(self._home, self.data, cells, whole=True)
-            left = {digest: cell for digest, cell in cells.items() if digest not in out}
+            left = cells_of(self._maker, self._patterns)
             if not left:
                 raise InvalidInput("The exclusions drop all cells.")
-            if self.run.split > 1 and not any(cell.split > 1 for cell in left.values()):
+            if self.run.split > 1 and not any(kind.split > 1 for kind in left.all_kinds):
                 with inside("split"):
                     raise InvalidInput(
                         "No probe of this study can be split; leave out the key split."
@@ -59,15 +58,22 @@ class Outlined(NamedTuple):
     def sample(self, most: int) -> Study:
         """Return the study with a random sample of its cells."""
         with _located(self.path, self.text):
-            chosen = some_cells(self._home, self.outline, self.run.split, most)
-            cells = {cell.digest: cell for cell in chosen}
-            out = _excluded(self._home, self.data, cells, whole=False)
-            left = {digest: cell for digest, cell in cells.items() if digest not in out}
-            return Study(self.path, left, self.run.timeout)
+            cells = some_cells(self._maker, self._patterns, most)
+            return Study(self.path, cells, self.run.timeout)
 
     @property
-    def _home(self) -> Path:
-        return self.path.parent
+    def _maker(self) -> CellMaker:
+        return CellMaker(self.path.parent, self.outline, self.run.split)
+
+    @property
+    def _patterns(self) -> list[dict[str, Any]]:
+        """The study's exclusions, with thetas as the cells' settings name them."""
+        home = self.path.parent
+        return [
+            {**pattern, "theta": [at(home, each) for each in _listed(pattern["theta"])]}
+            if "theta" in pattern else pattern
+            for pattern in patterns_of(self.data.get("exclude", []))
+        ]  # fmt: skip
 
 
 def read(path: Path) -> Study:
@@ -147,22 +153,6 @@ def _check_keys(data: Mapping[str, Any]) -> None:
         if part not in data:
             raise InvalidInput(f"{part!r} is missing; add a table [{part}] with a name.")
     patterns_of(data.get("exclude", []))
-
-
-def _excluded(
-    home: Path, data: Mapping[str, Any], cells: Mapping[str, Planned], whole: bool
-) -> set[str]:
-    """Return the digests of the cells that the study's exclusions drop."""
-    patterns = [
-        {**pattern, "theta": [at(home, each) for each in _listed(pattern["theta"])]}
-        if "theta" in pattern else pattern
-        for pattern in patterns_of(data.get("exclude", []))
-    ]  # fmt: skip
-    if not patterns:
-        return set()
-    # theta as the file writes it; the digest holds its contents
-    specs = {d: {**cell.spec, "theta": cell.settings["theta"]} for d, cell in cells.items()}
-    return excluded(specs, patterns, whole)
 
 
 def _absolute(home: Path, value: Any) -> Any:

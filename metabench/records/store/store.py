@@ -17,7 +17,6 @@ again if it is lost or damaged.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -102,7 +101,7 @@ class Store:
 
     def on_record(self) -> set[str]:
         """Name every cell that has a record of any kind, without a look inside."""
-        return {entry.name.partition(".")[0] for entry in _entries(self.folder / "cells")}
+        return {entry.name.partition(".")[0] for entry in _records(self.folder / "cells")}
 
     def standing(self, known: Collection[str] | None = None) -> dict[str, str]:
         """Map every cell on record to `done`, `failed` or `broken` (its file is no record of it).
@@ -115,7 +114,7 @@ class Store:
         known = read_in_full.load(self.folder) if known is None else set(known)
         lines: list[str] = []
         found: dict[str, str] = {}
-        for entry in _entries(self.folder / "cells"):
+        for entry in _records(self.folder / "cells"):
             digest, _, rest = entry.name.partition(".")
             if line := self._line(entry, known):
                 lines.append(line)
@@ -227,12 +226,17 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed writers left beside the records."""
-        left = (self.folder.glob(f"{room}/*/.*-*") for room in ("cells", "parts"))
-        for path in itertools.chain(*left):
-            with contextlib.suppress(OSError):  # another process removed it
-                at = path.lstat()
-                if stat.S_ISREG(at.st_mode) and time.time() - at.st_mtime > STALE:
-                    path.unlink(missing_ok=True)
+        for room in ("cells", "parts"):
+            for entry in _entries(self.folder / room):
+                if entry.name.startswith(".") and "-" in entry.name:
+                    with contextlib.suppress(OSError):  # another process removed it
+                        at = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(at.st_mode) and time.time() - at.st_mtime > STALE:
+                            Path(entry).unlink()
+
+
+def _records(folder: Path) -> Iterator[os.DirEntry[str]]:
+    return (entry for entry in _entries(folder) if entry.name.endswith(".json"))
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -240,4 +244,5 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
     for room in os.scandir(folder):
         if room.is_dir():
-            yield from (e for e in os.scandir(room.path) if e.name.endswith(".json"))
+            with contextlib.suppress(FileNotFoundError):  # another process removed it
+                yield from os.scandir(room.path)

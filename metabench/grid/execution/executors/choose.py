@@ -23,7 +23,7 @@ def make_executor(name: str, study: Study, workers: int, per_gpu: int, threads: 
     Raises:
         InvalidInput: if the executor is unknown, or a device that cells require is missing.
     """
-    needed = {cell.settings["device"] for cell in study.cells.values()}
+    needed = {kind.device for kind in study.cells.all_kinds}
     if name == "inline":
         from metabench.grid.execution.executors.inline import Inline
 
