@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what editors and type checkers see of the functions in one line
+    from metabench.diagnosis.one_line import diagnose as diagnose
+    from metabench.measurement.one_line import measure as measure
+    from metabench.measurement.probe_functions import agreement as agreement
+    from metabench.measurement.probe_functions import constants as constants
+    from metabench.measurement.probe_functions import cost as cost
+    from metabench.measurement.probe_functions import explosion as explosion
+    from metabench.measurement.probe_functions import spectrum as spectrum
+    from metabench.measurement.probe_functions import variance as variance
+    from metabench.measurement.probe_functions import verify as verify
 
 __version__ = "0.2.0"
 
@@ -70,6 +81,16 @@ _PUBLIC = {
     "Verify": "metabench.probes.verify",
     "find": "metabench.measurement.find_with_checks",
     "measure_checked": "metabench.measurement.measure_with_checks",
+    "Result": "metabench.measurement.result",
+    "measure": "metabench.measurement.one_line",
+    "diagnose": "metabench.diagnosis.one_line",
+    "agreement": "metabench.measurement.probe_functions",
+    "constants": "metabench.measurement.probe_functions",
+    "cost": "metabench.measurement.probe_functions",
+    "explosion": "metabench.measurement.probe_functions",
+    "spectrum": "metabench.measurement.probe_functions",
+    "variance": "metabench.measurement.probe_functions",
+    "verify": "metabench.measurement.probe_functions",
     "independent_tasks": "metabench.problems.samplers",
     "page": "metabench.report.page",
     "safe_norms": "metabench.problems.networks.norm_layers",

@@ -30,12 +30,12 @@ def blocks(text: str, language: str) -> list[str]:
 
 def own_files() -> tuple[str, str]:
     """The reader's my.py as the README begins it, and with the family below it."""
-    first, second = (text for text in blocks(README, "python") if "page(" not in text)
+    first, second = (text for text in blocks(README, "python") if "result.save(" not in text)
     return first, first + second
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    (example,) = (text for text in blocks(README, "python") if "page(" in text)
+    (example,) = (text for text in blocks(README, "python") if "result.save(" in text)
     monkeypatch.chdir(tmp_path)
 
     exec(compile(example, "README.md", "exec"), {})
@@ -221,13 +221,14 @@ def test_the_limits_that_the_documentation_of_verify_names_are_the_probes():
     assert {name: float(limit) for name, limit in table.items()} == LIMITS
 
 
-@pytest.mark.parametrize("page", ["train.md", "diagnose.md"])
+@pytest.mark.parametrize("page", ["train.md", "diagnose.md", "python.md"])
 def test_the_python_of_the_documentation_runs(page, tmp_path, monkeypatch, capsys):
     whole = (ROOT / "docs" / page).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    for example in blocks(whole.partition("## From Python")[2], "python"):
-        exec(compile(example, page, "exec"), {})
+    names: dict = {}
+    for example in blocks(whole.partition("From Python")[2], "python"):
+        exec(compile(example, page, "exec"), names)
 
     assert capsys.readouterr().out
     assert "<svg" in (tmp_path / "page.html").read_text(encoding="utf-8")

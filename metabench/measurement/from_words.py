@@ -83,10 +83,14 @@ def probe_of(name: str, settings: Mapping[str, Any], family: Family, group: str 
         group: the key that the settings stand under, for messages.
     """
     cls = fields.class_of("probes", name)
-    follows = not cls.has_default_tasks and "tasks" in fields.types_of(cls)
-    defaults = {"tasks": family.tasks} if follows else {}
-    made: Probe = fields.build("probes", name, {**defaults, **settings}, group)
+    made: Probe = fields.build("probes", name, {**tasks_of(family, cls), **settings}, group)
     return made
+
+
+def tasks_of(family: Family, probe: type[Probe]) -> dict[str, int]:
+    """Return the family's number of tasks as a field of a probe that has no default of its own."""
+    follows = not probe.has_default_tasks and "tasks" in fields.types_of(probe)
+    return {"tasks": family.tasks} if follows else {}
 
 
 def family_of(name: str, problem: str | None, settings: dict[str, Any]) -> Family:

@@ -27,6 +27,7 @@ def measure_checked(
     seed: int = 0,
     progress: Progress = no_progress,
     parts: Sequence[Mapping[str, NDArray[Any]]] = (),
+    checks: Sequence[Row] = (),
 ) -> list[Row]:
     """Check that the meta-gradient is correct, then run the probe; the checks' rows come last.
 
@@ -39,6 +40,7 @@ def measure_checked(
         progress: called with steps done and in all.
         parts: arrays of all parts from `probe.measure_part`, in order; they are merged, not
             measured again.
+        checks: rows of the checks of this subject, if they have been made before.
 
     >>> import metabench as mb
     >>> family = mb.Quadratic(dim=2)
@@ -53,7 +55,7 @@ def measure_checked(
     with user_errors():
         if isinstance(probe, Verify):
             return probe.measure(subject, seed, progress)
-        checks = Verify(thorough=False).measure(subject, seed)
+        checks = checks or Verify(thorough=False).measure(subject, seed)
         if why := next((row.of for row in checks if row.quantity == "looped"), ""):
             subject = replace(subject, compute=subject.compute.looped(why))
         with _probe_errors(probe):

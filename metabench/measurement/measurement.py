@@ -23,6 +23,7 @@ from metabench.measurement import (
     foreign_theta,
     measure_with_checks,
 )
+from metabench.measurement.given_theta import GivenTheta
 from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Part, Probe, Progress, no_progress
 from metabench.probes.verify.failures import explained
@@ -56,7 +57,7 @@ class Measurement:
     seed: int
     dtype: str
     device: str
-    theta: str  # a file, or "" for the family's own initial theta
+    theta: str | GivenTheta  # a file, weights, or "" for the family's own initial theta
 
     def __post_init__(self) -> None:
         """Validate seed, dtype, device type and the file of theta."""
@@ -69,7 +70,7 @@ class Measurement:
         with inside("device"):
             devices.device_type(self.device)
         with inside("theta"):
-            if self.theta:
+            if isinstance(self.theta, str) and self.theta:
                 require_ordinary(Path(self.theta))
 
     @classmethod
@@ -113,6 +114,8 @@ class Measurement:
         }
 
     def _named_theta(self) -> str:
+        if isinstance(self.theta, GivenTheta):
+            return self.theta.name
         if self.theta:
             return fingerprints.fingerprint_of_file(self.theta)
         return fingerprints.fingerprint_of_initial_theta(self.family)
@@ -130,9 +133,10 @@ class Measurement:
         return Subject(problem, sampler_of(self.family), self.algorithm, theta, self.compute)
 
     def _trained(self, problem: Problem) -> LoadedTheta:
-        """Read theta from its file, with what the algorithm learns besides if it is there."""
+        """Return the given theta, with what the algorithm learns besides if it is there."""
         try:
-            return loaded_theta(self.algorithm, problem, self.theta)
+            given = self.theta.weights if isinstance(self.theta, GivenTheta) else self.theta
+            return loaded_theta(self.algorithm, problem, given)
         except InvalidInput as error:
             if not (rows := self.theta_differences()):
                 raise
@@ -161,17 +165,28 @@ class Measurement:
             return self.probe.measure_part(self.subject(), self.seed, part)
 
     def measure(
-        self, progress: Progress = no_progress, parts: Sequence[Mapping[str, NDArray[Any]]] = ()
+        self,
+        progress: Progress = no_progress,
+        parts: Sequence[Mapping[str, NDArray[Any]]] = (),
+        checks: Sequence[Row] = (),
     ) -> list[Row]:
-        """Check the meta-gradient, then run the probe; the checks' rows come last."""
+        """Check the meta-gradient, then run the probe; the checks' rows come last.
+
+        Args:
+            progress: called with the number of tasks done and of all tasks.
+            parts: arrays of all parts from `measure_part`, in order, which are merged.
+            checks: rows of the checks of this subject, if they have been made before.
+        """
         measured = measure_with_checks.measure_checked(
-            self.probe, self.subject(), self.seed, progress, parts
+            self.probe, self.subject(), self.seed, progress, parts, checks
         )
         return [*measured, *self.theta_differences()]
 
     def theta_differences(self) -> list[Row]:
         """Return one row for each setting in which theta was trained differently."""
-        return foreign_theta.theta_differences(self.theta, self.spec()) if self.theta else []
+        if isinstance(self.theta, GivenTheta) or not self.theta:
+            return []
+        return foreign_theta.theta_differences(self.theta, self.spec())
 
     def find(self, table: pd.DataFrame) -> list[Finding]:
         """Return the findings of the table, including its checks, most severe first."""

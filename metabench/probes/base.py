@@ -71,11 +71,12 @@ class Probe(Settings):
     pages can be made without it.
 
     `question` is what the probe answers, `caption` explains its figure and `axis` names what `at`
-    counts in its rows. A report over many cells also uses: `table_quantities`, the quantities
-    its tables compare and whether low, high or "" (neither) is better; `x_axis_quantities`, those
-    it draws against `axis`; `intervals`, how the intervals are computed. Quantities with an `of`
-    are written "bias, estimator". `meanings` explains each quantity in tables, with its unit in
-    brackets.
+    counts in its rows. `headline` lists the few numbers that a terminal prints: "noise_scale",
+    "bias, estimator", or "norm @ last" for the largest `at`. A report over many cells also uses:
+    `table_quantities`, the quantities its tables compare and whether low, high or "" (neither) is
+    better; `x_axis_quantities`, those it draws against `axis`; `intervals`, how the intervals are
+    computed. Quantities with an `of` are written "bias, estimator". `meanings` explains each
+    quantity in tables, with its unit in brackets.
 
     >>> import metabench as mb
     >>> class Hello(mb.Probe):
@@ -94,6 +95,7 @@ class Probe(Settings):
     axis: ClassVar[str] = ""
     axes: ClassVar[Mapping[str, str]] = {}  # "quantity" or "quantity/of" with another axis
     meanings: ClassVar[Mapping[str, str]] = {}  # what "quantity" or "quantity/of" is, and its unit
+    headline: ClassVar[tuple[str, ...]] = ()  # "quantity", "quantity, of" or "norm @ last"
     table_quantities: ClassVar[Mapping[str, str]] = {}
     x_axis_quantities: ClassVar[tuple[str, ...]] = ()
     intervals: ClassVar[str] = ""

@@ -22,7 +22,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from metabench import Subject, measure
+from metabench import Subject, measure_checked
 from metabench.cli.main import main as shell
 from metabench.settings import fields, registry
 
@@ -73,7 +73,7 @@ def from_python(probe: str, algorithm: str, rows: list[dict[str, Any]]) -> str:
         family.problem(), family.sample, fields.build("algorithms", algorithm, dict(ALGORITHM)),
         family.theta(0).float(),
     )  # fmt: skip
-    found = measure(fields.build("probes", probe, dict(TINY[probe])), subject, 0)
+    found = measure_checked(fields.build("probes", probe, dict(TINY[probe])), subject, 0)
     names = [row["quantity"] for row in rows if _is_timeless(row["quantity"])]
     values = [row["value"] for row in rows if _is_timeless(row["quantity"])]
     others = [row for row in found if _is_timeless(row.quantity)]

@@ -48,6 +48,10 @@ class Agreement(Probe):
     axes: ClassVar[Mapping[str, str]] = {"error/proximal strength": "lambda"}
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("error", "seconds")
+    headline: ClassVar[tuple[str, ...]] = (
+        *("error, * @ last", "proximal_strength", "own_steps, *", "saddles @ last"),
+        "minimum_found",
+    )
     table_quantities: ClassVar[Mapping[str, str]] = {
         "minimum_found": "high",
         "gradient_norm_at_minimum": "low",

@@ -48,6 +48,7 @@ class Cost(Probe):
     }
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("mse_by_seconds",)
+    headline: ClassVar[tuple[str, ...]] = ("variance, *", "bias, *", "break_even, *")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",
         "bias, fomaml": "low",

@@ -54,6 +54,11 @@ class Explosion(Probe):
     }
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("norm", "norm_low", "norm_high", "query_gradient")
+    headline: ClassVar[tuple[str, ...]] = (
+        *("growth", "growing_share", "norm @ first", "norm @ last"),
+        *("amplification_by_step @ last", "float32_error @ last", "exponent, 1"),
+        *("stable_rate, 50 % of tasks", "stable_rate, 95 % of tasks"),
+    )
     table_quantities: ClassVar[Mapping[str, str]] = {
         "growth": "",
         "stable_rate, 50 % of tasks": "high",

@@ -52,6 +52,12 @@ class Spectrum(Probe):
     figure_only: ClassVar[frozenset[str]] = frozenset(
         {"largest_over_tasks", "smallest_over_tasks", "cumulative_density", "cg_residual"}
     )
+    headline: ClassVar[tuple[str, ...]] = (
+        *("largest_eigenvalue, start @ 0.5", "smallest_eigenvalue, start @ 0.5"),
+        *("largest_eigenvalue, adapted @ 0.5", "stable_rate, start @ 0.95"),
+        *("past_edge, start", "past_edge, adapted", "negative_mass, start"),
+        *("effective_rank, start", "largest_eigenvalue, meta", "stable_outer_rate"),
+    )
     table_quantities: ClassVar[Mapping[str, str]] = {
         "past_edge, start": "low",
         "past_edge, adapted": "low",

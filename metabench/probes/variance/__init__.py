@@ -53,6 +53,11 @@ class Variance(Probe):
     axis: ClassVar[str] = "B"
     axes: ClassVar[Mapping[str, str]] = {"bias/objective": "times the shots"}
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
+    headline: ClassVar[tuple[str, ...]] = (
+        *("noise_scale", "task_variance", "mean_norm_squared", "slope"),
+        *("share, task", "share, support", "share, query"),
+        *("bias, estimator", "bias, objective", "amplification", "tail_index"),
+    )
     table_quantities: ClassVar[dict[str, str]] = {
         "noise_scale": "low",
         "task_variance": "",

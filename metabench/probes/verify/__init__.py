@@ -37,6 +37,7 @@ class Verify(Probe):
     version: ClassVar[int] = 5
     axis: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ("check",)
+    headline: ClassVar[tuple[str, ...]] = ("check, *", "task_fact, *")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "check, finite differences": "low",
         "check, precision": "low",
