@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 import metabench as mb
-from reports.verdicts.cases import Data, Fault, Loop, Theta, network, sampler, subject
+from reports.verdicts.cases import Data, Fault, Healthy, Loop, Theta, network, sampler, subject
 
 
-def in_float32(error: float, seed: int) -> mb.Subject:
-    """A loss through float32, and a gradient off by less than that resolves."""
-    loop = Loop(seed)
+def in_float32(error: float, steps: int, seed: int) -> mb.Subject:
+    """A loss through float32, and a gradient off by about as much as that resolves."""
+    loop = Loop(seed, steps)
 
     def loss(phi: Theta, data: Data) -> Tensor:
         out = functional_call(loop.net, phi, (data[0],))
@@ -102,10 +102,16 @@ def silent(seed: int) -> mb.Subject:
 
 
 FAULTS = (
-    Fault("off by 1e-5 under a float32 loss", (), partial(in_float32, 1e-5), resolved=False),
-    Fault("off by 1e-7 under a float32 loss", (), partial(in_float32, 1e-7), resolved=False),
+    Fault("off by 1e-3 under a float32 loss", (), partial(in_float32, 1e-3, 3), resolved=False),
+    Fault("off by 1e-3 after 20 steps in float32", (), partial(in_float32, 1e-3, 20),
+          resolved=False),
     Fault("straight-through gradient of rounded outputs", (), straight_through, resolved=False),
     Fault("first order after 100 chaotic steps", (), chaotic, resolved=False),
     Fault("gradient of a surrogate of the error rate", (), accuracy, resolved=False),
     Fault("black box without a loss, first order", (), silent, resolved=False),
+)  # fmt: skip
+# An error below a check's limit (1e-4 for differences) is none by that check.
+HEALTHY = (
+    Healthy("box: off by 1e-7 in float32", partial(in_float32, 1e-7, 3)),
+    Healthy("box: off by 1e-5 in float32", partial(in_float32, 1e-5, 3)),
 )

@@ -29,4 +29,5 @@ HEALTHY: tuple[Healthy, ...] = (
     *healthy_networks.HEALTHY,
     *healthy_loops.HEALTHY,
     *healthy_boxes.HEALTHY,
+    *faults_unresolved.HEALTHY,
 )

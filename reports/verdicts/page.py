@@ -35,6 +35,7 @@ def page(faults: Sequence[Fault], of_faults: Sequence[Line], of_healthy: Sequenc
         "right gradients": list(of_healthy),
     }
     text = HEAD + _matrix(groups) + _sentence(groups) + _missing(faults, of_faults)
+    text += _wrong(groups)
     text += (
         "\n## Undecided\n\n" + FLOOR + "\n\n| case | seed | verdict | floor |\n|---|---|---|---|\n"
     )
@@ -46,6 +47,18 @@ def page(faults: Sequence[Fault], of_faults: Sequence[Line], of_healthy: Sequenc
     text += "\n## Faults, and the first warning\n\n| fault | named | said |\n|---|---|---|\n"
     for each in groups["faults that differences resolve"]:
         text += _row(each["name"], "yes" if each["named"] == "True" else "NO", each["said"])
+    return text
+
+
+def _wrong(groups: dict[str, list[Line]]) -> str:
+    """List what is not as it should be: faults called fine or not named, right ones accused."""
+    resolved, open_, right = groups.values()
+    bad = [each for each in resolved if each["named"] != "True"]
+    bad += [each for each in open_ if each["verdict"] in ("fine", "raised")]
+    bad += [each for each in right if each["verdict"] in ("fault", "raised")]
+    text = "\n## Not as it should be\n\n" + ("" if bad else "None.\n")
+    for each in bad:
+        text += f"- {each['name']}, seed {each['seed']}: {each['verdict']}. {each['said']}\n"
     return text
 
 
@@ -70,7 +83,7 @@ def _sentence(groups: dict[str, list[Line]]) -> str:
     seconds = sum(float(each["seconds"]) for lines in groups.values() for each in lines)
     return (
         f"\nThe first warning names a cause of the planted set in {named} of {len(first)}. "
-        f"All cases took {seconds:.0f} s.\n"
+        f"All cases took {seconds:.0f} s of one processor.\n"
     )
 
 

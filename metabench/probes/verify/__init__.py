@@ -46,6 +46,7 @@ class Verify(Probe):
     causes: ClassVar[Mapping[str, str]] = {
         "check_resolution": "precision",
         "check_precision": "precision",
+        "half_gradient": "precision",
         "check_finite_differences": "gradient",
         "check_vmap_against_a_loop": "gradient",
         "check_hessian_symmetry": "gradient",

@@ -8,6 +8,7 @@ from metabench.probes.verify.causes import Cause, cause_of
 from metabench.probes.verify.declared_difference import declared
 from metabench.probes.verify.failed_checks import failure_of
 from metabench.probes.verify.findings_layers import BAD, by_layer_sentence, in_layers
+from metabench.probes.verify.findings_precision import lower_precision
 from metabench.probes.verify.findings_tasks import facts
 from metabench.probes.verify.findings_undecided import not_finite, nothing_independent, unresolved
 from metabench.probes.verify.limits import DIFFERENCES, OWN_GRADIENT, SYMMETRY, UNROLL, VMAP
@@ -71,7 +72,7 @@ def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
     factor = from_table(table, "factor", of=DIFFERENCES, layer=None)
     findings = [_wrong(row, fused, layers, factor, cause_of(table)) for row in bad]
-    return [*findings, *in_layers(checks, layers, factor), *_lower_precision(table)]
+    return [*findings, *in_layers(checks, layers, factor), *lower_precision(table)]
 
 
 def _broadcast(table: Rows) -> list[Finding]:
@@ -129,21 +130,6 @@ def _wrong(
 
 def _finding_name(row: Row) -> str:
     return "check_" + row.of.lower().replace(" ", "_")
-
-
-def _lower_precision(table: Rows) -> list[Finding]:
-    """Return a remark on a precision below float64 inside the loss."""
-    rows = from_table(table, "lowest_precision", of=None)
-    if not rows:
-        return []
-    dtype, _, operation = rows[0].of.partition(": ")
-    claim = f"Part of the loss is computed in {dtype} (first in `{operation}`)."
-    repair = (
-        "Training in float32 is not affected; before --dtype float64, look for .float()."
-        if dtype == "float32"
-        else "Look for .half(), .bfloat16() and autocast, if that was not intended."
-    )
-    return [Finding("lower_precision", "info", "", claim, repair, tuple(rows))]
 
 
 def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:

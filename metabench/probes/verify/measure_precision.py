@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 HALF = (torch.float16, torch.bfloat16)
+FEWEST_ENTRIES = 8  # that differ: fewer may be numbers of half precision by chance
 LEAST_MOVE = 1e-9  # of |theta|: float64 represents a smaller move to few digits only
 RESOLVED = 1e-3  # relative error of slopes that no loss in half precision allows
 RELATIVE_CHANGE = 1e-6  # of the loss: float32 resolves it, float16 and bfloat16 don't
@@ -101,9 +102,21 @@ def reduced_precision(
         return []
     dtype = str(lowest.dtype).removeprefix("torch.")
     seen = Row("lowest_precision", of=f"{dtype}: {lowest.operation}", status="info")
+    stored = _stored_in_half(found.grad) if lowest.dtype in HALF else []
     if lowest.dtype not in HALF or not _loses_small_changes(subject, tasks, found):
-        return [seen]
-    return [seen, Row("check", of=RESOLUTION, value=RELATIVE_CHANGE, status="reduced_precision")]
+        return [seen, *stored]
+    return [seen, *stored, Row("check", of=RESOLUTION, value=RELATIVE_CHANGE, status="reduced_precision")]
+
+
+def _stored_in_half(grads: Tensor) -> list[Row]:
+    """Return a row if every entry of the gradients is a number of half precision."""
+    if len(grads[grads != 0].unique()) < FEWEST_ENTRIES or not torch.isfinite(grads).all():
+        return []
+    for dtype in reversed(HALF):
+        if torch.equal(grads.to(dtype).to(grads), grads):
+            name, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps / 2
+            return [Row("half_gradient", of=name, value=rounding, status="imprecise")]
+    return []
 
 
 def _loses_small_changes(subject: Subject, tasks: Task, found: MetaGrad) -> bool:

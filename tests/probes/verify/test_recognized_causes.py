@@ -67,6 +67,7 @@ FROM_OUTSIDE = {
     ),
     "by 0.1 theta: a penalty": changed(lambda g, t: {n: g[n] + 0.1 * t[n] for n in g}),
     "a bfloat16 number": changed(lambda g, t: {n: v.bfloat16().to(v) for n, v in g.items()}),
+    "a float16 number": changed(lambda g, t: {n: v.half().to(v) for n, v in g.items()}),
     "Its norm is 0.5 on every task": changed(
         lambda g, t: {
             n: 0.5 * v / torch.cat([x.ravel() for x in g.values()]).norm() for n, v in g.items()
