@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -41,6 +41,17 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     ),
 }
 SCHEDULES = ("constant", "step", "cosine")
+# Settings that do not change an outer step as a function of theta, tasks and rate.
+NOT_IN_STEP_FUNCTION = {
+    "rate",
+    "schedule",
+    "warmup",
+    "period",
+    "factor",
+    "epoch",
+    "held_out",
+    "explode",
+}
 
 
 @dataclass(frozen=True)
@@ -137,3 +148,9 @@ class OuterOptimizer(Settings):
 
 def _unchanged(step: int) -> float:
     return 1.0
+
+
+def same_step_function(one: OuterOptimizer, other: OuterOptimizer) -> bool:
+    """Return whether both make a step the same function of theta, tasks and outer rate."""
+    names = {field.name for field in fields(OuterOptimizer)} - NOT_IN_STEP_FUNCTION
+    return all(getattr(one, name) == getattr(other, name) for name in names)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,46 +19,14 @@ from metabench.outer_loop import divergence_report
 from metabench.outer_loop.last_steps import RingBuffer
 from metabench.outer_loop.mean_gradient import mean_gradients
 from metabench.outer_loop.meta_update import MetaUpdate
-from metabench.outer_loop.optimizer_settings import OuterOptimizer
+from metabench.outer_loop.optimizer_settings import OuterOptimizer, same_step_function
 from metabench.outer_loop.outer_step import OuterStep, make_outer_step
 from metabench.outer_loop.task_batch import Batch
 from metabench.outer_loop.task_stream import TaskStream, training_and_held_out
+from metabench.outer_loop.training_log import REFRESH_STEPS, Failure, LogEntry, recent_norm
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 from metabench.stats.intervals import Estimate, Interval
-
-WINDOW = 100  # steps whose median norm a meta-gradient is compared with
-REFRESH_STEPS = 20  # between updates of that median, and the fewest it is taken of
-# Settings that do not change an outer step as a function of theta, tasks and rate.
-NOT_IN_STEP_FUNCTION = {
-    "rate",
-    "schedule",
-    "warmup",
-    "period",
-    "factor",
-    "epoch",
-    "held_out",
-    "explode",
-}
-
-
-class LogEntry(NamedTuple):
-    """The log entry of one outer step."""
-
-    loss: float  # mean outer loss of its tasks, at theta before the update
-    norm: float  # |g| of the mean meta-gradient, before clipping
-    clipped: float  # 1 if clipping changed the mean or a task's meta-gradient, else 0
-    rate: float  # outer rate
-    seconds: float  # including sampling
-
-
-class Failure(NamedTuple):
-    """The step with an unusable meta-gradient, at which training stopped."""
-
-    step: int
-    kind: str  # diverged (not finite) or exploded
-    norm: float  # |g| of the mean meta-gradient
-    tasks: Task
 
 
 class Trainer:
@@ -120,7 +87,7 @@ class Trainer:
         outer = outer or self.outer
         other = Trainer(self.subject, outer, self.steps, seed, self._validation)
         other._losses = self._losses
-        if _same_step_function(outer, self.outer):
+        if same_step_function(outer, self.outer):
             other._outer_step, other._algorithm = self._outer_step, self._algorithm
         return other
 
@@ -235,21 +202,3 @@ class Trainer:
         return make_outer_step(
             mean_gradients(now, self.outer, batch.tasks, self.steps), self._meta_update
         )
-
-
-def recent_norm(log: Sequence[LogEntry]) -> float:
-    """Return the median |g| of the last steps; infinite while there are too few."""
-    if len(log) < REFRESH_STEPS:
-        return math.inf
-    return statistics.median(entry.norm for entry in log[-WINDOW:])
-
-
-def _same_step_function(one: OuterOptimizer, other: OuterOptimizer) -> bool:
-    """Return whether both make a step the same function of theta, tasks and outer rate."""
-    names = {field.name for field in fields(OuterOptimizer)} - NOT_IN_STEP_FUNCTION
-    return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def log_array(trainer: Trainer) -> NDArray[np.float64]:
-    """Return the log as an array, a row per step, with the fields of `LogEntry` as columns."""
-    return np.array(trainer.log, np.float64).reshape(-1, len(LogEntry._fields))

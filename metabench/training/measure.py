@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.outer_loop.trainer import LogEntry, Trainer, log_array
+from metabench.outer_loop.trainer import Trainer
+from metabench.outer_loop.training_log import LogEntry, log_array
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
@@ -35,7 +36,7 @@ def log_rows(trainer: Trainer, every: int) -> list[Row]:
     `loss` is the mean outer loss of a window_width's tasks, each at the theta its step began from;
     `gradient_norm` the median |g| before clipping; `clipped` the share of clipped steps.
     """
-    log = log_array(trainer)
+    log = log_array(trainer.log)
     if not len(log):
         return []
     loss, norm, clipped, rate, seconds = (log[:, i] for i in range(len(LogEntry._fields)))

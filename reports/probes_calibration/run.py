@@ -133,7 +133,7 @@ def overflown(tasks: int, seed: int) -> list[Row]:
     family = bowls(dim=1, shots=3, jitter=0.6)
     subject = of_family(family, mb.MAML(30, mb.SGD(99e3)))
     probe = mb.Variance(tasks=tasks, sizes=sizes, redrawn_tasks=0, shot_multiples=0)
-    with patch("metabench.probes.variance.measure._clock", return_value=1.0):
+    with patch("metabench.probes.variance.measure_seconds.seconds_taken", return_value=1.0):
         return [line for line in probe.measure(subject, seed) if line.quantity == "diverged"]
 
 

@@ -37,7 +37,7 @@ from metabench import (
     Vectorization,
 )
 from metabench.estimation.redraws import redraws
-from metabench.probes.variance import components, measure
+from metabench.probes.variance import components, measure_seconds
 from metabench.probes.variance.collect import gather
 from metabench.problems.quadratic_moments import Truth, gaussian_top_share
 from metabench.records.rows import Row
@@ -249,7 +249,7 @@ def study(
 ) -> Iterator[pd.DataFrame]:
     """Yield the coverage of every interval so far, every few seeds, all settings alike."""
     seen: dict[str, Outcomes] = {setting.name: {} for setting in settings}
-    measure._clock = _told  # measured seconds would have no truth
+    measure_seconds.seconds_taken = _told  # measured seconds would have no truth
     for done in range(1, LONGEST * len(seeds) + 1):
         open_ = [s for s in settings if done <= len(seeds) or _scarce(seen[s.name], len(seeds))]
         for setting in open_:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 
 from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm, Estimator
 from metabench.estimation.vectorization import first_task
-from metabench.probes.variance.collect import Array, Sample, by_layer, gather
+from metabench.probes.variance.collect import Sample, gather
 from metabench.probes.variance.comparison_algorithms import (
     PairedEstimator,
     algorithm_name,
     error_rows,
 )
+from metabench.probes.variance.measure_objective_gap import (
+    amplification,
+    objective_gap,
+    shot_multiples_of,
+)
+from metabench.probes.variance.paired_moments import bias_row, paired_moments
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
-from metabench.stats.intervals import Interval
-from metabench.stats.moments import Moments, mean_norm_interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
 
 Collect = Callable[["Subject"], Sample]  # meta-gradients of another subject on the same tasks
-Layers = dict[str, Moments]
 OBJECTIVE_RTOL = 1e-4  # relative difference of two values of one objective
 
 
@@ -66,7 +67,7 @@ def cost(algorithm: Estimator, shot_multiples: int, others: int = 0) -> int:
         others: number of further algorithms compared.
     """
     if algorithm.implicit():
-        return 1 + len(_multiples(shot_multiples))
+        return 1 + len(shot_multiples_of(shot_multiples))
     held = pair(algorithm)
     if held is None:
         return 0
@@ -74,7 +75,7 @@ def cost(algorithm: Estimator, shot_multiples: int, others: int = 0) -> int:
         1
         + (held.other is not None)
         + (held.estimator.steps > 0)
-        + len(_multiples(shot_multiples))
+        + len(shot_multiples_of(shot_multiples))
         + others
     )
 
@@ -128,13 +129,13 @@ def measure(
     )
     if counterpart and not held.exact:
         exactly, exact, shorts = counterpart, other, [_errors(subject, other, sample)]
-    found = [PairedEstimator(exactly, _moments(subject, exact)[""], None), *shorts]
+    found = [PairedEstimator(exactly, paired_moments(subject, exact)[""], None), *shorts]
     rows += _others(others, exact, found, collect)
     rows += error_rows(found, sizes, seconds)
-    rows += _objective(
-        exactly, replace(held.reference, batch=0), exact, _multiples(shot_multiples), collect
+    rows += objective_gap(
+        exactly, replace(held.reference, batch=0), exact, shot_multiples_of(shot_multiples), collect
     )
-    return rows + _amplification(subject, held.estimator, sample, collect)
+    return rows + amplification(subject, held.estimator, sample, collect)
 
 
 def _others(
@@ -148,7 +149,7 @@ def _others(
             rows.append(Row("bias", of=name, status="diverged"))
         elif name not in [algorithm_name(known.subject.algorithm) for known in found]:
             found.append(_errors(each, exact, sample, name))
-            rows.append(_bias(found[-1].difference or found[-1].moments, of=name))
+            rows.append(bias_row(found[-1].difference or found[-1].moments, of=name))
     return rows
 
 
@@ -165,7 +166,10 @@ def _implicit(subject: Subject, shot_multiples: int, collect: Collect) -> list[R
         return [*rows, Row("bias", of="objective", status="diverged")]
     assert isinstance(subject.algorithm, Algorithm)
     alone = replace(subject.algorithm, batch=0)
-    return [*rows, *_objective(subject, alone, sample, _multiples(shot_multiples), collect)]
+    return [
+        *rows,
+        *objective_gap(subject, alone, sample, shot_multiples_of(shot_multiples), collect),
+    ]
 
 
 def _one_objective(subject: Subject, counterpart: Subject, seed: int) -> bool:
@@ -187,11 +191,11 @@ def _estimator(subject: Subject, sample: Sample, other: Sample, exact: bool) -> 
     """Return the estimator's bias and angle to the exact meta-gradient of its objective."""
     if exact:
         return [Row("bias", of="estimator", status="declared")]
-    apart = _moments(subject, sample, other, weights=(1.0, -1.0))
+    apart = paired_moments(subject, sample, other, weights=(1.0, -1.0))
     if not apart[""].deviations.any() and apart[""].mean_squared == 0:
         return [Row("bias", of="estimator", value=0.0, status="zero")]
-    first, second = _moments(subject, sample), _moments(subject, other)
-    rows = [_bias(apart[layer], of="estimator", layer=layer) for layer in apart]
+    first, second = paired_moments(subject, sample), paired_moments(subject, other)
+    rows = [bias_row(apart[layer], of="estimator", layer=layer) for layer in apart]
     for layer in apart:
         angle = row("cosine", paired_estimators.cosine(first[layer], second[layer], apart[layer]),
                     of="estimator", layer=layer)  # fmt: skip
@@ -201,71 +205,5 @@ def _estimator(subject: Subject, sample: Sample, other: Sample, exact: bool) -> 
 
 def _errors(subject: Subject, exact: Sample, sample: Sample, of: str = "") -> PairedEstimator:
     """Pair an estimator's meta-gradients with the exact ones, for the whole."""
-    apart = _moments(subject, sample, exact, weights=(1.0, -1.0))[""]
-    return PairedEstimator(subject, _moments(subject, sample)[""], apart, of)
-
-
-def _objective(
-    subject: Subject, whole: Algorithm, exact: Sample, multiples: list[int], collect: Collect
-) -> list[Row]:  # fmt: skip
-    r"""Compare the objective's gradient with the many-shot one, extrapolated in 1/shots.
-
-    A smooth loss makes :math:`E g(m) = G + c / m + O(m^{-2})` at m times the shots, so that
-    :math:`2 E g(2m) - E g(m)` is G to second order.
-    """
-    if not multiples:
-        return []
-    if whole.steps == 0:
-        return [Row("bias", of="objective", value=0.0, status="zero")]
-    fuller = subject.with_algorithm(whole)
-    by_multiple = {1: exact, **{m: collect(fuller.with_shots(m)) for m in multiples}}
-    if not all(sample.finite.all() for sample in by_multiple.values()):
-        return [Row("bias", of="objective", status="diverged")]
-    *_, half, top = by_multiple.values()
-    rows = []
-    for m, sample in by_multiple.items():
-        gap = _moments(subject, sample, half, top, weights=(1.0, 1.0, -2.0))
-        rows.append(_bias(gap[""], of="objective", at=float(m)))
-        if m == 1:
-            rows += [_bias(gap[layer], of="objective", layer=layer) for layer in gap]
-    return rows
-
-
-def _amplification(
-    subject: Subject, algorithm: Algorithm, sample: Sample, collect: Collect
-) -> list[Row]:
-    """Compare the variance with that of the plain query gradient at theta."""
-    if algorithm.steps == 0:
-        return []
-    plain = collect(subject.with_algorithm(replace(algorithm, steps=0, batch=0)))
-    if not plain.finite.all():
-        return [Row("amplification", status="diverged")]
-    top, bottom = _moments(subject, sample), _moments(subject, plain)
-    rows = (
-        row("amplification", paired_estimators.variance_ratio(top[x], bottom[x]), layer=x)
-        for x in top
-    )
-    return [r if r.value is not None else r._replace(status="degenerate") for r in rows]
-
-
-def _moments(subject: Subject, *samples: Sample, weights: tuple[float, ...] = (1.0,)) -> Layers:
-    """Return the moments of a weighted sum of paired samples, for the whole and each layer."""
-
-    def mixed(*blocks: Array) -> Moments:
-        parts = zip(weights, blocks, strict=True)
-        total = sum(weight * block.astype(np.float64) for weight, block in parts)
-        return Moments.from_samples(np.asarray(total))
-
-    return by_layer(subject.problem.layouts.theta, list(samples), mixed, Moments.joined)
-
-
-def _bias(moments: Moments, **where: object) -> Row:
-    if moments.mean_squared == 0 and not moments.deviations.any():
-        return row("bias", Interval(0.0, math.nan, math.nan), "zero", **where)
-    interval = mean_norm_interval(moments)
-    return row("bias", interval, "ok" if interval.low > 0 else "unresolved", **where)
-
-
-def _multiples(shot_multiples: int) -> list[int]:
-    """Return 2, 4, .. up to `shot_multiples`; the extrapolation needs two of these."""
-    return [2**i for i in range(1, shot_multiples.bit_length())] if shot_multiples >= 4 else []
+    apart = paired_moments(subject, sample, exact, weights=(1.0, -1.0))[""]
+    return PairedEstimator(subject, paired_moments(subject, sample)[""], apart, of)

@@ -70,7 +70,7 @@ def test_large_samples_come_close_to_the_closed_forms():
 def repeated():
     """A hundred small runs at as many seeds; nothing is redrawn or timed: no interval needs it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metabench.probes.variance.measure._clock", lambda *_: 1.0)
+        patch.setattr("metabench.probes.variance.measure_seconds.seconds_taken", lambda *_: 1.0)
         return [measured(tasks=256, seed=seed + 10, redrawn_tasks=0)[1] for seed in range(100)]
 
 
