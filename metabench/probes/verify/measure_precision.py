@@ -105,7 +105,11 @@ def reduced_precision(
     stored = _stored_in_half(found.grad) if lowest.dtype in HALF else []
     if lowest.dtype not in HALF or not _loses_small_changes(subject, tasks, found):
         return [seen, *stored]
-    return [seen, *stored, Row("check", of=RESOLUTION, value=RELATIVE_CHANGE, status="reduced_precision")]
+    return [
+        seen,
+        *stored,
+        Row("check", of=RESOLUTION, value=RELATIVE_CHANGE, status="reduced_precision"),
+    ]
 
 
 def _stored_in_half(grads: Tensor) -> list[Row]:
