@@ -203,7 +203,7 @@ def test_only_vectorization_knows_that_there_are_many_tasks():
     }
 
 
-HEAVY = {"torch", "scipy.stats", "seaborn", "matplotlib", "pandas", "sklearn"}
+HEAVY = {"torch", "scipy.stats", "matplotlib", "pandas", "sklearn"}
 
 
 @pytest.mark.parametrize(

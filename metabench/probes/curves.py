@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import seaborn as sns
-
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def finished(axes: Axes, x: str, y: str) -> None:
     axes.set(xlabel=x, ylabel=y)
     if axes.get_lines():
         axes.legend(frameon=False, fontsize=7)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def styled(i: int) -> dict[str, Any]:
@@ -63,5 +62,4 @@ def styled(i: int) -> dict[str, Any]:
 
 def color(i: int) -> object:
     """Return the i-th method's color."""
-    palette = sns.color_palette("colorblind")
-    return palette[i % len(palette)]
+    return PALETTE[i % len(PALETTE)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metabench.probes.base import Drawing
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.report.labels import setting_text
 from metabench.report.quantity_names import words
 
@@ -43,9 +44,7 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
         )
 
     def draw(axes: Axes) -> None:
-        import seaborn as sns
-
-        colors = sns.color_palette("colorblind", len(shown))
+        colors = PALETTE
         for i, name in enumerate(shown):
             part = data[(data["algorithm"] == name) & data["value"].notna()].sort_values("x")
             style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colors[i]}
@@ -58,7 +57,7 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
         _set_scales(axes, data)
         axes.set(xlabel=words(axis), ylabel=words(quantity))
         _legend(axes, shown)
-        sns.despine(ax=axes)
+        open_frame(axes)
 
     named = data.rename(columns={"x": axis})
     return Drawing(_sentence(title), caption, draw, (quantity.partition(", ")[0],), named)
@@ -75,9 +74,7 @@ def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
     shown = data[data["value"].notna()][:24]
 
     def draw(axes: Axes) -> None:
-        import seaborn as sns
-
-        color = sns.color_palette("colorblind", 1)[0]
+        color = PALETTE[0]
         places = np.arange(len(shown))
         ends = [shown["value"] - shown["low"].fillna(shown["value"]),
                 shown["high"].fillna(shown["value"]) - shown["value"]]  # fmt: skip
@@ -86,7 +83,7 @@ def points(title: str, data: pd.DataFrame, quantity: str) -> Drawing:
         axes.set_yticks(places, list(shown["algorithm"]))
         axes.invert_yaxis()
         axes.set_xlabel(words(quantity))
-        sns.despine(ax=axes)
+        open_frame(axes)
 
     caption = f"{INTERVALS} Algorithms without a number are left out."
     named = data.drop(columns="x")

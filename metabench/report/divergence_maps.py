@@ -15,7 +15,10 @@ from metabench.report.setting_axes import numeric
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
+MOST_ANNOTATED = 100  # fields with their share written in; more get a color bar
+LIGHT = 0.55  # share whose color is light enough for dark text
 MOST_ALGORITHMS = 2  # with a map of each pair, those that diverge most
 
 
@@ -75,11 +78,15 @@ def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of:
     names = [axis.rpartition(".")[2] for axis in axes]
 
     def draw(axes: Axes) -> None:
-        import seaborn as sns
-
-        annotated = wide.size <= 100
-        sns.heatmap(wide, ax=axes, vmin=0, vmax=1, cmap="cividis", annot=annotated, fmt=".2g",
-                    linewidths=0.5, cbar=not annotated)  # fmt: skip
+        shares = wide.to_numpy()
+        mesh = axes.pcolormesh(shares, vmin=0, vmax=1, cmap="cividis", edgecolors="w", lw=0.5)
+        axes.invert_yaxis()
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        if shares.size > MOST_ANNOTATED:
+            axes.figure.colorbar(mesh, ax=axes)
+        else:
+            _annotate(axes, shares)
         axes.set_xticks(
             np.arange(wide.shape[1]) + 0.5, list(map(setting_text, wide.columns)), rotation=0
         )
@@ -101,3 +108,10 @@ def _map(evidence: Evidence, share: pd.Series[float], axes: tuple[str, str], of:
         ("diverged",),
         table.rename(columns=dict(zip(axes, names, strict=True))),
     )
+
+
+def _annotate(axes: Axes, shares: NDArray[np.float64]) -> None:
+    """Write each share into its field."""
+    for i, j in np.argwhere(np.isfinite(shares)):
+        color = "0.15" if shares[i, j] > LIGHT else "w"
+        axes.text(j + 0.5, i + 0.5, f"{shares[i, j]:.2g}", ha="center", va="center", color=color)

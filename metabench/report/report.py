@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import html
-import importlib
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +79,6 @@ def report(
     if not len(evidence.cells):
         why = evidence.broken or (f"{sources[0]} has no cells yet.",)
         raise InvalidInput(f"Nothing to report: {why[0]}")
-    _import_seaborn()
     findings: list[Finding] = []
     document = study_page(evidence, about(sources, store), most, findings)
     if table is not None:
@@ -92,20 +89,6 @@ def report(
             run_folders.write(export / name, text)
     judged = min(evidence.rows["cell"].nunique(), MOST_CELLS_DIAGNOSED)
     return Reported(findings, len(evidence.cells) - judged, evidence.broken)
-
-
-def _import_seaborn() -> None:
-    """Import seaborn without scipy.stats, whose import takes a sixth of a page's time.
-
-    SciPy is optional for seaborn, which then uses its own density estimates.
-    """
-    if "scipy.stats" in sys.modules:
-        return
-    sys.modules["scipy.stats"] = None  # type: ignore[assignment]  # import fails meanwhile
-    try:
-        importlib.import_module("seaborn")
-    finally:
-        del sys.modules["scipy.stats"]
 
 
 def saved(document: str) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from scipy.special import stdtrit
-
 from metabench.records.number_format import interval_text, number
 from metabench.records.rows import Row, rows_from_tuples
 from metabench.report.text_tables import REASONS
@@ -145,6 +143,8 @@ def _variance_of_mean(rows: Sequence[Row]) -> float:
 
 
 def _t_quantile(seeds: int) -> float:
+    from scipy.special import stdtrit
+
     return float(stdtrit(seeds - 1, 0.975))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
         table: their rows.
         axes: to draw on.
     """
-    import seaborn as sns
-
     rows = [r for r in from_table(table, "effect", of=None) if r.value is not None]
-    color = sns.color_palette("colorblind", 1)[0]
+    color = PALETTE[0]
     for place, row in enumerate(rows):
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [place, place], color=color, linewidth=2)
@@ -35,4 +34,4 @@ def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
     axes.set_yticks(np.arange(len(rows)), [row.of for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("held-out loss, changed minus unchanged")
-    sns.despine(ax=axes)
+    open_frame(axes)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import seaborn as sns
-
 from metabench.probes.base import Drawing
 from metabench.probes.curves import by_method, color, finished, over_k, styled
+from metabench.probes.figure_style import open_frame
 from metabench.records.rows import from_table
 
 if TYPE_CHECKING:
@@ -81,4 +80,4 @@ def _draw_parts(table: pd.DataFrame, axes: Axes) -> None:
     axes.set_xlabel("error relative to the gradient at the minimum")
     if axes.get_lines():
         axes.legend(frameon=False, fontsize=8)
-    sns.despine(ax=axes)
+    open_frame(axes)

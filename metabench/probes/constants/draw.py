@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import seaborn as sns
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from metabench.probes.base import Drawing
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
         table: a measured table.
         axes: where to draw.
     """
-    blue = sns.color_palette("colorblind", 1)[0]
+    blue = PALETTE[0]
     rows = [r for r in from_table(table, "slack", of=None) if r.value]
     axes.set(xlabel="bound / measured")
     if not rows:
@@ -44,7 +44,7 @@ def draw(probe: Constants, table: pd.DataFrame, axes: Axes) -> None:
     axes.axvline(1, color="0.3", linestyle=":")
     axes.set_yticks(range(len(NAMES)), NAMES)
     axes.set_ylim(len(NAMES) - 0.5, -0.5)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def more(probe: Constants, table: pd.DataFrame) -> list[Drawing]:
@@ -64,7 +64,7 @@ def more(probe: Constants, table: pd.DataFrame) -> list[Drawing]:
 
 
 def _rates(table: pd.DataFrame, axes: Axes) -> None:
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     rows = [r for r in from_table(table, "rate", of=None) if r.value]
     _logarithmic(axes)
     axes.set(xlabel="inner rate")
@@ -72,7 +72,7 @@ def _rates(table: pd.DataFrame, axes: Axes) -> None:
         _point(axes, row, place, orange if row.of == "own" else blue)
     axes.set_yticks(range(len(rows)), [row.of for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _logarithmic(axes: Axes) -> None:

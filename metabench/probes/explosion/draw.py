@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
-
-import seaborn as sns
 
 from metabench.probes.bands import band
 from metabench.probes.base import Drawing
 from metabench.probes.explosion.features import MEAN
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.rows import Row, from_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def draw(probe: Explosion, table: pd.DataFrame, axes: Axes) -> None:
         table: its rows.
         axes: drawn on.
     """
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     axes.set(xlabel="inner steps, K", ylabel="norm of one task's meta-gradient")
     middle = _drawable(from_table(table, "norm"))
     if not middle:
@@ -68,7 +68,7 @@ def draw(probe: Explosion, table: pd.DataFrame, axes: Axes) -> None:
     axes.set_xticks(K, [f"{x:.0f}" for x in K])
     axes.minorticks_off()
     axes.legend(frameon=False)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def more(probe: Explosion, table: pd.DataFrame) -> list[Drawing]:
@@ -96,15 +96,15 @@ def _outer_quantiles(table: pd.DataFrame, middle: list[Row]) -> tuple[list[float
 
 def _draw_adjoint(table: pd.DataFrame, axes: Axes) -> None:
     rows = _drawable(from_table(table, "adjoint", of="k"))
-    _draw_line(axes, rows, sns.color_palette("colorblind")[0], "median")
+    _draw_line(axes, rows, PALETTE[0], "median")
     axes.axhline(1, color="0.5", ls=":")
     axes.set_yscale("log")
     axes.set(xlabel="inner step, k", ylabel="|v_k| / |v_K|")
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _draw_rates(table: pd.DataFrame, axes: Axes) -> None:
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     _draw_line(axes, from_table(table, "unstable", of="rate"), blue, "counted on held-out tasks")
     for line in from_table(table, "stable_rate", of=None):
         if line.value is not None:
@@ -113,7 +113,7 @@ def _draw_rates(table: pd.DataFrame, axes: Axes) -> None:
     axes.set_xscale("log")
     axes.set(xlabel="inner rate", ylabel="share of tasks whose loss rises", ylim=(-0.03, 1.03))
     axes.legend(frameon=False)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _draw_drift(table: pd.DataFrame, axes: Axes) -> None:
@@ -124,13 +124,13 @@ def _draw_drift(table: pd.DataFrame, axes: Axes) -> None:
         :MOST_LAYERS_DRAWN
     ]
     names = [name for name in layers if name in most]
-    for name, color in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
+    for name, color in zip(names, itertools.cycle(PALETTE), strict=False):
         _draw_line(axes, layers[name], color, name)
     axes.set_yscale("log")
     axes.set_xscale("log")
     axes.set(xlabel="inner steps, K", ylabel="shift of the mean, standard deviations")
     axes.legend(frameon=False)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _draw_line(axes: Axes, rows: list[Row], color: object, label: str) -> None:

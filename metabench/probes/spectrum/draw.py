@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import seaborn as sns
 
 from metabench.probes.bands import band
 from metabench.probes.base import Drawing
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.number_format import number
 from metabench.records.rows import Row, from_table
 
@@ -47,7 +47,7 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
         table: a measured table.
         axes: where to draw.
     """
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     axes.set(xlabel="share of tasks below", ylabel="extreme eigenvalues of the inner Hessian")
     drawn = []
     for end, color in (("largest", orange), ("smallest", blue)):
@@ -63,7 +63,7 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
         axes.axhline(limit, color="gray", linestyle=":", label=f"edge / rate = {number(limit)}")
     axes.set_yscale("symlog", linthresh=_threshold(drawn))
     axes.legend(frameon=False, fontsize="small")
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def more(probe: Spectrum, table: pd.DataFrame) -> list[Drawing]:
@@ -81,7 +81,7 @@ def more(probe: Spectrum, table: pd.DataFrame) -> list[Drawing]:
 
 def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the cumulative density of each place with its band."""
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     axes.set(xlabel="eigenvalue of the inner Hessian", ylabel="share of eigenvalues below")
     drawn = []
     for place, color in (("start", blue), ("adapted", orange)):
@@ -96,19 +96,19 @@ def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
     size = max(abs(row.at or 0.0) for row in drawn)
     axes.set_xscale("symlog", linthresh=max(1e-3 * size, 1e-300))
     axes.legend(frameon=False, fontsize="small", loc="upper left")
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _draw_solve(table: pd.DataFrame, axes: Axes) -> None:
     """Draw the residual of conjugate gradients against steps, measured and bounded."""
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     axes.set(xlabel="steps of conjugate gradients", ylabel="relative residual, median task")
     for of, color, style in (("measured", blue, "-"), ("bound", orange, "--")):
         rows = [row for row in from_table(table, "cg_residual", of=of) if row.value]
         _band(axes, rows, color, style, of)
     axes.set_yscale("log")
     axes.legend(frameon=False)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _band(axes: Axes, rows: list[Row], color: object, style: str, label: str) -> list[Row]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import seaborn as sns
 from matplotlib.ticker import NullLocator
 
 from metabench.probes.bands import band
 from metabench.probes.base import Drawing
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.probes.plain_decades import plain_decades
 from metabench.probes.variance.sources_figure import sources
 from metabench.records.rows import from_table
@@ -28,7 +28,7 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
         table: of one measurement.
         axes: to draw on.
     """
-    blue, orange, green = sns.color_palette("colorblind", 3)
+    blue, orange, green = PALETTE[:3]
     lines = [r for r in from_table(table, "variance") if r.value is not None and r.value > 0]
     axes.set(xlabel="tasks in a batch, B", ylabel="variance of the meta-gradient")
     if not lines:
@@ -48,7 +48,7 @@ def draw(probe: Variance, table: pd.DataFrame, axes: Axes) -> None:
     plain_decades(axes)
     named = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=_measured_first)
     axes.legend(*zip(*named, strict=True), frameon=False)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _signal(table: pd.DataFrame, axes: Axes, color: object) -> None:

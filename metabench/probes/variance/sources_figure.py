@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import seaborn as sns
-
 from metabench.probes.base import Drawing
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.records.rows import Row, from_table
 from metabench.records.source_names import source_name
 
@@ -39,7 +38,7 @@ def _draw(table: pd.DataFrame, axes: Axes) -> None:
     layers = list(dict.fromkeys(r.layer for r in shares))[: MOST_LAYERS + 1]
     found = {(r.of, r.layer): r for r in shares}
     left = dict.fromkeys(layers, 0.0)
-    for source, color in zip(sources, sns.color_palette("colorblind"), strict=False):
+    for source, color in zip(sources, PALETTE, strict=False):
         widths = [_width(found.get((source, layer))) for layer in layers]
         axes.barh(
             range(len(layers)),
@@ -53,7 +52,7 @@ def _draw(table: pd.DataFrame, axes: Axes) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="share of the variance", xlim=(0, max(1.0, *left.values())))
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    sns.despine(ax=axes)
+    open_frame(axes)
 
 
 def _width(share: Row | None) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import seaborn as sns
-
+from metabench.probes.figure_style import PALETTE, open_frame
 from metabench.probes.verify.limits import LIMITS
 from metabench.records.rows import from_table
 
@@ -26,7 +25,7 @@ def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
         table: a measured table.
         axes: where to draw.
     """
-    blue, orange = sns.color_palette("colorblind", 2)
+    blue, orange = PALETTE[:2]
     rows = from_table(table, "check", of=None)
     axes.set_xscale("log")
     for place, row in enumerate(rows):
@@ -39,4 +38,4 @@ def draw(probe: Verify, table: pd.DataFrame, axes: Axes) -> None:
     axes.set_xlim(DRAWN_ZERO / 3, 10)
     axes.set_yticks(range(len(rows)), [row.of for row in rows])
     axes.set_xlabel("relative error")
-    sns.despine(ax=axes)
+    open_frame(axes)
