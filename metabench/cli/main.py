@@ -19,6 +19,7 @@ from metabench.cli.grid import commands as grid
 from metabench.cli.members import commands as members
 from metabench.cli.probe import commands as probe
 from metabench.cli.report import commands as report
+from metabench.cli.short_exit import exit_shortly
 from metabench.cli.train import commands as train
 from metabench.settings import interrupts, registry
 from metabench.settings.errors import InvalidInput
@@ -71,6 +72,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; invalid input exits with 2, a system error with 4, a signal with 130."""
         ctx.meta[options.BEGUN] = time.monotonic()
+        exit_shortly()
         try:
             with interrupts.raising(), warnings.catch_warnings(), user_errors():
                 # of shapes that broadcast, which is a finding of the checks

@@ -25,13 +25,16 @@ PROGRESS_INTERVAL = 5.0  # between progress lines where stderr is no terminal [s
 
 
 @contextmanager
-def progress(label: str, quiet: bool, about: str = "") -> Generator[Callable[[int, int], None]]:
+def progress(
+    label: str, quiet: bool, about: str = "", announced: bool = False
+) -> Generator[Callable[[int, int], None]]:
     """Show progress and the remaining time on stderr; yields a function of (done, total).
 
     Args:
         label: of the progress.
         quiet: show nothing.
         about: a line that is printed first on a terminal, and below the label elsewhere.
+        announced: whether a first line stands there already, so that the label is the bar's alone.
     """
     if about and not quiet and sys.stderr.isatty():
         Console(stderr=True, highlight=False, markup=False).print(about)
@@ -43,7 +46,8 @@ def progress(label: str, quiet: bool, about: str = "") -> Generator[Callable[[in
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
-        print("\n".join(filter(None, (label, about))), file=sys.stderr, flush=True)
+        for line in filter(None, ("" if announced else label, about)):
+            print(line, file=sys.stderr, flush=True)
         yield _progress_lines()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metabench.cli import exit_codes, options
+from metabench.cli.measuring_start import start
 from metabench.cli.theta_option import theta
 
 
@@ -31,6 +32,7 @@ def diagnose(**given: Any) -> None:
     Describe your outer loop: --set outer.batch=4 --set outer.rate=0.01. Every warning is
     re-measured on fresh tasks. Run the command again to resume it.
     """
+    start("diagnose", given)
     from metabench.cli.diagnose.run import run
 
     run(**given)

@@ -83,9 +83,7 @@ def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool, about
         quiet: show no progress.
         about: what adapts and what is learned, a sentence.
     """
-    settings = plan.measurement.spec()
-    names = f"{settings['algo']['name']} on {settings['family']['name']}"
-    with progress(f"diagnose: {names}, seed {plan.measurement.seed}", quiet, about) as report:
+    with progress("diagnose", quiet, about, announced=True) as report:
         begun = click.get_current_context().meta.get(BEGUN)
         clock = Clock(
             seconds, lambda gone, total: report(int(1000 * gone), int(1000 * total)), begun

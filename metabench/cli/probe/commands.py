@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from metabench.cli import exit_codes, options
+from metabench.cli.measuring_start import start
 from metabench.settings import member_source, registry
 from metabench.settings.errors import InvalidInput
 from metabench.settings.member_source import Field
@@ -92,6 +93,7 @@ def probe() -> None:
 
 def _running(name: str) -> Any:
     def run(**given: Any) -> None:
+        start(name, given)
         from metabench.cli.probe.run import run
 
         own = {key: given.pop(key) for key in list(given) if key.startswith("probe_")}

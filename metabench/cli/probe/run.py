@@ -103,9 +103,8 @@ def _measured(
     files = files_in(folder, html, csv)
     asked, cell = cell.spec(), cell.resolved()
     settings = cell.spec()
-    names = f"{settings['algo']['name']} on {settings['family']['name']}"
     about = cell.adapted_and_learned()
-    with progress(f"{probe}: {names}, seed {cell.seed}", quiet, about) as report:
+    with progress(probe, quiet, about, announced=True) as report:
         rows = cell.measure(report)
     table = to_table(rows, settings)
     findings = cell.find(table)
