@@ -11,11 +11,13 @@ import argparse
 import csv
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,9 @@ LEFT_OUT = ("draw.py", "__init__.py", "wording.py", "glossary.py")  # figures, l
 SECONDS = 600  # after which a mutant counts as killed: its tests no longer end
 
 
+KILLED = ("killed", "timed out")
+
+
 class Line(NamedTuple):
     """A mutant and what became of it."""
 
@@ -37,6 +42,7 @@ class Line(NamedTuple):
     line: str
     what: str
     outcome: str  # killed, survived, or timed out
+    by: str  # the test that failed
     seconds: str
 
 
@@ -46,16 +52,17 @@ def modules() -> list[Path]:
     return sorted(path for path in every if path.name not in LEFT_OUT)
 
 
-def tests_of(module: Path) -> list[str]:
-    """Return the tests mapped to a module: of its name, else of its folder."""
+def tests_of(module: Path) -> list[list[str]]:
+    """Return the tests of a module: those of its name and of its whole folder, then the others."""
     folder = module.relative_to(ROOT / "metabench").parent
-    there = ROOT / "tests" / folder
-    words = set(module.stem.split("_"))
-    named = [path for path in sorted(there.glob("test_*.py")) if words & set(path.stem.split("_"))]
-    whole = there / f"test_{folder.name}.py"  # of the whole probe
-    named += [whole] if whole.exists() and whole not in named else []
-    found = named or sorted(there.glob("test_*.py"))
-    return [str(path.relative_to(ROOT)) for path in found]
+    words = {*module.stem.split("_"), folder.name}
+    every: list[Path] = []
+    while not every:  # a subfolder's tests may lie in the folder above
+        every = sorted((ROOT / "tests" / folder).glob("test_*.py"))
+        folder = folder.parent
+    named = [path for path in every if words & set(path.stem.split("_"))]
+    groups = (named, [path for path in every if path not in named])
+    return [[str(path.relative_to(ROOT)) for path in group] for group in groups if group]
 
 
 def drawn(count: int) -> list[tuple[Path, Mutant]]:
@@ -63,6 +70,28 @@ def drawn(count: int) -> list[tuple[Path, Mutant]]:
     rng = random.Random(19)
     every = [(path, mutant) for path in modules() for mutant in mutants(path.read_text())]
     return rng.sample(every, min(count, len(every)))
+
+
+def failed(clone: Path, tests: list[str]) -> str:
+    """Return the first test that fails, "" if all pass.
+
+    Args:
+        clone: where they run.
+        tests: their files.
+
+    Raises:
+        subprocess.TimeoutExpired: if they don't end.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    ended = subprocess.run(
+        words,
+        cwd=clone, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    if ended.returncode == 0:
+        return ""
+    named = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    return named[0] if named else f"pytest ended with {ended.returncode}"
 
 
 def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
@@ -74,21 +103,23 @@ def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
         mutant: what is changed.
     """
     place = module.relative_to(ROOT)
-    (clone / place).write_text(mutant.source, encoding="utf-8")
-    begun, environment = time.monotonic(), {**os.environ, "PYTHONPATH": str(clone)}
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    source = mutant.applied(module.read_text(encoding="utf-8"))
+    (clone / place).write_text(source, encoding="utf-8")
+    begun = time.monotonic()
     try:
-        ended = subprocess.run(
-            [*words, *tests_of(module)],
-            cwd=clone, env=environment, capture_output=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-        outcome = {0: "survived", 1: "killed", 2: "killed"}.get(ended.returncode, "killed")
+        by = next(filter(None, (failed(clone, tests) for tests in tests_of(module))), "")
+        outcome = "killed" if by else "survived"
     except subprocess.TimeoutExpired:
-        outcome = "timed out"
+        outcome, by = "timed out", ""
     finally:
         shutil.copy(module, clone / place)
+    if by:  # a test that fails without the change kills nothing
+        by_itself = failed(
+            clone, [by] if by.startswith("tests/") else list(chain(*tests_of(module)))
+        )
+        outcome = "fails without the change" if by_itself else outcome
     seconds = f"{time.monotonic() - begun:.1f}"
-    return Line(str(place), str(mutant.line), mutant.what, outcome, seconds)
+    return Line(str(place), str(mutant.line), mutant.what, outcome, by, seconds)
 
 
 def main() -> int:
@@ -109,7 +140,7 @@ def main() -> int:
             lines.append(tried(clone, module, mutant))
             print(*lines[-1], flush=True)
             write(lines)
-    killed = sum(line.outcome != "survived" for line in lines)
+    killed = sum(line.outcome in KILLED for line in lines)
     return int(killed < 0.95 * len(lines))
 
 
@@ -128,14 +159,16 @@ def write(lines: list[Line]) -> None:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(Line._fields)
         out.writerows(lines)
-    alive = [line for line in lines if line.outcome == "survived"]
+    alive = [line for line in lines if line.outcome not in KILLED]
     text = (
         "# Mutants that the tests kill\n\n`python reports/mutations/run.py` makes this page "
         f"([run.py](run.py)). Of {len(lines)} random mutants, {len(lines) - len(alive)} were "
-        "killed by the tests mapped to their module. The others:\n\n| module | line | change |\n"
-        "|---|---|---|\n"
+        "killed by the tests of their module. The others:\n\n"
+        "| module | line | change | outcome |\n"
+        "|---|---|---|---|\n"
     )
-    text += "".join(f"| {each.module} | {each.line} | {each.what} |\n" for each in alive)
+    rows = (f"| {each.module} | {each.line} | {each.what} | {each.outcome} |" for each in alive)
+    text += "".join(f"{row}\n" for row in rows)
     (HERE / "page.md").write_text(text, encoding="utf-8")
 
 
