@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -30,9 +33,7 @@ from reports.mutations.mutate import Mutant, mutants  # ruff: ignore[module-impo
 FOLDERS = ("stats", "linalg", "algorithms", "probes")
 LEFT_OUT = ("draw.py", "__init__.py", "wording.py", "glossary.py")  # figures, lists and words
 SECONDS = 600  # after which a mutant counts as killed: its tests no longer end
-
-
-KILLED = ("killed", "timed out")
+FORK = multiprocessing.get_context("fork")  # torch is imported once for all
 
 
 class Line(NamedTuple):
@@ -41,8 +42,8 @@ class Line(NamedTuple):
     module: str
     line: str
     what: str
-    outcome: str  # killed, survived, or timed out
-    by: str  # the test that failed
+    outcome: str  # killed, survived, or "fails without the change"
+    by: str  # the test that failed, or "no end"
     seconds: str
 
 
@@ -73,25 +74,37 @@ def drawn(count: int) -> list[tuple[Path, Mutant]]:
 
 
 def failed(clone: Path, tests: list[str]) -> str:
-    """Return the first test that fails, "" if all pass.
+    """Return the first test that fails, "" if all pass, "no end" if they don't end.
 
     Args:
         clone: where they run.
         tests: their files.
-
-    Raises:
-        subprocess.TimeoutExpired: if they don't end.
     """
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    ended = subprocess.run(
-        words,
-        cwd=clone, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
-    if ended.returncode == 0:
-        return ""
-    named = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    return named[0] if named else f"pytest ended with {ended.returncode}"
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        child = FORK.Process(target=_run, args=(clone, tests, said))
+        child.start()
+        child.join(SECONDS)
+        if child.is_alive():
+            child.kill()
+            return "no end"
+        if child.exitcode == 0:
+            return ""
+        named = re.findall(r"^(?:FAILED|ERROR) (\S+)", said.read_text(), re.MULTILINE)
+    return named[0] if named else f"pytest ended with {child.exitcode}"
+
+
+def _run(clone: Path, tests: list[str], said: Path) -> None:
+    """Run tests in this process, a fork of one that has imported libraries only."""
+    os.chdir(clone)
+    sys.path[:] = [str(clone), *(path for path in sys.path if path != str(ROOT))]
+    os.environ["PYTHONPATH"] = str(clone)
+    with said.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+        sys.stdout.flush()
+    os._exit(int(code))
 
 
 def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
@@ -108,11 +121,9 @@ def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
     begun = time.monotonic()
     try:
         by = next(filter(None, (failed(clone, tests) for tests in tests_of(module))), "")
-        outcome = "killed" if by else "survived"
-    except subprocess.TimeoutExpired:
-        outcome, by = "timed out", ""
     finally:
         shutil.copy(module, clone / place)
+    outcome = "killed" if by else "survived"
     if by:  # a test that fails without the change kills nothing
         by_itself = failed(
             clone, [by] if by.startswith("tests/") else list(chain(*tests_of(module)))
@@ -122,11 +133,18 @@ def tried(clone: Path, module: Path, mutant: Mutant) -> Line:
     return Line(str(place), str(mutant.line), mutant.what, outcome, by, seconds)
 
 
+def imported() -> None:
+    """Import the libraries of the tests, so that forks need not."""
+    for library in ("pandas", "scipy.stats", "matplotlib.pyplot", "torch", "torch._dynamo"):
+        importlib.import_module(library)
+
+
 def main() -> int:
     """Try mutants that the table lacks, and write the page; 1 if fewer than 95 % are killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=100)
     given = parser.parse_args()
+    imported()
     lines = read()
     done = {line[:3] for line in lines}
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +158,7 @@ def main() -> int:
             lines.append(tried(clone, module, mutant))
             print(*lines[-1], flush=True)
             write(lines)
-    killed = sum(line.outcome in KILLED for line in lines)
+    killed = sum(line.outcome == "killed" for line in lines)
     return int(killed < 0.95 * len(lines))
 
 
@@ -159,7 +177,7 @@ def write(lines: list[Line]) -> None:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(Line._fields)
         out.writerows(lines)
-    alive = [line for line in lines if line.outcome not in KILLED]
+    alive = [line for line in lines if line.outcome != "killed"]
     text = (
         "# Mutants that the tests kill\n\n`python reports/mutations/run.py` makes this page "
         f"([run.py](run.py)). Of {len(lines)} random mutants, {len(lines) - len(alive)} were "

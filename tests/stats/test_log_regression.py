@@ -36,3 +36,13 @@ def test_a_slope_that_one_batch_makes_is_not_finite_and_warns_of_nothing():
     line = log_slope(np.array([1.0, 2.0]), [lone, Moments.from_samples(sample(9))])
 
     assert not math.isfinite(line.slope)
+
+
+def test_the_degrees_of_freedom_are_satterthwaites():
+    """Two sizes whose errors are equal have the degrees of freedom of both together."""
+    noise = sample(30)
+    samples = [Moments.from_samples(noise), Moments.from_samples(5 * noise)]
+
+    line = log_slope(np.array([1.0, 2.0]), samples)
+
+    assert line.freedom == pytest.approx(2 * 29)
