@@ -114,7 +114,7 @@ def reduced_precision(
 
 def _stored_in_half(grads: Tensor) -> list[Row]:
     """Return a row if every entry of the gradients is a number of half precision."""
-    if len(grads[grads != 0].unique()) < FEWEST_ENTRIES or not torch.isfinite(grads).all():
+    if len(set(grads[grads != 0].tolist())) < FEWEST_ENTRIES or not torch.isfinite(grads).all():
         return []
     for dtype in reversed(HALF):
         if torch.equal(grads.to(dtype).to(grads), grads):
