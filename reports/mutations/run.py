@@ -149,7 +149,7 @@ def main() -> int:
     done = {line[:3] for line in lines}
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
-        ignored = shutil.ignore_patterns(".git", "*.parquet", "*.html", "metabench-runs")
+        ignored = shutil.ignore_patterns(".git", "metabench-runs", ".*_cache")
         shutil.copytree(ROOT, clone, ignore=ignored)
         for module, mutant in drawn(given.count):
             key = (str(module.relative_to(ROOT)), str(mutant.line), mutant.what)
