@@ -126,3 +126,11 @@ def test_skewed_ratios_cover_what_clipping_leaves_of_a_variance():
         strict=True,
     )
     assert all(wide.low <= own.low < own.high <= wide.high for own, wide in plain)
+
+
+def test_a_ratio_with_a_variance_of_zero_is_not_a_number():
+    above, below, _ = paired(seed=0)
+    none = above._replace(deviations=0 * above.deviations)
+
+    assert all(map(math.isnan, paired_estimators.variance_ratio(none, below)))
+    assert all(map(math.isnan, paired_estimators.variance_ratio(below, none)))

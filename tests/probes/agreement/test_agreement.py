@@ -240,3 +240,14 @@ def test_appended_parameters_are_left_out():
 
         assert [row.value for row in from_table(table, "error", "cg 1")] == expected
         assert len(expected) == 1
+
+
+def test_expectations_that_were_not_computed_are_named_and_those_computed_are_not(bowl):
+    probe, table = bowl
+    withheld = table.copy()
+    withheld.loc[(table["quantity"] == "cosine") & (table["of"] == "fomaml"), "status"] = "withheld"
+
+    (found,) = [f for f in probe.find(withheld) if f.name == "not_computed"]
+
+    assert "expected gradients of fomaml." in found.claim
+    assert "not_computed" not in {f.name for f in probe.find(table)}

@@ -269,3 +269,19 @@ def test_a_preconditioned_optimizer_has_no_edge_of_the_plain_hessian():
     assert [r.status for r in from_table(adam, "stable_rate", of=None)] == ["withheld"]
     found = one(heavy, "stable_rate", of="50 % of tasks")
     assert found.value == pytest.approx(2 * 1.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"precision": False}, {"directions": 0}])
+def test_progress_reaches_its_end_and_never_goes_back(settings):
+    bowl = mb.Quadratic(dim=3, condition=2.0, jitter=0.0, shots=3, queries=3)
+    subject = mb.Subject(bowl.problem(), bowl.sample, mb.MAML(2, mb.SGD(0.1)), bowl.theta(0))
+    small = {"tasks": 8, "steps": 4, "rounds": 1, "directions": 2, "mitigated": 4}
+    seen = []
+
+    Explosion(**{**small, **settings}).measure(subject, 0, lambda *told: seen.append(told))
+
+    done, totals = zip(*seen, strict=True)
+    assert list(done) == sorted(done)
+    assert done[0] > 0
+    assert done[-1] == totals[-1]
+    assert len(set(totals)) == 1
