@@ -170,7 +170,9 @@ def step_function(
     """
 
     def step(phi: Tensor, slots: Slots, theta: Tensor) -> tuple[Tensor, Slots]:
-        gradient = derivatives.gradient(problem.inner_loss, phi, theta, inner_batch(task, k))
+        gradient = derivatives.gradient(
+            problem.inner_loss, phi, theta, inner_batch(problem, task, k)
+        )
         gradient = gradient if second_order else gradient.detach()
         return inner_update(optimizer, gradient, phi, slots, k, theta, rates)
 
@@ -246,9 +248,15 @@ class _Segment:
         return cotangents
 
 
-def inner_batch(task: Task, k: int) -> Any:
-    """Return the support examples of inner step k: its mini-batch, or the whole support set."""
-    noise = task.noise
-    if isinstance(noise, tuple):
-        return task.support
-    return tree_map(lambda leaf: leaf[noise[k]], task.support)
+def inner_batch(problem: Problem, task: Task, k: int) -> Any:
+    """Return the support examples of inner step k: its mini-batch, or the whole support set.
+
+    Args:
+        problem: a loss that samples has other random numbers in every step.
+        task: one task.
+        k: index of the step, from 0.
+    """
+    noise, support = task.noise, task.support
+    if not isinstance(noise, tuple):
+        support = tree_map(lambda leaf: leaf[noise[k]], support)
+    return problem.sampling.at_step(support, k) if problem.sampling else support

@@ -86,6 +86,12 @@ class ANIL(Algorithm):
             inner_loss=of_head(problem.inner_loss),
             outer_loss=of_head(problem.outer_loss),
             features=problem.features and of_head(problem.features),
+            sampling=problem.sampling
+            and problem.sampling.through(lambda phi, theta: (with_body(phi, theta), theta)),
+            expected_inner_loss=problem.expected_inner_loss
+            and of_head(problem.expected_inner_loss),
+            expected_outer_loss=problem.expected_outer_loss
+            and of_head(problem.expected_outer_loss),
             layouts=Layouts(head, problem.layouts.theta),
         )
 

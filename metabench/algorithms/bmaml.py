@@ -125,7 +125,10 @@ class BMAML(Algorithm):
         return theta.new_full((), math.nan)
 
     def _chaser_steps(self, problem: Problem, task: Task) -> list[StepFunction]:
-        return [self._step_function(problem, inner_batch(task, k), k) for k in range(self.steps)]
+        return [
+            self._step_function(problem, inner_batch(problem, task, k), k)
+            for k in range(self.steps)
+        ]
 
     def _step_function(self, problem: Problem, data: Data, k: int) -> StepFunction:
         """Return Stein variational step k of all particles."""

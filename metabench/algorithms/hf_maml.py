@@ -81,7 +81,7 @@ class HFMAML(Algorithm):
         cotangents: tuple[Tensor, Slots],
     ) -> tuple[Tensor, Slots, Tensor]:
         """Backpropagate through step k: exactly through the optimizer, by differences otherwise."""
-        data = inner_batch(task, k)
+        data = inner_batch(problem, task, k)
         gradient = derivatives.gradient(problem.inner_loss, phi, theta, data)
         _, vjp = derivatives.vjp_of(
             lambda g, p, s: self.inner_optimizer(g, p, s, k), gradient, phi, slots

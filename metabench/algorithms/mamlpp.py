@@ -258,7 +258,7 @@ class MAMLPP(Algorithm):
             used = None
             if self.statistics == "running":
                 used = per_step_batch_norm.of_step(statistics, problem.layouts.theta, theta, k)
-            of_steps.append(statistics.measure(phi, theta, inner_batch(task, k), used))
+            of_steps.append(statistics.measure(phi, theta, inner_batch(problem, task, k), used))
         return {"batch_statistics": per_step_batch_norm.flatten_by_part(statistics, of_steps)}
 
     def _outer_loss(self, problem: Problem, k: int) -> Loss:

@@ -12,5 +12,6 @@ MEMBERS = {
     "chains": "metabench.families.chains:Chains",
     "digits": "metabench.families.digits:Digits",
     "omniglot": "metabench.families.omniglot:Omniglot",
+    "tabular": "metabench.families.tabular:Tabular",
     "folder": "metabench.families.folder:Folder",
 }

@@ -14,6 +14,7 @@ from metabench.problems.module_functions import Features, module_functions
 from metabench.problems.networks.module_call import ModuleCall
 from metabench.problems.networks.plain_norms import with_plain_norms
 from metabench.problems.parameter_layout import Layout, Layouts
+from metabench.problems.sampling import Sampling
 from metabench.problems.tasks import Data, Loss, Sampler
 from metabench.settings.errors import InvalidInput
 
@@ -54,6 +55,10 @@ class Problem(NamedTuple):
     differs: str = ""  # why the gradient is meant to differ from the loss's: "gradient reversal"
     examine: Callable[[Tensor, Tensor, Data], ModuleCall] | None = None  # what a call shows
     last_called: Callable[[], tuple[str, ...]] | None = None  # names of the head's parameters
+    sampled: bool = False  # whether the losses draw samples, whose law may depend on phi
+    sampling: Sampling | None = None  # the parts of a loss that does, for `verify`
+    expected_inner_loss: Loss | None = None  # (phi, theta, support) -> (), over all samples
+    expected_outer_loss: Loss | None = None  # (phi, theta, query) -> (), over all samples
 
     def appended(self, theta: Tensor, parts: Mapping[str, Tensor]) -> tuple[Problem, Tensor]:
         """Return the problem and theta `(Q,)` with further meta-parameters appended to theta."""
@@ -77,9 +82,28 @@ class Problem(NamedTuple):
             accuracy=self.accuracy and with_prefix(self.accuracy),
             statistics=self.statistics and self.statistics.with_prefix(Q),
             features=self.features and with_prefix(self.features),
+            sampling=self.sampling and self.sampling.through(lambda phi, theta: (phi, theta[:Q])),
+            expected_inner_loss=self.expected_inner_loss and with_prefix(self.expected_inner_loss),
+            expected_outer_loss=self.expected_outer_loss and with_prefix(self.expected_outer_loss),
             base=self,
         )
         return problem, torch.cat([theta, more.flatten(parts).to(theta)])
+
+    def expected(self) -> Problem:
+        """Return the problem with the expected losses in place of those that sample.
+
+        Its meta-gradient is that of the expected adaptation, whose inner steps are exact.
+
+        Raises:
+            InvalidInput: if an expectation isn't known.
+        """
+        inner, outer = self.expected_inner_loss, self.expected_outer_loss
+        if inner is None or outer is None:
+            raise InvalidInput(
+                "The expected losses of this problem aren't known; give Problem(..., "
+                "expected_inner_loss=, expected_outer_loss=), functions (phi, theta, data) -> ()."
+            )
+        return self._replace(inner_loss=inner, outer_loss=outer, sampled=False, sampling=None)
 
     def flatten(self, weights: Weights) -> Tensor:
         """Return theta `(Q,)` of a module, a state dict, a flat vector or a file of weights.

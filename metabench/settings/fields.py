@@ -16,7 +16,7 @@ from metabench.settings.errors import InvalidInput, guess, inside, unknown
 from metabench.settings.nested_keys import put
 
 # A field of this class holds a member of that kind, chosen by name.
-NESTED = {"InnerOptimizer": "inner_optimizers", "Solver": "solvers"}
+NESTED = {"InnerOptimizer": "inner_optimizers", "Solver": "solvers", "Surrogate": "surrogates"}
 DIGITS = 12  # of a digest, in hexadecimal
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 

@@ -32,6 +32,7 @@ KINDS = {
         "InnerOptimizer",
     ),
     "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
+    "surrogates": ("metabench.problems.reinforcement.surrogates", "surrogate", "Surrogate"),
 }
 
 # groups of settings that are no member's -> "module:Class" of their dataclass

@@ -10,6 +10,7 @@ from metabench.testing.inner_optimizer_contract import check_inner_optimizer
 from metabench.testing.meta_gradient_assertion import assert_meta_gradient
 from metabench.testing.probe_contract import check_probe
 from metabench.testing.solver_contract import check_solver
+from metabench.testing.surrogate_contract import check_surrogate
 
 __all__ = [
     "assert_meta_gradient",
@@ -20,4 +21,5 @@ __all__ = [
     "check_probe",
     "check_problem",
     "check_solver",
+    "check_surrogate",
 ]

@@ -23,6 +23,7 @@ from metabench.testing.family_contract import check_family, check_problem
 from metabench.testing.inner_optimizer_contract import check_inner_optimizer
 from metabench.testing.probe_contract import check_probe
 from metabench.testing.solver_contract import check_solver
+from metabench.testing.surrogate_contract import check_surrogate
 
 
 def check_member(target: str, problem: str | None = None) -> str:
@@ -133,6 +134,7 @@ CONTRACTS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "probes": (check_probe,),
     "inner_optimizers": (check_inner_optimizer,),
     "solvers": (check_solver,),
+    "surrogates": (check_surrogate,),
 }
 CHECKED = {
     "algorithms": (
@@ -157,6 +159,7 @@ CHECKED = {
         "shapes, a correctly reported residual, history and curvature, x = 0 for b = 0, vmap "
         "against a loop"
     ),
+    "surrogates": "shapes, the policy gradient at first order, vmap against a loop",
 }
 INSTEAD: dict[type[Any], str] = {
     nn.Module: "make a problem of it, Problem.from_module(net, loss, tasks=sampler), and name that",

@@ -213,7 +213,7 @@ def _jacobian(
 
     def many(block: Tensor) -> Tensor:
         gradient, products = derivatives.gradient_with_products(
-            loop.problem.inner_loss, phi, theta, inner_batch(task, k)
+            loop.problem.inner_loss, phi, theta, inner_batch(loop.problem, task, k)
         )
         rows = per_task_products.vectorize(lambda w: product(w, lambda v: products(v)[0], gradient))
         made: Tensor = rows(block)

@@ -1,0 +1,1 @@
+"""Policies, trajectories and policy-gradient losses of meta-reinforcement learning."""
