@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from metabench.problems.tasks import Data
@@ -41,7 +42,9 @@ class Sampling(NamedTuple):
     loss: Callable[[Tensor, Tensor, Sample], Tensor]  # (phi, theta, sample) -> ()
     log_probabilities: Callable[[Tensor, Tensor, Sample], Tensor]  # -> (N, H)
     costs: Callable[[Tensor, Tensor, Sample], Tensor]  # after each choice -> (N, H)
-    shifted: Callable[[Sample, float], Sample] | None = None  # with its baseline raised by a number
+    shifted: Callable[[Sample, Tensor], Sample] | None = (
+        None  # with its baseline raised by a number
+    )
     at_step: Callable[[Data, int], Data] = same_at_every_step  # data of inner step k, from k = 0
 
     def inner_loss(self, phi: Tensor, theta: Tensor, data: Data) -> Tensor:
@@ -67,3 +70,23 @@ class Sampling(NamedTuple):
             log_probabilities=mapped(self.log_probabilities),
             costs=mapped(self.costs),
         )
+
+
+def unbiased_loss(sampling: Sampling) -> Callable[[Tensor, Tensor, Sample], Tensor]:
+    """Return a loss of a sample whose derivatives of every order are unbiased.
+
+    It is made of the log-probabilities and costs alone: each cost times the likelihood ratio of the
+    choices before it, with the other sequences' mean as baseline.
+    """
+
+    def loss(phi: Tensor, theta: Tensor, sample: Sample) -> Tensor:
+        logs = sampling.log_probabilities(phi, theta, sample)
+        costs = sampling.costs(phi, theta, sample)
+        total = logs.cumsum(-1)
+        ratio = (total - total.detach()).exp()
+        before = torch.cat([torch.ones_like(ratio[:, :1]), ratio[:, :-1]], dim=-1)
+        ahead = costs.detach().flip(-1).cumsum(-1).flip(-1)
+        others = (ahead.sum(0) - ahead) / max(len(ahead) - 1, 1)
+        return (ratio * costs - (ratio - before) * others).sum(-1).mean()
+
+    return loss

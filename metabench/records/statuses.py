@@ -47,6 +47,8 @@ STATUSES = {
     "not finite": "The estimate is not finite.",
     "not implemented": "The estimate differs from that of the algorithm it is meant to be.",
     "random": "Two calls with the same arguments differ.",
+    "sampled": "The loss draws samples that change with theta; finite differences can't judge it.",
+    "biased": "The mean over samples is not that of an unbiased estimate, on fresh samples too.",
     "saddle": "The curvature is not positive, so an implicit gradient is undefined.",
     "sum": "A batch gives the sum over tasks instead of their mean.",
     "unsolved": "A linear solver's residual is too large.",

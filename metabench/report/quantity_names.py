@@ -53,6 +53,11 @@ CHECKS = {
     "check/repeated call": "relative difference of two equal calls",
     "check/implicit against unrolled": "relative difference of the two",
     "check/vmap against a loop": "relative difference of the two",
+    "sampled_check": "p-value of the hypothesis that this is unbiased",
+    "sampled_check/score": "p-value of the hypothesis that the score has mean zero",
+    "sampled_bias": "norm of the bias over that of the gradient or Hessian",
+    "sampled_kind": "what the biased loss was recognized as",
+    "sampled_sequences": "sequences drawn for these checks [sequences]",
     "not_finite": "share of the tasks checked in which it is not finite",
     "curvature": "smallest curvature found where the gradient is taken [curvature]",
 }

@@ -9,6 +9,7 @@ from metabench.probes.verify.declared_difference import declared
 from metabench.probes.verify.failed_checks import failure_of
 from metabench.probes.verify.findings_layers import BAD, by_layer_sentence, in_layers
 from metabench.probes.verify.findings_precision import lower_precision
+from metabench.probes.verify.findings_sampled import of_samples
 from metabench.probes.verify.findings_tasks import facts
 from metabench.probes.verify.findings_undecided import not_finite, nothing_independent, unresolved
 from metabench.probes.verify.limits import DIFFERENCES, OWN_GRADIENT, SYMMETRY, UNROLL, VMAP
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 VERDICTS = ("ok", "approximate", "open")
 TO_CHECK = {  # what would let a check be made
+    "sampled": (
+        "The loss draws samples; metabench verify checks it from many sets of samples, if the "
+        "problem declares how it draws them (Problem(..., sampling=...))."
+    ),
     "kink": (
         "At this theta the loss has no derivative. To check by finite differences, verify at "
         "another theta, such as a trained one (--theta FILE)."
@@ -59,6 +64,7 @@ def find(probe: Verify, whole: pd.DataFrame) -> list[Finding]:
         *unresolved(checks, from_table(table, "shorter_check", of=None)),
         *facts(table),
         *declared(table),
+        *of_samples(table),
         *_remarks(table),
     ]
     if all(finding.level == "info" for finding in findings):

@@ -14,6 +14,11 @@ IMPLICIT = "implicit against unrolled"
 SOLVE = "solver residual"
 OWN_LOSS = "loss of its algorithm"
 OWN_GRADIENT = "gradient of its algorithm"
+# of a loss that samples, each a test with a p-value
+SCORE = "score"
+FIRST_ORDER = "first order"
+SECOND_ORDER = "second order"
+SHIFT = "baseline shift"
 
 # The smallest error known through fused norms is 5e-4; differences that agree are good to 1e-6.
 LIMITS = {

@@ -43,6 +43,7 @@ from metabench.probes.verify.measure_round_off import (
     spread_of,
     worst,
 )
+from metabench.probes.verify.measure_sampled import sampled_rows
 from metabench.probes.verify.measure_shorter import shorter
 from metabench.probes.verify.measure_symmetry import symmetry
 from metabench.probes.verify.measure_tasks import (
@@ -95,6 +96,7 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         *facts_on_sets(subject, tasks),
         *facts_on_redraws(subject, seed),
         *(facts_on_many_tasks(subject, seed) if probe.thorough else ()),
+        *(sampled_rows(subject, seed, probe.tasks) if probe.thorough else ()),
         zero(alone.grad),
         saddle(alone),
         *_checks(probe, subject, tasks, alone),

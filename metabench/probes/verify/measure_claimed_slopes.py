@@ -41,6 +41,8 @@ def claimed_slopes(
     algorithm = subject.algorithm
     black_box = isinstance(algorithm, BlackBox)
     status = _not_comparable(found, black_box)
+    if not status and subject.problem.sampling:
+        status = "sampled"  # the samples jump with theta, and the derivatives are of their law
     if status:
         return [Row("check", of=DIFFERENCES, status=status)]
     engine = "eager" if subject.compute.looped_because else "auto"
@@ -63,6 +65,8 @@ def claimed_slopes(
     if not (algorithm.exact or black_box):  # off by design: reported, not judged
         status = judged.status if judged.status in ("kink", "unresolved") else "approximate"
         return [judged._replace(status=status).row()]
+    if subject.problem.sampled and judged.status == "wrong":
+        return [Row("check", of=DIFFERENCES, status="sampled")]
     row = judged.row("mismatch" if black_box else "wrong")
     if judged.status != "wrong" or judged.factor != judged.factor:
         return [row]

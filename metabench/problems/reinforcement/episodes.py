@@ -24,6 +24,6 @@ class Episodes(NamedTuple):
     returns: Tensor  # from each time on, (N, H)
     baselines: Tensor  # (N, H)
 
-    def shifted(self, by: float) -> Episodes:
+    def shifted(self, by: Tensor) -> Episodes:
         """Return the same trajectories with every baseline raised by a number."""
         return self._replace(baselines=self.baselines + by)
