@@ -36,6 +36,7 @@ _PUBLIC = {
     "Dense": "metabench.linalg.solvers.dense",
     "DiCE": "metabench.problems.reinforcement.surrogates.dice",
     "Digits": "metabench.families.digits",
+    "EMAML": "metabench.algorithms.emaml",
     "Estimator": "metabench.algorithms.base",
     "MetaGradientDiverged": "metabench.outer_loop.step_recorder",
     "Explosion": "metabench.probes.explosion",

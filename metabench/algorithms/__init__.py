@@ -11,5 +11,6 @@ MEMBERS = {
     "anil": "metabench.algorithms.anil:ANIL",
     "alpha_maml": "metabench.algorithms.alpha_maml:AlphaMAML",
     "bmaml": "metabench.algorithms.bmaml:BMAML",
+    "emaml": "metabench.algorithms.emaml:EMAML",
     "pretrain": "metabench.algorithms.pretrain:Pretrain",
 }
