@@ -24,12 +24,13 @@ def interrupt(number: int) -> KeyboardInterrupt:
 
 @contextmanager
 def raising() -> Generator[None]:
-    """Let SIGTERM raise `Terminated`, as SIGINT raises KeyboardInterrupt; not in other threads."""
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt and `Terminated`; not in other threads."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         raise interrupt(number)
 
-    with _handled((signal.SIGTERM,), on_signal):
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # of a command in the background
+    with _handled((signal.SIGTERM,) if ignored else (signal.SIGINT, signal.SIGTERM), on_signal):
         yield
 
 

@@ -22,6 +22,7 @@ from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
 from metabench.report import report as reports
 
+ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -236,3 +237,20 @@ def test_the_terminal_is_left_with_its_cursor():
 
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
     assert b"Go on with: metabench train" in shown
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_the_command_is_imported_ends_in_a_sentence(tmp_path, number):
+    """A module in the place of click sends it, at the first import."""
+    (tmp_path / "click.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(20)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "metabench", "list"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
+        timeout=15, check=False,
+    )  # fmt: skip
+
+    assert (ended.returncode, ended.stdout) == (CODES[number], "")
+    assert ended.stderr == "\nInterrupted while no command was running.\n"
