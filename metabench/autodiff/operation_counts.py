@@ -9,12 +9,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from metabench.autodiff.operation_watch import OperationWatch
+from metabench.autodiff.operation_watch import OperationWatch, is_random
 
 MOST_BYTES_AT_ONCE = 2**31  # of the intermediate results of all tasks computed together [bytes]
 
@@ -59,7 +58,7 @@ class _Counter:
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         self.operations += 1
-        if not self.random and torch.Tag.nondeterministic_seeded in operation.tags:
+        if not self.random and is_random(operation):
             self.random = name_of(operation)
         if (name := operation.overloadpacket) in flop_registry:
             self.flops += flop_registry[name](*args, **kwargs, out_val=result)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from metabench.autodiff.operation_watch import OperationWatch
+from metabench.autodiff.operation_watch import OperationWatch, is_random
 
 aten = torch.ops.aten
 # Operations that may return their argument unchanged, if it has the layout asked for.
@@ -49,7 +49,7 @@ class Operation:
     @property
     def random(self) -> bool:
         """Whether two calls give different results."""
-        return torch.Tag.nondeterministic_seeded in self.function.tags
+        return is_random(self.function)
 
     def renamed(self, change: Callable[[Name], Name]) -> Operation:
         """Return the operation with every argument's name changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Called with (operation, args, keyword args, result).
@@ -44,3 +45,13 @@ class OperationWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         result = func(*args, **kwargs)
         self._callback(func, args, kwargs, result)
         return result
+
+
+def is_random(operation: Any) -> bool:
+    """Whether two calls of an operation give different results, as its tag says.
+
+    >>> import torch
+    >>> is_random(torch.ops.aten.bernoulli.default), is_random(torch.ops.aten.exp.default)
+    (True, False)
+    """
+    return torch.Tag.nondeterministic_seeded in operation.tags

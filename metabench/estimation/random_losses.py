@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.autodiff.operation_counts import name_of
-from metabench.autodiff.operation_watch import OperationWatch
+from metabench.autodiff.operation_watch import OperationWatch, is_random
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
@@ -31,11 +31,11 @@ def raise_if_random(problem: Problem, theta: Tensor, task: Task) -> None:
     phi, seen = problem.init(theta), []
 
     def note(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        if torch.Tag.nondeterministic_seeded in operation.tags:
+        if is_random(operation):
             seen.append(name_of(operation))
 
     def stop(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        if torch.Tag.nondeterministic_seeded in operation.tags:
+        if is_random(operation):
             raise RuntimeError(f"random operation {name_of(operation)}")
 
     with torch.no_grad():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from pathlib import Path
 
 from metabench.families.base import Family
@@ -26,15 +25,6 @@ def fingerprint_of_initial_theta(family: Family) -> str:
     for value in (family.given.theta, *family.given.fixed.values()):
         held.update(value.detach().cpu().contiguous().numpy().tobytes())
     return f"module@{held.hexdigest()[:12]}"
-
-
-def without_digest(name: str) -> str:
-    """Return a name without the digest of its contents.
-
-    >>> without_digest("mine.py@0123456789ab:Algorithm")
-    'mine.py:Algorithm'
-    """
-    return re.sub(r"@[0-9a-f]{12}", "", name)
 
 
 @functools.lru_cache

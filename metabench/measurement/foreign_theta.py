@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.measurement import fingerprints
 from metabench.problems.checkpoints import trained_on
 from metabench.records.rows import Finding, Row, differences, from_table
+from metabench.settings.printed_names import printed_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def theta_differences(file: str, here: Mapping[str, Any]) -> list[Row]:
                       for of in (there, here))  # fmt: skip
         if not one:
             continue
-        names = [fingerprints.without_digest(str(of.get("name"))) for of in (one, other)]
+        names = [printed_name(str(of.get("name"))) for of in (one, other)]
         if names[0] != names[1]:
             one, other = {"name": names[0]}, {"name": names[1]}
         else:

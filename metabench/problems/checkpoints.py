@@ -19,6 +19,7 @@ from metabench.problems.checkpoint_files import (
 from metabench.problems.checkpoint_names import Match, matches
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import InvalidInput
+from metabench.settings.printed_names import printed_name
 
 # Buffers of torch's norms, which a state dict holds and theta does not.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -180,7 +181,7 @@ def _notes(file: str, key: str, match: Match) -> tuple[str, ...]:
 
 def _origin(about: Mapping[str, Any]) -> str:
     """Return an insert for messages that names the training of a theta, or ""."""
-    names = [about.get(part, {}).get("name") for part in ("algo", "family")]
+    names = [printed_name(about.get(part, {}).get("name", "")) for part in ("algo", "family")]
     return f", trained by {names[0]} on {names[1]}," if all(names) else ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metabench.report.evidence import missing, plain
+from metabench.settings.printed_names import printed_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def labels(cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
     names = [name for name in ("probe", *PARTS) if name in settings]
     found = pd.DataFrame("", index=cells.index, columns=["probe", *PARTS, "other", "seed"])
     for name in names:
-        found[name] = cells[name].map(setting_text)
+        found[name] = _printed(cells[name].map(setting_text))
     if "seed" in settings:
         found["seed"] = cells["seed"].map(setting_text)
     for _, group in cells.groupby(found["probe"], sort=False):
@@ -61,6 +62,12 @@ def _by_name(files: pd.Series[str]) -> pd.Series[str]:
     """Drop the digests of files if their names are distinct."""
     names = files.str.partition("@")[0]
     return names if names.nunique() == files.nunique() else files
+
+
+def _printed(names: pd.Series[str]) -> pd.Series[str]:
+    """Write members of files as people do, unless a file was changed between cells."""
+    shown = names.map(printed_name)
+    return shown if shown.nunique() == names.nunique() else names
 
 
 def _label(line: Mapping[Any, str], probe: bool, seed: bool) -> str:

@@ -17,6 +17,7 @@ from metabench.report.findings import drawings
 from metabench.report.glossary_marks import explain_terms
 from metabench.report.quantity_names import axis_of, label
 from metabench.report.text_tables import Table, TextTable, cell, details, tables
+from metabench.settings.printed_names import printed_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,5 +192,5 @@ def _text(name: str) -> str:
 
 def _title(name: str, spec: Mapping[str, Any]) -> str:
     """Return the title of a page: probe, algorithm and family."""
-    parts = [spec[part]["name"] for part in ("algo", "family") if part in spec]
+    parts = [printed_name(spec[part]["name"]) for part in ("algo", "family") if part in spec]
     return f"metabench {name}" + (f": {' on '.join(parts)}" if parts else "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metabench.records.number_format import number
+from metabench.settings.printed_names import printed_name
 
 INITIAL = ("initial", "module")  # names of a theta that was not trained
 
@@ -36,7 +37,7 @@ def settings_line(spec: Mapping[str, Any]) -> str:
 
 
 def _name(part: Mapping[str, Any]) -> str:
-    return str(part.get("name", ""))
+    return printed_name(str(part.get("name", "")))
 
 
 def _equal(symbol: str, value: Any) -> str:
@@ -46,7 +47,7 @@ def _equal(symbol: str, value: Any) -> str:
 def _alpha(optimizer: Any) -> str:
     if not isinstance(optimizer, Mapping) or "rate" not in optimizer:
         return ""
-    name = "" if optimizer.get("name") in (None, "sgd") else f" ({optimizer['name']})"
+    name = "" if optimizer.get("name") in (None, "sgd") else f" ({_name(optimizer)})"
     return f"alpha = {_text(optimizer['rate'])}{name}"
 
 

@@ -6,21 +6,27 @@ Probes don't call `__call__` alone: `spectrum` differentiates `adapted`, `explos
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.adapt import NO_BACKWARD, adapt
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.vectorization import first_task
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.problem import Problem
 from metabench.problems.proximal import proximal
-from metabench.problems.tasks import Task
-from metabench.testing.expectations import expect, expect_same
+from metabench.problems.tasks import Address, Task
+from metabench.settings.errors import InvalidInput
+from metabench.testing.expectations import equal, expect, expect_same
 
 MOVED = 0.1  # relative size of the step to another theta, where learned parts aren't as they began
 TOLERANCE = 1e-8  # relative, of two computations of one number in float64
+FIRST_RATE = 0.1  # tried where the inner rate is 0
 OBJECTIVE_TOLERANCE = 1e-4  # relative, as in `variance`
 
 
@@ -45,6 +51,7 @@ def check_declared(subject: Subject, algorithm: Algorithm, task: Task, seed: int
     _expect_extended(subject, algorithm)
     _expect_updates(algorithm, problem, found)
     _expect_reference(subject, algorithm, task)
+    _expect_used(subject, algorithm, seed)
     expect(
         algorithm.at_epoch(0) == algorithm,
         "at_epoch(0) has other settings, so training would begin with those",
@@ -167,3 +174,33 @@ def _expect_reference(subject: Subject, algorithm: Algorithm, task: Task) -> Non
         abs(own - theirs) <= OBJECTIVE_TOLERANCE * abs(own) or own != own,  # NaN: no objective
         f"reference() is {named} of another objective: its loss is {theirs:.6g}, not {own:.6g}",
     )
+
+
+def _expect_used(subject: Subject, algorithm: Algorithm, seed: int) -> None:
+    """Each setting of the inner loop, inherited ones too, changes a number or is refused."""
+    optimizer = algorithm.inner_optimizer
+    faster = replace(optimizer, rate=2 * optimizer.rate or FIRST_RATE)
+    others = {"steps": algorithm.steps + 1, "inner_optimizer": faster}
+    if len(tree_leaves(first_task(subject.draw(Address.fresh(0, 1), seed)).support)[0]) > 1:
+        others["batch"] = algorithm.batch + 1
+    before = _first(subject, algorithm, seed)
+    for name, value in others.items():
+        try:
+            after = _first(subject, replace(algorithm, **{name: value}), seed)
+        except InvalidInput:  # refused; or a mini-batch that is larger than the support set
+            continue
+        expect(
+            not equal(before, after),
+            f"another {name} changes neither grad nor loss nor phi; use this setting, or refuse "
+            "it in __post_init__ with metabench.InvalidInput",
+        )
+
+
+def _first(subject: Subject, algorithm: Algorithm, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the numbers of the first task, at the theta with which the algorithm begins."""
+    base = subject.problem.base or subject.problem
+    start = subject.theta[: base.layouts.theta.size]
+    subject = Subject(base, subject.sample, algorithm, start)
+    task = first_task(subject.draw(Address.fresh(0, 1), seed))
+    found = algorithm(subject.problem, subject.theta, task)
+    return found.grad, found.loss, found.phi

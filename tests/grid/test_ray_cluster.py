@@ -13,49 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import clusters
 import pytest
 
 from metabench.records.store.store import Store
 
 pytestmark = pytest.mark.cluster
-
-# A probe whose number names the node: the parent of a worker is its node's raylet.
-PROBE = """
-import os, time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-
-from metabench import Probe, Row
-
-
-@dataclass(frozen=True)
-class Slow(Probe):
-    axis: ClassVar[str] = "B"
-    question: ClassVar[str] = "?"
-    caption: ClassVar[str] = ""
-
-    def measure(self, subject, seed, progress=None):
-        Path({folder!r}, f"begun-{{os.getppid()}}").touch()
-        time.sleep(2)
-        return [Row("raylet", value=float(os.getppid()))]
-
-    def find(self, table):
-        return []
-
-    def draw(self, table, axes):
-        pass
-"""
-STUDY = """
-seed = "range(12)"
-[probe]
-name = "slow.py:Slow"
-[algo]
-name = "maml"
-[family]
-name = "quadratic"
-dim = 3
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +29,10 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "7" * 64)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # of 15, a busy machine's cells take minutes
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # Ray's sockets need a short path
-    Path("slow.py").write_text(PROBE.format(folder=str(tmp_path)))
-    Path("study.toml").write_text(STUDY)
+    # its number names the node: the parent of a worker is its node's raylet
+    begun = f'Path({str(tmp_path)!r}, f"begun-{{os.getppid()}}").touch(); time.sleep(2)'
+    clusters.write_probe("slow.py", "Slow", begun, 'Row("raylet", value=float(os.getppid()))')
+    clusters.write_study("study.toml", 12, 'name = "slow.py:Slow"')
     return tmp_path
 
 
@@ -131,10 +96,7 @@ def reached(port):
 
 
 def until(true, seconds=180):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.2)
+    clusters.until(true, seconds, lambda: "it took too long")
 
 
 def kill(node):

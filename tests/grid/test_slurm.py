@@ -9,6 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import clusters
 import pytest
 from shell import metabench
 
@@ -16,52 +17,13 @@ from metabench.grid.execution.executors.slots import cpu_slots
 from metabench.grid.scheduling.slurm_script import quoted
 from metabench.records.store.store import Store
 
-# A probe that is warned as Slurm warns while it measures its first cell.
-WARNED = """
-import os, signal
-from dataclasses import dataclass
-from typing import ClassVar
-
-from metabench import Probe, Row
-
-
-@dataclass(frozen=True)
-class Warned(Probe):
-    fails: bool = False
-    axis: ClassVar[str] = "B"
-    question: ClassVar[str] = "?"
-    caption: ClassVar[str] = ""
-
-    def measure(self, subject, seed, progress=None):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        if self.fails:
-            raise RuntimeError("none of them")
-        return [Row("number", value=seed + 0.5)]
-
-    def find(self, table):
-        return []
-
-    def draw(self, table, axes):
-        pass
-"""
-STUDY = """
-seed = "range({cells})"
-[probe]
-name = "variance"
-tasks = 64
-sizes = [1, 2]
-[algo]
-name = "maml"
-[family]
-name = "quadratic"
-dim = 3
-"""
+VARIANCE = 'name = "variance"\ntasks = 64\nsizes = [1, 2]'
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("small.toml").write_text(STUDY.format(cells=4))
+    clusters.write_study("small.toml", 4, VARIANCE)
     return tmp_path
 
 
@@ -88,10 +50,10 @@ def scontrol(tmp_path, monkeypatch):
 
 def near_the_limit(cells=3, fails=False, signal="SIGUSR1"):
     """One job of the array, warned during its first cell."""
-    Path("warned.py").write_text(WARNED.replace("SIGUSR1", signal))
-    text = STUDY.format(cells=cells).partition("[algo]")[2]
-    probe = f'[probe]\nname = "warned.py:Warned"\nfails = {str(fails).lower()}\n[algo]'
-    Path("warned.toml").write_text(f'seed = "range({cells})"\n{probe}{text}')
+    warned = f"os.kill(os.getpid(), signal.{signal})"  # as Slurm does
+    clusters.write_probe("warned.py", "Warned", warned, 'Row("number", value=seed + 0.5)')
+    probe = f'name = "warned.py:Warned"\nfails = {str(fails).lower()}'
+    clusters.write_study("warned.toml", cells, probe)
     options = ("--executor", "inline", "--part", "0/1", "--sbatch", "my jobs.sbatch")
     return metabench("worker", "warned.toml", *options)
 
@@ -182,7 +144,7 @@ def test_the_script_runs_in_a_folder_of_any_name_and_imports_nothing_from_it(fol
     monkeypatch.chdir(home)
     Path("torch.py").write_text("raise SystemExit('the torch.py of the folder')")
     name = '-st "u" dy.toml'
-    Path(name).write_text(STUDY.format(cells=2))
+    clusters.write_study(name, 2, VARIANCE)
     result = metabench("slurm", "--array", "2", "--", name)
     assert result.exit_code == 0, result.output
     text = Path(name).with_suffix(".sbatch").read_text()

@@ -11,9 +11,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import clusters
 import pytest
 from shell import metabench
 
@@ -22,57 +22,22 @@ from metabench.records.store.store import Store
 
 pytestmark = pytest.mark.cluster
 
-# A probe that takes three seconds while there is a file `slow`; its number names its process.
-PROBE = """
-import os, time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-
-from metabench import Probe, Row
-
-
-@dataclass(frozen=True)
-class Slow(Probe):
-    axis: ClassVar[str] = "B"
-    question: ClassVar[str] = "?"
-    caption: ClassVar[str] = ""
-
-    def measure(self, subject, seed, progress=None):
-        time.sleep(3 if Path("slow").exists() else 0)
-        return [Row("process", value=float(os.getpid()))]
-
-    def find(self, table):
-        return []
-
-    def draw(self, table, axes):
-        pass
-"""
-STUDY = """
-seed = "range({cells})"
-[probe]
-name = "slow.py:Slow"
-[algo]
-name = "maml"
-[family]
-name = "quadratic"
-dim = 3
-"""
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     home = tmp_path / "my $runs'"
     home.mkdir()
     monkeypatch.chdir(home)
-    Path("slow.py").write_text(PROBE)
+    # takes three seconds while there is a file `slow`; its number names its process
+    slow = 'time.sleep(3 if Path("slow").exists() else 0)'
+    clusters.write_probe("slow.py", "Slow", slow, 'Row("process", value=float(os.getpid()))')
     Path("torch.py").write_text("raise SystemExit('the torch.py of the folder')")
     return home
 
 
 def submitted(*options, cells=4, name="a study"):
     """The number of an array that Slurm has accepted, of a study with a blank in its name."""
-    Path(f"{name}.toml").write_text(STUDY.format(cells=cells))
+    clusters.write_study(f"{name}.toml", cells, 'name = "slow.py:Slow"')
     result = metabench("slurm", f"{name}.toml", "--cores", "1", *options)
     assert result.exit_code == 0, result.output
     return slurm("sbatch", "--parsable", f"{name}.sbatch").strip()
@@ -90,10 +55,7 @@ def job(number, index=0):
 
 
 def until(true, seconds=120):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, slurm("scontrol", "show", "job")
-        time.sleep(0.3)
+    clusters.until(true, seconds, lambda: slurm("scontrol", "show", "job"))
 
 
 def ended(number, index=0):

@@ -26,6 +26,7 @@ from metabench.linalg.solvers.cg import CG
 from metabench.probes.base import Probe, no_progress
 from metabench.probes.variance import Variance
 from metabench.records.rows import Row
+from metabench.settings.errors import InvalidInput
 from metabench.testing import (
     check_algorithm,
     check_family,
@@ -49,7 +50,8 @@ def faulty(change):
             return True
 
         def __call__(self, problem, theta, task):
-            return change(MAML(steps=1)(problem, theta, task))
+            maml = MAML(self.steps, self.inner_optimizer, self.batch)
+            return change(maml(problem, theta, task))
 
     return Faulty()
 
@@ -110,6 +112,38 @@ def test_the_algorithm_contract_names_what_is_declared_but_not_done(fault):
 
     with pytest.raises(AssertionError, match=fault):
         check_algorithm(declaring(**DECLARED[fault]), Quadratic(dim=4))
+
+
+FIXED = {"steps": 2, "inner_optimizer": SGD(), "batch": 0}  # whatever the setting says
+
+
+@pytest.mark.parametrize("setting", FIXED)
+def test_the_algorithm_contract_names_a_setting_that_is_ignored_unless_it_is_refused(setting):
+    @dataclass(frozen=True)
+    class Ignoring(Algorithm):
+        def __call__(self, problem, theta, task):
+            return replace(self, **{setting: FIXED[setting]}).of_maml(problem, theta, task)
+
+        def of_maml(self, problem, theta, task):
+            if setting == "batch":
+                task = task._replace(noise=())
+            return MAML(self.steps, self.inner_optimizer, self.batch)(problem, theta, task)
+
+        def adapted(self, problem, theta, task):
+            return self(problem, theta, task).phi
+
+        def loop(self, problem):
+            return None
+
+    class Refusing(Ignoring):
+        def __post_init__(self):
+            super().__post_init__()
+            if getattr(self, setting) != FIXED[setting]:
+                raise InvalidInput(f"{setting} is not a setting of this algorithm; leave it out.")
+
+    with pytest.raises(AssertionError, match=f"another {setting} changes neither"):
+        check_algorithm(Ignoring(steps=2), Quadratic(dim=4))
+    check_algorithm(dataclass(frozen=True)(Refusing)(steps=2), Quadratic(dim=4))
 
 
 def test_an_algorithm_that_runs_in_a_loop_only_is_not_run_under_vmap():

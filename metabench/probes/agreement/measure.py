@@ -24,6 +24,7 @@ from metabench.probes.base import Progress
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row
 from metabench.settings import registry
+from metabench.settings.printed_names import printed_name
 from metabench.stats.intervals import Vector
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
 
 def name_of(algorithm: Algorithm) -> str:
     """Return the registered name of an algorithm."""
-    return registry.name_of("algorithms", type(algorithm))
+    return printed_name(registry.name_of("algorithms", type(algorithm)))
 
 
 def proximal_strength_of(probe: Agreement, algorithm: Algorithm) -> float:

@@ -12,6 +12,7 @@ from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput
+from metabench.settings.printed_names import printed_name
 from metabench.stats import paired_estimators
 from metabench.stats.moments import Moments
 
@@ -116,7 +117,8 @@ def error_rows(
 
 def algorithm_name(algorithm: Estimator) -> str:
     """Return an algorithm's name with its variant, such as truncated."""
-    return f"{algorithm.variant} {registry.name_of('algorithms', type(algorithm))}".strip()
+    name = printed_name(registry.name_of("algorithms", type(algorithm)))
+    return f"{algorithm.variant} {name}".strip()
 
 
 def _is_zero(difference: Moments) -> bool:
