@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 
 def printed_name(name: str) -> str:
@@ -14,3 +16,13 @@ def printed_name(name: str) -> str:
     ('maml', 'my_pkg.algorithms:Damped')
     """
     return re.sub(r"(\.py)?@[0-9a-f]{12}(?=:)", ".py", name)
+
+
+def algorithm_on_family(spec: Mapping[str, Any]) -> str:
+    """Write the algorithm and the family of a measurement's settings.
+
+    >>> spec = {"algo": {"name": "my@0123456789ab:Damped"}, "family": {"name": "sinusoid"}}
+    >>> algorithm_on_family(spec)
+    'my.py:Damped on sinusoid'
+    """
+    return " on ".join(printed_name(spec[part]["name"]) for part in ("algo", "family"))

@@ -19,6 +19,7 @@ from metabench.records.rows import Finding, Row, rows_from_tuples
 from metabench.records.store.store_paths import find_record, store_of
 from metabench.records.store.tables import Tables, setting_text, tables, tidy, varying
 from metabench.settings.errors import InvalidInput
+from metabench.settings.printed_names import algorithm_on_family
 from metabench.settings.trust import members_of_study, require_named
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _print_cell(record: Mapping[str, Any], found: _Read | None) -> None:
     from metabench.cli.terminal import print_findings, print_table
     from metabench.report import text_tables
 
-    names = f"{record['spec']['algo']['name']} on {record['spec']['family']['name']}"
+    names = algorithm_on_family(record["spec"])
     click.echo(f"{record['digest']}  {names}, seed {record['spec']['seed']}: {record['outcome']}\n")
     if found is None:
         click.echo(record.get("traceback") or record.get("error", ""))

@@ -18,6 +18,7 @@ from metabench.records import csv_text, run_folders
 from metabench.report.text_tables import tables
 from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
+from metabench.settings.printed_names import algorithm_on_family
 from metabench.training import resume, tensorboard
 from metabench.training.plan import plan_of
 from metabench.training.result import Trained
@@ -80,7 +81,7 @@ def _waiting() -> None:
 
 def _label(session: Session) -> str:
     spec, trainer = session.spec, session.trainer
-    label = f"train: {spec['algo']['name']} on {spec['family']['name']}, seed {spec['seed']}"
+    label = f"train: {algorithm_on_family(spec)}, seed {spec['seed']}"
     return f"{label}, resuming at step {trainer.step}" if trainer.step else label
 
 
