@@ -7,6 +7,7 @@ Probes don't call `__call__` alone: `spectrum` differentiates `adapted`, `explos
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -180,7 +181,7 @@ def _expect_used(subject: Subject, algorithm: Algorithm, seed: int) -> None:
     """Each setting of the inner loop, inherited ones too, changes a number or is refused."""
     optimizer = algorithm.inner_optimizer
     faster = replace(optimizer, rate=2 * optimizer.rate or FIRST_RATE)
-    others = {"steps": algorithm.steps + 1, "inner_optimizer": faster}
+    others: dict[str, Any] = {"steps": algorithm.steps + 1, "inner_optimizer": faster}
     if len(tree_leaves(first_task(subject.draw(Address.fresh(0, 1), seed)).support)[0]) > 1:
         others["batch"] = algorithm.batch + 1
     before = _first(subject, algorithm, seed)
