@@ -5,7 +5,7 @@ Each has that algorithm's inner optimizer and mini-batches, and the given number
 
 from __future__ import annotations
 
-from metabench.algorithms.base import Algorithm
+from metabench.algorithms.base import Algorithm, Loop
 from metabench.algorithms.fomaml import FOMAML
 from metabench.algorithms.hf_maml import HFMAML
 from metabench.algorithms.imaml import IMAML
@@ -16,6 +16,11 @@ from metabench.linalg.solvers.solver import Solver
 def exact(like: Algorithm, steps: int) -> Algorithm:
     """Return MAML: the exact gradient of the query loss after adaptation."""
     return MAML(steps, like.inner_optimizer, like.batch)
+
+
+def exact_of(loop: Loop, steps: int) -> Algorithm:
+    """Return MAML with the inner optimizer of a loop and K = `steps`."""
+    return MAML(steps, loop.inner_optimizer)
 
 
 def is_exact(algorithm: Algorithm) -> bool:

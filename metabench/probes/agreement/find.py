@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from metabench.probes.agreement.findings_sampling_bias import of_sampling
 from metabench.probes.curves import by_method
 from metabench.probes.not_finite_inputs import with_inputs
 from metabench.probes.wording import interval, number, percents
@@ -30,6 +31,8 @@ REPAIRS = {  # by part of an implicit method's error
 def find(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
     """Return the findings of one agreement table, the most severe first."""
     errors = from_table(table, "error", of=None)
+    if not errors and from_table(table, "sampling_bias", of=None):
+        return of_sampling(table)
     if [r.status for r in errors] == ["withheld"]:
         claim = (
             "Not computed: a black box can't be run with another inner problem or another method."

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 MEANINGS = {
+    "expected_norm": "norm of the mean gradient of expected adaptation [gradient]",
+    "hessian_alignment": "the sampled Hessian's mean along the Hessian, over that [1]",
+    "hessian_share": "norm of the sampled Hessian's mean over the Hessian's [1]",
+    "sampling_bias": "norm of a part of the meta-gradient's bias [gradient]",
     "gradient_norm_at_minimum": "|grad G| / |g| where the descent to the minimum ends",
     "minimum_found": "share of tasks whose |grad G| / |g| ends below 0.001",
     "own_steps": "K of your algorithm [steps]",

@@ -17,6 +17,7 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.inputs_not_finite import inputs_not_finite
 from metabench.probes.agreement import compare
 from metabench.probes.agreement.measure_rung import Run, RunsAtK
+from metabench.probes.agreement.measure_sampling_bias import sampling_bias_rows
 from metabench.probes.agreement.method_runs import MethodRun
 from metabench.probes.agreement.methods import Methods
 from metabench.probes.agreement.timing import cost_rows
@@ -49,6 +50,8 @@ def measure(probe: Agreement, subject: Subject, seed: int, progress: Progress) -
     algorithm = subject.algorithm
     if not isinstance(algorithm, Algorithm):
         return [Row("error", status="withheld")]
+    if subject.problem.sampling is not None:  # there is no inner minimum to compare methods at
+        return sampling_bias_rows(subject, seed)
     all_K = tuple(sorted({*probe.at, algorithm.steps}))
     proximal_strength = proximal_strength_of(probe, algorithm)
     subject = without_appended_parameters(subject, algorithm)
