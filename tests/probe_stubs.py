@@ -47,7 +47,7 @@ def _function(name: str) -> str:
             star = True
         default = "..." if each.name == "progress" else _text(each.default)
         lines.append(f"    {each.name}: {each.annotation} = {default},")
-    doc = documentation(cls).replace("\n", "\n    ").replace("\n    \n", "\n\n")
+    doc = documentation(name, cls).replace("\n", "\n    ").replace("\n    \n", "\n\n")
     return "\n".join([*lines, ") -> Result:", f'    """{doc}\n    """', ""])
 
 

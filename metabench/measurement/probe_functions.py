@@ -35,7 +35,7 @@ def probe_function(name: str) -> Callable[..., Result]:
     cls = registry.load("probes", name)
     run.__name__ = run.__qualname__ = name
     run.__module__ = "metabench"
-    run.__doc__ = documentation(cls)
+    run.__doc__ = documentation(name, cls)
     run.__signature__ = signature(cls)  # type: ignore[attr-defined]
     return run
 
@@ -58,7 +58,7 @@ def signature(cls: type[Any]) -> inspect.Signature:
     return inspect.Signature([*common, *own], return_annotation="Result")
 
 
-def documentation(cls: type[Any]) -> str:
+def documentation(name: str, cls: type[Any]) -> str:
     """Return the docstring of a probe's function: the probe's summary, and what each field is."""
     summary = inspect.cleandoc(cls.__doc__ or cls.__name__).partition("\n")[0]
     comments = registry.comments(cls)
@@ -72,6 +72,9 @@ def documentation(cls: type[Any]) -> str:
             "",
             "Returns:",
             "    The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.",
+            "",
+            ">>> import metabench as mb",
+            f'>>> result = mb.{name}("sinusoid", algo="maml")',
         ]
     )
 

@@ -52,6 +52,9 @@ def agreement(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.agreement("sinusoid", algo="maml")
     """
 
 def constants(
@@ -89,6 +92,9 @@ def constants(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.constants("sinusoid", algo="maml")
     """
 
 def cost(
@@ -120,6 +126,9 @@ def cost(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.cost("sinusoid", algo="maml")
     """
 
 def explosion(
@@ -155,6 +164,9 @@ def explosion(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.explosion("sinusoid", algo="maml")
     """
 
 def spectrum(
@@ -194,6 +206,9 @@ def spectrum(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.spectrum("sinusoid", algo="maml")
     """
 
 def variance(
@@ -239,6 +254,9 @@ def variance(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.variance("sinusoid", algo="maml")
     """
 
 def verify(
@@ -266,4 +284,7 @@ def verify(
 
     Returns:
         The result: `.table`, `.findings`, `.verdict`, `.figure()`, `.save(path)`.
+
+    >>> import metabench as mb
+    >>> result = mb.verify("sinusoid", algo="maml")
     """
