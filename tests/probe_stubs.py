@@ -9,8 +9,8 @@ import inspect
 from pathlib import Path
 
 import metabench
-from metabench import probes
 from metabench.measurement.probe_functions import documentation, signature
+from metabench.probes import members
 from metabench.settings import registry
 
 STUB = Path(metabench.__file__).parent / "measurement" / "probe_functions.pyi"
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Callable[..., Result]:
 
 
 def stub() -> str:
-    return "\n".join([HEAD, *map(_function, sorted(probes.MEMBERS))])
+    return "\n".join([HEAD, *map(_function, sorted(members.MEMBERS))])
 
 
 def _function(name: str) -> str:

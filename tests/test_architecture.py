@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import metabench
-from metabench import algorithms, probes
+from metabench.algorithms import members as algorithms
+from metabench.probes import members as probes
 
 HOME = Path(metabench.__file__).parent
 

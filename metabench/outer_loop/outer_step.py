@@ -13,27 +13,27 @@ from metabench.autodiff.compilation import Specialized, specialize
 from metabench.outer_loop.last_steps import RingBuffer
 from metabench.outer_loop.low_overhead_optimizer import step_without_hooks
 from metabench.outer_loop.mean_gradient import MeanGradients
-from metabench.outer_loop.meta_update import MetaUpdate, UpdateState
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.task_batch import Batch, BatchForm, Rows
+from metabench.outer_loop.theta_update import ThetaUpdate, UpdateState
 
 # An outer step before its update: mean outer loss of its tasks; |g| of the mean meta-gradient
 # before clipping; and a function that updates theta and returns the outer rate, and 1 if clipping
 # changed the gradient.
 StepNorms = tuple[float, float, Callable[[], tuple[float, float]]]
-OuterStep = Callable[[int, Batch, MetaUpdate, RingBuffer], StepNorms]  # of a step and its tasks
+OuterStep = Callable[[int, Batch, ThetaUpdate, RingBuffer], StepNorms]  # of a step and its tasks
 
 
-def make_outer_step(batches: MeanGradients, meta_update: MetaUpdate) -> OuterStep:
+def make_outer_step(batches: MeanGradients, theta_update: ThetaUpdate) -> OuterStep:
     """Return a compiled step for the engine `compile` without custom updates, else an eager one.
 
     Only on a CPU: on other devices separate kernels are launched ahead anyway.
     """
-    here = meta_update.theta.device.type == "cpu"
+    here = theta_update.theta.device.type == "cpu"
     if (
         batches.compute.engine == "compile"
         and batches.together
-        and meta_update.optimizer_only
+        and theta_update.optimizer_only
         and here
     ):
         return CompiledStep(batches)
@@ -48,14 +48,14 @@ class EagerStep:
         self._means = batches.fast_means()
 
     def __call__(
-        self, step: int, batch: Batch, meta_update: MetaUpdate, ring: RingBuffer
+        self, step: int, batch: Batch, theta_update: ThetaUpdate, ring: RingBuffer
     ) -> StepNorms:
         """Compute the mean meta-gradient of a batch at theta, without updating theta yet."""
-        theta = meta_update.theta
+        theta = theta_update.theta
         gradient, summary, statistics = self._means(theta, batch.tasks)
         loss, norm, clipped = summary.tolist()
         ring.add(step, theta)
-        return loss, norm, lambda: (meta_update(gradient, statistics), clipped)
+        return loss, norm, lambda: (theta_update(gradient, statistics), clipped)
 
 
 class CompiledStep:
@@ -80,34 +80,37 @@ class CompiledStep:
         self._rate, self._rate_given = torch.zeros((), dtype=torch.float64), 0.0
 
     def __call__(
-        self, step: int, batch: Batch, meta_update: MetaUpdate, ring: RingBuffer
+        self, step: int, batch: Batch, theta_update: ThetaUpdate, ring: RingBuffer
     ) -> StepNorms:
         """Compute the updated theta for a batch, without replacing theta yet."""
         if step == 0:  # torch's own step creates the optimizer's state
-            return self._first_step(step, batch, meta_update, ring)
-        rate, held = meta_update.rate, meta_update.update_state
+            return self._first_step(step, batch, theta_update, ring)
+        rate, held = theta_update.rate, theta_update.update_state
         if rate != self._rate_given:
             self._rate, self._rate_given = torch.tensor(rate, dtype=torch.float64), rate
         if batch.drawn.form is not self._form:
-            self._form, self._step = batch.drawn.form, self._function_for(batch, meta_update)
+            self._form, self._step = batch.drawn.form, self._function_for(batch, theta_update)
         if self._step is None:
-            return self._fallback(step, batch, meta_update, ring)
+            return self._fallback(step, batch, theta_update, ring)
         summary, _, *moved = self._step.run((*held, self._rate, *batch.rows))
         loss, norm, clipped = summary.tolist()
         ring.add_uncopied(step, held[0])
 
         def move() -> tuple[float, float]:
-            meta_update.take_over(moved)
+            theta_update.take_over(moved)
             return rate, clipped
 
         return loss, norm, move
 
-    def _function_for(self, batch: Batch, meta_update: MetaUpdate) -> Specialized | None:
+    def _function_for(self, batch: Batch, theta_update: ThetaUpdate) -> Specialized | None:
         """Return the function for batches of this form, compiled once."""
-        form, held, rows, rate = batch.drawn.form, meta_update.update_state, batch.rows, self._rate
+        form, held, rows, rate = batch.drawn.form, theta_update.update_state, batch.rows, self._rate
         if form in self._made:
             return self._made[form]
-        means, move = self._batches.means(), update_function(self._batches.outer, meta_update.slots)
+        means, move = (
+            self._batches.means(),
+            update_function(self._batches.outer, theta_update.slots),
+        )
 
         def step(held: UpdateState, rate: Tensor, rows: Rows) -> tuple[Tensor, ...]:
             gradient, summary, _ = means(held[0], form.tasks(rows))

@@ -18,11 +18,11 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.outer_loop import divergence_report
 from metabench.outer_loop.last_steps import RingBuffer
 from metabench.outer_loop.mean_gradient import mean_gradients
-from metabench.outer_loop.meta_update import MetaUpdate
 from metabench.outer_loop.optimizer_settings import OuterOptimizer, same_step_function
 from metabench.outer_loop.outer_step import OuterStep, make_outer_step
 from metabench.outer_loop.task_batch import Batch
 from metabench.outer_loop.task_stream import TaskStream, training_and_held_out
+from metabench.outer_loop.theta_update import ThetaUpdate
 from metabench.outer_loop.training_log import REFRESH_STEPS, Failure, LogEntry, recent_norm
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
@@ -72,7 +72,7 @@ class Trainer:
         self.ring = RingBuffer(address_of=self._task_stream.address)
         custom_updates = subject.algorithm.custom_updates(subject.problem)
         layout = subject.problem.layouts.theta
-        self._meta_update = MetaUpdate(subject.theta, layout, outer, steps, custom_updates)
+        self._theta_update = ThetaUpdate(subject.theta, layout, outer, steps, custom_updates)
         self._algorithm = subject.algorithm  # in the epoch for which `_outer_step` was made
         self._outer_step: OuterStep | None = None
         self._recent_norm = math.inf  # median |g| of recent steps
@@ -99,7 +99,7 @@ class Trainer:
     @property
     def theta(self) -> Tensor:
         """Current theta, `(Q,)`."""
-        return self._meta_update.theta
+        return self._theta_update.theta
 
     @property
     def current_subject(self) -> Subject:
@@ -116,7 +116,7 @@ class Trainer:
         batch = self._task_stream(step, self.steps)
         if self._outer_step is None or step % self.outer.epoch == 0:
             self._outer_step = self._outer_step_for(batch)
-        loss, norm, move = self._outer_step(step, batch, self._meta_update, self.ring)
+        loss, norm, move = self._outer_step(step, batch, self._theta_update, self.ring)
         if step % REFRESH_STEPS == 0:
             self._recent_norm = recent_norm(self.log)
         kind = divergence_report.failure_kind(norm, self._recent_norm, self.outer.explode)
@@ -179,7 +179,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything the next step depends on: tensors, and plain values."""
-        tensors, plain = self._meta_update.state()
+        tensors, plain = self._theta_update.state()
         tensors["log"] = torch.tensor(self.log, dtype=torch.float64).reshape(
             -1, len(LogEntry._fields)
         )
@@ -187,7 +187,7 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._meta_update.restore(tensors, plain)
+        self._theta_update.restore(tensors, plain)
         self.log = [LogEntry(*line) for line in tensors["log"].tolist()]
         self._recent_norm = recent_norm(self.log[: self.step - self.step % REFRESH_STEPS])
         if self.current_subject.algorithm != self._algorithm:  # of another epoch
@@ -200,5 +200,5 @@ class Trainer:
             return self._outer_step
         self._algorithm = now.algorithm
         return make_outer_step(
-            mean_gradients(now, self.outer, batch.tasks, self.steps), self._meta_update
+            mean_gradients(now, self.outer, batch.tasks, self.steps), self._theta_update
         )

@@ -1,4 +1,4 @@
-"""From a name to a class: our own lists, entry points of other packages, or `package.module:Name`.
+"""From a name to a class: `members.py` of a kind's folder, entry points, or `package.module:Name`.
 
 Listing imports nothing; `member_source` says what a member is without importing it either.
 """
@@ -23,16 +23,16 @@ from metabench.settings.source_digest import digest_of_source
 
 # kind -> (module whose MEMBERS lists ours, word for messages, name of the base class)
 KINDS = {
-    "algorithms": ("metabench.algorithms", "algorithm", "Algorithm"),
-    "families": ("metabench.families", "family", "Family"),
-    "probes": ("metabench.probes", "probe", "Probe"),
+    "algorithms": ("metabench.algorithms.members", "algorithm", "Algorithm"),
+    "families": ("metabench.families.members", "family", "Family"),
+    "probes": ("metabench.probes.members", "probe", "Probe"),
     "inner_optimizers": (
-        "metabench.algorithms.inner_optimizers",
+        "metabench.algorithms.inner_optimizers.members",
         "inner optimizer",
         "InnerOptimizer",
     ),
-    "solvers": ("metabench.linalg.solvers", "solver", "Solver"),
-    "surrogates": ("metabench.problems.reinforcement.surrogates", "surrogate", "Surrogate"),
+    "solvers": ("metabench.linalg.solvers.members", "solver", "Solver"),
+    "surrogates": ("metabench.problems.reinforcement.surrogates.members", "surrogate", "Surrogate"),
 }
 
 # groups of settings that are no member's -> "module:Class" of their dataclass

@@ -14,9 +14,9 @@ import shell
 import torch
 
 import metabench as mb
-from metabench import probes
 from metabench.diagnosis import one_line
 from metabench.measurement.checked_before import CheckedBefore
+from metabench.probes import members
 from metabench.settings import registry
 
 SMALL = {"tasks": 64, "redrawn_tasks": 0, "dtype": "float64"}
@@ -116,7 +116,7 @@ def test_a_name_of_several_numbers_is_a_sentence_with_the_choices(result):
 def test_no_quantity_hides_behind_an_attribute_of_the_result(result):
     known = {
         key.partition("/")[0]
-        for name in probes.MEMBERS
+        for name in members.MEMBERS
         for key in registry.load("probes", name).meanings
     }
 
@@ -206,8 +206,8 @@ def test_every_listed_probe_is_a_function_that_help_and_editors_see():
     }
 
     assert probe_stubs.STUB.read_text(encoding="utf-8") == probe_stubs.stub()
-    assert seen == set(probes.MEMBERS)
-    for name in probes.MEMBERS:
+    assert seen == set(members.MEMBERS)
+    for name in members.MEMBERS:
         function = getattr(mb, name)
         assert name in mb.__all__
         assert "Args:" in (inspect.getdoc(function) or "")

@@ -22,10 +22,10 @@ from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization
 from metabench.families.quadratic import Quadratic
 from metabench.outer_loop.mean_gradient import mean_gradients
-from metabench.outer_loop.meta_update import MetaUpdate
 from metabench.outer_loop.optimizer_settings import OPTIMIZERS, OuterOptimizer
 from metabench.outer_loop.outer_step import CompiledStep, EagerStep, update_function
 from metabench.outer_loop.task_stream import TaskStream
+from metabench.outer_loop.theta_update import ThetaUpdate
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems import random_numbers
 from metabench.problems.networks.norm_layers import safe_norms
@@ -73,7 +73,7 @@ def test_the_whole_step_is_torchs_step_on_the_mean_meta_gradient(name, clips):
         replace(of, compute=Vectorization(engine="eager")), outer, feed(0, 1).tasks, 9
     )
     own = of.algorithm.custom_updates(of.problem)
-    movers = [MetaUpdate(of.theta, of.problem.layouts.theta, outer, 9, own) for _ in range(2)]
+    movers = [ThetaUpdate(of.theta, of.problem.layouts.theta, outer, 9, own) for _ in range(2)]
     apart, ring = EagerStep(parts), Trainer(of, outer, 9).ring
 
     for step in range(6):

@@ -1,7 +1,4 @@
-"""The inner optimizers: name -> "module:Class". Add yours here, or as an entry point."""
+"""Inner optimizers: one update of phi from a gradient.
 
-MEMBERS = {
-    "sgd": "metabench.algorithms.inner_optimizers.sgd:SGD",
-    "momentum": "metabench.algorithms.inner_optimizers.momentum:Momentum",
-    "adam": "metabench.algorithms.inner_optimizers.adam:Adam",
-}
+`members.py` lists them, `inner_optimizer.py` is their base class.
+"""

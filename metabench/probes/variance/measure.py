@@ -9,7 +9,7 @@ import torch
 
 from metabench.probes.base import Progress
 from metabench.probes.variance import (
-    comparison_algorithms,
+    equal_cost_errors,
     measure_bias,
     measure_independence,
     measure_outer_optimizer,
@@ -55,7 +55,7 @@ def measure(
     """
     held = amounts.memory(probe.memory)
     small = limit_chunk(subject, held)
-    others = comparison_algorithms.comparison_subjects(probe.compare_with, small, seed)
+    others = equal_cost_errors.comparison_subjects(probe.compare_with, small, seed)
     plan, total, done = probe.plan, cost(probe, subject), 0
 
     def advance(count: int) -> None:

@@ -12,7 +12,7 @@ from metabench.algorithms import counterparts
 from metabench.algorithms.base import Algorithm, Estimator
 from metabench.estimation.vectorization import first_task
 from metabench.probes.variance.collect import Sample, gather
-from metabench.probes.variance.comparison_algorithms import (
+from metabench.probes.variance.equal_cost_errors import (
     PairedEstimator,
     algorithm_name,
     error_rows,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metabench.autodiff.difference_error_bounds import resolved_slopes
 from metabench.autodiff.finite_differences import AGREEMENT, directional_derivatives
-from metabench.autodiff.resolved_slopes import resolved_slopes
 from metabench.probes.verify.limits import DIFFERENCES, LIMITS
 from metabench.records.rows import Row
 

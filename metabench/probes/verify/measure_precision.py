@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.autodiff import derivatives
+from metabench.autodiff.difference_error_bounds import resolved_slopes
 from metabench.autodiff.operation_watch import OperationWatch
-from metabench.autodiff.resolved_slopes import resolved_slopes
 from metabench.estimation.vectorization import first_task
 from metabench.probes.verify.limits import RESOLUTION
 from metabench.problems.tasks import Task

@@ -14,11 +14,11 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.problems.parameter_layout import Layout
 from metabench.settings.errors import InvalidInput
 
-# theta (Q,), then the optimizer's state tensors in the order of `MetaUpdate.slots`
+# theta (Q,), then the optimizer's state tensors in the order of `ThetaUpdate.slots`
 UpdateState = Sequence[Tensor]
 
 
-class MetaUpdate:
+class ThetaUpdate:
     """Updates theta by a meta-gradient; deterministic given its state and arguments."""
 
     def __init__(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from metabench.autodiff.resolved_slopes import RESOLVED, resolved_slopes
+from metabench.autodiff.difference_error_bounds import RESOLVED, resolved_slopes
 from metabench.probes.verify.measure_differences import SAFETY
 
 ENDS = {
