@@ -156,7 +156,8 @@ def test_listing_a_settings_group_shows_every_field_with_its_default_and_unit(na
 
 
 @pytest.mark.parametrize(
-    ("group", "kind"), [("algo", "algorithms"), ("family", "families"), ("probe", "probes")]
+    ("group", "kind"),
+    [("algo", "algorithms"), ("family", "families"), ("probe", "probes"), ("solvers", "solvers")],
 )
 def test_listing_a_group_of_a_members_fields_names_the_members(group, kind):
     result = CliRunner().invoke(main.main, ["list", group], catch_exceptions=False)

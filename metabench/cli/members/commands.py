@@ -14,9 +14,9 @@ from metabench.settings.synonyms import KIND_GROUPS
 def list_members(name: str | None) -> None:
     """List members and settings groups, or the fields of one.
 
-    With a NAME, list its fields, types, defaults and units. Members are algorithms, families,
-    probes, inner optimizers and solvers; settings groups are compute, outer, trial and study. Set a
-    field with --set: --set compute.chunk=64.
+    With a NAME, list its fields, types, defaults and units; with a kind, such as algorithms, that
+    kind alone. Members are algorithms, families, probes, inner optimizers and solvers; settings
+    groups are compute, outer, trial and study. Set a field with --set: --set compute.chunk=64.
     """
     if name is None:
         _list_all()
@@ -74,7 +74,10 @@ def _list_one(name: str) -> None:
 
 
 def _list_kind(group: str) -> None:
-    """Print the members whose fields a settings group such as `algo` has."""
+    """Print the members of a kind, `algorithms` or its settings group `algo`."""
+    if group in registry.KINDS:
+        _list_summaries(registry.members(group))
+        return
     kind = next((kind for kind, key in KIND_GROUPS.items() if key == group), None)
     if kind is None:
         from metabench.settings.errors import unknown
