@@ -8,17 +8,18 @@ advance together: an operator maps `(n, P)` to `(n, P)`, each row by its own mat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from metabench.linalg.lanczos_steps import FreshVectors, Recurrence
+
 Operator = Callable[[Tensor], Tensor]  # (n, P) -> (n, P)
 
 CHECK_EVERY = 5  # steps between two checks of convergence
 CHECK_IS_CHEAP = 100  # parameters over squared steps: above it every step is checked
-MOST_PASSES = 3  # orthogonalizations a step: 2 suffice unless the space is exhausted
 
 
 class Ritz(NamedTuple):
@@ -92,36 +93,30 @@ def krylov(
     """
     n, P = start.shape
     steps = min(steps, P)
-    basis = start.new_zeros(n, steps, P)
-    diagonal, off = start.new_zeros(n, steps), start.new_zeros(n, steps)
-    generator = torch.Generator(start.device).manual_seed(0)
-    torch.div(start, start.norm(dim=1, keepdim=True), out=basis[:, 0])
-    for k in range(steps):
-        vector = basis[:, k]
-        product = operator(vector)
-        diagonal[:, k] = torch.linalg.vecdot(vector, product)
-        two = max(k - 1, 0)  # three-term recurrence, in one pass over the terms
-        terms = torch.cat([off[:, two:k], diagonal[:, k, None]], dim=1)[:, None]
-        rest = torch.baddbmm(product[:, None], terms, basis[:, two : k + 1], alpha=-1)[:, 0]
-        rest, length = _outside(basis[:, : k + 1], rest)
-        off[:, k] = length
-        scale = torch.linalg.vector_norm(torch.stack([diagonal, off]), ord=torch.inf, dim=(0, 2))
-        ended = length <= P * torch.finfo(start.dtype).eps * scale
-        if bool(ended.any()) and k + 1 < steps:
-            fresh = torch.randn(n, P, dtype=start.dtype, device=start.device, generator=generator)
-            beyond, reach = _outside(basis[:, : k + 1], fresh)
-            rest = torch.where(ended[:, None], beyond, rest)
-            length = torch.where(ended, reach, length)
-        off[:, k] = torch.where(ended, torch.zeros_like(scale), off[:, k])
-        if k + 1 < steps:
-            least = torch.finfo(start.dtype).tiny
-            torch.div(rest, length[:, None].clamp_min(least), out=basis[:, k + 1])
-        due = k % CHECK_EVERY == CHECK_EVERY - 1 or (k > CHECK_EVERY and CHECK_IS_CHEAP * k**2 <= P)
-        if stop is not None and due:
-            found = _ritz(diagonal[:, : k + 1], off[:, : k + 1], basis[:, : k + 1])
+    run = Recurrence(operator, start.new_zeros(n, steps, P), *start.new_zeros(2, n, steps))
+    torch.div(start, start.norm(dim=1, keepdim=True), out=run.basis[:, 0])
+    fresh = FreshVectors(start)
+    careful = False
+    for first, last in _blocks(steps, P, each=stop is not None):
+        # a device is asked once a block, since each question waits for all that it has to do
+        careful = careful or bool(torch.stack([run.step(k) for k in range(first, last)]).any())
+        for k in range(first, last) if careful else ():
+            run.careful_step(k, fresh)
+        if stop is not None and last < steps:
+            found = _ritz(run, last)
             if stop(found.ritz):
                 return found
-    return _ritz(diagonal, off, basis)
+    return _ritz(run, steps)
+
+
+def _blocks(steps: int, P: int, each: bool) -> Iterator[tuple[int, int]]:
+    """Yield the first step of each block and the first after it, at which the search may end."""
+    first = 0
+    for k in range(steps):
+        cheap = each and k > CHECK_EVERY and CHECK_IS_CHEAP * k**2 <= P
+        if cheap or k % CHECK_EVERY == CHECK_EVERY - 1 or k + 1 == steps:
+            yield first, k + 1
+            first = k + 1
 
 
 def lanczos_extremes(
@@ -161,25 +156,9 @@ def cumulative(ritz: Ritz, at: Tensor) -> Tensor:
     return (below * ritz.weights[:, :, None]).sum(1)
 
 
-def _outside(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthogonalize each vector `(n, P)` to its basis `(n, k, P)`; also return the norms `(n,)`.
-
-    Repeated while a norm drops below half, where round-off leaves a component in the span.
-    """
-    after = vector.norm(dim=1)
-    for _ in range(MOST_PASSES):
-        before = after
-        # rows times matrices: a matrix times a column reads the basis at half the speed
-        shares = torch.bmm(vector[:, None], basis.mT)
-        vector = torch.baddbmm(vector[:, None], shares, basis, alpha=-1)[:, 0]
-        after = vector.norm(dim=1)
-        if bool((after >= before / 2).all()):
-            break
-    return vector, after
-
-
-def _ritz(diagonal: Tensor, off: Tensor, basis: Tensor) -> Krylov:
-    """Compute Ritz values and vectors of the tridiagonal matrices."""
+def _ritz(run: Recurrence, steps: int) -> Krylov:
+    """Compute Ritz values and vectors of the tridiagonal matrices after some steps."""
+    diagonal, off, basis = run.diagonal[:, :steps], run.off[:, :steps], run.basis[:, :steps]
     between = off[:, :-1]
     matrix = torch.diag_embed(diagonal)
     matrix = matrix + torch.diag_embed(between, 1) + torch.diag_embed(between, -1)

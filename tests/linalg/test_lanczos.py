@@ -127,3 +127,15 @@ def test_a_linear_loss_has_a_zero_hessian():
     product = per_task_products.per_task_hvp(linear, starts(2, 5), starts(1, 5)[0], starts(2, 5))
 
     assert product(starts(2, 5)).eq(0).all()
+
+
+def test_the_device_is_asked_once_in_five_steps(monkeypatch):
+    """Each question waits for all that a GPU has to do; a step had asked two."""
+    asked = []
+    truth = torch.Tensor.__bool__
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: asked.append(1) or truth(self))
+    A = torch.diag(torch.linspace(1, 9, 200, dtype=torch.float64))
+
+    lanczos(lambda v: v @ A, torch.ones(3, 200, dtype=torch.float64), steps=20)
+
+    assert len(asked) == 4
