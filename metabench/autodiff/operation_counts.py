@@ -5,8 +5,10 @@ Unlike times, counts are the same on every run, so choices based on them are rep
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -52,17 +54,19 @@ class _Counter:
     def __init__(self) -> None:
         self.operations = self.flops = self.peak = self._live = 0
         self.random = ""
-        self._alive: set[int] = set()
+        # by address; plain references, of which `weakref.finalize` makes a registry
+        self._alive: dict[int, weakref.ref[Any]] = {}
 
     def record(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         self.operations += 1
-        if not self.random and is_random(operation):
+        draws, flops = _known(operation)
+        if draws and not self.random:
             self.random = name_of(operation)
-        if (name := operation.overloadpacket) in flop_registry:
-            self.flops += flop_registry[name](*args, **kwargs, out_val=result)
-        for leaf in tree_leaves(result):
+        if flops:
+            self.flops += flops(*args, **kwargs, out_val=result)
+        for leaf in (result,) if isinstance(result, Tensor) else tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._track(leaf)
         self.peak = max(self.peak, self._live)
@@ -75,10 +79,15 @@ class _Counter:
         except RuntimeError:  # without memory: sparse, or the zeros that differentiate a sign
             return
         if size and address not in self._alive:
-            self._alive.add(address)
             self._live += size
-            weakref.finalize(storage, self._freed, address, size)
+            self._alive[address] = weakref.ref(storage, partial(self._freed, address, size))
 
-    def _freed(self, address: int, size: int) -> None:
-        self._alive.discard(address)
+    def _freed(self, address: int, size: int, _: object) -> None:
+        del self._alive[address]
         self._live -= size
+
+
+@functools.cache
+def _known(operation: Any) -> tuple[bool, Callable[..., int] | None]:
+    """Return whether an operation draws random numbers, and what counts its FLOP."""
+    return is_random(operation), flop_registry.get(operation.overloadpacket)

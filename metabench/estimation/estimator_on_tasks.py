@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.black_box import BlackBox
-from metabench.autodiff.operation_counts import work_of
+from metabench.autodiff.operation_counts import Work, work_of
 from metabench.autodiff.vmap_trial import reason, vmap_failure
 from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.random_losses import raise_if_random, random_sentence
@@ -50,6 +50,8 @@ class Subject:
     _vectorized: list[Callable[[Tensor, Task], Any]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
+    # Counted work of one task, by dtypes and shapes.
+    _counted: dict[Any, Work] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check theta's shape and dtype, and let the algorithm extend problem and theta."""
@@ -151,11 +153,27 @@ class Subject:
         if isinstance(self.algorithm, Algorithm):
             refuse_state(self.problem, self.theta, task)
             refuse_outside_gradients(self.problem, self.theta, task)
-        work = work_of(self.algorithm, self.problem, self.theta, task)
+        work = self.work(task)
         if work.random:
             self._refuse_random(task)
         compute = compute.resolved(work, self.theta.device)
         return self.algorithm.resolved(work, compute.together), compute
+
+    def work(self, task: Task, resolved: Estimator | None = None) -> Work:
+        """Count the work of one task's meta-gradient, once for each shape and dtype.
+
+        Args:
+            task: one task.
+            resolved: the algorithm with `auto` resolved; None: as given.
+        """
+        if resolved is not None and resolved != self.algorithm:
+            return work_of(resolved, self.problem, self.theta, task)
+        shapes: list[Any] = [self.theta.dtype]
+        tree_map(lambda leaf: shapes.append((leaf.shape, leaf.dtype)), task)
+        key = tuple(shapes)
+        if key not in self._counted:
+            self._counted[key] = work_of(self.algorithm, self.problem, self.theta, task)
+        return self._counted[key]
 
     def _refuse_random(self, task: Task) -> None:
         try:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
-from metabench.autodiff.operation_counts import Work, work_of
+from metabench.autodiff.operation_counts import Work
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.vectorization import Vectorization, first_task
 from metabench.probes.agreement.methods import needs_proximal_problem
@@ -55,4 +55,4 @@ class MethodRun:
     def work(self) -> Work:
         """Count the operations and bytes of one task."""
         task = first_task(self.subject.draw(Address.fresh(0, 1), self._seed))
-        return work_of(self.resolved[0], self.subject.problem, self.subject.theta, task)
+        return self.subject.work(task, self.resolved[0])

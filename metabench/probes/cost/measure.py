@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from metabench.algorithms.base import Algorithm
-from metabench.autodiff.operation_counts import work_of
 from metabench.autodiff.stopwatch import seconds_of
 from metabench.estimation.estimator_on_tasks import Subject
 from metabench.estimation.inputs_not_finite import inputs_not_finite
@@ -94,9 +93,9 @@ def _calls(
         for k in sorted({*probe.steps, K}):
             if timed := _with_algorithm(subject, make, k):
                 calls[name, "K", k] = timed, probe.batch
-        for B in probe.sizes:
-            if timed := _with_algorithm(subject, make, K):
-                calls[name, "B", B] = timed, B
+        # not the subject timed at K: a call of the same shape there would be counted for tracing
+        if timed := _with_algorithm(subject, make, K):
+            calls |= {(name, "B", B): (timed, B) for B in probe.sizes}
     return calls
 
 
@@ -145,5 +144,4 @@ def _bytes(subject: Subject, seed: int) -> float:
     """Count the peak memory of one task's meta-gradient [bytes]."""
     tasks = subject.draw(Address.fresh(0, 1), seed)
     algorithm, _ = subject.resolved(tasks)
-    work = work_of(algorithm, subject.problem, subject.theta, first_task(tasks))
-    return float(work.bytes)
+    return float(subject.work(first_task(tasks), algorithm).bytes)
