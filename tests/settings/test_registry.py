@@ -67,7 +67,7 @@ def concrete_classes(kind: str) -> set[str]:
     for path in (each for each in folder.rglob("*.py") if each.name not in wrapping):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
-                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
                 found |= {node.name} if BASES[kind] in bases else set()
     return found
 
