@@ -54,18 +54,13 @@ def test_the_output_shown_is_what_the_command_prints(tmp_path, monkeypatch):
     output = CliRunner().invoke(main, shlex.split(command)[1:]).stdout
     printed = output.splitlines()
 
-    assert f"\nTerms{shown.partition('Terms')[2]}\npage " in output
+    assert len(printed) <= 30
     for line in shown.splitlines():
-        if "mean squared error" in line:  # what is said from here on may depend on the time taken
-            break
         found = printed.pop(0).rstrip()
         # padding depends on the length of the numbers
         assert NUMBER.sub("#", found).split() == NUMBER.sub("#", line).split()
         pairs = list(zip(NUMBER.findall(found), NUMBER.findall(line), strict=True))
-        if "second" in line and not line.startswith("B "):
-            continue
-        timed = line[:1].isdigit()  # a line of the table by B ends in seconds
-        for one, other in pairs[:-1] if timed else pairs:
+        for one, other in pairs:
             # float32 sums differ between processors in the last digits; three are shown
             assert math.isclose(float(one), float(other), rel_tol=0.02), line
 

@@ -9,12 +9,12 @@ INVALID = 2  # click's own code of a UsageError: an option, setting, study or pa
 STOPPED = 3  # `train`: the meta-gradient diverged
 FAILED = 3  # `grid`: cells failed
 LEFT_OUT = 3  # commands that read records: damaged ones were left out
-SYSTEM_ERROR = 4  # disk full, out of memory
+SYSTEM_ERROR = 4  # disk full, out of memory, a download that failed
 INTERRUPTED, TERMINATED = 130, 143  # by Ctrl-C, by SIGTERM
 
 _FOUND = "1 a finding as severe as --fail-on"
 _INVALID = "2 invalid option, setting or path"
-_SYSTEM_ERROR = "4 system error (disk full, out of memory)"
+_SYSTEM_ERROR = "4 system error (disk full, out of memory, no network)"
 _INTERRUPTED = "130 interrupted by Ctrl-C, 143 by SIGTERM"
 
 EPILOG = f"Exit codes: 0 done, {_INVALID}, {_SYSTEM_ERROR}, {_INTERRUPTED}."

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -17,15 +18,24 @@ from metabench.cli import exit_codes, options, unexplained
 from metabench.cli.diagnose import commands as diagnose
 from metabench.cli.grid import commands as grid
 from metabench.cli.members import commands as members
+from metabench.cli.new import commands as new
 from metabench.cli.probe import commands as probe
 from metabench.cli.report import commands as report
+from metabench.cli.runs import commands as runs
 from metabench.cli.short_exit import exit_shortly
 from metabench.cli.train import commands as train
-from metabench.settings import interrupts, registry
-from metabench.settings.errors import InvalidInput
+from metabench.settings import interrupts, member_source, registry
+from metabench.settings.errors import InvalidInput, NetworkFailure
 from metabench.settings.user_errors import user_errors, user_line
 
 ARGUMENTS = "metabench.arguments"  # key in a context's meta: the command line
+# commands of `--help` by what they are for; the probes stand in the first group
+GROUPS = {
+    "Ask": ("diagnose", "runs", "show", "compare", "report"),
+    "Train": ("train", "replay"),
+    "Many cells": ("plan", "grid", "worker", "slurm", "status", "cell", "rm", "compact"),
+    "Extend": ("list", "new", "contract", "probe"),
+}
 SHOW_CURSOR = "\x1b[?25h"
 # errors of the path that was given, not of the system
 OF_A_PATH = (
@@ -46,6 +56,26 @@ class Commands(click.Group):
         own = super().get_command(ctx, cmd_name)
         target = registry.members("probes").get(cmd_name)
         return own or (probe.command(cmd_name, target) if target else None)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with one whole sentence."""
+        probes = registry.members("probes")
+        grouped = dict(GROUPS)
+        grouped["Ask"] = (*grouped["Ask"], *(name for name in probes if name not in self.commands))
+        for title, names in grouped.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self._sentence(ctx, name, probes)) for name in names])
+
+    def _sentence(self, ctx: click.Context, name: str, probes: Mapping[str, str]) -> str:
+        """Return what a command does: a probe's question, else the first sentence of its help."""
+        if name in probes and name not in self.commands:
+            target = probes[name]
+            return member_source.class_text(target, "question") or (
+                member_source.describe(target).summary
+            )
+        command = self.get_command(ctx, name)
+        assert command is not None
+        return (command.help or "").partition("\n\n")[0].replace("\n", " ")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write which probes have no command because of their name, then the exit codes."""
@@ -78,6 +108,9 @@ class Commands(click.Group):
                 # of shapes that broadcast, which is a finding of the checks
                 warnings.filterwarnings("ignore", "Using a (target|input) size", UserWarning)
                 return super().invoke(ctx)
+        except NetworkFailure as error:
+            click.echo(f"Error: {error}{_more(ctx, error)}", err=True)
+            ctx.exit(exit_codes.SYSTEM_ERROR)
         except InvalidInput as error:
             raise click.UsageError(f"{error}{_more(ctx, error)}") from error
         except (click.exceptions.Exit, click.ClickException, click.Abort):
@@ -149,7 +182,7 @@ def main(debug: bool) -> None:
     """
 
 
-for _folder in (diagnose, grid, members, probe, report, train):
+for _folder in (diagnose, grid, members, new, probe, report, runs, train):
     for _command in _folder.COMMANDS:
         main.add_command(_command)
 

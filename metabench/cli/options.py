@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from metabench.cli import completion
+from metabench.cli.config_option import config, with_config
 from metabench.cli.theta_option import thetas
 
 Command = Callable[..., Any]
@@ -21,14 +23,18 @@ def algo(
     about: str = "Algorithm (metabench list), or FILE.py:NAME of a BlackBox.", default: str = "maml"
 ) -> Decorator:
     """Add `--algo`."""
-    return click.option("--algo", default=default, show_default=bool(default), help=about)
+    return click.option(
+        "--algo", default=default, show_default=bool(default), help=about,
+        shell_complete=completion.members("algorithms"),
+    )  # fmt: skip
 
 
 def family(command: Command) -> Command:
     """Add `--family`."""
     named = click.option(
-        "--family", default="sinusoid", show_default=True, help="Task family (metabench list)."
-    )
+        "--family", default="sinusoid", show_default=True, help="Task family (metabench list).",
+        shell_complete=completion.members("families"),
+    )  # fmt: skip
     return named(command)
 
 
@@ -46,7 +52,10 @@ def tasks(about: str = "Number of tasks to draw.") -> Decorator:
 
 def probes(about: str) -> Decorator:
     """Add `--probe`, names of probes separated by commas."""
-    return click.option("--probe", default="", metavar="NAMES", help=about)
+    return click.option(
+        "--probe", default="", metavar="NAMES", help=about,
+        shell_complete=completion.members("probes"),
+    )  # fmt: skip
 
 
 def arithmetic(command: Command) -> Command:
@@ -68,8 +77,12 @@ def arithmetic(command: Command) -> Command:
 
 
 def settings(about: str) -> Decorator:
-    """Add `--set KEY=VALUE`, which can be repeated."""
-    return click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help=about)
+    """Add `--set KEY=VALUE`, which can be repeated, and `--config`, a file of them."""
+    given = click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", callback=with_config,
+        help=about, shell_complete=completion.settings,
+    )  # fmt: skip
+    return together(given, config)
 
 
 def json(command: Command) -> Command:
@@ -94,10 +107,9 @@ def quiet(command: Command) -> Command:
 
 
 def verbose(command: Command) -> Command:
-    """Ask for the meaning of every term that is printed."""
-    return click.option("--verbose", is_flag=True, help="Explain every term that is printed.")(
-        command
-    )
+    """Add `--verbose`, for everything that the page shows."""
+    about = "Print all findings in full, all tables and the meaning of every term."
+    return click.option("--verbose", is_flag=True, help=about)(command)
 
 
 def results(command: Command) -> Command:

@@ -24,6 +24,8 @@ class ResultFiles(NamedTuple):
             table: the tidy table, as CSV.
             record: the record, as JSON.
         """
+        for path in self:
+            path.parent.mkdir(exist_ok=True)  # the run's folder, or one that was there before
         run_folders.write(self.record, record + "\n")
         run_folders.write(self.csv, table)
         run_folders.write(self.html, document)

@@ -76,7 +76,8 @@ def _given(without: Collection[str]) -> dict[str, Any]:
 
 
 def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    given = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return context.get_parameter_source(name) in given
 
 
 def _option(parameter: click.Parameter, value: Any) -> list[str]:

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from metabench.records.glossary import GLOSSARY, terms_in
 from metabench.records.rows import Finding
+from metabench.report.brief import Brief, heading
 from metabench.report.text_tables import MEANING, TextTable
 
 COLORS = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 NO_CHANGE = "Findings without an arrow (->) need no change."
-TERMS = 3  # explained below the findings unless all are asked for
+PIPE_WIDTH = 100  # that lines are counted at where there is no terminal [characters]
 PROGRESS_INTERVAL = 5.0  # between progress lines where stderr is no terminal [seconds]
 
 
@@ -51,11 +52,17 @@ def progress(
         yield _progress_lines()
 
 
-def print_table(table: TextTable) -> None:
-    """Print a table: colored on a terminal, plain columns elsewhere."""
+def print_table(table: TextTable, cut: bool = False) -> None:
+    """Print a table: colored on a terminal, plain columns elsewhere.
+
+    Args:
+        table: header and lines.
+        cut: end meanings that are too long for the terminal by an ellipsis, instead of wrapping.
+    """
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(table.header):
-        shown.add_column(name, no_wrap=name != MEANING, style="cyan" if i == 0 else None)
+        wraps = name == MEANING and not cut
+        shown.add_column(name, no_wrap=not wraps, style="cyan" if i == 0 else None)
     for line in table.lines:
         shown.add_row(*(Text(text) for text in line))
     _stdout().print(shown)
@@ -63,30 +70,43 @@ def print_table(table: TextTable) -> None:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print each finding: level, state, claim and, where something is to be changed, the repair."""
-    console = _stdout()
     for i, finding in enumerate(findings):
         if i:
-            console.print()
-        state = f"{finding.state.replace('_', ' ')}: " if finding.state else ""
-        level = Text(finding.level.upper(), COLORS[finding.level])
-        console.print(level, state + finding.claim, sep="  ")
-        if finding.repair:
-            console.print(Text("  -> " + finding.repair))
+            _stdout().print()
+        _print_finding(finding, finding.claim, finding.repair)
     if not all(finding.repair for finding in findings):
-        console.print(Text(f"\n{NO_CHANGE}"))
+        _stdout().print(Text(f"\n{NO_CHANGE}"))
 
 
-def print_terms(text: str, verbose: bool) -> None:
-    """Explain the terms that a text uses: the three that need it most, or all if `verbose`."""
-    used = sorted(terms_in(text), key=list(GLOSSARY).index)
-    shown = used if verbose else used[:TERMS]
-    if not shown:
-        return
-    more = f" (--verbose explains {len(used) - TERMS} more)" if len(shown) < len(used) else ""
+def print_brief(shown: Sequence[Brief]) -> None:
+    """Print findings without lines between them."""
+    for each in shown:
+        _print_finding(*each)
+
+
+def _print_finding(finding: Finding, claim: str, repair: str) -> None:
+    """Print one finding, as much of its claim and repair as is given."""
     console = _stdout()
-    console.print(Text(f"\nTerms{more}"))
-    for term in shown:
+    level, _, state = heading(finding).partition("  ")
+    console.print(Text(level, COLORS[finding.level]), state + claim, sep="  ")
+    if repair:
+        console.print(Text("  -> " + repair))
+
+
+def print_terms(text: str) -> None:
+    """Explain the terms that a text uses."""
+    used = sorted(terms_in(text), key=list(GLOSSARY).index)
+    if not used:
+        return
+    console = _stdout()
+    console.print(Text("\nTerms"))
+    for term in used:
         console.print(Text.assemble("  ", (term, "bold"), ": ", GLOSSARY[term]))
+
+
+def width() -> int:
+    """Return the characters of a line: those of the terminal, or 100 in a pipe."""
+    return _stdout().width if sys.stdout.isatty() else PIPE_WIDTH
 
 
 def _stdout() -> Console:

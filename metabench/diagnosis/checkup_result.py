@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.diagnosis import page, save
 from metabench.diagnosis.causes import Fault
 from metabench.diagnosis.checkup import Checkup
+from metabench.diagnosis.checkup_verdict import checkup_verdict
 from metabench.measurement.result import Result
 from metabench.records import csv_text
 from metabench.records.provenance import provenance
@@ -18,7 +19,6 @@ from metabench.report.notebook import notebook_html
 from metabench.report.saved_files import save_as
 from metabench.report.settings_line import settings_line
 from metabench.report.text_tables import TextTable
-from metabench.report.verdict import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,8 @@ class CheckupResult:
 
     @property
     def verdict(self) -> str:
-        """One sentence that counts and names the findings."""
-        return verdict(self.findings)
+        """How much was measured, then what is wrong or that no fault was found."""
+        return checkup_verdict(self.checkup)
 
     @property
     def measured(self) -> str:
@@ -113,9 +113,8 @@ class CheckupResult:
     def _repr_html_(self) -> str:
         """Return the verdict, the findings and the trials, for notebooks."""
         trials = save.trials(self.checkup) or TextTable((), ())
-        said = f"{self.coverage} {self.verdict}"
-        return notebook_html(self.measured, said, self.findings, trials)
+        return notebook_html(self.measured, self.verdict, self.findings, trials)
 
     def __repr__(self) -> str:
         """Return what was measured, how much of it, and the verdict."""
-        return f"<{self.measured}. {self.coverage} {self.verdict}>"
+        return f"<{self.measured}. {self.verdict}>"

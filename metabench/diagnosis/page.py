@@ -7,6 +7,7 @@ from typing import Any
 
 from metabench.diagnosis.causes import ConfirmedFinding
 from metabench.diagnosis.checkup import TRIAL, Checkup
+from metabench.diagnosis.checkup_verdict import checkup_verdict
 from metabench.diagnosis.parts import Part
 from metabench.diagnosis.save import trials
 from metabench.probes.base import Probe
@@ -14,6 +15,7 @@ from metabench.records.rows import flatten, to_table
 from metabench.report.figures import MOST_FIGURES, Gallery, Hook, hooks
 from metabench.report.findings import drawings
 from metabench.report.page import Content, PageSection, intervals, numbered, rendered, section_of
+from metabench.report.settings_line import settings_line
 from metabench.report.text_tables import Table, details, tables
 
 QUESTION = "What is wrong with this meta-gradient, and what should be changed?"
@@ -46,7 +48,9 @@ def page(
         Content(
             title=f"metabench diagnose: {names}",
             question=QUESTION,
-            summary=f"{found.coverage} Measuring took {seconds:.0f} s. {about}".rstrip(),
+            measured=f"diagnose of {settings_line(settings)}",
+            verdict=checkup_verdict(found),
+            summary=f"Measuring took {seconds:.0f} s. {about}".rstrip(),
             notes=notes,
             findings=said,
             changes=[Table("changes", "", tried)] if tried else [],

@@ -72,7 +72,8 @@ class Probe(Settings):
 
     `question` is what the probe answers, `caption` explains its figure and `axis` names what `at`
     counts in its rows. `headline` lists the few numbers that a terminal prints: "noise_scale",
-    "bias, estimator", or "norm @ last" for the largest `at`. A report over many cells also uses:
+    "bias, estimator", "norm @ last" for the largest `at`, "mse, * @ batch" for all methods at the
+    value of a field. A report over many cells also uses:
     `table_quantities`, the quantities its tables compare and whether low, high or "" (neither) is
     better; `x_axis_quantities`, those it draws against `axis`; `intervals`, how the intervals are
     computed. Quantities with an `of` are written "bias, estimator". `meanings` explains each

@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from metabench.records import atomic_files
+from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
 
 RUNS = Path("metabench-runs")
+DIGITS = 6  # of the digest in a folder's name
 
 
-def run_folder(command: str, digest: str) -> Path:
-    """Make the folder of this run, `metabench-runs/<command>-<digest>/`.
+def run_name(command: str, spec: Mapping[str, Any], digest: str) -> str:
+    """Return the name of a run's folder: command, algorithm, family, K, first digits of the digest.
+
+    Args:
+        command: the command, or the name of a probe.
+        spec: the settings.
+        digest: of the settings.
+
+    >>> algo = {"name": "my.py@0123456789ab:Mine", "steps": 5}
+    >>> run_name("variance", {"algo": algo, "family": {"name": "digits"}}, "08c965716dc1")
+    'variance-Mine-digits-K5-08c965'
+    """
+    parts = [str((spec.get(part) or {}).get("name", "")) for part in ("algo", "family")]
+    steps = (spec.get("algo") or {}).get("steps")
+    words = [command, *(part.rpartition(":")[2] for part in parts)]
+    words += [] if steps is None else [f"K{steps}"]
+    return "-".join(re.sub(r"[^\w.]+", "_", word) for word in [*words, digest[:DIGITS]] if word)
+
+
+def run_folder(
+    command: str, spec: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> Path:
+    """Return the folder of this run, `metabench-runs/variance-maml-sinusoid-K5-08c965`.
+
+    It is made when the first file is written, so that a run that is killed leaves none empty.
+
+    Args:
+        command: the command, or the name of a probe.
+        spec: the settings, which the name tells apart.
+        more: what the digest is made of besides.
 
     Raises:
         InvalidInput: if it can't be made or written to.
     """
-    folder = RUNS / f"{command}-{digest}"
+    folder = RUNS / run_name(command, spec, fields.digest({**spec, **(more or {})}))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        RUNS.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(
             f"Results go to {folder}, which can't be created ({error.strerror}); run the command "
@@ -57,11 +90,12 @@ def check_writable(path: Path) -> None:
             raise InvalidInput(f"{path} is not an ordinary file; give another path.")
         if blocking := next(filter(Path.is_file, path.parents), None):
             raise InvalidInput(f"{blocking} is a file, not a folder; give another path.")
-        if not path.parent.is_dir():
-            raise InvalidInput(
-                f"The folder {path.parent} doesn't exist; make it, or give another path."
-            )
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
+        place = path.parent
+        if place.parent == RUNS and not place.is_dir():  # a run's, made when it is written to
+            place = RUNS
+        if not place.is_dir():
+            raise InvalidInput(f"The folder {place} doesn't exist; make it, or give another path.")
+        with tempfile.NamedTemporaryFile(dir=place, prefix=f".{path.name}-"):
             pass
     except OSError as error:
         raise InvalidInput(

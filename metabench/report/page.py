@@ -16,7 +16,9 @@ from metabench.report.figures import MOST_FIGURES, FigureRef, Gallery, Hook, hoo
 from metabench.report.findings import drawings
 from metabench.report.glossary_marks import explain_terms
 from metabench.report.quantity_names import axis_of, label
+from metabench.report.settings_line import settings_line
 from metabench.report.text_tables import Table, TextTable, cell, details, tables
+from metabench.report.verdict import verdict
 from metabench.settings.printed_names import printed_name
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Content(NamedTuple):
 
     title: str
     question: str
+    measured: str = ""  # the settings that matter
+    verdict: str = ""
     summary: str = ""
     notes: Sequence[str] = ()
     findings: Sequence[PageSection] = ()
@@ -106,6 +110,8 @@ def page(
     content = Content(
         title=_title(name, spec or {}),
         question=probe.question,
+        measured=f"{name} of {settings_line(spec)}" if spec else "",
+        verdict=verdict(findings),
         summary=summary,
         notes=notes,
         findings=sections,

@@ -58,7 +58,8 @@ def _counted(count: Any, word: str) -> str:
 def _theta(name: str) -> str:
     if not name:
         return ""
-    return "initial theta" if name.partition("@")[0] in INITIAL else f"theta {name}"
+    file = name.partition("@")[0]
+    return "initial theta" if file in INITIAL else f"theta {file}"
 
 
 def _text(value: Any) -> str:

@@ -21,6 +21,10 @@ class InvalidInput(ValueError):
     path: tuple[str, ...] = ()  # the setting at fault, outermost key first, where there is one
 
 
+class NetworkFailure(InvalidInput):
+    """What was asked for lies on a network that failed; commands exit with 4, as of a full disk."""
+
+
 def text_of(error: BaseException) -> str:
     """Return the first line of an error's text without its full stop, "" if it can't be read.
 

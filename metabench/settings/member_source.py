@@ -76,6 +76,15 @@ def class_words(target: str, name: str) -> tuple[str, ...]:
     return ()
 
 
+def class_text(target: str, name: str) -> str:
+    """Read a class variable that is a text; "" where there is none."""
+    for source in reversed(list(_lineage(target))):
+        for node in source.node.body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+                return str(ast.literal_eval(node.value)) if node.value else ""
+    return ""
+
+
 def class_flag(target: str, name: str) -> bool:
     """Read a class variable that is True or False; False where there is none."""
     for source in reversed(list(_lineage(target))):

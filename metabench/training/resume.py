@@ -39,6 +39,7 @@ def save_checkpoint(save: Path, trainer: Trainer, spec: Spec, rows: list[Row]) -
     """
     tensors, plain = trainer.state()
     about = {"spec": spec, "rows": [row._asdict() for row in rows], **plain}
+    save.parent.mkdir(exist_ok=True)  # the run's folder, at the first checkpoint
     write_checksummed(state_path(save), tensors, about)
     layout = trainer.subject.problem.layouts.theta
     named = layout.unflatten(trainer.theta)

@@ -117,4 +117,5 @@ class Session:
                 "kind": failure.kind,
                 "norm": str(failure.norm),
             }
+            self.save.parent.mkdir(exist_ok=True)  # the run's folder, if no step was saved
             self.trainer.ring.save(resume.replay_path(self.save), failure.tasks, about)

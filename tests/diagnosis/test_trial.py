@@ -152,7 +152,9 @@ def test_the_command_names_the_fault_tries_changes_and_goes_on(tmp_path, monkeyp
 
     assert first.exit_code == again.exit_code == 0, first.output
     head, _, rest = first.stdout.partition("\n\n")
-    assert head == "2 of 2 probes measured."
+    measured, verdict = head.splitlines()
+    assert measured.startswith("diagnose of maml on quadratic: K = 4")
+    assert verdict.startswith("verdict  2 of 2 probes measured. 1 problem (past edge)")
     assert rest.startswith("1. an inner rate past the edge of stability: found by spectrum")
     assert "confirmed on fresh tasks" in first.stdout
     (folder,) = (tmp_path / "metabench-runs").iterdir()

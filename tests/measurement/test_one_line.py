@@ -229,4 +229,6 @@ def test_diagnose_is_the_twin_of_its_command():
     assert ours["digest"] == record["digest"]
     assert found.parts["verify"].verdict in repr(found.parts["verify"])
     assert "1 of 1 probes measured." in found._repr_html_()
-    assert found.verdict == "No problem found, 1 fine (verified)."
+    assert found.verdict == (
+        "1 of 1 probes measured. No fault found by the probes that were measured. Findings: 1 fine."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,14 @@ from metabench.cli.terminal import COLORS, print_findings, print_table, progress
 from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES, Fault
 from metabench.diagnosis.checkup import Checkup
+from metabench.diagnosis.checkup_verdict import checkup_verdict
 from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
 from metabench.records import csv_text, run_folders
 from metabench.records.provenance import provenance
-from metabench.settings import amounts, fields
-
-COUNTED_STATES = (
-    "fine",
-    "undecided",
-    "not_looked_at",
-)  # states that are counted where no fault is found
+from metabench.report.settings_line import settings_line
+from metabench.settings import amounts
 
 
 def run(
@@ -56,7 +51,7 @@ def run(
     plan = plan_of(**choices)
     require_writable(html, csv)
     settings = plan.spec
-    folder = run_folders.run_folder("diagnose", fields.digest(settings))
+    folder = run_folders.run_folder("diagnose", settings)
     made = provenance(plan.measurement.device)
     about = plan.measurement.adapted_and_learned()
     found = _checked(plan, seconds, save.Folder(folder, made), quiet, about)
@@ -66,6 +61,7 @@ def run(
     if as_json:
         click.echo(text)
     else:
+        click.echo(f"diagnose of {settings_line(settings)}")
         _print(found)
         click.echo(f"\npage   {files.html}\ntable  {files.csv}\nparts  {folder}/*/record.json")
         click.echo(f"next   {_next(found, choices, seconds)}")
@@ -99,11 +95,9 @@ def _checked(plan: Plan, seconds: float, keeper: save.Folder, quiet: bool, about
 
 def _print(found: Checkup) -> None:
     """Print what was measured, the faults, the trials, the notes and the number of remarks."""
-    click.echo(found.coverage + "\n")
+    click.echo(f"verdict  {checkup_verdict(found)}\n")
     for i, fault in enumerate(found.faults, 1):
         _print_fault(i, fault)
-    if not found.faults:
-        click.echo(_no_fault(found) + "\n")
     laid = save.trials(found)
     if laid is not None:
         print_table(laid)
@@ -115,19 +109,6 @@ def _print(found: Checkup) -> None:
     count = sum(not each.alarms for each in found.findings)
     word = "finding" if count == 1 else "findings"
     click.echo(f"The page has {count} more {word}, none of them a warning.")
-
-
-def _no_fault(found: Checkup) -> str:
-    """Say what the measured probes find: how much is fine, and how much can't be told."""
-    if not any(part.rows for part in found.parts):
-        return "Nothing was measured; use a larger --budget."
-    counts = Counter(each.finding.state for each in found.findings)
-    words = [
-        f"{counts[state]} {state.replace('_', ' ')}" for state in COUNTED_STATES if counts[state]
-    ]
-    return (
-        f"No fault found by the probes that were measured. Findings: {', '.join(words) or 'none'}."
-    )
 
 
 def _print_fault(number: int, fault: Fault) -> None:

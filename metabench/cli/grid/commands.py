@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from metabench.cli import exit_codes, options
+from metabench.cli import completion, exit_codes, options
 from metabench.cli.options import FILE
 
 EPILOG = exit_codes.OF_GRIDS
@@ -143,21 +144,31 @@ def status(**given: Any) -> None:
 
 
 @click.command(epilog=EPILOG)
-@STUDY
+@click.argument("study", metavar="STUDY|RUN", type=FILE, shell_complete=completion.runs)
 @click.argument("digest", required=False)
 @click.option("--csv", type=FILE, help="File to write all numbers to, as one tidy table.")
 @STORE
 @options.json
+@options.verbose
 @options.trust
 @options.fail_on
-def show(**given: Any) -> None:
-    """Show a study's results, a line per cell, or one cell in full.
+def show(study: Path, verbose: bool, **given: Any) -> None:
+    """Show a past run, or a study's results.
 
-    Give the DIGEST of a cell, as the list shows it, to see all its numbers and findings.
+    RUN is the name of a folder in metabench-runs, or a part of it (metabench runs). A study is
+    shown a line per cell; give the DIGEST of a cell, as the list shows it, to see all its numbers
+    and findings.
     """
     from metabench.cli.grid.show import show
+    from metabench.records.past_runs import is_run
 
-    show(**given)
+    if given["digest"] is None and study.suffix != ".toml" and is_run(str(study)):
+        from metabench.cli.runs.show_run import show_run
+
+        known = {name: given[name] for name in ("csv", "as_json", "trusted", "fail_on")}
+        show_run(str(study), verbose=verbose, **known)
+    else:
+        show(study, **given)
 
 
 @click.command(epilog=EPILOG)
@@ -175,18 +186,25 @@ def compact(**given: Any) -> None:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("a", type=FILE)
-@click.argument("b", type=FILE)
+@click.argument("a", type=FILE, shell_complete=completion.runs)
+@click.argument("b", type=FILE, shell_complete=completion.runs)
 @options.json
 def compare(**given: Any) -> None:
-    """Compare the cells that two stores or studies A and B share.
+    """Compare two past runs, or the cells that two stores or studies share.
 
-    B is worse if a cell fails, a number differs beyond round-off, or cells take longer; then the
-    exit code is 1.
+    Of two runs (metabench runs) each quantity is shown with the difference B - A and its interval.
+    Of two studies, B is worse if a cell fails, a number differs beyond round-off, or cells take
+    longer; then the exit code is 1.
     """
     from metabench.cli.grid.compare import compare_stores
+    from metabench.records.past_runs import is_run
 
-    compare_stores(**given)
+    if all(given[name].suffix != ".toml" and is_run(str(given[name])) for name in ("a", "b")):
+        from metabench.cli.runs.compare_runs import compare_runs
+
+        compare_runs(str(given["a"]), str(given["b"]), given["as_json"])
+    else:
+        compare_stores(**given)
 
 
 @click.command(epilog=EPILOG)

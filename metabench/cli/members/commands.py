@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from metabench.cli import exit_codes, options
+from metabench.cli import completion, exit_codes, options
 from metabench.settings import member_source, registry
 from metabench.settings.synonyms import KIND_GROUPS
 
 
 @click.command("list", epilog=exit_codes.EPILOG)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.members(*registry.KINDS))
 def list_members(name: str | None) -> None:
     """List members and settings groups, or the fields of one.
 
@@ -25,7 +25,7 @@ def list_members(name: str | None) -> None:
 
 
 @click.command(epilog=exit_codes.EPILOG)
-@click.argument("member", metavar="MEMBER")
+@click.argument("member", metavar="MEMBER", shell_complete=completion.members(*registry.KINDS))
 @options.problem("Problem or Family on which to check an algorithm or BlackBox.")
 def contract(member: str, problem: str | None) -> None:
     """Check that a member keeps the contract of its kind.

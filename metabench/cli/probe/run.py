@@ -10,22 +10,19 @@ import click
 
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import next_command
+from metabench.cli.probe.print_result import Printed, print_result
 from metabench.cli.result_files import ResultFiles, files_in, require_writable
-from metabench.cli.terminal import print_findings, print_table, print_terms, progress
+from metabench.cli.terminal import progress
 from metabench.measurement.from_words import build
 from metabench.records import csv_text, run_folders
 from metabench.records import record as records
 from metabench.records.provenance import provenance
-from metabench.records.rows import Finding, to_table
+from metabench.records.rows import to_table
 from metabench.report.page import page
-from metabench.report.text_tables import tables
-from metabench.settings import fields
 from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from metabench.probes.base import Probe
 
 
 def run(
@@ -49,7 +46,7 @@ def run(
         html: path of the page, if given.
         csv: path of the table, if given.
         quiet: show no progress.
-        verbose: explain every term that is printed.
+        verbose: print all findings in full, all tables and the meaning of every term.
         fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `measurement.from_words.build` takes it.
     """
@@ -66,21 +63,19 @@ def run(
             continue
         if len(theta) > 1:
             click.echo(f"theta  {file}\n")
-        _print(probe, found[-1].probe, found[-1].table, found[-1].findings, verbose)
-        click.echo(f"\npage   {found[-1].files.html}\ntable  {found[-1].files.csv}")
+        print_result(found[-1].result, verbose)
+        click.echo(f"page   {found[-1].files.html}\ntable  {found[-1].files.csv}")
         if len(theta) < 2:
             click.echo(f"next   {next_command(probe, choices)}")
     if csv and len(found) > 1:  # rows have a column theta
-        run_folders.write(csv, csv_text.to_csv(_joined([each.table for each in found])))
-    end_if_found([finding for each in found for finding in each.findings], fail_on)
+        run_folders.write(csv, csv_text.to_csv(_joined([each.result.table for each in found])))
+    end_if_found([finding for each in found for finding in each.result.findings], fail_on)
 
 
 class Measured(NamedTuple):
     """What was measured at one theta, and where it was saved."""
 
-    probe: Probe
-    table: pd.DataFrame
-    findings: list[Finding]
+    result: Printed
     record: str
     files: ResultFiles
 
@@ -99,7 +94,7 @@ def _measured(
     """
     cell = build(probe, **choices)
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
-    folder = run_folders.run_folder(word, fields.digest(cell.spec()))  # a grid's address too
+    folder = run_folders.run_folder(word, cell.spec())
     files = files_in(folder, html, csv)
     asked, cell = cell.spec(), cell.resolved()
     settings = cell.spec()
@@ -113,7 +108,7 @@ def _measured(
     record = records.text(records.compose(asked, rows, findings, made, more))
     document = page(cell.probe, table, findings, made, settings, about)
     files.write(document, csv_text.to_csv(table), record)
-    return Measured(cell.probe, table, findings, record, files)
+    return Measured(Printed(word, cell.probe, table, findings, settings), record, files)
 
 
 def _require_text(as_json: bool, html: Path | None) -> None:
@@ -130,24 +125,3 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat(tables, ignore_index=True)
-
-
-def _print(
-    name: str, probe: Probe, table: pd.DataFrame, findings: Sequence[Finding], verbose: bool
-) -> None:
-    """Print tables, findings and the terms that they use."""
-    printed = _print_numbers(name, probe, table)
-    print_findings(findings)
-    said = [text for finding in findings for text in (finding.claim, finding.repair)]
-    print_terms("\n".join([*said, *printed]), verbose)
-
-
-def _print_numbers(name: str, probe: Probe, table: pd.DataFrame) -> list[str]:
-    """Print the tables, without the checks unless `verify` was asked for; return their words."""
-    numbers = table if name == "verify" else table[table["quantity"] != "check"]
-    labels: list[str] = []
-    for text in tables(numbers, probe):
-        print_table(text)
-        click.echo()
-        labels += [word for line in (text.header, *text.lines) for word in line]
-    return labels

@@ -52,7 +52,7 @@ def run(
     if tensorboard_to:
         tensorboard.require()
         run_folders.make_folder(tensorboard_to)
-    folder = run_folders.run_folder("train", fields.digest({**plan.spec, "n": plan.steps}))
+    folder = run_folders.run_folder("train", plan.spec, {"n": plan.steps})
     save = save or folder / "theta.safetensors"
     _require_apart(save, html, csv)
     files = files_in(folder, html, csv)

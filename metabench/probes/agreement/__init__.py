@@ -49,8 +49,7 @@ class Agreement(Probe):
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("error", "seconds")
     headline: ClassVar[tuple[str, ...]] = (
-        *("error, * @ last", "proximal_strength", "own_steps, *", "saddles @ last"),
-        "minimum_found",
+        *("error, * @ last", "proximal_strength", "saddles @ last", "minimum_found"),
     )
     table_quantities: ClassVar[Mapping[str, str]] = {
         "minimum_found": "high",

@@ -63,6 +63,11 @@ class Constants(Probe):
     budget: float = 3e10  # limit for moments, and for Hessians; beyond: fewer tasks [operations]
 
     version: ClassVar[int] = 3
+    headline: ClassVar[tuple[str, ...]] = (
+        *("gradient_lipschitz", "hessian_lipschitz", "kink", "rate, own"),
+        *("gradient_variance, tasks", "gradient_variance, one support set"),
+        *("slack, first moment @ first", "slack, second moment @ first", "support_share"),
+    )
     axis: ClassVar[str] = "inner rate"
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("slack",)

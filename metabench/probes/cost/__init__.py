@@ -48,7 +48,7 @@ class Cost(Probe):
     }
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     shown: ClassVar[tuple[str, ...]] = ("mse_by_seconds",)
-    headline: ClassVar[tuple[str, ...]] = ("variance, *", "bias, *", "break_even, *")
+    headline: ClassVar[tuple[str, ...]] = ("mse, * @ batch", "break_even, imaml", "parameters")
     table_quantities: ClassVar[Mapping[str, str]] = {
         "variance, maml": "low",
         "bias, fomaml": "low",

@@ -55,7 +55,6 @@ class Variance(Probe):
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
     headline: ClassVar[tuple[str, ...]] = (
         *("noise_scale", "task_variance", "mean_norm_squared", "slope"),
-        *("share, task", "share, support", "share, query"),
         *("bias, estimator", "bias, objective", "amplification", "tail_index"),
     )
     table_quantities: ClassVar[dict[str, str]] = {

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from metabench.problems.images.download import ResumingDownloader
-from metabench.settings.errors import InvalidInput
+from metabench.settings.errors import InvalidInput, NetworkFailure
 
 MOST_BYTES_UNPACKED = 64 * 2**30  # that an archive may unpack to
 MOST_MEMBERS = 5_000_000  # files and folders of an archive; ImageNet has 1.3 million
@@ -46,7 +46,8 @@ def fetch(url: str, digest: str) -> Path:
         digest: of its contents, `md5:...` or `sha256:...`.
 
     Raises:
-        InvalidInput: if the file can't be downloaded, or its digest differs; the message says
+        InvalidInput: if a file that is there has another digest.
+        NetworkFailure: if the file can't be downloaded, or its digest differs; the message says
             where to put it.
     """
     place = cache() / url.rpartition("/")[2]
@@ -63,7 +64,7 @@ def fetch(url: str, digest: str) -> Path:
         pooch.retrieve(url, digest, fname=place.name, path=place.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is not
         cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
-        raise InvalidInput(
+        raise NetworkFailure(
             f"{url} could not be downloaded ({cause}); download it by other means to {place}."
         ) from error
     return place

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metabench.problems.images import archives, download
-from metabench.settings.errors import InvalidInput
+from metabench.settings.errors import NetworkFailure
 
 pytest.importorskip("pooch")
 pytest.importorskip("requests")
@@ -88,7 +88,7 @@ def test_a_connection_that_breaks_off_once_is_taken_up_where_it_broke(server):
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, monkeypatch):
     monkeypatch.setattr(download, "MOST_CONNECTIONS", 1)
     server.breaks = [150_000]
-    with pytest.raises(InvalidInput, match="could not be downloaded"):
+    with pytest.raises(NetworkFailure, match="could not be downloaded"):
         fetch(server)
     assert not (archives.cache() / "file.zip").exists()
 
@@ -108,7 +108,7 @@ def test_a_server_that_knows_no_ranges_sends_all_of_it_again(server):
 def test_a_file_that_changed_meanwhile_is_not_mixed_with_what_was_there(server, monkeypatch):
     monkeypatch.setattr(download, "MOST_CONNECTIONS", 1)
     server.content, server.tag, server.breaks = bytes(400_000), '"old"', [150_000]
-    with pytest.raises(InvalidInput, match="could not be downloaded"):
+    with pytest.raises(NetworkFailure, match="could not be downloaded"):
         fetch(server)
     server.content, server.tag = CONTENT, '"one"'
 
@@ -125,7 +125,7 @@ def test_a_part_that_is_whole_already_is_only_checked(server):
 
 def test_what_does_not_match_its_digest_is_refused_and_not_kept(server):
     server.content = CONTENT[:-1] + b"x"
-    with pytest.raises(InvalidInput, match="could not be downloaded"):
+    with pytest.raises(NetworkFailure, match="could not be downloaded"):
         fetch(server)
     assert list(archives.cache().iterdir()) == []
 
@@ -135,6 +135,6 @@ def test_what_does_not_match_its_digest_is_refused_and_not_kept(server):
 
 def test_a_server_that_always_breaks_off_is_given_up(server):
     server.breaks = [0] * 100
-    with pytest.raises(InvalidInput, match="could not be downloaded"):
+    with pytest.raises(NetworkFailure, match="could not be downloaded"):
         fetch(server)
     assert len(server.asked) == download.MOST_CONNECTIONS

@@ -1,0 +1,1 @@
+"""`metabench new`: working files to start from."""

@@ -1,0 +1,1 @@
+"""`metabench runs`, and past runs in `show` and `compare`."""
