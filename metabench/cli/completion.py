@@ -34,7 +34,13 @@ def members(*kinds: str) -> Completer:
 def runs(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete names of folders in `metabench-runs`, and of files."""
+    """Complete names of folders in `metabench-runs`, and of files.
+
+    Args:
+        context: of the command.
+        parameter: that is completed.
+        incomplete: what was typed of it.
+    """
     from metabench.records.run_folders import RUNS
 
     names = sorted(path.parent.name for path in RUNS.glob("*/record.json"))
@@ -45,7 +51,13 @@ def runs(
 def settings(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete KEY= of `--set` for the chosen algorithm, family and probe, and members after it."""
+    """Complete KEY= of `--set` for the chosen algorithm, family and probe, and members after it.
+
+    Args:
+        context: of the command, with the options typed so far.
+        parameter: that is completed.
+        incomplete: what was typed of it.
+    """
     key, equals, begun = incomplete.partition("=")
     if equals:
         kind = KINDS_OF_FIELDS.get(key.rpartition(".")[2], "")

@@ -14,6 +14,7 @@ from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, unknown
 
 ASSIGNMENTS = "metabench.config"  # key in a context's meta: settings of the file
+GROUPS = ("algo", "family", "probe", "compute", "outer", "trial")  # tables that there may be
 NAMED = ("algo", "family", "probe")  # tables whose name is an option of its own
 
 
@@ -30,7 +31,13 @@ def config(command: Any) -> Any:
 def with_config(
     context: click.Context, option: click.Parameter, given: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the assignments of the file, then those of the command line, which come last."""
+    """Return the assignments of the file, then those of the command line, which come last.
+
+    Args:
+        context: of the command.
+        option: `--set`.
+        given: assignments of the command line.
+    """
     return (*context.meta.get(ASSIGNMENTS, ()), *given)
 
 
@@ -42,34 +49,48 @@ def _read(context: click.Context, option: click.Parameter, path: Path | None) ->
     """
     if path is None:
         return
+    options = {each.name: each for each in context.command.params if each.name}
+    defaults: dict[str, Any] = {}
+    assignments: list[str] = []
+    for key, value in _parsed(path).items():
+        if isinstance(value, Mapping):
+            group = dict(value)
+            if key in NAMED and key in options and "name" in group:
+                defaults[key] = group.pop("name")
+            if key == "probe" and group.get("name") == context.info_name:
+                group.pop("name")
+            assignments += _assignments(key, group)
+        else:
+            named = options.get(key.replace("-", "_"))
+            if named is None or named.name == "assignments":
+                raise _unknown(key, path, context)
+            defaults[str(named.name)] = _default(named, value)
+    context.default_map = {**(context.default_map or {}), **defaults}
+    context.meta[ASSIGNMENTS] = tuple(assignments)
+
+
+def _default(option: click.Parameter, value: Any) -> Any:
+    """Return a value as a default; an option that can be repeated takes a list."""
+    several = getattr(option, "multiple", False) and not isinstance(value, list)
+    return [value] if several else value
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        held = tomllib.loads(ordinary_files.read(path).decode())
+        return tomllib.loads(ordinary_files.read(path).decode())
     except OSError as error:
         raise InvalidInput(f"--config {path} can't be read ({error.strerror}).") from error
     except ValueError as error:
         raise InvalidInput(f"--config {path} is not TOML: {error}.") from error
-    options = {each.name: each for each in context.command.params if each.name}
-    defaults: dict[str, Any] = {}
-    assignments: list[str] = []
-    for key, value in held.items():
-        name = key.replace("-", "_")
-        if isinstance(value, Mapping):
-            group = dict(value)
-            if key in NAMED and "name" in group and key in options:
-                defaults[key] = group.pop("name")
-            elif key == "probe" and group.get("name") == context.info_name:
-                group.pop("name")
-            assignments += _assignments(key, group)
-        elif name in options and name != "assignments":
-            several = getattr(options[name], "multiple", False) and not isinstance(value, list)
-            defaults[name] = [value] if several else value
-        else:
-            known = [each for each in options if each != "assignments"]
-            groups = ("algo", "family", "probe", "compute", "outer", "trial")
-            where = f" in {path}: it is no option of {context.info_name} and no table of settings"
-            raise unknown("key", key, [*known, *groups, *registry.members("probes")], where)
-    context.default_map = {**(context.default_map or {}), **defaults}
-    context.meta[ASSIGNMENTS] = tuple(assignments)
+
+
+def _unknown(key: str, path: Path, context: click.Context) -> InvalidInput:
+    options = [
+        each.name for each in context.command.params if each.name not in (None, "assignments")
+    ]
+    known = [*filter(None, options), *GROUPS, *registry.members("probes")]
+    where = f" in {path}: it is no option of {context.info_name} and no table of settings"
+    return unknown("key", key, known, where)
 
 
 def _assignments(path: str, settings: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metabench.report.readable_ticks import make_readable
 from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def canvas(draw: Callable[[Axes], None]) -> Figure:
     import matplotlib.figure
 
     made = matplotlib.figure.Figure(SIZE, layout="constrained")
-    draw(made.subplots())
+    axes = made.subplots()
+    draw(axes)
+    make_readable(axes)
     return made
 
 

@@ -50,7 +50,7 @@ def lines(title: str, data: pd.DataFrame, axis: str, quantity: str) -> Drawing:
             style: Any = {"linestyle": DASHES[i], "marker": MARKERS[i], "color": colors[i]}
             low, high = (part[end].fillna(part["value"]) for end in ("low", "high"))
             if len(part) > MOST_TICKS:
-                axes.fill_between(part["x"], low, high, color=colors[i], alpha=0.15, linewidth=0)
+                axes.fill_between(part["x"], low, high, color=colors[i], alpha=0.25, linewidth=0)
             else:
                 axes.vlines(part["x"], low, high, color=colors[i], alpha=0.5, linewidth=2.5)
             axes.plot(part["x"], part["value"], label=name, markersize=5, **style)

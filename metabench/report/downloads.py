@@ -73,3 +73,25 @@ ESCAPES = {
 def escape(text: str) -> str:
     """Escape text for LaTeX."""
     return re.sub("|".join(map(re.escape, ESCAPES)), lambda m: ESCAPES[m[0]], text)
+
+
+def markdown(table: TextTable, caption: str = "") -> str:
+    r"""Return a table as Markdown, as GitHub and notebooks read it.
+
+    Args:
+        table: header and lines.
+        caption: a line above the table.
+
+    >>> print(markdown(TextTable(("algorithm", "|x|"), (("maml", "1"),))))
+    | algorithm | \\|x\\| |
+    |---|---|
+    | maml | 1 |
+    <BLANKLINE>
+    """
+    lines = [table.header, ("---",) * len(table.header), *table.lines]
+    texts = [
+        "|".join(line) if i == 1 else " | ".join(text.replace("|", r"\|") for text in line)
+        for i, line in enumerate(lines)
+    ]
+    made = [f"|{text}|" if i == 1 else f"| {text} |" for i, text in enumerate(texts)]
+    return "\n".join([*([caption, ""] if caption else []), *made, ""])

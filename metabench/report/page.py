@@ -178,6 +178,7 @@ def rendered(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters["latex"] = _latex
+    environment.filters["markdown"] = _markdown
     style, script = (_text(name) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -190,6 +191,10 @@ def rendered(content: Content) -> str:
 
 def _latex(table: Table) -> str:
     return downloads.link(downloads.latex(table.text, table.caption, table.best), "text/x-tex")
+
+
+def _markdown(table: Table) -> str:
+    return downloads.link(downloads.markdown(table.text, table.caption), "text/markdown")
 
 
 def _text(name: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from metabench.report.readable_ticks import make_readable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -58,6 +60,8 @@ def render(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
         # not pyplot's, which would keep it in global state
         figure = matplotlib.figure.Figure((5.0, 3.5), dpi=DPI)
         draw(figure.subplots())
+        for axes in figure.axes:
+            make_readable(axes)
         _rasterize(figure)
         _fit(figure)
         buffer = io.StringIO()

@@ -66,7 +66,19 @@ def compare_runs(a: str, b: str, as_json: bool) -> None:
     lines = _lines(first, second, same)
     if as_json:
         print_json(_plain(first, second, same, lines))
-        return
+    else:
+        _print_comparison(first, second, same, lines)
+
+
+def _print_comparison(first: Run, second: Run, same: bool, lines: list[Line]) -> None:
+    """Print both runs, the settings in which they differ, and the numbers, differing ones first.
+
+    Args:
+        first: run A.
+        second: run B.
+        same: whether they were measured on the same tasks.
+        lines: the numbers that both have.
+    """
     for word, run in (("A", first), ("B", second)):
         click.echo(f"{word}  {run.folder.name}: {settings_line(run.record.settled)}")
         click.echo(f"   {verdict(run.findings)}")
@@ -74,13 +86,12 @@ def compare_runs(a: str, b: str, as_json: bool) -> None:
     told = [each.replace(" there and ", " in A and ")[: -len("here")] + "in B" for each in settings]
     click.echo("   " + ("; ".join(told) or "The settings are equal") + ".")
     click.echo(f"\n{SAME_TASKS if same else OTHER_TASKS}\n")
-    equal = sum(line.equal for line in lines)
-    lines = sorted((line for line in lines if not line.equal), key=lambda line: not line.differs)
-    shown = tuple(_texts(line) for line in lines[:MOST_LINES])
+    moved = sorted((line for line in lines if not line.equal), key=lambda line: not line.differs)
+    shown = tuple(_texts(line) for line in moved[:MOST_LINES])
     print_table(TextTable(("quantity", "A", "B", "B - A with interval", ""), shown))
-    if len(lines) > MOST_LINES:
-        click.echo(f"... and {len(lines) - MOST_LINES} more: --json gives all")
-    if equal:
+    if len(moved) > MOST_LINES:
+        click.echo(f"... and {len(moved) - MOST_LINES} more: --json gives all")
+    if equal := len(lines) - len(moved):
         click.echo(f"{equal} other numbers and their intervals are equal.")
 
 

@@ -61,7 +61,7 @@ def draw(probe: Explosion, table: pd.DataFrame, axes: Axes) -> None:
     K = [r.at or 0.0 for r in middle]
     low, high = _outer_quantiles(table, middle)
     label = "5 % to 95 % of tasks"
-    axes.fill_between(K, low, high, color=blue, alpha=0.15, lw=0, label=label)
+    axes.fill_between(K, low, high, color=blue, alpha=0.3, lw=0, label=label)
     _draw_line(axes, middle, blue, "median")
     ends = band(_drawable(from_table(table, "query_gradient")))
     axes.plot(ends.at, ends.value, color=orange, ls="--", label="query gradient at φ_K")
@@ -109,7 +109,7 @@ def _draw_rates(table: pd.DataFrame, axes: Axes) -> None:
     for line in from_table(table, "stable_rate", of=None):
         if line.value is not None:
             axes.axvline(line.value, color=orange, ls="--")
-            axes.axvspan(line.low or line.value, line.high or line.value, color=orange, alpha=0.2)
+            axes.axvspan(line.low or line.value, line.high or line.value, color=orange, alpha=0.3)
     axes.set_xscale("log")
     axes.set(xlabel="inner rate", ylabel="share of tasks whose loss rises", ylim=(-0.03, 1.03))
     axes.legend(frameon=False)

@@ -116,7 +116,7 @@ def _band(axes: Axes, rows: list[Row], color: object, style: str, label: str) ->
     if not rows:
         return []
     at, value, low, high = band(rows)
-    axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.fill_between(at, low, high, color=color, alpha=0.3, linewidth=0)
     axes.plot(at, value, color=color, linestyle=style, label=label)
     return rows
 
