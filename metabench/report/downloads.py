@@ -83,7 +83,7 @@ def markdown(table: TextTable, caption: str = "") -> str:
         caption: a line above the table.
 
     >>> print(markdown(TextTable(("algorithm", "|x|"), (("maml", "1"),))))
-    | algorithm | \\|x\\| |
+    | algorithm | \|x\| |
     |---|---|
     | maml | 1 |
     <BLANKLINE>
