@@ -12,6 +12,7 @@ from click.shell_completion import ShellComplete
 
 from metabench import probes
 from metabench.cli.main import GROUPS, main
+from metabench.cli.probe import run
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, NetworkFailure
 
@@ -83,8 +84,7 @@ def test_a_network_that_fails_is_the_machines_fault(error, code, monkeypatch):
     def fails(*_, **__):
         raise error("https://example.org/a.zip could not be downloaded (timeout).")
 
-    monkeypatch.setattr("metabench.measurement.from_words.build", fails)
-    monkeypatch.setattr("metabench.cli.probe.run.build", fails)
+    monkeypatch.setattr(run, "build", fails)
 
     result = shell.metabench("variance")
 

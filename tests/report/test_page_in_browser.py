@@ -160,7 +160,7 @@ def test_without_script_everything_is_there(opened):
 
 def test_figures_and_tables_are_saved(opened, tmp_path):
     kept = {}
-    for name in ("SVG", "CSV", "Save as LaTeX"):
+    for name in ("SVG", "CSV", "LaTeX", "Markdown"):
         with opened.expect_download() as waiting:
             opened.get_by_role("link", name=name).first.click()
         place = tmp_path / waiting.value.suggested_filename
