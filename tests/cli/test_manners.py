@@ -10,9 +10,9 @@ import pytest
 import shell
 from click.shell_completion import ShellComplete
 
-from metabench import probes
 from metabench.cli.main import GROUPS, main
 from metabench.cli.probe import run
+from metabench.probes import members as probes
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, NetworkFailure
 
