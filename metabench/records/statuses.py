@@ -14,6 +14,7 @@ STATUSES = {
     "overflow": "The measured numbers are finite, but what is computed from them overflows.",
     "out of memory": "The computation did not fit into memory.",
     "unbounded": "An end of the interval, or the number, is infinite.",
+    "out of time": "The time budget ended before it was measured.",
     "unresolved": "Not distinguishable from zero, or there are too few tasks to tell.",
     "degenerate": "Nothing varied, so the quantity is undefined.",
     "zero": "Zero by construction, so there is no interval.",

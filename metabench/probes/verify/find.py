@@ -31,6 +31,7 @@ TO_CHECK = {  # what would let a check be made
         "At this theta the loss has no derivative. To check by finite differences, verify at "
         "another theta, such as a trained one (--theta FILE)."
     ),
+    "out of time": "For the checks that are left out, give more time (--budget).",
     "withheld": "To check a black box by finite differences, return (loss, gradient) from it.",
     "unresolved": (
         "To check by finite differences, compute the loss in float64 (look for .float(), .half() "

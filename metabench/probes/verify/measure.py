@@ -53,10 +53,12 @@ from metabench.probes.verify.measure_tasks import (
 )
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.probes.verify.measure_values import not_finite, saddle, zero
+from metabench.probes.verify.out_of_time import unmade
 from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.state_between_calls import refuse_state
 from metabench.problems.tasks import Address, Task, cast
 from metabench.records.rows import Row
+from metabench.settings.alarms import TimeUp
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
@@ -90,23 +92,42 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
             refuse_outside_gradients(subject.problem, subject.theta, one)
     subject = with_batching(subject, tasks)
     progress(1, 2)
-    rows = [
+    facts = [
         *model_and_sampler_rows(subject, one),
         *not_finite(subject, tasks, alone),
         *facts_on_sets(subject, tasks),
         *facts_on_redraws(subject, seed),
-        *(facts_on_many_tasks(subject, seed) if probe.thorough else ()),
-        *(sampled_rows(subject, seed, probe.tasks) if probe.thorough else ()),
         zero(alone.grad),
         saddle(alone),
-        *_checks(probe, subject, tasks, alone),
     ]
+    checks: list[Row | None] = []
+    try:
+        _check(probe, subject, tasks, alone, checks)
+        if probe.thorough:
+            facts += facts_on_many_tasks(subject, seed)
+            facts += sampled_rows(subject, seed, probe.tasks)
+    except TimeUp:
+        if not checks:
+            raise
+        checks += unmade(subject, probe.thorough, checks)
     progress(2, 2)
-    return as_declared([row for row in rows if row is not None], subject.problem.differs)
+    rows = [row for row in (*facts, *checks) if row is not None]
+    return as_declared(rows, subject.problem.differs)
 
 
-def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> list[Row | None]:
-    rows: list[Row | None] = [_repeat(subject, tasks, alone)]
+def _check(
+    probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad, rows: list[Row | None]
+) -> None:
+    """Append the rows of the checks, so that those made are kept where the time is up.
+
+    Args:
+        probe: how many directions, and whether to be thorough.
+        subject: whose meta-gradient is checked.
+        tasks: with a leading axis.
+        alone: the estimates of these tasks.
+        rows: to append to.
+    """
+    rows.append(_repeat(subject, tasks, alone))
     exact = subject.at(subject.theta.double())
     tasks = cast(tasks, exact.theta)
     how = batching_of(subject)
@@ -117,7 +138,8 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
     if double.grad.dtype != torch.float64:
         found = alone._replace(grad=alone.grad.double())
         lowest = Precision(subject.theta.dtype, "")
-        return [*rows, *claimed_slopes(probe, subject, cast(tasks, subject.theta), found, lowest)]
+        rows += claimed_slopes(probe, subject, cast(tasks, subject.theta), found, lowest)
+        return
     lowest = lowest_precision(exact, tasks)
     if isinstance(exact.algorithm, BlackBox) and exact.algorithm.batched:
         rows.append(_mean(exact, exact.algorithm, tasks, double))
@@ -137,7 +159,6 @@ def _checks(probe: Verify, subject: Subject, tasks: Task, alone: MetaGrad) -> li
         rows += thorough(exact, tasks, double, spread, lowest.unit)
         rows += shorter(exact, tasks, probe.directions, lowest.unit, rows)
         rows += recognized(probe, exact, tasks, double, rows)
-    return rows
 
 
 def _spread(
