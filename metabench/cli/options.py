@@ -101,6 +101,16 @@ def fail_on(command: Command) -> Command:
     )(command)
 
 
+def budget(command: Command) -> Command:
+    """Add `--budget`, a limit of the total time."""
+    return click.option(
+        "--budget",
+        metavar="TIME",
+        help="Limit of the total time: 30s, 3m, 1h. Fewer tasks are then drawn, as the output "
+        "says.  [default: none]",
+    )(command)
+
+
 def quiet(command: Command) -> Command:
     """Add `--quiet`."""
     return click.option("--quiet", is_flag=True, help="Show no progress.")(command)
@@ -154,6 +164,7 @@ measuring = together(
     tasks(),
     arithmetic,
     settings("Set a field of algo, family, probe or compute: algo.steps=5."),
+    budget,
     results,
     verbose,
     fail_on,

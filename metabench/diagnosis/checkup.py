@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from metabench.diagnosis.causes import ConfirmedFinding, Fault, faults, remarks
 from metabench.diagnosis.changes import changes
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.confirm_warnings import confirm
 from metabench.diagnosis.ladders import fidelities_of, selected
 from metabench.diagnosis.measure_probes import examine
 from metabench.diagnosis.parts import Keeper, Part, measure_within
 from metabench.diagnosis.trial import Trial
+from metabench.measurement.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.records.rows import Finding, to_table

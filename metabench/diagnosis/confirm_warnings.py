@@ -8,8 +8,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from metabench.diagnosis.causes import ConfirmedFinding, cause_of
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import Keeper, Part, measure_within
+from metabench.measurement.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.problems.random_numbers import LARGEST_SEED
 from metabench.problems.tasks import Address

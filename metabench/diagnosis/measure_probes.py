@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import FIRST, Keeper, Part, measure_within
+from metabench.measurement.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.probes.base import Probe
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from metabench.diagnosis.checkup_result import COMMAND, CheckupResult
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.plan import Plan
 from metabench.diagnosis.save import Folder
+from metabench.measurement.clock import Clock
 from metabench.measurement.from_objects import GivenAlgorithm, GivenProblem, build, grouped
 from metabench.measurement.from_words import ROOTS
 from metabench.outer_loop.optimizer_settings import OuterOptimizer

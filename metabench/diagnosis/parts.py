@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from metabench.diagnosis.clock import Clock
+from metabench.measurement.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row, to_table

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metabench.diagnosis.checkup import Checkup, checkup
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.parts import Keeper
 from metabench.diagnosis.trial import Trial
+from metabench.measurement.clock import Clock
 from metabench.measurement.from_words import build, split_assignments
 from metabench.measurement.measurement import Measurement
 from metabench.outer_loop.optimizer_settings import OuterOptimizer

@@ -1,4 +1,4 @@
-"""The time budget of a checkup."""
+"""The time budget of a command."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class Clock:
         """
         self.seconds, self._report = seconds, report
         self._begun = time.monotonic() if begun is None else begun
+
+    def reporting(self, report: Callable[[int, int], None]) -> Clock:
+        """Return the same clock with a function to report to, of whole thousandths of seconds."""
+        return Clock(
+            self.seconds,
+            lambda gone, total: report(int(1000 * gone), int(1000 * total)),
+            self._begun,
+        )
 
     @property
     def elapsed(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.measurement import foreign_theta
+from metabench.measurement.findings_budget import unfinished
 from metabench.probes.verify import Verify
 from metabench.records.rows import LEVELS, Finding
 
@@ -22,9 +23,12 @@ def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
     >>> [finding.name for finding in mb.find(mb.Verify(), table)]
     []
     """
-    findings = [*probe.find(table), *foreign_theta.findings(table)]
+    missing = bool((table["quantity"] == "not_measured").any())
+    found = [] if missing else probe.find(table)
+    findings = [*unfinished(table), *found, *foreign_theta.findings(table)]
     if not isinstance(probe, Verify):
-        findings = [*findings, *Verify().find(table), *_unchecked(table)]
+        unchecked = [] if missing else _unchecked(table)
+        findings = [*findings, *Verify().find(table), *unchecked]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

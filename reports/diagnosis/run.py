@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE.parents[1] / "tests"))
 import ills  # type: ignore[import-not-found]  # ruff: ignore[module-import-not-at-top-of-file]
 
 from metabench.diagnosis.checkup import checkup  # ruff: ignore[module-import-not-at-top-of-file]
-from metabench.diagnosis.clock import Clock  # ruff: ignore[module-import-not-at-top-of-file]
+from metabench.measurement.clock import Clock  # ruff: ignore[module-import-not-at-top-of-file]
 from metabench.stats.intervals import Interval  # ruff: ignore[module-import-not-at-top-of-file]
 from metabench.stats.proportions import share_interval  # ruff: ignore[module-import-not-at-top-of-file]
 

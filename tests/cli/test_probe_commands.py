@@ -608,12 +608,13 @@ def test_running_out_of_memory_is_the_environments_fault(folder, monkeypatch):
     assert "allocate" in result.stderr
 
 
-def test_budget_and_memory_are_options_that_set_the_probes_fields(monkeypatch):
+def test_memory_is_a_field_of_the_probe_and_budget_the_time_of_the_command(monkeypatch):
     seen = {}
     monkeypatch.setattr(
         "metabench.cli.probe.run.run", lambda probe, **options: seen.update(options)
     )
 
-    metabench("variance", "--budget", "20ms", "--memory", "4GiB", "--set", "algo.steps=2")
+    metabench("variance", "--budget", "20s", "--memory", "4GiB", "--set", "algo.steps=2")
 
-    assert seen["assignments"] == ("probe.budget=20ms", "probe.memory=4GiB", "algo.steps=2")
+    assert seen["assignments"] == ("probe.memory=4GiB", "algo.steps=2")
+    assert seen["budget"] == "20s"

@@ -13,7 +13,7 @@ import pytest
 import metabench as mb
 from metabench.diagnosis.causes import CAUSES, ConfirmedFinding, faults, remarks
 from metabench.diagnosis.checkup import Checkup, checkup
-from metabench.diagnosis.clock import Clock
+from metabench.measurement.clock import Clock
 from metabench.records.rows import LEVELS, Finding
 from metabench.settings import registry
 from metabench.settings.alarms import TimeUp

@@ -6,9 +6,9 @@ import pytest
 
 import metabench as mb
 from metabench.diagnosis import save
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
+from metabench.measurement.clock import Clock
 from metabench.measurement.measurement import Measurement
 from metabench.records.provenance import provenance
 

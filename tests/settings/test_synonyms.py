@@ -9,8 +9,8 @@ import pytest
 from shell import metabench
 
 from metabench.diagnosis import plan as diagnosis
-from metabench.diagnosis.clock import Clock
 from metabench.grid.study import study
+from metabench.measurement.clock import Clock
 from metabench.measurement.from_words import build
 from metabench.measurement.measurement import Measurement
 from metabench.settings import registry, synonyms

@@ -17,9 +17,9 @@ from metabench.diagnosis import save
 from metabench.diagnosis.causes import CAUSES, Fault
 from metabench.diagnosis.checkup import Checkup
 from metabench.diagnosis.checkup_verdict import checkup_verdict
-from metabench.diagnosis.clock import Clock
 from metabench.diagnosis.page import page
 from metabench.diagnosis.plan import Plan, plan_of
+from metabench.measurement.clock import Clock
 from metabench.records import csv_text, run_folders
 from metabench.records.provenance import provenance
 from metabench.report.settings_line import settings_line

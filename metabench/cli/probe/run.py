@@ -11,18 +11,23 @@ import click
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import next_command
 from metabench.cli.probe.print_result import Printed, print_result
+from metabench.cli.probe.time_budget import clock_of
 from metabench.cli.result_files import ResultFiles, files_in, require_writable
 from metabench.cli.terminal import progress
 from metabench.measurement.from_words import build
+from metabench.measurement.on_budget import measure_on_budget
 from metabench.records import csv_text, run_folders
 from metabench.records import record as records
 from metabench.records.provenance import provenance
 from metabench.records.rows import to_table
 from metabench.report.page import page
+from metabench.settings import amounts
 from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from metabench.measurement.clock import Clock
 
 
 def run(
@@ -35,6 +40,7 @@ def run(
     quiet: bool,
     verbose: bool = False,
     fail_on: str | None = None,
+    budget: str | None = None,
     **choices: Any,
 ) -> None:
     """Measure, print the tables and findings, and save the page, the table and the record.
@@ -48,16 +54,20 @@ def run(
         quiet: show no progress.
         verbose: print all findings in full, all tables and the meaning of every term.
         fail_on: severity of findings that makes the exit code 1.
+        budget: limit of the total time, such as 30s; of several thetas each gets an equal part.
         choices: the rest as `measurement.from_words.build` takes it.
     """
     require_writable(html, csv)
     if len(theta) > 1:
         _require_text(as_json, html)
     found = []
-    for i, file in enumerate(theta or ("",)):
+    files = theta or ("",)
+    seconds = amounts.seconds(budget) if budget else None
+    for i, file in enumerate(files):
         if i:
             click.echo()
-        found.append(_measured(probe, {**choices, "theta": file}, html, csv, quiet))
+        clock = clock_of(seconds, len(files) - i)
+        found.append(_measured(probe, {**choices, "theta": file}, html, csv, quiet, clock))
         if as_json:
             click.echo(found[-1].record)
             continue
@@ -81,7 +91,12 @@ class Measured(NamedTuple):
 
 
 def _measured(
-    probe: str, choices: dict[str, Any], html: Path | None, csv: Path | None, quiet: bool
+    probe: str,
+    choices: dict[str, Any],
+    html: Path | None,
+    csv: Path | None,
+    quiet: bool,
+    clock: Clock | None,
 ) -> Measured:
     """Measure at one theta, and save the page, the table and the record.
 
@@ -91,16 +106,21 @@ def _measured(
         html: path of the page, if given.
         csv: path of the table, if given.
         quiet: show no progress.
+        clock: the time budget, if there is one.
     """
     cell = build(probe, **choices)
     word = probe.rpartition(":")[2].lower()  # of my.py:Hello, hello
     folder = run_folders.run_folder(word, cell.spec())
     files = files_in(folder, html, csv)
-    asked, cell = cell.spec(), cell.resolved()
-    settings = cell.spec()
+    asked = cell.spec()
     about = cell.adapted_and_learned()
     with progress(probe, quiet, about, announced=True) as report:
-        rows = cell.measure(report)
+        if clock:
+            cell, rows = measure_on_budget(cell, clock.reporting(report))
+        else:
+            cell = cell.resolved()
+            rows = cell.measure(report)
+    settings = cell.spec()
     table = to_table(rows, settings)
     findings = cell.find(table)
     made = provenance(cell.device)

@@ -48,7 +48,7 @@ class Variance(Probe):
     outer_optimizer: str = ""  # optimizer whose updates are measured: sgd, adam, ..; empty: none
     compare_with: tuple[str, ...] = ()  # further algorithms with this inner loop [algorithms]
 
-    options: ClassVar[tuple[str, ...]] = ("budget", "memory")
+    options: ClassVar[tuple[str, ...]] = ("memory",)
     version: ClassVar[int] = 4
     axis: ClassVar[str] = "B"
     axes: ClassVar[Mapping[str, str]] = {"bias/objective": "times the shots"}

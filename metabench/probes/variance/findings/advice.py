@@ -29,7 +29,9 @@ def advice(table: Rows) -> list[Finding]:
             f"A budget of {_seconds(budget)} is too small for one task, which takes at least "
             f"{_seconds(each['draw'])}."
         )
-        return [Finding("advice", "warning", "fault", claim, "Raise --budget.", (budget, tasks))]
+        return [
+            Finding("advice", "warning", "fault", claim, "Raise probe.budget.", (budget, tasks))
+        ]
     found = {r.of: r for r in from_table(table, "advised_variance", of=None)}
     if not found.keys() >= VARIANCES or found["measured"].value is None:
         return []
