@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from shell import measured, metabench
@@ -13,7 +14,6 @@ import metabench as mb
 
 family = mb.Quadratic(dim=2)
 maml = mb.MAML(steps=1)
-Q = mb.Quadratic
 
 
 def estimate(theta, task):
@@ -29,8 +29,7 @@ QUADRATIC = ("--family", "quadratic", "--set", "family.dim=2", "--quiet")
 
 
 def slow(seconds):
-    with open("slow.py", "w", encoding="utf-8") as file:
-        file.write(SLOW.replace("{seconds}", str(seconds)))
+    Path("slow.py").write_text(SLOW.replace("{seconds}", str(seconds)), encoding="utf-8")
     return ("--algo", "slow.py:mine", *QUADRATIC)
 
 
