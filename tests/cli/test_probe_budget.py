@@ -17,7 +17,7 @@ maml = mb.MAML(steps=1)
 
 
 def estimate(theta, task):
-    time.sleep({seconds})
+    time.sleep(SECONDS)
     (value,) = theta.values()
     made = maml(family.problem(), value, task)
     return made.loss, made.grad
@@ -29,7 +29,7 @@ QUADRATIC = ("--family", "quadratic", "--set", "family.dim=2", "--quiet")
 
 
 def slow(seconds):
-    Path("slow.py").write_text(SLOW.replace("{seconds}", str(seconds)), encoding="utf-8")
+    Path("slow.py").write_text(SLOW.replace("SECONDS", str(seconds)), encoding="utf-8")
     return ("--algo", "slow.py:mine", *QUADRATIC)
 
 
