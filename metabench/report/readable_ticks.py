@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from metabench.records.number_format import number
 
 if TYPE_CHECKING:
@@ -15,14 +17,33 @@ FEWEST, MOST = 3, 7  # labelled ticks of an axis
 STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))  # of a decade, coarse to fine
 
 
+CLOSEST = 0.06  # of two labels, as a share of the axis
+
+
 def make_readable(axes: Axes) -> None:
-    """Label more ticks of a logarithmic axis that shows fewer than three."""
+    """Label more ticks of a logarithmic axis that shows fewer than three, and none over another."""
     for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "symlog":
+            _thin(axis)
         if axis.get_scale() in ("log", "symlog") and len(labelled(axis)) < FEWEST and _shown(axis):
             low, high = sorted(axis.get_view_interval())
             places = ticks(low, high)
             axis.set_ticks(places, [number(place) for place in places])
             axis.set_ticks([], minor=True)
+
+
+def _thin(axis: Axis) -> None:
+    """Keep of an axis with both signs the labels that don't touch: zero and the largest first."""
+    places = labelled(axis)
+    where = axis.get_transform().transform
+    ends = where(np.array(sorted(axis.get_view_interval())))
+    at = dict(zip(places, where(np.array(places)) / float(np.ptp(ends)), strict=True))
+    kept: list[float] = []
+    for place in sorted(places, key=lambda each: (each != 0, -abs(at[each] - at.get(0.0, 0.0)))):
+        if all(abs(at[place] - at[other]) >= CLOSEST for other in kept):
+            kept.append(place)
+    if len(kept) < len(places):
+        axis.set_ticks(sorted(kept), [number(place) for place in sorted(kept)])
 
 
 def labelled(axis: Axis) -> list[float]:
