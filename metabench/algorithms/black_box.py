@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
+from metabench.algorithms.estimator_signature import check_estimator
 from metabench.algorithms.returned_estimate import loss_and_gradient
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task, tree_map
+from metabench.settings.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,16 @@ class BlackBox(Estimator):
         "available; measure one of metabench's algorithms on the same problem to get them"
     )
 
+    def __post_init__(self) -> None:
+        """Check that the function takes (theta, task)."""
+        check_estimator(self.function)
+        if not isinstance(self.batched, bool):
+            raise InvalidInput(f"batched is {self.batched!r}; it must be True or False.")
+        if not isinstance(self.implements, Algorithm | None):
+            raise InvalidInput(
+                f"implements is {self.implements!r}; it must be an algorithm, such as mb.MAML()."
+            )
+
     def __call__(self, problem: Problem, theta: Tensor, task: Task) -> MetaGrad:
         """Compute the estimate `(Q,)` of one task at theta `(Q,)`; `phi` is empty."""
         if self.batched:
@@ -65,5 +78,6 @@ class BlackBox(Estimator):
         """
         layout = problem.layouts.theta
         named = {name: value.clone() for name, value in layout.unflatten(theta.detach()).items()}
-        loss, grad = loss_and_gradient(self.function(named, task), layout, theta)
+        own = tree_map(torch.clone, task)  # what the function writes to is its own
+        loss, grad = loss_and_gradient(self.function(named, own), layout, theta)
         return MetaGrad(grad, loss, theta.new_empty(0), {})

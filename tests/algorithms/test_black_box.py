@@ -6,6 +6,7 @@ import copy
 import importlib
 import warnings
 
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -215,3 +216,57 @@ def test_a_first_order_loop_is_fomaml():
     # differentiating phi_K in theta without the graph leaves the identity: FOMAML exactly
     expected = subject(FOMAML(STEPS, SGD(RATE))).meta_gradients(Address.fresh(0, 2), 0).grad
     assert oracles.relative(found, expected) < 1e-12
+
+
+PARTS = Layout(("a", "b", "c"), ((2,), (2, 2), ()))
+GRADS = (torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 4.0], [5.0, 6.0]]), torch.tensor(7.0))
+FORMS = {
+    "arrays": lambda: [each.numpy() for each in GRADS],
+    "a dictionary of arrays": lambda: dict(zip("abc", [x.numpy() for x in GRADS], strict=True)),
+    "one array": lambda: torch.arange(1.0, 8.0).numpy(),
+    "numbers": lambda: [1.0, 2, 3.0, 4.0, 5.0, 6.0, 7.0],
+    "nested lists": lambda: [each.tolist() for each in GRADS[:2]] + [GRADS[2]],
+    "an iterator": lambda: iter(GRADS),
+    "sparse": lambda: [GRADS[0].to_sparse(), GRADS[1].to_sparse(), GRADS[2]],
+    "with a graph": lambda: [each.clone().requires_grad_() * 1 for each in GRADS],
+}
+
+
+@pytest.mark.parametrize("make", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("loss", [2.0, 2, np.float32(2), np.array(2.0), torch.tensor(2.0)])
+def test_every_form_of_a_gradient_and_a_loss_is_read(make, loss):
+    value, grad = loss_and_gradient((loss, make()), PARTS, torch.zeros(7))
+
+    assert torch.equal(value, torch.tensor(2.0, dtype=value.dtype))
+    assert torch.equal(grad, torch.arange(1.0, 8.0))
+    assert not grad.requires_grad
+
+
+WRONG_NUMBERS = {
+    "integers": (None, torch.ones(7, dtype=torch.long), r"gradient of dtype torch\.int64"),
+    "complex": (None, torch.ones(7) * 1j, r"gradient of dtype torch\.complex64.*real part"),
+    "a complex loss": (torch.tensor(1j), torch.ones(7), r"loss of dtype torch\.complex64"),
+    "a count": (torch.tensor(3), torch.ones(7), r"loss of dtype torch\.int64.*counts"),
+    "true": (True, torch.ones(7), r"loss of type bool.*\(loss, gradient\), in this order"),
+    "no values": (None, torch.ones(7, device="meta"), "without values"),
+}
+
+
+@pytest.mark.parametrize(("loss", "grad", "words"), WRONG_NUMBERS.values(), ids=WRONG_NUMBERS)
+def test_what_is_no_real_number_is_refused_and_never_cast(loss, grad, words):
+    with pytest.raises(InvalidInput, match=words):
+        loss_and_gradient((loss, grad), PARTS, torch.zeros(7))
+
+
+NO_ESTIMATORS = {
+    "a module": (torch.nn.Linear(2, 1), r"Linear is a module.*Problem\.from_module.*--algo maml"),
+    "a class": (dict, "dict is a class, and a black box is a function"),
+    "a number": (5, "5 is of type int, and a black box is a function"),
+    "of one argument": (lambda theta: None, r"takes \(theta\), but a black box is"),
+}
+
+
+@pytest.mark.parametrize(("function", "words"), NO_ESTIMATORS.values(), ids=NO_ESTIMATORS)
+def test_what_is_no_function_of_theta_and_a_task_is_refused_when_it_is_given(function, words):
+    with pytest.raises(InvalidInput, match=words):
+        BlackBox(function)
