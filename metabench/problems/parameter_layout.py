@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from metabench.settings.errors import InvalidInput
+
+MOST_LISTED = 6  # parameters that do not fit, in a message
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,28 @@ class Layout:
             if given.get(name) != expected.get(name)
         ]
         if differing:
+            more = len(differing) - MOST_LISTED
             raise InvalidInput(
                 "These parameters do not fit: "
-                + "; ".join(differing)
-                + ". Save them from a network of the same architecture."
+                + "; ".join(differing[:MOST_LISTED])
+                + (f"; and {more} more" if more > 0 else "")
+                + f".{_nearest(given, expected)} Save them from a network of the same architecture."
             )
         return torch.cat([parameters[name].reshape(-1) for name in self.names])
+
+
+def _nearest(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """Return a sentence on names that are missing and nearly given, in the same shape."""
+    extra = [name for name in given if name not in expected]
+    pairs = []
+    for name in expected:
+        fitting = [each for each in extra if given[each] == expected[name]]
+        near = difflib.get_close_matches(name, fitting, n=1) if name not in given else []
+        pairs += [f"{each} for {name}" for each in near]
+    if not pairs:
+        return ""
+    more = f" and {len(pairs) - MOST_LISTED} more" if len(pairs) > MOST_LISTED else ""
+    return f" Near: {', '.join(pairs[:MOST_LISTED])}{more}."
 
 
 class Layouts(NamedTuple):

@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import operator
 import re
 import sys
 import traceback
@@ -54,7 +55,10 @@ def members(kind: str) -> dict[str, str]:
 @functools.cache
 def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, str]:
     """Read other packages' lists once for each import path: 7 ms, which a grid pays ten times."""
-    return {point.name: point.value for point in entry_points(group=group)}
+    return {
+        point.name: f"{point.module}:{point.attr}" if ":" in point.value else point.value
+        for point in entry_points(group=group)
+    }
 
 
 def load(kind: str, name: str) -> type[Any]:
@@ -96,10 +100,12 @@ def load_target(target: str) -> type[Any]:
     Raises:
         InvalidInput: if there is no such module or class.
     """
-    module, _, attribute = target.rpartition(":")
+    module, colon, attribute = target.rpartition(":")
+    if not (colon and attribute):
+        raise InvalidInput(f"{target!r} names no class; it must be package.module:Class.")
     home = _from_file(Path(module)) if module.endswith(".py") else _imported(module, target)
     try:
-        found: type[Any] = getattr(home, attribute)
+        found: type[Any] = operator.attrgetter(attribute)(home)
     except AttributeError as error:
         raise InvalidInput(f"{target!r} can't be loaded: {module} has no {attribute!r}.") from error
     return found
@@ -110,6 +116,16 @@ def _of_kind(kind: str, cls: Any, target: str) -> type[Any]:
     if isinstance(cls, type) and base in [each.__name__ for each in cls.__mro__]:
         return cls
     raise InvalidInput(f"{target} does not derive from metabench.{base}.")
+
+
+def load_listed(kind: str, name: str) -> type[Any]:
+    """Import the class behind a listed name, and see that it is one of the kind.
+
+    Raises:
+        InvalidInput: if it can't be imported, or is no class of the kind.
+    """
+    target = members(kind)[name]
+    return _of_kind(kind, load_target(target), target)
 
 
 def name_of(kind: str, cls: type[Any]) -> str:
@@ -123,8 +139,8 @@ def _imported(module: str, target: str) -> ModuleType:
         return importlib.import_module(module)
     except (ImportError, TypeError, ValueError) as error:  # the last two: "" and ".name"
         raise InvalidInput(f"{target!r} can't be loaded: {error}.") from error
-    except Exception as error:  # whatever another package's code may raise
-        why = f"{type(error).__name__} on import: {str(error).rstrip('.')}"
+    except (Exception, SystemExit) as error:  # whatever another package's code may raise
+        why = f"{type(error).__name__} on import: {text_of(error)}"
         raise InvalidInput(f"{target!r} can't be loaded: {why}.") from error
 
 

@@ -40,3 +40,11 @@ def test_flatten_takes_names_in_any_order_and_names_what_differs():
         layout.flatten({**named, "b": torch.ones(4)})
     with pytest.raises(InvalidInput, match=r"b: given nothing.*c: given \(1,\), expected nothing"):
         layout.flatten({"a": torch.zeros(2), "c": torch.zeros(1)})
+
+
+def test_a_missing_name_is_answered_with_the_nearest_of_its_shape():
+    layout = Layout(("0.weight", "0.bias"), ((2, 3), (2,)))
+    given = {"0.weight": torch.zeros(2, 3), "0.biass": torch.zeros(2), "0.bia": torch.zeros(3)}
+
+    with pytest.raises(InvalidInput, match=r"Near: 0\.biass for 0\.bias\. Save"):
+        layout.flatten(given)

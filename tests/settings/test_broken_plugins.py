@@ -17,6 +17,9 @@ FILES = {
     "broken_syntax": b"def (:\n",
     "broken_letters": b"class X:\n    '''H\xe9.'''\n",
     "broken_raises": b"raise KeyError('boo')\nclass X:\n    '''Some.'''\n",
+    "broken_lines": b"raise RuntimeError('no GPU'+chr(10)+'second')\nclass X:\n    '''Some.'''\n",
+    "broken_exits": b"raise SystemExit('bye')\nclass X:\n    '''Some.'''\n",
+    "broken_number": b"X = 5\n",
     "broken_empty": b"",
     "broken_kind": b"class X:\n    '''Some.'''\n",
 }
@@ -31,6 +34,9 @@ REASONS = {
     ),
     "broken_letters": "'broken_letters:X' can't be loaded: SyntaxError on import: ",
     "broken_raises": "'broken_raises:X' can't be loaded: KeyError on import: 'boo'.",
+    "broken_lines": "'broken_lines:X' can't be loaded: RuntimeError on import: no GPU.",
+    "broken_exits": "'broken_exits:X' can't be loaded: SystemExit on import: bye.",
+    "broken_number": "broken_number:X does not derive from metabench.Probe.",
     "broken_empty": "'broken_empty:X' can't be loaded: broken_empty has no 'X'.",
     "broken_kind": "broken_kind:X does not derive from metabench.Probe.",
     "broken_gone": "'broken_gone:X' can't be loaded: No module named 'broken_gone'.",
@@ -81,6 +87,14 @@ def test_the_list_names_what_its_own_lines_show_to_be_broken():
 
 
 @pytest.mark.parametrize("name", REASONS)
+def test_the_list_of_a_broken_member_s_fields_says_why_in_a_sentence(name):
+    result = metabench("list", name)
+
+    assert result.exit_code == 2, result.output
+    assert "Error: " in result.output
+
+
+@pytest.mark.parametrize("name", REASONS)
 def test_a_broken_probe_s_own_command_says_why_in_a_sentence(name):
     result = metabench(name, "--family", "quadratic")
 
@@ -104,5 +118,5 @@ def test_the_comparison_of_costs_leaves_broken_algorithms_out_and_names_them():
 
     assert "fomaml" in made
     said = {row.of.partition(" ")[0]: row.of for row in rows}
-    for name in REASONS.keys() - {"broken_kind", "broken_letters"}:
+    for name in REASONS.keys() - {"broken_kind", "broken_letters", "broken_number"}:
         assert REASONS[name].rstrip(".") in said[name]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import click
 
 from metabench.cli import completion, exit_codes, options
@@ -60,16 +64,20 @@ def _list_one(name: str) -> None:
     from metabench.settings.field_table import fields_of
 
     kinds = [kind for kind in registry.KINDS if name in registry.members(kind)]
-    found = [(registry.KINDS[kind][1], registry.members(kind)[name]) for kind in kinds]
+    found: list[tuple[str, str, Callable[[str], type[Any]]]] = [
+        (registry.KINDS[kind][1], registry.members(kind)[name], partial(registry.load_listed, kind))
+        for kind in kinds
+    ]
     if not found and name in registry.GROUPS:
-        found = [("settings group", registry.GROUPS[name])]
+        target = registry.GROUPS[name]
+        found = [("settings group", target, lambda _: registry.load_target(target))]
     if not found:
         _list_kind(name)
-    for word, target in found:
+    for word, target, load in found:
         about = member_source.describe(target)
         click.secho(f"{name} ({word}): {about.summary}", bold=True)
         click.echo(f"{about.reference}\n".lstrip("\n"))
-        for line in fields_of(registry.load_target(target)):
+        for line in fields_of(load(name)):
             click.echo(line.rstrip())
 
 
