@@ -14,14 +14,14 @@ from metabench.algorithms.base import Algorithm, Estimator, MetaGrad
 from metabench.algorithms.black_box import BlackBox
 from metabench.autodiff.operation_counts import Work, work_of
 from metabench.autodiff.vmap_trial import reason, vmap_failure
+from metabench.estimation.explained_errors import explained
 from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.random_losses import raise_if_random, random_sentence
 from metabench.estimation.vectorization import Vectorization, first_task, task_range
 from metabench.problems import random_numbers
-from metabench.problems.outside_gradients import refuse_outside_gradients
 from metabench.problems.problem import Problem
+from metabench.problems.require_function import require_function
 from metabench.problems.samplers import as_task, check_drawn, withheld
-from metabench.problems.state_between_calls import refuse_state
 from metabench.problems.tasks import Address, Sampler, Task, cast, tree_map
 from metabench.settings.errors import InvalidInput
 
@@ -117,7 +117,8 @@ class Subject:
 
     def draw(self, address: Address, seed: int) -> Task:
         """Draw the addressed tasks, `(T, ...)`, with their inner mini-batches."""
-        task = cast(as_task(self.sample(address, seed)), self.theta)
+        with explained("drawing tasks"):
+            task = cast(as_task(self.sample(address, seed)), self.theta)
         check_drawn(task, len(address.task))
         algorithm = self.algorithm
         if not isinstance(algorithm, Algorithm) or algorithm.batch == 0:
@@ -151,8 +152,7 @@ class Subject:
             return self.algorithm, replace(compute, batching="loop", engine="eager")
         task = first_task(tasks)
         if isinstance(self.algorithm, Algorithm):
-            refuse_state(self.problem, self.theta, task)
-            refuse_outside_gradients(self.problem, self.theta, task)
+            require_function(self.problem, self.theta, task)
         work = self.work(task)
         if work.random:
             self._refuse_random(task)
@@ -184,12 +184,17 @@ class Subject:
     def meta_gradients(self, address: Address, seed: int) -> MetaGrad:
         """Compute the meta-gradients of the addressed tasks; each field has a leading T."""
         tasks = self.draw(address, seed)
-        if not self._vectorized:
+        if self._vectorized:
+            result: MetaGrad = self._vectorized[0](self.theta, tasks)
+            return result
+        with explained("one task"):
             algorithm, compute = self._resolved_by_work(tasks)
-            self._vectorized.append(
-                self.compute.or_loop(compute, lambda at, task: algorithm(self.problem, at, task))
+            vectorized = self.compute.or_loop(
+                compute, lambda at, task: algorithm(self.problem, at, task)
             )
-        result: MetaGrad = self._vectorized[0](self.theta, tasks)
+        with explained("vmap" if compute.batching == "vmap" else "one task"):
+            result = vectorized(self.theta, tasks)
+        self._vectorized.append(vectorized)
         return result
 
     def estimates(self, address: Address, seed: int, size: int) -> Iterator[Tensor]:

@@ -147,7 +147,12 @@ class Vectorization(Settings):
 
 def first_task(tasks: Task) -> Task:
     """Return the first of T tasks."""
-    task: Task = tree_map(lambda leaf: leaf[0], tasks)
+    return task_of(tasks, 0)
+
+
+def task_of(tasks: Task, place: int) -> Task:
+    """Return the task at a place among T tasks."""
+    task: Task = tree_map(lambda leaf: leaf[place], tasks)
     return task
 
 

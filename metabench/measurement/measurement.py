@@ -12,6 +12,7 @@ import torch
 from metabench.algorithms.base import Estimator
 from metabench.estimation.adapted_and_learned import adapted_and_learned
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.explained_errors import explained
 from metabench.estimation.loaded_theta import loaded_theta
 from metabench.estimation.vectorization import Vectorization
 from metabench.families.base import Family
@@ -26,7 +27,6 @@ from metabench.measurement import (
 from metabench.measurement.given_theta import GivenTheta
 from metabench.measurement.members import MEMBERS, member
 from metabench.probes.base import Part, Probe, Progress, no_progress
-from metabench.probes.verify.failures import explained
 from metabench.problems.checkpoint_files import require_ordinary
 from metabench.problems.checkpoints import LoadedTheta
 from metabench.problems.problem import Problem

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from metabench.problems.networks.accuracy import Accuracy
 from metabench.problems.networks.functional_module import FunctionalModule, forward
-from metabench.problems.networks.loss_checks import as_pair
 from metabench.problems.networks.norm_layers import record_batch_statistics
 from metabench.problems.networks.plain_norms import with_plain_norms
+from metabench.problems.networks.plain_tensors import following, plain_tensors
 from metabench.problems.networks.user_loss import UserLoss
+from metabench.problems.networks.written_data import OwnData
 from metabench.problems.parameter_layout import Layout
 from metabench.problems.tasks import Data
 
@@ -62,7 +63,10 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(
-    module: FunctionalModule, losses: tuple[UserLoss, UserLoss], right: Accuracy | None
+    module: FunctionalModule,
+    losses: tuple[UserLoss, UserLoss],
+    right: Accuracy | None,
+    own_data: OwnData,
 ) -> Statistics | None:
     """Return the statistics functions of a module; None if no batch norm uses batch statistics.
 
@@ -70,35 +74,40 @@ def statistics_of(
         module: the network.
         losses: of the inner loop, and of the query set.
         right: the fraction of right predictions; None: the problem has no accuracy.
+        own_data: copies of data that are written to.
     """
     by_batch, norms = record_batch_statistics(module.net, given=False)
     if not norms:
         return None
     by_given_net, given_norms = record_batch_statistics(module.net, given=True)
+    plain = {net: plain_tensors(net) for net in (by_batch, by_given_net)}
     parts = {f"{name}.{kind}": getattr(norm, kind)
              for name, norm in norms.items() for kind in ("mean", "variance")}  # fmt: skip
     layout = Layout.from_tensors(parts)
 
-    def call(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> tuple[Any, Tensor]:
-        x, _ = as_pair(data)
+    def call(values: dict[str, Tensor], x: Any, used: Tensor | None) -> tuple[Any, Tensor]:
         given = {} if used is None else layout.unflatten(used)
         net, used_norms = (by_batch, norms) if used is None else (by_given_net, given_norms)
-        out = forward(net, {**module.values(phi, theta), **given}, x)
+        with following(plain[net], next(iter(values.values()))):
+            out = forward(net, {**values, **given}, x)
         recorded = [part for norm in used_norms.values() for part in norm.take_recorded()]
         return out, torch.cat(recorded)
 
     def measure(phi: Tensor, theta: Tensor, data: Data, used: Tensor | None) -> Tensor:
-        return call(phi, theta, data, used)[1]
+        return call(module.values(phi, theta), own_data.pair(data)[0], used)[1]
 
     def by_given(loss: UserLoss) -> Given:
         def given_loss(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
-            return loss(module, phi, theta, call(phi, theta, data, used)[0], as_pair(data)[1])
+            x, y = own_data.pair(data)
+            values = module.values(phi, theta)
+            return loss(module.chosen(values), phi, call(values, x, used)[0], y)
 
         return given_loss
 
     def accuracy(phi: Tensor, theta: Tensor, data: Data, used: Tensor) -> Tensor:
         assert right is not None
-        return right(call(phi, theta, data, used)[0], as_pair(data)[1])
+        x, y = own_data.pair(data)
+        return right(call(module.values(phi, theta), x, used)[0], y)
 
     inner, outer = (by_given(loss) for loss in losses)
     return Statistics(layout, measure, inner, outer, accuracy if right else None)

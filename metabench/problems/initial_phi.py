@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from metabench.problems.networks.functional_module import like
+from metabench.problems.networks.like_a_vector import like
 from metabench.problems.parameter_layout import Layouts
 
 

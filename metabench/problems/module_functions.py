@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from metabench.problems.batch_norm_statistics import Statistics, statistics_of
 from metabench.problems.initial_phi import identity, partly_learned_init
@@ -16,9 +17,11 @@ from metabench.problems.networks.fast_convolutions import with_fast_convolutions
 from metabench.problems.networks.functional_module import FunctionalModule, has_tied_tensors
 from metabench.problems.networks.last_called import LastCalled
 from metabench.problems.networks.layer_statistics import LayerStatistics, layer_statistics
-from metabench.problems.networks.loss_checks import as_pair
 from metabench.problems.networks.module_call import ModuleCall, examine_call
+from metabench.problems.networks.own_gradients import with_graph_where_needed
+from metabench.problems.networks.plain_tensors import plain_tensors
 from metabench.problems.networks.user_loss import UserLoss, user_loss
+from metabench.problems.networks.written_data import OwnData
 from metabench.problems.parameter_layout import Layout, Layouts
 from metabench.problems.tasks import Data, Loss
 from metabench.settings.errors import InvalidInput
@@ -80,33 +83,43 @@ def module_functions(
     fixed = {name: value for name, value in held.items() if name not in phi}
     fixed.update(net.named_buffers())
     direct, called = not set(theta) <= set(phi), with_fast_convolutions(net)
-    module = FunctionalModule(called, layouts, fixed, direct, has_tied_tensors(called))
-    last_called = LastCalled(module.net, layouts.phi.names)
+    module = FunctionalModule(
+        called, layouts, fixed, direct, has_tied_tensors(called), plain_tensors(called)
+    )
+    last_called, own_data = LastCalled(module.net, layouts.phi.names), OwnData()
     statistics_by_layer, right = layer_statistics(net), accuracy_of(loss)
 
     def of_task(loss: UserLoss) -> Loss:
         def task_loss(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
-            x, y = as_pair(data)
-            with last_called.recorded():
-                prediction = module(phi, theta, x)
-            return loss(module, phi, theta, prediction, y)
+            def compute(x: Any, y: Any) -> Tensor:
+                values = module.values(phi, theta)
+                with last_called.recorded():
+                    prediction = module.at(values, phi, x)
+                return loss(module.chosen(values), phi, prediction, y)
 
-        return task_loss
+            return own_data.use(data, compute)
 
+        return with_graph_where_needed(task_loss)
+
+    @with_graph_where_needed
     def accuracy(phi: Tensor, theta: Tensor, data: Data) -> Tensor:
         assert right is not None
-        x, y = as_pair(data)
+        x, y = own_data.pair(data)
         return right(module(phi, theta, x), y)
 
+    @with_graph_where_needed
     def features(phi: Tensor, theta: Tensor, data: Data) -> LayerStatistics:
-        return statistics_by_layer(module.values(phi, theta), as_pair(data)[0])
+        return statistics_by_layer(module.values(phi, theta), own_data.pair(data)[0])
+
+    examined: dict[Any, ModuleCall] = {}  # it takes ten calls, and probes make many subjects
 
     def examine(phi: Tensor, theta: Tensor, data: Data) -> ModuleCall:
-        call = examine_call(
-            module, lambda p, y: losses[1](module, phi, theta, p, y), phi, theta, as_pair(data)
-        )
-        missed = tuple(name for name in call.written if name.rpartition(".")[2] in read)
-        return call._replace(written=missed)
+        key = (phi.dtype, phi.device, *((x.shape, x.dtype) for x in tree_leaves(data)))
+        if key not in examined:
+            call = examine_call(module, losses, phi, theta, data)
+            missed = tuple(name for name in call.written if name.rpartition(".")[2] in read)
+            examined[key] = call._replace(written=missed)
+        return examined[key]
 
     return ModuleFunctions(
         net,
@@ -125,7 +138,7 @@ def module_functions(
         aliases=module_checks.aliases(net),
         norms=module_checks.norm_parameters(net, phi),
         accuracy=accuracy if right else None,
-        statistics=statistics_of(module, losses, right),
+        statistics=statistics_of(module, losses, right, own_data),
         features=features,
         examine=examine,
         last_called=last_called,

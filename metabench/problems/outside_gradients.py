@@ -32,38 +32,68 @@ def refuse_outside_gradients(problem: Problem, theta: Tensor, task: Task) -> Non
     Raises:
         InvalidInput: names the tensors.
     """
-    theta = theta.detach()
+    theta = theta.detach().requires_grad_()
     with torch.enable_grad():
-        phi = problem.init(theta)
-        inner, outer = problem.inner_loss, problem.outer_loss
-        _refuse_leaves("The map from theta to phi_0", phi, problem.init)
-        _refuse_leaves("The inner loss", inner(phi, theta, task.support), inner)
-        _refuse_leaves("The outer loss", outer(phi, theta, task.query), outer)
+        phi = problem.init(theta).detach().requires_grad_()
+        init, inner, outer = problem.init, problem.inner_loss, problem.outer_loss
+        calls: tuple[tuple[str, Callable[..., Tensor], Callable[[], Tensor]], ...] = (
+            ("The map from theta to phi_0", init, lambda: init(theta)),
+            ("The inner loss", inner, lambda: inner(phi, theta, task.support)),
+            ("The outer loss", outer, lambda: outer(phi, theta, task.query)),
+        )
+        for what, function, call in calls:
+            # tensors that each call makes anew, such as x.requires_grad_(), are not outside of it
+            value = call()
+            if function is outer and not value.requires_grad:
+                raise InvalidInput(NO_GRADIENT)
+            first, again = _leaves(value), _leaves(call())
+            known = {id(x) for x in (phi, theta)}
+            outside = [x for x in first if id(x) in {id(y) for y in again} - known]
+            if outside:
+                raise InvalidInput(_sentence(what, outside, function))
 
 
-def _refuse_leaves(what: str, value: Tensor, function: Callable[..., Tensor]) -> None:
-    """Refuse a value of detached tensors that has gradients nevertheless.
+def _sentence(what: str, leaves: list[Tensor], function: Callable[..., Tensor]) -> str:
+    """Return the sentence on a value that has gradients in other tensors.
 
     Args:
         what: the function, for the message: "The inner loss".
-        value: what it returned.
+        leaves: the tensors.
         function: which may hold the tensors.
     """
-    leaves = _leaves(value)
-    if not leaves:
-        return
-    names = dict(_named_tensors(function, "", set()))
-    known = {id(tensor): _user_name(name) for name, tensor in reversed(names.items())}
+    names = list(_named_tensors(function, "", set()))
+    known = {id(tensor): name for name, tensor in reversed(names)}
     order = {key: i for i, key in enumerate(reversed(known))}
     leaves.sort(key=lambda leaf: order.get(id(leaf), len(order)))
-    found = [known.get(id(leaf), f"a tensor of shape {tuple(leaf.shape)}") for leaf in leaves]
+    paths = [known.get(id(leaf), "") for leaf in leaves]
+    found = [
+        _user_name(path) if path else f"a tensor of shape {tuple(leaf.shape)}"
+        for path, leaf in zip(paths, leaves, strict=True)
+    ]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    raise InvalidInput(
-        f"{what} has gradients in {', '.join(found[:MOST_NAMED])}{more} beside phi and theta, and "
+    listed = ", ".join(found[:MOST_NAMED]) + more
+    if any(OF_MODULE.search(path) for path in paths):
+        return (
+            f"{what} has gradients in {listed}, which the module uses, but which are not "
+            "registered as its parameters: they would be neither adapted nor learned. Register "
+            "them in __init__ as nn.Parameter, nn.ParameterList, nn.ParameterDict or "
+            "nn.ModuleList, and read them from there in forward; call .requires_grad_(False) on "
+            "what is constant."
+        )
+    return (
+        f"{what} has gradients in {listed} beside phi and theta, and "
         "adaptation and meta-gradient would leave these out. Write a loss of the adapted "
         "parameters, such as weight decay, as loss(prediction, y, parameters); call "
         ".requires_grad_(False) on what is constant."
     )
+
+
+NO_GRADIENT = (
+    "The outer loss has no gradient: it is computed from the prediction by .detach(), .data, "
+    ".item(), .numpy() or under no_grad, or not from it at all. Compute it from the prediction, by "
+    "operations of torch."
+)
+OF_MODULE = re.compile(r"(^|\.)(module\.net|last_called\._net)\.")  # what the user's module holds
 
 
 def _user_name(name: str) -> str:

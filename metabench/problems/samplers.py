@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
+from metabench.problems.task_tensors import with_tensors
 from metabench.problems.tasks import Address, Sampler, Task, tree_map
 from metabench.settings.errors import InvalidInput
 
@@ -73,7 +75,17 @@ class Stream:
             tasks: yields (support, query), one task at a time or several with a leading T.
             batched: whether each item has a leading T; by default True for a DataLoader that
                 batches, else False.
+
+        Raises:
+            InvalidInput: if the tasks can't be iterated over.
         """
+        given: Any = tasks
+        if not isinstance(given, Iterable) and not hasattr(given, "__getitem__"):
+            raise InvalidInput(
+                f"A stream's tasks are of type {type(given).__name__}; give an iterable of "
+                "(support, query), or a DataLoader. A function of a task's number is "
+                "mb.Indexed(sample)."
+            )
         self._source: Iterator[Any] = iter(tasks)
         loader = isinstance(tasks, DataLoader) and tasks.batch_sampler is not None
         self._batched = loader if batched is None else batched
@@ -91,7 +103,8 @@ class Stream:
                 task = as_task(next(self._source))
             except StopIteration:
                 raise InvalidInput(
-                    f"The stream ended after {len(self._held)} tasks, but {count} are needed: "
+                    f"The stream ended after {len(self._held)} task"
+                    f"{'' if len(self._held) == 1 else 's'}, but {count} are needed: "
                     "each batch size takes fresh tasks. Lower --tasks, or give a longer stream."
                 ) from None
             self._held += _rows(task) if self._batched else [task]
@@ -126,16 +139,24 @@ def withheld(sample: Sampler) -> str:
 
 
 def as_task(found: Any) -> Task:
-    """Convert (support, query) to a task, and arrays to tensors."""
+    """Convert (support, query) to a task, and arrays and lists of numbers to tensors.
+
+    Raises:
+        InvalidInput: if it is no pair, or a part of it no tensor.
+    """
     if not isinstance(found, Task):
         if not isinstance(found, tuple | list) or len(found) != 2:
+            more = ' Take them out: task["support"], task["query"].' * isinstance(found, dict)
             raise InvalidInput(
                 f"A task must be a pair (support, query); given a {type(found).__name__}"
-                + (f" of {len(found)}." if isinstance(found, tuple | list) else ".")
+                + (f" of {len(found)}." if isinstance(found, tuple | list) else f".{more}")
             )
         found = Task(*found)
-    task: Task = tree_map(torch.as_tensor, found)
-    return task
+    parts = [
+        with_tensors(data, name)
+        for name, data in (("support", found.support), ("query", found.query))
+    ]
+    return Task(parts[0], parts[1], tree_map(torch.as_tensor, found.noise))
 
 
 def check_drawn(task: Task, count: int) -> None:
@@ -149,7 +170,8 @@ def check_drawn(task: Task, count: int) -> None:
             if shape[:1] != (count,):
                 raise InvalidInput(
                     f"{count} tasks were requested, but the sampler gave a {part} tensor of shape "
-                    f"{shape}; its first axis must run over the {count} tasks."
+                    f"{shape}; its first axis must run over the {count} tasks. Join a list of "
+                    "one tensor for each task by torch.stack."
                 )
 
 
@@ -159,9 +181,14 @@ def _refuse_redraws(address: Address, why: str) -> None:
 
 
 def _rows(tasks: Task) -> list[Task]:
-    sizes: list[int] = []
-    tree_map(lambda leaf: sizes.append(len(leaf)), tasks)
-    return [tree_map(lambda leaf, i=i: leaf[i], tasks) for i in range(min(sizes))]
+    sizes = [len(leaf) if leaf.dim() else 0 for leaf in tree_leaves((tasks.support, tasks.query))]
+    if len(set(sizes)) != 1:
+        raise InvalidInput(
+            "An item of the stream is read as a batch of tasks, but its tensors have first axes "
+            f"of {', '.join(map(str, sizes))}; all must run over the same tasks. If an item is one "
+            "task, give mb.Stream(tasks, batched=False)."
+        )
+    return [tree_map(lambda leaf, i=i: leaf[i], tasks) for i in range(sizes[0])]
 
 
 def _stacked(tasks: list[Task], numbers: NDArray[np.int64]) -> Task:

@@ -76,9 +76,14 @@ Sampler = Callable[[Address, int], Task]  # (address, seed) -> Task with a leadi
 
 
 def cast(task: Task, like: Tensor) -> Task:
-    """Return a task on the device of `like`, with floating-point tensors in its dtype."""
+    """Return a task on the device of `like`, with floating-point tensors in its dtype.
+
+    Complex tensors get the complex numbers of that precision.
+    """
 
     def move(leaf: Tensor) -> Tensor:
+        if leaf.is_complex() and like.dtype in (torch.float32, torch.float64):
+            return leaf.to(like.device, like.dtype.to_complex())
         return leaf.to(like) if torch.is_floating_point(leaf) else leaf.to(like.device)
 
     moved: Task = tree_map(move, task)

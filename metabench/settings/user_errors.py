@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import linecache
+import sys
 import sysconfig
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from metabench.settings.errors import InvalidInput, text_of
 
@@ -16,6 +19,9 @@ INTERNAL = (PACKAGE, "site-packages", "dist-packages", "<frozen", "<string>",
             sysconfig.get_path("stdlib"))  # fmt: skip
 # Of the machine, not of the code that met them: disk full, out of memory, files or quota.
 OF_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.EIO, errno.EPIPE)
+
+# Functions of this package that torch calls from within a user's operation, to watch it.
+OF_A_MODE = ("__torch_dispatch__", "__torch_function__", "note", "user_line_here")
 
 
 @contextmanager
@@ -62,6 +68,23 @@ def user_line(error: BaseException) -> str:
         return ""
     code = (frame.line or "").rstrip(",")
     return f" ({Path(frame.filename).name}, line {frame.lineno}: {code})"
+
+
+def user_line_here() -> str:
+    """Return the user's line that called what runs now, as `user_line` does, or "".
+
+    Lines of a script that called this package are not meant, only what the package called.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(PACKAGE) and frame.f_code.co_name not in OF_A_MODE:
+            return ""
+        if not any(part in name for part in INTERNAL):
+            code = linecache.getline(name, frame.f_lineno).strip().rstrip(",")
+            return f" ({Path(name).name}, line {frame.f_lineno}: {code})"
+        frame = frame.f_back
+    return ""
 
 
 def in_one_line(error: BaseException) -> str:

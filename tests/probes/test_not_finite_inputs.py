@@ -67,7 +67,7 @@ def test_a_nan_label_is_named_and_no_rate_is_advised_against_it(name, where):
 
     faults = [f for f in findings if f.level != "info"]
     assert [f.name for f in faults] == ["not_finite_input"]
-    assert f"task 5, {where} set" in faults[0].claim
+    assert f"task 5, {where} y" in faults[0].claim
     assert "sampler" in faults[0].repair
     assert [f.repair for f in findings if "ower the inner rate" in f.repair] == []
     assert [f.name for f in findings if f.name == "diverged" and f.state] == []
@@ -118,7 +118,7 @@ def test_theta_and_every_bad_task_are_listed():
 
     assert [(row.of, row.at, row.value) for row in rows] == [
         ("theta: phi", None, None),
-        ("query set", 5.0, None),
+        ("query y", 5.0, None),
         ("share of tasks", None, 1 / 6),
     ]
 

@@ -143,3 +143,78 @@ def test_tasks_of_different_sizes_are_named_with_the_way_round():
 
     with pytest.raises(mb.InvalidInput, match=r"Tasks differ in shape.*Pad.*mask"):
         mb.Stream(ragged)(Address.fresh(0, 2), 0)
+
+
+ROWS = [[[1.0, 2.0], [0.0, 1.0]], [[3.0, 1.0], [1.0, 1.0]]]  # of two tasks
+Y = torch.ones(2, 2, 1)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, torch.nn.Parameter])
+def test_lists_arrays_and_tensors_with_a_graph_are_the_same_tasks(kind):
+    x = torch.nn.Parameter(torch.tensor(ROWS)) if kind is torch.nn.Parameter else kind(ROWS)
+    problem = mb.Problem.from_module(nn.Linear(2, 1), mse_loss)
+    maml, theta = mb.MAML(1, mb.SGD(0.1)), problem.theta
+    plain, given = (
+        mb.Subject(problem, mb.Indexed(lambda i, seed, x=x: ((x, Y), (x, Y))), maml, theta)
+        for x in (torch.tensor(ROWS), x)
+    )
+
+    one, other = (of.meta_gradients(Address.fresh(0, 2), 0).grad for of in (plain, given))
+
+    assert torch.equal(one, other)
+
+
+ODD = {
+    "words": (["a", "b"], r"support set .* type str .*words as ids"),
+    "nothing": (None, r"support set .* type NoneType .*zeros for a y"),
+    "ragged rows": ([[[1.0]], [[1.0, 2.0]]], r"support set .* type list .*one shape"),
+    "a sparse tensor": (torch.eye(2).to_sparse(), r"support set .* sparse .*\.to_dense\(\)"),
+    "one tensor a task": ([torch.ones(2, 2)] * 3, r"first axis .*torch\.stack"),
+}
+
+
+@pytest.mark.parametrize(("x", "words"), ODD.values(), ids=ODD)
+def test_what_cannot_be_a_task_is_refused_with_the_way_round(x, words):
+    sample = mb.Indexed(lambda indices, seed: ((x, Y[:1]), (Y[:1], Y[:1])))
+    problem = mb.Problem.from_module(nn.Linear(2, 1), mse_loss)
+    subject = mb.Subject(problem, sample, mb.MAML(1, mb.SGD(0.1)), problem.theta)
+
+    with pytest.raises(mb.InvalidInput, match=words):
+        subject.meta_gradients(Address.fresh(0, 1), 0)
+
+
+def test_integers_where_weights_are_floating_point_are_named():
+    x = torch.ones(1, 4, 2, dtype=torch.long)
+    problem = mb.Problem.from_module(nn.Linear(2, 1), mse_loss)
+    sample = mb.Indexed(lambda indices, seed: ((x, x[..., :1]), (x, x[..., :1])))
+    subject = mb.Subject(problem, sample, mb.MAML(1, mb.SGD(0.1)), problem.theta)
+
+    with pytest.raises(mb.InvalidInput, match=r"An integer tensor \(Long\).*x\.float\(\)"):
+        subject.meta_gradients(Address.fresh(0, 1), 0)
+
+
+ITEM = ((torch.ones(4, 2), torch.ones(4, 1)), (torch.ones(5, 2), torch.ones(5, 1)))
+STREAMS = {
+    "a function": (lambda: mb.Stream(len), r"of type builtin.*mb\.Indexed\(sample\)"),
+    "too short": (lambda: mb.Stream([ITEM]), r"ended after 1 task, but 2 are needed"),
+    "one task as a batch": (lambda: mb.Stream([ITEM], batched=True), r"4, 4, 5, 5.*batched=False"),
+    "dictionaries": (
+        lambda: mb.Stream([{"support": ITEM[0], "query": ITEM[1]}]),
+        r'given a dict\. Take them out: task\["support"\]',
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), STREAMS.values(), ids=STREAMS)
+def test_a_stream_that_gives_no_tasks_is_refused_with_the_repair(make, words):
+    with pytest.raises(mb.InvalidInput, match=words):
+        make()(Address.fresh(0, 2), 0)
+
+
+def test_a_stream_of_one_task_is_enough_for_one():
+    problem = mb.Problem.from_module(nn.Linear(2, 1), mse_loss, tasks=mb.Stream([ITEM]))
+    subject = mb.Subject(problem, problem.tasks, mb.MAML(1), problem.theta)
+
+    rows = mb.measure_checked(mb.Verify(tasks=1, thorough=False), subject)
+
+    assert all(row.status == "ok" for row in rows if row.quantity == "check")

@@ -136,9 +136,6 @@ OUTSIDE = {
     "a scale": (NET, lambda p, y: (SCALE * (p - y) ** 2).mean(), "SCALE"),
     "a loss with parameters": (NET, Weighted(), "scale"),
     "layers in a list": (Unregistered(), mse_loss, "layers.0.weight, layers.0.bias"),
-    "a tensor made within": (NET, lambda p, y: mse_loss(p, y)
-                             * torch.ones(2, requires_grad=True)[0],
-                             r"a tensor of shape \(2,\)"),
 }  # fmt: skip
 
 
@@ -151,6 +148,96 @@ def test_gradients_beside_phi_and_theta_are_refused_by_name(net, loss, names):
     with pytest.raises(mb.InvalidInput, match=f"The inner loss has gradients in {names}"):
         mb.measure_checked(mb.Verify(tasks=1, thorough=False), subject)
     with pytest.raises(mb.InvalidInput, match=names):
+        subject.meta_gradients(mb.Address.fresh(0, 1), 0)
+
+
+class Held(nn.Module):
+    """Parameters and a module in containers that torch doesn't know."""
+
+    def __init__(self, held) -> None:
+        super().__init__()
+        self.layer, self.held = nn.Linear(2, 3), held
+
+    def forward(self, x: Tensor) -> Tensor:
+        mix = self.held["a"] if isinstance(self.held, dict) else self.held[0]
+        return mix(self.layer(x)) if isinstance(mix, nn.Module) else self.layer(x) @ mix
+
+
+UNREGISTERED = {
+    "a list": (lambda: Held([nn.Parameter(torch.eye(3))]), r"held\.0"),
+    "a dictionary": (lambda: Held({"a": torch.eye(3, requires_grad=True)}), r"held\.a"),
+    "a list of modules": (lambda: Held([nn.Linear(3, 3)]), r"held\.0\.weight, held\.0\.bias"),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("make", "name"), UNREGISTERED.values(), ids=UNREGISTERED)
+def test_parameters_that_are_not_registered_are_named_in_any_dtype(make, name, dtype):
+    problem = mb.Problem.from_module(make(), mse_loss)
+    task = Task(*(tuple(v[None] for v in data) for data in one_task()[:2]))
+    subject = mb.Subject(problem, lambda address, seed: task, mb.MAML(), problem.theta.to(dtype))
+
+    with pytest.raises(mb.InvalidInput, match=f"{name}, which the module uses.*nn.ParameterList"):
+        subject.meta_gradients(mb.Address.fresh(0, 1), 0)
+
+
+MISUSED = {
+    "None": (lambda p, y: None, r"returned a NoneType.*`return` is missing"),
+    "a tuple": (lambda p, y: (mse_loss(p, y), p), r"returned a tuple.*\[0\]"),
+    "a float": (lambda p, y: mse_loss(p, y).item(), r"returned a float.*Leave out \.item"),
+    "a count": (lambda p, y: (p > y).sum(), r"The loss is torch\.int64.*A count"),
+    "a complex number": (lambda p, y: mse_loss(p, y) * 1j, r"The loss is torch\.complex64"),
+    "no gradient": (lambda p, y: mse_loss(p.detach(), y), r"outer loss has no gradient.*detach"),
+    "labels out of range": (lambda p, y: cross_entropy(p, torch.full((len(y),), 7)),
+                            r"label in y is 7.*0 to C - 1.*prediction \(5, \d\) float32, y"),
+    "other shapes": (lambda p, y: (p[:, :1] @ y[:2]).sum(), r"RuntimeError.*There, prediction \("),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "words"), MISUSED.values(), ids=MISUSED)
+def test_what_a_loss_may_not_return_is_refused_with_the_repair(loss, words):
+    problem = mb.Problem.from_module(network().float(), loss)
+    task = Task(*(tuple(v[None] for v in data) for data in one_task()[:2]))
+    subject = mb.Subject(problem, lambda address, seed: task, mb.MAML(), problem.theta)
+
+    with pytest.raises(mb.InvalidInput, match=words):
+        subject.meta_gradients(mb.Address.fresh(0, 1), 0)
+
+
+def keyword_only(*, prediction, target):
+    return mse_loss(prediction, target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (nn.MSELoss, r"is the class MSELoss; give an instance of it, MSELoss\(\)"),
+        ("mse", r"The loss is 'mse' \(str\); give a function"),
+        (keyword_only, r"Wrap it: lambda prediction, y: loss\(prediction=prediction, target=y\)"),
+    ],
+)
+def test_a_loss_that_cannot_be_called_is_refused_with_how_to_wrap_it(loss, words):
+    with pytest.raises(mb.InvalidInput, match=words):
+        mb.Problem.from_module(network(), loss)
+
+
+OUTPUTS = {
+    "nothing": (lambda x: None, "^The module returned None: a `return` is missing"),
+    "a tuple": (lambda x: (x, x), r"^The loss failed on what the module returned, of type tuple"),
+}
+
+
+@pytest.mark.parametrize(("forward", "words"), OUTPUTS.values(), ids=OUTPUTS)
+def test_an_output_that_the_loss_cannot_take_is_named(forward, words):
+    class Last(nn.Module):
+        def forward(self, x: Tensor) -> object:
+            return forward(x)
+
+    problem = mb.Problem.from_module(nn.Sequential(nn.Linear(2, 2), Last()), mse_loss)
+    task = Task(*(tuple(v[None] for v in data) for data in one_task()[:2]))
+    subject = mb.Subject(problem, lambda address, seed: task, mb.MAML(), problem.theta)
+
+    with pytest.raises(mb.InvalidInput, match=words):
         subject.meta_gradients(mb.Address.fresh(0, 1), 0)
 
 

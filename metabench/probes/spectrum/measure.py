@@ -86,7 +86,7 @@ def measure(probe: Spectrum, subject: Subject, seed: int, progress: Progress) ->
         progress(min(start + chunk, probe.tasks), probe.tasks)
     spectra_at = {place: concatenate(found) for place, found in parts.items()}
     inputs = inputs_not_finite(subject, address, seed)
-    bad = [row.at for row in inputs if row.of == "support set"]
+    bad = [row.at for row in inputs if row.of in ("support x", "support y", "support")]
     given = ~np.isin(address.task, np.array(bad, float))
     rows = [*summary(probe, looped, spectra_at, given), *inputs]
     if rose:

@@ -8,6 +8,7 @@ from metabench.probes.verify.causes import Cause, cause_of
 from metabench.probes.verify.declared_difference import declared
 from metabench.probes.verify.failed_checks import failure_of
 from metabench.probes.verify.findings_layers import BAD, by_layer_sentence, in_layers
+from metabench.probes.verify.findings_own_derivatives import with_own_derivatives
 from metabench.probes.verify.findings_precision import lower_precision
 from metabench.probes.verify.findings_sampled import of_samples
 from metabench.probes.verify.findings_tasks import facts
@@ -78,7 +79,9 @@ def _failed(table: Rows, checks: list[Row], fused: list[Row]) -> list[Finding]:
     bad = [row for row in checks if row.status in BAD]
     layers = [row for row in from_table(table, "check", of=None, layer=None) if row.layer]
     factor = from_table(table, "factor", of=DIFFERENCES, layer=None)
-    findings = [_wrong(row, fused, layers, factor, cause_of(table)) for row in bad]
+    cause, own = cause_of(table), from_table(table, "own_derivative", of=None)
+    wrong = [_wrong(row, fused, layers, factor, cause) for row in bad]
+    findings = [with_own_derivatives(*each, own) for each in zip(wrong, bad, strict=True)]
     return [*findings, *in_layers(checks, layers, factor), *lower_precision(table)]
 
 

@@ -10,6 +10,13 @@ MOST_PLACES_NAMED = 3
 DECIDED = ("ok", "approximate")
 SAME_CODE = (REPEATED, PRECISION, MEAN)  # of the same code again
 
+AT_START = (
+    "The inner rate has no part in it. Look at what this operation gets: a logarithm or division "
+    "of 0, a root or norm at 0, whose derivative is infinite, a row that is masked whole. Keep it "
+    "away from there inside the function: sqrt(x + 1e-12), and torch.where on the argument, since "
+    "torch.where on the result still passes NaN in the gradient."
+)
+
 
 def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
     """Return the finding on a meta-gradient that is not finite, unless a check blames a solver."""
@@ -20,9 +27,12 @@ def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
     share = f"{100 * (whole[0].value or 0):.3g} %"
     claim = f"The meta-gradient is not finite on {share} of the tasks that were checked."
     given = [row for row in rows if row.of != "meta-gradient"]
+    start = from_table(table, "not_finite_at_start", of=None)
     repair = (
         "Lower the inner rate (--set algo.inner_optimizer.rate=...), or take fewer inner steps."
     )
+    if start:
+        claim, repair = f"{claim} {_at_start(start[0])}", AT_START
     if given:
         places = [_place(row) for row in given]
         more = (
@@ -37,7 +47,14 @@ def not_finite(table: Rows, checks: list[Row]) -> list[Finding]:
             if theta
             else "Remove or repair these examples in the sampler."
         )
-    return [Finding("not_finite", "critical", "fault", claim, repair, tuple(rows))]
+    return [Finding("not_finite", "critical", "fault", claim, repair, (*rows, *start))]
+
+
+def _at_start(row: Row) -> str:
+    return (
+        f"Not finite before any inner step, at phi_0 of task {row.at or 0:.0f}, though theta and "
+        f"the task are: the {row.of}."
+    )
 
 
 def _place(row: Row) -> str:

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from metabench.algorithms.base import Algorithm, MetaGrad
 from metabench.algorithms.black_box import BlackBox
+from metabench.estimation.explained_errors import explained
 from metabench.estimation.random_losses import raise_if_random
 from metabench.estimation.vectorization import first_task
 from metabench.probes.base import Progress
 from metabench.probes.verify.declared_difference import as_declared
-from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import (
+    DIFFERENCES,
     LIMITS,
     MEAN,
     PRECISION,
     REPEATED,
+    SYMMETRY,
 )
 from metabench.probes.verify.measure_batched import (
     batching_of,
@@ -31,6 +33,7 @@ from metabench.probes.verify.measure_batched import (
 from metabench.probes.verify.measure_claimed_slopes import claimed_slopes
 from metabench.probes.verify.measure_implemented import implemented
 from metabench.probes.verify.measure_model import model_and_sampler_rows
+from metabench.probes.verify.measure_own_derivatives import own_derivatives
 from metabench.probes.verify.measure_precision import (
     Precision,
     lowest_precision,
@@ -54,8 +57,7 @@ from metabench.probes.verify.measure_tasks import (
 from metabench.probes.verify.measure_thorough import thorough
 from metabench.probes.verify.measure_values import not_finite, saddle, zero
 from metabench.probes.verify.out_of_time import unmade
-from metabench.problems.outside_gradients import refuse_outside_gradients
-from metabench.problems.state_between_calls import refuse_state
+from metabench.problems.require_function import require_function
 from metabench.problems.tasks import Address, Task, cast
 from metabench.records.rows import Row
 from metabench.settings.alarms import TimeUp
@@ -84,12 +86,10 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         one = first_task(tasks)
         if isinstance(subject.algorithm, Algorithm):
             # first, since a call may set the state that it looks for
-            refuse_state(subject.problem, subject.theta, one)
+            require_function(subject.problem, subject.theta, one)
             raise_if_random(subject.problem, subject.theta, one)
         alone = estimates(subject, tasks, "loop")
         subject.algorithm.check(subject.problem, subject.theta, one)
-        if isinstance(subject.algorithm, Algorithm):
-            refuse_outside_gradients(subject.problem, subject.theta, one)
     subject = with_batching(subject, tasks)
     progress(1, 2)
     facts = [
@@ -112,6 +112,8 @@ def measure(probe: Verify, subject: Subject, seed: int, progress: Progress) -> l
         checks += unmade(subject, probe.thorough, checks)
     progress(2, 2)
     rows = [row for row in (*facts, *checks) if row is not None]
+    if any(row.status == "wrong" and row.of in (DIFFERENCES, SYMMETRY) for row in rows):
+        rows += own_derivatives(subject, one)
     return as_declared(rows, subject.problem.differs)
 
 

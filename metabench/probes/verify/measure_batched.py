@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from metabench.algorithms.base import MetaGrad
 from metabench.autodiff.vmap_trial import is_slow, reason, vmap_failure
+from metabench.estimation.explained_errors import explained
 from metabench.estimation.vectorization import Vectorization
-from metabench.probes.verify.failures import explained
 from metabench.probes.verify.limits import VMAP
 from metabench.probes.verify.measure_round_off import check, withheld, worst
 from metabench.problems.tasks import Task

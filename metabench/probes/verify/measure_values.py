@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from metabench.algorithms.base import MetaGrad
+from metabench.estimation.inputs_not_finite import sets_not_finite
+from metabench.estimation.vectorization import task_of
+from metabench.probes.verify.measure_start import not_finite_at_start
 from metabench.problems.tasks import Task
 from metabench.records.rows import Row
 
@@ -31,13 +33,14 @@ def not_finite(subject: Subject, tasks: Task, found: MetaGrad) -> list[Row]:
         for name, part in layout.segments()
         if not torch.isfinite(subject.theta[part]).all()
     ]
-    for name, data in (("support", tasks.support), ("query", tasks.query)):
-        leaves = [each for each in tree_leaves(data) if torch.is_floating_point(each)]
-        bad = [~torch.isfinite(each.reshape(len(each), -1)).all(1) for each in leaves]
-        hit = torch.stack(bad).any(0).nonzero()[:, 0].tolist() if bad else []
-        rows += [Row("not_finite", at=i, of=f"{name} set", status="diverged") for i in hit]
+    rows += [
+        Row("not_finite", at=float(i), of=name, status="diverged")
+        for i, name in sets_not_finite(tasks)
+    ]
     lost = (~torch.isfinite(found.grad).all(1)).nonzero()[:, 0].tolist()
     share = len(lost) / len(found.grad)
+    if lost and not rows:  # else the input explains it
+        rows += not_finite_at_start(subject, task_of(tasks, lost[0]), lost[0])
     if lost:
         rows.append(Row("not_finite", of="meta-gradient", value=share, status="diverged"))
     return rows

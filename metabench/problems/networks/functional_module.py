@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
+from metabench.problems.networks.like_a_vector import like
 from metabench.problems.networks.plain_attention import plain_attention
+from metabench.problems.networks.plain_tensors import PlainTensor, following
 from metabench.problems.parameter_layout import Layouts
 from metabench.settings.errors import InvalidInput
 
@@ -34,10 +35,24 @@ class FunctionalModule(NamedTuple):
     fixed: Mapping[str, Tensor]  # the module's parameters outside phi, and its buffers
     direct: bool  # whether some of theta is not in phi and enters directly
     tied: bool = True  # whether one tensor may have two names in the module
+    plain: tuple[PlainTensor, ...] = ()  # attributes that are tensors, neither of these
 
     def __call__(self, phi: Tensor, theta: Tensor, x: Any) -> Any:
         """Call the module on x."""
-        return forward(self.net, self.values(phi, theta), x, self.tied)
+        return self.at(self.values(phi, theta), phi, x)
+
+    def at(self, values: dict[str, Tensor], phi: Tensor, x: Any) -> Any:
+        """Call the module on x with given values.
+
+        Args:
+            values: all parameters and buffers by name.
+            phi: for device and dtype, `(P,)`.
+            x: a tensor, a tuple of arguments or a dict of keywords.
+        """
+        if not self.plain:
+            return forward(self.net, values, x, self.tied)
+        with following(self.plain, phi):
+            return forward(self.net, values, x, self.tied)
 
     def values(self, phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
         """Return all parameters and buffers by name: from phi, else theta, else the module."""
@@ -46,10 +61,14 @@ class FunctionalModule(NamedTuple):
             values |= self.layouts.theta.unflatten(theta)
         return values | self.layouts.phi.unflatten(phi)
 
-    def parameters(self, phi: Tensor, theta: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that are adapted or learned, by name, and no others."""
-        learned = self.layouts.theta.unflatten(theta) if self.direct else {}
-        return learned | self.layouts.phi.unflatten(phi)
+    def chosen(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return those of the values that are adapted or learned.
+
+        They are the tensors that the module computes with, so that a loss can take gradients in
+        them.
+        """
+        learned = self.layouts.theta.names if self.direct else ()
+        return {name: values[name] for name in dict.fromkeys((*learned, *self.layouts.phi.names))}
 
 
 def has_tied_tensors(net: nn.Module) -> bool:
@@ -82,9 +101,3 @@ def forward(net: nn.Module, values: dict[str, Tensor], x: Any, tied: bool = True
             if NO_HOOKS in str(error):
                 raise InvalidInput(NO_HOOKS) from error
             raise
-
-
-def like(value: Tensor, vector: Tensor) -> Tensor:
-    """Return a tensor on the device of a vector and, if it is floating-point, in its dtype."""
-    dtype = vector.dtype if torch.is_floating_point(value) else value.dtype
-    return value.to(vector.device, dtype)

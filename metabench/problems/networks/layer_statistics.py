@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from metabench.problems.networks.functional_module import forward
 from metabench.problems.networks.module_copies import copy_sharing_values
 from metabench.problems.networks.norm_layers import PlainNorm
+from metabench.problems.networks.plain_tensors import following, plain_tensors
 
 CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)  # channels are axis 1, not the last
 
@@ -33,6 +34,7 @@ def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], La
     For a layer called more than once, they are those of the last call.
     """
     net, recorded = copy_sharing_values(net), LayerStatistics()
+    plain = plain_tensors(net)
     for name, module in net.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(
@@ -41,7 +43,9 @@ def layer_statistics(net: nn.Module) -> Callable[[Mapping[str, Tensor], Any], La
 
     def statistics(values: Mapping[str, Tensor], x: Any) -> LayerStatistics:
         recorded.clear()
-        forward(net, dict(values), x)
+        vector = next(value for value in values.values() if value.is_floating_point())
+        with following(plain, vector):
+            forward(net, dict(values), x)
         found = dict(recorded)
         recorded.clear()  # keep no tensors of this call
         return found

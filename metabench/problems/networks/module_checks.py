@@ -35,6 +35,7 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     check_kind(net)
     net, unwrapping = unwrapped(net)
     _refuse_dropout(net)
+    hooked = _hook_notes(net)
     net = copy_with_values(net)
     switched = make_a_function(net)
     changed = [
@@ -50,7 +51,7 @@ def copy_for_inner_loop(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         f"{_listed(net, changed)}: the inner loop uses batch statistics and leaves running "
         "statistics unchanged (to use running statistics, call .eval() before from_module)."
     )
-    return net, (*unwrapping, *switched, *((note,) if changed else ()))
+    return net, (*unwrapping, *hooked, *switched, *((note,) if changed else ()))
 
 
 def subclass_notes(net: nn.Module) -> tuple[str, ...]:
@@ -145,6 +146,21 @@ def precision_notes(parameters: Mapping[str, Tensor]) -> tuple[str, ...]:
         for kind in ("bfloat16", "float16")
         if kind in kinds
     )
+
+
+def _hook_notes(net: nn.Module) -> tuple[str, ...]:
+    """Return a note on hooks on parameters, which the adapted ones, other tensors, don't have."""
+    names = [
+        f"`{name}`"
+        for name, value in net.named_parameters()
+        if value._backward_hooks or value._post_accumulate_grad_hooks
+    ]
+    note = (
+        f"{', '.join(names)}: hooks on parameters do not run, neither in the inner loop nor in the "
+        "meta-gradient. What masks or scales a gradient there has no effect here; a mask in "
+        "forward, weight * mask, has."
+    )
+    return (note,) if names else ()
 
 
 def _refuse_dropout(net: nn.Module) -> None:

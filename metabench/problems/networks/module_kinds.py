@@ -26,13 +26,19 @@ def check_kind(net: nn.Module) -> None:
     """Raise InvalidInput, with the way round, for a module that can't be a function of parameters.
 
     Raises:
-        InvalidInput: for lazy, meta, scripted and quantized modules, and embeddings that rewrite
-            their weights.
+        InvalidInput: for lazy, meta, scripted and quantized modules, modules within themselves,
+            and embeddings that rewrite their weights.
     """
     if not isinstance(net, nn.Module):
         raise InvalidInput(
             f"The module is a {type(net).__name__}; it must be a torch.nn.Module. A plain function "
             "of parameters can be a metabench.Problem with its own losses."
+        )
+    if cycle := _cycle(net, "", []):
+        raise InvalidInput(
+            f"`{cycle}` is a module that holds it as a part, so the module is a part of itself and "
+            "its parameters have endless names. Keep such a reference outside of the parts: "
+            "self.parent = [parent]."
         )
     for found, sentence in KINDS:
         names = [name or type(net).__name__ for name in found(net)]
@@ -47,12 +53,24 @@ def _inside(net: nn.Module) -> nn.Module | None:
     return inner if isinstance(inner, nn.Module) else None
 
 
+def _cycle(net: nn.Module, name: str, above: list[nn.Module]) -> str:
+    """Return the name of the first part that is a module above it, "" if there is none."""
+    if any(net is each for each in above):
+        return name
+    parts = ((f"{name}.{key}".lstrip("."), part) for key, part in net.named_children())
+    return next(filter(None, (_cycle(part, path, [*above, net]) for path, part in parts)), "")
+
+
 def _lazy(net: nn.Module) -> list[str]:
     return [name for name, x in _tensors(net) if isinstance(x, UninitializedParameter)]
 
 
 def _without_values(net: nn.Module) -> list[str]:
     return [name for name, x in _tensors(net) if x.is_meta]
+
+
+def _sparse(net: nn.Module) -> list[str]:
+    return [name for name, x in net.named_parameters() if x.layout != torch.strided]
 
 
 def _scripted(net: nn.Module) -> list[str]:
@@ -92,6 +110,12 @@ KINDS: tuple[tuple[Callable[[nn.Module], list[str]], str], ...] = (
         _without_values,
         "no values (on the meta device). Build the module on a real device, or call "
         "net.to_empty(device=...) and load its state dict.",
+    ),
+    (
+        _sparse,
+        "a sparse parameter; phi and theta hold dense numbers. Make it dense, "
+        "nn.Parameter(weight.to_dense()), with a mask as a buffer, or keep its values as the "
+        "parameter and its indices as a buffer.",
     ),
     (
         _scripted,

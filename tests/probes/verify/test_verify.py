@@ -22,6 +22,7 @@ from metabench.algorithms.inner_optimizers.adam import Adam
 from metabench.algorithms.inner_optimizers.sgd import SGD
 from metabench.algorithms.maml import MAML
 from metabench.estimation.estimator_on_tasks import Subject
+from metabench.estimation.explained_errors import explained
 from metabench.estimation.vectorization import Vectorization
 from metabench.families.digits import Digits
 from metabench.families.quadratic import Quadratic
@@ -31,7 +32,6 @@ from metabench.linalg.solvers.dense import Dense
 from metabench.measurement import find_with_checks, measure_with_checks
 from metabench.probes.variance import Variance
 from metabench.probes.verify import Verify
-from metabench.probes.verify.failures import explained
 from metabench.problems.networks.norm_layers import safe_norms
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address, Task
@@ -360,7 +360,7 @@ def test_a_hessian_that_is_not_symmetric_is_found():
 
     assert checks["Hessian symmetry"].status == "wrong"
     assert findings[0].level == "critical"
-    assert "torch.autograd.Function" in findings[0].repair
+    assert "torch.autograd.Function Lopsided" in findings[0].claim
 
 
 def test_a_meta_gradient_of_zero_is_reported():
@@ -402,7 +402,7 @@ def test_what_is_not_finite_in_the_input_is_named():
 
     assert "theta, layer `0.weight`" in verified(made)[1][0].claim
     first = verified(labels)[1][0]
-    assert "task 1, query set" in first.claim
+    assert "task 1, query y" in first.claim
     assert "Lower the inner rate" not in first.repair
 
 
@@ -439,8 +439,8 @@ REFUSED = {
     "two dtypes": (
         lambda x, w: x @ w @ torch.ones(2, 2),
         mse,
-        r"^Tensors have two dtypes: .*double != float\. Tasks and parameters have theta's dtype; "
-        r"cast the loss's other tensors with \.to\(prediction\)\. \(test_verify\.py, line \d+",
+        r"^Tensors have two dtypes: .*double != float\. Tasks, parameters and buffers have theta's "
+        r"dtype; make other tensors like them: \.to\(x\) in forward, .*test_verify\.py, line",
     ),
     "two dtypes in a fused norm": (
         lambda x, w: functional.layer_norm(x @ w, (2,), torch.ones(2)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ import metabench as mb
 from metabench.cli.main import main
 from metabench.problems.networks.functional_module import FunctionalModule
 from metabench.problems.networks.module_call import examine_call
+from metabench.problems.networks.user_loss import user_loss
 from metabench.problems.parameter_layout import Layouts
 from metabench.problems.tasks import Address
 
@@ -117,6 +120,92 @@ def test_a_module_that_changes_between_calls_is_refused_by_name(module, name):
         checked(subject(module()))
 
 
+class Teacher(Base):
+    """Averages its weights in a frozen copy, as a momentum teacher does."""
+
+    def __init__(self):
+        super().__init__()
+        self.teacher = nn.Linear(3, 1).requires_grad_(False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.teacher.weight.lerp_(self.linear.weight, 0.1)
+        return self.linear(x) + self.teacher(x)
+
+
+class Clamped(Base):
+    def forward(self, x):
+        self.linear.weight.data.clamp_(-0.1, 0.1)
+        return self.linear(x)
+
+
+class Switching(Base):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        self.norm.eval()
+        return self.linear(self.norm(x))
+
+
+class Python(Base):
+    def forward(self, x):
+        return self.linear(x) * (2 if random.random() < 0.5 else 1)
+
+
+class Numpy(Base):
+    def forward(self, x):
+        return self.linear(x) * float(np.random.rand())  # ruff: ignore[numpy-legacy-random]
+
+
+class Own(Base):
+    numbers = np.random.default_rng(0)
+
+    def forward(self, x):
+        return self.linear(x) * float(self.numbers.random())
+
+
+class Seeded(Base):
+    def forward(self, x):
+        random.seed(0)
+        return self.linear(x) * random.random()
+
+
+VARYING = {
+    Teacher: "changes teacher.weight between calls",
+    Clamped: "changes linear.weight in place, which are adapted or learned.*clamp",
+    Switching: r"switches norm between training and evaluation.*\.eval\(\)",
+    Python: r"^The module draws random numbers \(Python's random\).*in the sampler",
+    Numpy: r"^The module draws random numbers \(NumPy's random numbers\).*in the sampler",
+    Own: "^The module gives another value when it is called again.*in the sampler",
+}
+
+
+@pytest.mark.parametrize(("module", "words"), VARYING.items())
+def test_a_module_that_is_no_function_of_its_parameters_is_refused_by_its_cause(module, words):
+    state = random.getstate()
+
+    with pytest.raises(mb.InvalidInput, match=words):
+        subject(module()).meta_gradients(Address.fresh(0, 2), 0)
+    with pytest.raises(mb.InvalidInput, match=words):
+        checked(subject(module()))
+
+    assert random.getstate() == state
+
+
+def test_a_loss_that_draws_random_numbers_is_refused():
+    def noisy(prediction, y):
+        return mse_loss(prediction, y) * (1 + random.random())
+
+    with pytest.raises(mb.InvalidInput, match=r"^The loss draws random numbers \(Python's random"):
+        checked(subject(nn.Linear(3, 1), noisy))
+
+
+def test_numbers_of_a_generator_that_each_call_seeds_are_no_fault():
+    assert subject(Seeded()).meta_gradients(Address.fresh(0, 2), 0).grad.any()
+
+
 class Auxiliary(Base):
     """Leaves a part of the loss on itself, as a variational or a mixture model may."""
 
@@ -186,7 +275,7 @@ def test_what_a_list_a_dictionary_and_a_buffer_held_is_put_back():
     module = FunctionalModule(net, Layouts(layout, layout), dict(net.named_buffers()), direct=False)
     phi, known, x = layout.flatten(dict(net.named_parameters())), net.known, torch.ones(4, 3)
 
-    call = examine_call(module, lambda p, y: p.sum(), phi, phi, (x, x))
+    call = examine_call(module, (user_loss(lambda p, y: p.sum()),), phi, phi, (x, x))
 
     assert call.changed == ("calls", "seen", "known", "new")
     assert net.known is known == {"calls": 0}

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from metabench.estimation.random_losses import random_sentence
 from metabench.problems.networks.functional_module import NO_HOOKS
+from metabench.problems.networks.own_gradients import NO_GRAPH
+from metabench.problems.networks.user_loss import SHAPES
 from metabench.settings.errors import InvalidInput
 from metabench.settings.user_errors import in_one_line, user_line
 
@@ -19,6 +21,18 @@ LOOP = (
 
 # A reentrant checkpoint of the data alone: its parameters then have no gradient.
 NO_GRADIENTS = "None of the inputs have requires_grad=True"
+
+OWN_GRADIENT = (
+    "torch.autograd.grad, or backward(), in forward or in the loss finds no path to what it "
+    "differentiates in, since each call gets tensors of its own. Start from the input of forward: "
+    "x = x.requires_grad_(); u = self.net(x); return u, x; and take the gradient of u in this x; "
+    "or differentiate by torch.func.grad or torch.func.jvp."
+)
+IN_VMAP = (
+    "torch.autograd.grad, backward() and requires_grad_() can't be used for many tasks at once "
+    "(vmap); torch.func.grad and torch.func.jvp can, as in "
+    "vmap(grad(lambda x: self.net(x).sum()))(x)."
+)
 
 
 @contextmanager
@@ -54,12 +68,19 @@ def _sentence(error: Exception, doing: str) -> str:
             f"Tensors are on two devices: {_first_line(text)}. Tasks and parameters are on theta's "
             "device; move the loss's other tensors with .to(prediction.device)."
         )
-    if "target dtype" in text:
-        return f"The labels y have the wrong dtype for this loss: {_first_line(text)}. Cast them."
-    if re.search(r"scalar type|same dtype|same datatype|mixed dtype|expected dtype", text):
+    if labels := _of_labels(text):
+        return f"{labels}{_shapes(error)}"
+    if _two_dtypes(text) and (integer := INTEGER.search(text)):
         return (
-            f"Tensors have two dtypes: {_first_line(text)}. Tasks and parameters have theta's "
-            "dtype; cast the loss's other tensors with .to(prediction)."
+            f"An integer tensor ({integer[0]}) meets floating-point weights: {_first_line(text)}. "
+            "Integer parts of a task keep their dtype, as labels and ids must. Give x as "
+            "floating-point numbers: x.float() in the sampler."
+        )
+    if _two_dtypes(text):
+        return (
+            f"Tensors have two dtypes: {_first_line(text)}. Tasks, parameters and buffers have "
+            "theta's dtype; make other tensors like them: .to(x) in forward, .to(prediction) in "
+            "the loss, register_buffer in __init__."
         )
     if isinstance(error, TypeError) and doing == "drawing tasks":
         return (
@@ -68,7 +89,40 @@ def _sentence(error: Exception, doing: str) -> str:
         )
     where = {"drawing tasks": "The sampler", "vmap": "Computing many tasks at once (vmap)"}
     hint = f" {LOOP}." if doing == "vmap" else ""
-    return f"{where.get(doing, 'One task')} raised {in_one_line(error)}.{hint}"
+    return f"{where.get(doing, 'One task')} raised {in_one_line(error)}.{_shapes(error)}{hint}"
+
+
+INTEGER = re.compile(r"\b(Long|Int|Short|Char|Byte|Bool)\b")
+
+
+def _of_labels(text: str) -> str:
+    """Return the sentence on labels that a loss of torch refuses, "" for other errors."""
+    if "target dtype" in text:
+        return f"The labels y have the wrong dtype for this loss: {_first_line(text)}. Cast them."
+    if found := re.search(r"Target (-?\d+) is out of bounds", text):
+        return (
+            f"A label in y is {found[1]}; with C scores per example, labels run from 0 to C - 1. "
+            "Number the classes of each task from 0 in the sampler, or widen the last layer."
+        )
+    if "multi-target not supported" in text:
+        return (
+            "The labels y have an axis too many for this loss, which takes one label per example. "
+            "Remove it in the sampler: y.squeeze(-1)."
+        )
+    if "with two bool tensors" in text or "with a bool tensor" in text:
+        return "A Boolean tensor is subtracted in the loss. Give y as numbers: y.float()."
+    return ""
+
+
+def _two_dtypes(text: str) -> bool:
+    words = r"scalar type|same dtype|same datatype|mixed dtype|expected dtype"
+    return re.search(words, text) is not None
+
+
+def _shapes(error: Exception) -> str:
+    """Return shapes of prediction and y where a loss failed, as a sentence."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(SHAPES)]
+    return f" There, {notes[0]}." if notes else ""
 
 
 def _refusal(error: Exception) -> str:
@@ -78,6 +132,10 @@ def _refusal(error: Exception) -> str:
         return random_sentence(error)
     if "use_reentrant" in text or NO_GRADIENTS in text:
         return NO_HOOKS
+    if NO_GRAPH in text or "appears to not have been used in the graph" in text:
+        return OWN_GRADIENT
+    if "functorch transform" in text and "requires_grad_" in text:
+        return f"{IN_VMAP} {LOOP}."
     if "derivative for" in text and "not implemented" in text:
         name = _operation_in(text).strip("_").removesuffix("_backward")
         return f"torch has no second derivative of {name}. {_second_derivative_repair(name)}"
