@@ -129,7 +129,7 @@ def test_the_study_of_the_documentation_gives_the_cells_it_says(tmp_path):
 def _build(probe: str, options: dict) -> None:
     from metabench.measurement.from_words import build
 
-    for name in ("as_json", "html", "csv", "quiet", "verbose", "fail_on"):
+    for name in ("as_json", "html", "csv", "quiet", "verbose", "fail_on", "budget"):
         options.pop(name)
     options["theta"] = "".join(options["theta"])
     assert build(probe, **options).spec()["seed"] == 0
