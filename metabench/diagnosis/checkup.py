@@ -119,7 +119,7 @@ def checkup(
     parts = examine(measurement, probes, clock, keeper)
     findings = confirm(parts, clock, keeper)
     notes = [f"{name} was left out: {why}" for name, why in broken.items() if not only]
-    notes += [part.note for part in parts if part.note] + [_multiplicity(parts, findings)]
+    notes += [part.note for part in parts if part.note] + _multiplicity(parts, findings)
     if trial is None:
         return Checkup(tuple(parts), tuple(findings), None, {}, tuple(notes))
     tables = {part.name: to_table(part.rows) for part in parts if part.rows}
@@ -150,9 +150,11 @@ def _outer_settings(outer: OuterOptimizer) -> dict[str, Any]:
     return given
 
 
-def _multiplicity(parts: list[Part], findings: list[ConfirmedFinding]) -> str:
+def _multiplicity(parts: list[Part], findings: list[ConfirmedFinding]) -> list[str]:
     """Return the note on multiple testing: how many findings could warn, and the false alarms."""
     count = sum(len(part.causes) for part in parts if part.rows)
+    if not count:
+        return []
     chance = 100 * count * FALSE_ALARM_RATE**2
     alone = [each.finding.name for each in findings if each.alarms and each.confirmed is None]
     note = (
@@ -162,7 +164,7 @@ def _multiplicity(parts: list[Part], findings: list[ConfirmedFinding]) -> str:
     )
     if alone:
         note += f" Not re-checked, so without this bound: {', '.join(dict.fromkeys(alone))}."
-    return note
+    return [note]
 
 
 def _tried(

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from metabench.probes.base import Probe
 
 
+SAYS_MORE = {  # findings of probes that measure what a check met by chance
+    "indefinite": ("saddle",),
+    "saddles": ("saddle",),
+}
+
+
 def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
     """Return the findings of a probe's table and of its checks, most severe first.
 
@@ -28,7 +34,9 @@ def find(probe: Probe, table: pd.DataFrame) -> list[Finding]:
     findings = [*unfinished(table), *found, *foreign_theta.findings(table)]
     if not isinstance(probe, Verify):
         unchecked = [] if missing else _unchecked(table)
-        findings = [*findings, *Verify().find(table), *unchecked]
+        known = {name for each in findings for name in SAYS_MORE.get(each.name, ())}
+        checks = [each for each in Verify().find(table) if each.name not in known]
+        findings = [*findings, *checks, *unchecked]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

@@ -153,7 +153,7 @@ class Trainer:
                 Estimate.mean(right).interval())  # fmt: skip
 
     def gain(self) -> Interval:
-        """Return the fall of the held-out loss since the start, paired by task (95 % interval)."""
+        """Return how far the validation loss fell since the start, paired by task."""
         before, now = (self.held_out_losses(at) for at in (self.subject.theta, self.theta))
         return Estimate.mean(before - now).interval()
 
@@ -161,12 +161,15 @@ class Trainer:
         """Return the loss of each held-out task `(T,)` after adaptation from theta."""
         return self._held_out_scores(theta)[0]
 
+    def held_out_tasks(self) -> Task:
+        """Return the held-out tasks."""
+        return self._validation.draw(self._held_out, self.seed)
+
     def _held_out_scores(
         self, theta: Tensor
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Return loss, and accuracy or None, of each held-out task `(T,)` after adaptation."""
-        held = self._validation
-        tasks = held.draw(self._held_out, self.seed)
+        held, tasks = self._validation, self.held_out_tasks()
         if self._losses is None:
             algorithm, compute = held.resolved(tasks)
             classes = held.problem.accuracy is not None and not isinstance(algorithm, BlackBox)

@@ -16,7 +16,7 @@ GLOSSARY: dict[str, str] = {
         "B |E g|^2 / tr Cov(g) for a batch of B tasks, without unit; 1 at the noise scale."
     ),
     "break-even": (
-        "Tasks per step (or seconds per step) above which the exact meta-gradient has the smaller "
+        "Tasks per step (or time per step) above which the exact meta-gradient has the smaller "
         "mean squared error; below, the cheaper, biased one does."
     ),
     "support x query": (
@@ -54,12 +54,8 @@ GLOSSARY: dict[str, str] = {
         "curvature (iMAML; Rajeswaran et al., 2019)."
     ),
     "edge of stability": (
-        "Curvature above which inner steps diverge along an eigenvector: 2 / rate for plain "
-        "gradient descent (Cohen et al., 2021)."
-    ),
-    "past edge": (
-        "Share of tasks whose largest inner eigenvalue exceeds the edge of stability at your "
-        "inner rate."
+        "Limit above which inner steps grow along an eigenvector of the inner Hessian: rate x "
+        "eigenvalue = 2 for plain gradient descent (Cohen et al., 2021)."
     ),
     "stable rate": (
         "Inner rate below which the given share of tasks is inside the edge of stability."
@@ -82,9 +78,9 @@ GLOSSARY: dict[str, str] = {
         "more steps the larger it is."
     ),
     "meta-Hessian": "Hessian of the expected query loss after adaptation, with respect to theta.",
-    "outer edge": (
-        "Outer rate above which plain outer gradient descent is unstable along an eigenvector: 2 / "
-        "largest eigenvalue of the meta-Hessian."
+    "stable outer rate": (
+        "Outer rate below which plain outer gradient descent is stable along every eigenvector: 2 "
+        "/ largest eigenvalue of the meta-Hessian."
     ),
     "negative curvature": (
         "Negative eigenvalues of the inner Hessian, along whose eigenvectors a gradient step "
@@ -119,6 +115,7 @@ GLOSSARY: dict[str, str] = {
         "Share of tasks whose inner objective has negative curvature at phi_K, so that phi_K is "
         "not near a minimum."
     ),
+    "validation loss": "Query loss after adaptation, the mean over held-out tasks.",
     "unrolled meta-gradient": (
         "Meta-gradient by backpropagation through all inner steps, exact for the loss at phi_K."
     ),

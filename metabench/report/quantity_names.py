@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench.probes.verify.limits import LIMITS
 from metabench.records.source_names import source_name
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ QUANTITY_NAMES = {
     "bias": "squared bias",
     "break_even": "break-even batch",
     "break_even_seconds": "break-even seconds",
+    "edge": "edge of stability",
     "exponent": "Lyapunov exponent",
+    "chance_accuracy": "accuracy of constant predictions",
     "gain": "fall of the validation loss",
     "gradient_lipschitz": "gradient Lipschitz constant",
     "hessian_lipschitz": "Hessian Lipschitz constant",
@@ -25,10 +28,12 @@ QUANTITY_NAMES = {
     "norm": "norm, median",
     "norm_high": "norm, 95 % quantile",
     "norm_low": "norm, 5 % quantile",
+    "past_edge": "past the edge of stability",
     "own_steps": "inner steps of the algorithm",
     "seconds_a_step": "seconds per step",
     "seconds_by_b": "seconds by B",
     "seconds_by_k": "seconds by K",
+    "meta_gradient_squared": "squared meta-gradient",
     "snr": "signal-to-noise",
     "task_variance": "total variance",
     "validation": "validation loss",
@@ -39,6 +44,8 @@ OF_NAMES = {
     "map": "d phi_K / d theta",
     "mean": "expected Hessian",
     "meta": "meta-Hessian",
+    "float32 by 1 %": "by 1 %",
+    "float32 by 10 %": "by 10 %",
     "own": "yours",
     "preconditioned": "at phi_K, scaled",
     "start": "at phi_0",
@@ -58,6 +65,8 @@ CHECKS = {
     "sampled_bias": "norm of the bias over that of the gradient or Hessian",
     "sampled_kind": "what the biased loss was recognized as",
     "sampled_sequences": "sequences drawn for these checks [sequences]",
+    "task_fact": "share of the tasks looked at",
+    "task_fact/adaptation": "query loss after adaptation minus that before [loss]",
     "not_finite": "share of the tasks checked in which it is not finite",
     "curvature": "smallest curvature found where the gradient is taken [curvature]",
 }
@@ -103,9 +112,13 @@ def meaning(probe: Probe, quantity: str, of: str) -> str:
     >>> import metabench as mb
     >>> meaning(mb.Variance(), "noise_scale", "")
     'batch size at which noise equals signal [tasks]'
+    >>> meaning(mb.Verify(), "check", "repeated call")
+    'relative difference of two equal calls; passes up to 1e-05'
     """
     known = {**CHECKS, **probe.meanings}
-    return known.get(f"{quantity}/{of}", known.get(quantity, ""))
+    text = known.get(f"{quantity}/{of}", known.get(quantity, ""))
+    limit = f"; passes up to {LIMITS[of]:g}" if quantity == "check" and of in LIMITS else ""
+    return f"{text}{limit}"
 
 
 def axis_of(probe: Probe, quantity: str, of: str) -> str:

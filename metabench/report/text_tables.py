@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from metabench.probes.base import Probe
 
 MEANING = "meaning [unit]"  # head of a column
-NOT_NUMBERS = ("changed", "unavailable", "fused_norm", "zero", "broadcast")  # facts for findings
+# facts for findings
+NOT_NUMBERS = ("changed", "unavailable", "fused_norm", "zero", "broadcast", "other_gradient")
 REASONS = {
     "zero": "0 by construction",
     "declared": "none, as the algorithm declares",

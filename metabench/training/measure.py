@@ -12,6 +12,7 @@ from metabench.outer_loop.training_log import LogEntry, log_array
 from metabench.probes.base import Probe
 from metabench.records.rows import Row, row
 from metabench.stats.intervals import Interval
+from metabench.training.chance import chance_accuracy
 
 MOST_LOG_WINDOWS = 400  # about so many windows of the log become rows
 
@@ -21,7 +22,11 @@ def validate_and_probe(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) ->
     step = float(trainer.step)
     loss, accuracy = trainer.validate()
     rows = [row("validation", loss, at=step)]
-    rows += [] if accuracy is None else [row("accuracy", accuracy, at=step)]
+    if accuracy is not None:
+        rows.append(row("accuracy", accuracy, at=step))
+        if not trainer.step:
+            chance = chance_accuracy(trainer.held_out_tasks())
+            rows += [] if chance is None else [Row("chance_accuracy", value=chance)]
     subject = trainer.current_subject
     for name, probe in probes:
         for each in probe.measure(subject, trainer.seed):
@@ -33,7 +38,7 @@ def validate_and_probe(trainer: Trainer, probes: Sequence[tuple[str, Probe]]) ->
 def log_rows(trainer: Trainer, every: int) -> list[Row]:
     """Summarize the log in windows; `at` is the last step of each.
 
-    `loss` is the mean outer loss of a window_width's tasks, each at the theta its step began from;
+    `loss` is the training loss, the mean over a window's tasks at the theta their step began from;
     `gradient_norm` the median |g| before clipping; `clipped` the share of clipped steps.
     """
     log = log_array(trainer.log)

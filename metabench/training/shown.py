@@ -34,7 +34,9 @@ class Training(Probe):
 
     axis: ClassVar[str] = "step"
     meanings: ClassVar[Mapping[str, str]] = {
-        "gain": "held-out loss at the start minus that at the end",
+        "accuracy": "share of right predictions on held-out tasks after adaptation",
+        "chance_accuracy": "accuracy of the best constant prediction on each held-out task",
+        "gain": "validation loss at the start minus that at the end [loss]",
         "seconds_a_step": "median time of an outer step [seconds]",
         "stopped": "step at which training stopped, and why",
         "steps": "outer steps taken [steps]",
@@ -42,8 +44,9 @@ class Training(Probe):
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation")
     question: ClassVar[str] = "Is meta-training making progress?"
     caption: ClassVar[str] = (
-        "Outer loss after adaptation at each outer step: the mean over the training tasks of a "
-        "window of steps, and the mean over held-out tasks with 95 % intervals."
+        "Query loss after adaptation at each outer step: the training loss, a mean over the tasks "
+        "of a window of steps, and the validation loss, a mean over held-out tasks with 95 % "
+        "intervals."
     )
 
     def measure(self, subject: Subject, seed: int, progress: Progress = no_progress) -> list[Row]:
@@ -64,14 +67,14 @@ class Training(Probe):
         return find(table)
 
     def draw(self, table: pd.DataFrame, axes: Axes) -> None:
-        """Draw training and held-out loss."""
-        lines = {"loss": "training", "validation": "held-out tasks"}
+        """Draw training and validation loss."""
+        lines = {"loss": "training loss", "validation": "validation loss"}
         for quantity, label in lines.items():
             _draw_series(table, quantity, axes, label)
         values = [point.value for quantity in lines for point in points(table, quantity)]
         if min(values, default=0.0) > 0:
             axes.set_yscale("log")
-        axes.set(xlabel="outer step", ylabel="outer loss")
+        axes.set(xlabel="outer step", ylabel="query loss after adaptation")
         axes.legend(frameon=False)
 
     def drawings(self, table: pd.DataFrame) -> list[Drawing]:

@@ -34,6 +34,7 @@ from metabench.probes.base import Probe
 from metabench.probes.cost.error import error_rows
 from metabench.problems.tasks import Data
 from metabench.records.rows import Row, row
+from metabench.stats.intervals import Interval
 from metabench.stats.proportions import share_interval
 from metabench.stats.quantile_intervals import quantile_interval
 
@@ -144,7 +145,8 @@ def cost(
     step, family = mb.SGD(rate), bowls(offset=offset)
     algorithms = {"maml": mb.MAML(steps, step), "fomaml": mb.FOMAML(steps, step)}
     subjects = {name: of_family(family, each) for name, each in algorithms.items()}
-    seconds, held = {"maml": 0.02, "fomaml": 0.01}, {"maml": 2.0**16, "fomaml": 2.0**14}
+    seconds = {"maml": Interval(0.02, 0.02, 0.02), "fomaml": Interval(0.01, 0.01, 0.01)}
+    held = {"maml": 2.0**16, "fomaml": 2.0**14}
     return error_rows(mb.Cost(tasks=tasks), subjects, seconds, held, seed, lambda count: None)
 
 

@@ -83,7 +83,7 @@ def test_symptoms_speak_for_what_explains_them():
         ConfirmedFinding("variance", finding("diverged", "critical"), "growth"),
         ConfirmedFinding("variance", finding("heavy_tail", "critical"), "tails"),
         ConfirmedFinding("variance", finding("noise_scale"), "batch"),
-        ConfirmedFinding("spectrum", finding("past_edge"), "rate"),
+        ConfirmedFinding("spectrum", finding("inner_rate_unstable"), "rate"),
         ConfirmedFinding("spectrum", finding("shape", "info"), "other"),
         ConfirmedFinding("spectrum", finding("not_converged"), "settings"),
     ]
@@ -91,7 +91,11 @@ def test_symptoms_speak_for_what_explains_them():
     first, second = faults(findings)
 
     assert (first.cause, first.level) == ("rate", "critical")
-    assert [each.finding.name for each in first.findings] == ["past_edge", "heavy_tail", "diverged"]
+    assert [each.finding.name for each in first.findings] == [
+        "inner_rate_unstable",
+        "heavy_tail",
+        "diverged",
+    ]
     assert second.cause == "batch"
     assert [each.finding.name for each in remarks(findings)] == ["shape", "not_converged"]
     assert list(LEVELS) == ["critical", "warning", "info"]
@@ -102,7 +106,7 @@ def test_a_warning_that_fresh_tasks_do_not_repeat_is_a_remark(monkeypatch):
     case = ills.healthy(1)
 
     def wolf(probe, table):
-        return [finding("past_edge")] if table["value"].max() < 1 else []
+        return [finding("inner_rate_unstable")] if table["value"].max() < 1 else []
 
     def measured(probe, subject, seed, progress):
         return [mb.Row("seed", value=float(seed))]

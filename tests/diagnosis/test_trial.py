@@ -105,7 +105,7 @@ def test_what_helps_is_told_with_its_number():
     assert verdict(one(table, "effect", "outer.rate=0.001")) == HURTS
     (finding,) = probe.find(table)
     assert "outer.rate=0.3 changes it by -" in finding.claim
-    assert "1 lowers the held-out loss" in finding.claim
+    assert "1 lowers the validation loss" in finding.claim
 
 
 def test_a_training_that_diverges_is_data():

@@ -156,7 +156,7 @@ def test_no_rate_is_advised_from_the_end_of_loops_that_grew(rate):
     (row,) = from_table(table, "loss_rose", of="adapted")
     assert row.value == pytest.approx(rose)
     for finding in PROBES["spectrum"].find(table):
-        if finding.name == "past_edge" and "at the end" in finding.claim:
+        if finding.name == "inner_rate_unstable" and "at the end" in finding.claim:
             assert ("about" in finding.repair) == (rose == 0)
 
 

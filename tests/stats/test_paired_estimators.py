@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from metabench.stats import paired_estimators
-from metabench.stats.intervals import Estimate
+from metabench.stats import equal_time, paired_estimators
+from metabench.stats.intervals import Estimate, Interval
 from metabench.stats.moments import Moments
 from metabench.stats.noise_scale import ratio_interval
 
@@ -134,3 +134,25 @@ def test_a_ratio_with_a_variance_of_zero_is_not_a_number():
 
     assert all(map(math.isnan, paired_estimators.variance_ratio(none, below)))
     assert all(map(math.isnan, paired_estimators.variance_ratio(below, none)))
+
+
+def test_the_ends_of_a_break_even_in_time_are_those_of_both_timings():
+    a, b, apart = paired(0, 4000)
+    exact, other = Interval(2.0, 1.5, 3.0), Interval(1.0, 0.5, 1.25)
+
+    found = equal_time.break_even(b, a, apart, (exact, other))
+
+    ends = [paired_estimators.break_even(b, a, apart, cost) for cost in ((1.5, 1.25), (3.0, 0.5))]
+    assert (found.low, found.high) == (ends[0].low, ends[1].high)
+    assert found.value == paired_estimators.break_even(b, a, apart, (2.0, 1.0)).value
+
+
+def test_without_an_interval_of_the_time_there_is_none_of_the_error():
+    a, _, apart = paired(0, 400)
+    seconds = Interval(1.0, -math.inf, math.inf)
+
+    found = equal_time.squared_error(a, apart, equal_time.tasks_in(8.0, seconds))
+
+    assert found.value == paired_estimators.squared_error(a, apart, 8.0).value
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)

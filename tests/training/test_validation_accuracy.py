@@ -16,7 +16,10 @@ from metabench.outer_loop.optimizer_settings import OuterOptimizer
 from metabench.outer_loop.trainer import Trainer
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Address
+from metabench.records.rows import Row, to_table
 from metabench.settings.errors import InvalidInput
+from metabench.training.chance import chance_accuracy
+from metabench.training.find import find
 from metabench.training.measure import validate_and_probe
 
 FAMILY = Blobs(ways=3, shots=4, queries=8, hidden=(5,))
@@ -48,7 +51,7 @@ def test_it_is_what_a_loop_over_tasks_counts():
                 (p - 0.5 * g).detach().requires_grad_() for p, g in zip(phi, slopes, strict=True)
             ]
         rights.append(float((scores(phi, query).argmax(1) == labels).double().mean()))
-    assert [row.quantity for row in rows] == ["validation", "accuracy"]
+    assert [row.quantity for row in rows] == ["validation", "accuracy", "chance_accuracy"]
     assert rows[1].value == pytest.approx(sum(rights) / 6, rel=1e-12)
     assert 0.3 < rows[1].value < 1
 
@@ -86,3 +89,44 @@ def test_where_nothing_is_classified_there_is_none():
     assert problem.accuracy is None
     with pytest.raises(InvalidInput, match="its loss isn't one of torch's cross-entropies"):
         problem.with_accuracy()
+
+
+def trained(accuracy, width=0.01, chance=0.2):
+    rows = [
+        Row(name, at=at, value=value, low=value - width, high=value + width)
+        for name, at, value in (
+            ("validation", 0.0, 1.6), ("validation", 10.0, 1.5), ("accuracy", 10.0, accuracy),
+        )
+    ]  # fmt: skip
+    rows += [Row("gain", value=0.1, low=0.09, high=0.11), Row("chance_accuracy", value=chance)]
+    (found,) = find(to_table(rows))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "name", "state"),
+    [
+        (0.21, "near_chance", "fault"),
+        (0.28, "near_chance", "undecided"),  # a tenth of the way to 1 is .28
+        (0.35, "progress", "fine"),
+    ],
+)
+def test_progress_is_not_fine_while_accuracy_is_near_that_of_constant_predictions(
+    accuracy, name, state
+):
+    found = trained(accuracy)
+
+    assert (found.name, found.state) == (name, state)
+    assert "the best constant prediction has 0.2" in found.claim
+
+
+def test_the_chance_level_is_that_of_the_best_constant_answer_on_each_task():
+    tasks = FAMILY.sample(Address.fresh(0, 40), 0)
+
+    best = [
+        max(float((labels == each).double().mean()) for each in range(FAMILY.ways))
+        for labels in tasks.query[1]
+    ]
+
+    assert chance_accuracy(tasks) == pytest.approx(sum(best) / 40)
+    assert chance_accuracy(tasks._replace(query=(torch.rand(3, 4), torch.rand(3, 4)))) is None

@@ -33,8 +33,8 @@ class Trial(Probe):
     has_default_tasks: ClassVar[bool] = True
     question: ClassVar[str] = "Which change helps, at equal compute?"
     caption: ClassVar[str] = (
-        "Loss after adaptation on held-out tasks, minus that of an unchanged training run of equal "
-        "compute: left of the line is better. Intervals hold jointly at 95 %."
+        "Validation loss (of held-out tasks after adaptation), minus that of an unchanged training "
+        "run of equal compute: left of the line is better. Intervals hold jointly at 95 %."
     )
     intervals: ClassVar[str] = (
         "Student's t over paired task streams (for a change tried without training: over paired "

@@ -33,5 +33,5 @@ def draw(probe: Trial, table: pd.DataFrame, axes: Axes) -> None:
     axes.axvline(0.0, color="0.5", linestyle="--", linewidth=1)
     axes.set_yticks(np.arange(len(rows)), [row.of for row in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("held-out loss, changed minus unchanged")
+    axes.set_xlabel("validation loss, changed minus unchanged")
     open_frame(axes)

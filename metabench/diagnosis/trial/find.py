@@ -19,7 +19,7 @@ EFFECTS = ("effect", "effect_at_once")
 
 
 def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
-    """Return the finding on which changes lower the held-out loss."""
+    """Return the finding on which changes lower the validation loss."""
     effects = from_table(table, "effect", of=None)
     steps = {r.of: r for r in from_table(table, "outer_steps", of=None)}
     loss = {r.of: r for r in from_table(table, "loss", of=None)}
@@ -33,8 +33,8 @@ def find(probe: Trial, table: pd.DataFrame) -> list[Finding]:
     if good:
         return [_helping(good, len(effects), equal, loss["unchanged"])]
     claim = (
-        f"None of {len(effects)} changes tried, {equal}, lowers the held-out loss: every interval "
-        "contains 0 or lies above it."
+        f"None of {len(effects)} changes tried, {equal}, lowers the validation loss: every "
+        "interval contains 0 or lies above it."
     )
     repair = "Keep the settings, or test longer training runs with --try 100."
     return [Finding("tried", "info", "undecided", claim, repair, tuple(effects))]
@@ -45,7 +45,7 @@ def _helping(good: list[Row], count: int, equal: str, unchanged: Row) -> Finding
     effects = "; ".join(f"{r.of} changes it by {number(r.value)} {interval(r)}" for r in good[:3])
     verb = "lowers" if len(good) == 1 else "lower"
     claim = (
-        f"Of {count} changes tried, {equal}, {len(good)} {verb} the held-out loss "
+        f"Of {count} changes tried, {equal}, {len(good)} {verb} the validation loss "
         f"({number(unchanged.value)} without a change): {effects}."
     )
     repair = f"Try {good[0].of} first; --try 100 shows whether the effect lasts."

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from metabench.probes.agreement.findings_first_order import first_order
+from metabench.probes.agreement.findings_reference import has_reference, minimum, saddles
 from metabench.probes.agreement.findings_sampling_bias import of_sampling
 from metabench.probes.curves import by_method
 from metabench.probes.not_finite_inputs import with_inputs
-from metabench.probes.wording import interval, number, percents
+from metabench.probes.wording import number, percents
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 TARGETS = (0.01, 0.1)  # relative errors for which the cheapest method is named
 LARGE_ERROR = 0.1  # of the best implicit method, above which it is a fault
-LEAST_COSINE = 0.9  # of first order, below which it is a fault
 IMPLICIT, FIRST_ORDER = {"imaml"}, {"fomaml"}  # algorithms that are such a method
 REPAIRS = {  # by part of an implicit method's error
     "inner convergence": "Take more inner steps, a larger inner rate or a larger lambda "
@@ -40,11 +41,10 @@ def find(probe: Agreement, table: pd.DataFrame) -> list[Finding]:
         repair = "Measure one of metabench's algorithms on the same problem (--algo imaml)."
         return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(errors))]
     findings = [
-        *_saddles(table),
-        *_minimum(table),
-        *_cheapest(table),
-        *_causes(table),
-        *_first_order(table),
+        *saddles(table),
+        *minimum(table),
+        *(_ranked(table) if has_reference(table) else []),
+        *first_order(table),
         *_not_computed(table),
     ]
     findings = [_with_level_for_user(table, finding) for finding in findings]
@@ -74,73 +74,54 @@ def _not_computed(table: pd.DataFrame) -> list[Finding]:
     rows = [r for r in from_table(table, "cosine", of=None) if r.status == "withheld"]
     if not rows:
         return []
-    names = ", ".join(sorted({r.of for r in rows}))
+    lost: dict[str, list[str]] = {}
+    for row in rows:
+        lost.setdefault(row.of, []).append(number(row.at))
+    by_steps: dict[str, list[str]] = {}
+    for name, steps in sorted(lost.items()):
+        by_steps.setdefault(", ".join(steps), []).append(name)
+    each = "; ".join(f"{', '.join(names)} (K = {steps})" for steps, names in by_steps.items())
     claim = (
-        f"Not computed at every K: cosine and norm ratio of the expected gradients of {names}. An "
-        "expectation can't be estimated from fewer than four tasks, and may not exist for "
-        "heavy tails, or where an inverted Hessian is indefinite in some tasks."
+        "Cosine and norm ratio to the expected gradient at the inner minimum are not computed for "
+        f"{each}. Both expectations need at least four tasks, gradients without heavy tails and a "
+        "Hessian at the minimum that is positive definite in every task."
     )
-    repair = (
-        "Raise lambda (--set probe.proximal_strength=...), or use the median error, which is "
-        "reported."
-    )
+    repair = "Raise lambda (--set probe.proximal_strength=...), or measure more tasks (--tasks)."
     return [Finding("not_computed", "info", "not_looked_at", claim, repair, tuple(rows))]
 
 
 def _with_level_for_user(table: pd.DataFrame, finding: Finding) -> Finding:
-    """Lower a warning about a method to information unless that method is in use."""
+    """Lower a warning about a method to information unless that method is in use.
+
+    To whoever uses an implicit one, lambda is a setting of the algorithm: the probe takes it over.
+    """
     own = {r.of for r in from_table(table, "own_steps", of=None)}
+    if own & IMPLICIT:
+        repair = finding.repair.replace("probe.proximal_strength", "algo.proximal_strength")
+        finding = finding._replace(repair=repair)
     users = FIRST_ORDER if finding.name == "first_order" else IMPLICIT
     if not own or own & users:
         return finding
     return finding._replace(level="info", state="" if finding.state == "fault" else finding.state)
 
 
-def _saddles(table: pd.DataFrame) -> list[Finding]:
-    hits = [r for r in from_table(table, "saddles") if (r.low or 0) > 0]
-    if not hits:
-        return []
-    last = hits[-1]
-    least = min(r.value or 0 for r in from_table(table, "least_curvature"))
-    (strength,) = from_table(table, "proximal_strength")
-    claim = (
-        f"At lambda = {number(strength.value)} the inner objective has negative curvature at "
-        f"phi_{last.at:.0f} in {percents(last)} of tasks (smallest curvature found "
-        f"{number(least)}). There phi_{last.at:.0f} is not a minimum, and the implicit gradient "
-        "is undefined."
-    )
-    reached = not any(row.value for row in from_table(table, "diverged", of=None))
-    above = f" above {number((strength.value or 0) - least)}" if reached else ""
-    repair = f"Raise lambda{above} (--set probe.proximal_strength=...)."
-    return [Finding("saddles", "warning", "fault", claim, repair, (*hits, strength))]
-
-
-def _minimum(table: pd.DataFrame) -> list[Finding]:
-    (found,) = from_table(table, "minimum_found")
-    (norm,) = from_table(table, "gradient_norm_at_minimum")
-    if found.high is None or found.high >= 1.0:
-        return []
-    claim = (
-        f"Gradient descent found the inner minimum in only {percents(found)} of tasks (median "
-        f"|grad G| / |g| where it ends: {number(norm.value)}). Reported errors with respect to "
-        "the gradient at the minimum may be too small."
-    )
-    repair = (
-        "Take more steps (--set probe.minimum_steps=...) or raise lambda (--set "
-        "probe.proximal_strength=...)."
-    )
-    return [Finding("minimum_not_found", "warning", "fault", claim, repair, (found, norm))]
+def _ranked(table: pd.DataFrame) -> list[Finding]:
+    """Return the findings that rest on errors to the gradient at the inner minimum."""
+    return [*_cheapest(table), *_causes(table)]
 
 
 def _cheapest(table: pd.DataFrame) -> list[Finding]:
     """Name the cheapest method and K whose error is within each target, interval included."""
     errors = [row for rows in by_method(table, "error").values() for row in rows.values()]
     costs = {unit: by_method(table, unit) for unit in ("seconds", "bytes")}
-    made = []
+    made, missed = [], []
     for target in TARGETS:
         good = [row for row in errors if row.high is not None and row.high <= target]
-        made += [_cheapest_within(target, good, costs)] if good else _closest(target, errors)
-    return made
+        if good:
+            made.append(_cheapest_within(target, good, costs))
+        else:
+            missed.append(target)
+    return [*made, *(_closest(max(missed), errors) if missed else [])]
 
 
 def _cheapest_within(
@@ -173,8 +154,9 @@ def _closest(target: float, errors: list[Row]) -> list[Finding]:
         return []
     best = min(known, key=lambda r: r.value or 0)
     claim = (
-        f"No method is shown to be within {100 * target:g} % of the gradient at the inner "
-        f"minimum; the closest is {_method_and_k(best)} with a relative error of {percents(best)}."
+        f"No method is shown to be within {100 * target:g} % of the gradient at the inner minimum "
+        f"(median over tasks); the closest is {_method_and_k(best)} with a relative error of "
+        f"{percents(best)}."
     )
     repair = (
         "Take more inner steps, a larger inner rate or a larger lambda "
@@ -219,28 +201,6 @@ def _dominant_part(parts: dict[str, Row]) -> str | None:
     first = max(parts, key=lambda p: parts[p].value or 0)
     rest = max((r.high or 0) for p, r in parts.items() if p != first)
     return first if (parts[first].low or 0) > rest else None
-
-
-def _first_order(table: pd.DataFrame) -> list[Finding]:
-    cosines = by_method(table, "cosine_unrolled").get("fomaml", {})
-    known = [r for r in cosines.values() if r.low is not None and r.high is not None]
-    if not known:
-        return []
-    worst = min(known, key=lambda r: r.value or 1)
-    errors = by_method(table, "error_unrolled")["fomaml"]
-    claim = (
-        f"The mean first-order meta-gradient has a cosine of {number(worst.value)} "
-        f"{interval(worst)} to the unrolled one at K = {worst.at:.0f}; the median relative error "
-        f"is {percents(errors[int(worst.at or 0)])}."
-    )
-    bad = (worst.high or 1) < LEAST_COSINE
-    state = "fault" if bad else "fine" if (worst.low or 0) > LEAST_COSINE else "undecided"
-    repair = {
-        "fault": "Use the unroll or an implicit gradient at this K.",
-        "fine": "",
-        "undecided": f"Measure more tasks (--tasks): the interval includes {LEAST_COSINE:g}.",
-    }[state]
-    return [Finding("first_order", "warning" if bad else "info", state, claim, repair, (worst,))]
 
 
 def _cost_of(costs: dict[str, dict[float, Row]], line: Row) -> float:

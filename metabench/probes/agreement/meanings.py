@@ -7,8 +7,8 @@ MEANINGS = {
     "hessian_alignment": "the sampled Hessian's mean along the Hessian, over that [1]",
     "hessian_share": "norm of the sampled Hessian's mean over the Hessian's [1]",
     "sampling_bias": "norm of a part of the meta-gradient's bias [gradient]",
-    "gradient_norm_at_minimum": "|grad G| / |g| where the descent to the minimum ends",
-    "minimum_found": "share of tasks whose |grad G| / |g| ends below 0.001",
+    "gradient_norm_at_minimum": "median |grad G| / |g| where descent on the inner objective G ends",
+    "minimum_found": "share of tasks in which it ends below 0.001: a minimum",
     "own_steps": "K of your algorithm [steps]",
     "proximal_strength": "lambda of the inner problem of all methods [curvature]",
 }

@@ -87,7 +87,7 @@ class Constants(Probe):
         "diverged": "growth",
         "not_finite_input": "growth",
         "zero": "gradient",
-        "many_steps": "rate",
+        "inner_rate": "rate",
         "first_moment": "settings",
         "second_moment": "settings",
     }

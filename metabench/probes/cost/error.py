@@ -11,8 +11,8 @@ import numpy as np
 from metabench.probes.cost import EXACT, UNROLL
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
-from metabench.stats import paired_estimators
-from metabench.stats.intervals import Vector
+from metabench.stats import equal_time, paired_estimators
+from metabench.stats.intervals import Interval, Vector
 from metabench.stats.moments import Moments, mean_norm_interval, skewed_variance_interval
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MEBIBYTES = 4.0 ** np.arange(-2, 4)
 def error_rows(
     probe: Cost,
     subjects: dict[str, Subject],
-    seconds: dict[str, float],
+    seconds: dict[str, Interval],
     memory: dict[str, float],
     seed: int,
     advance: Callable[[int], None],
@@ -36,7 +36,7 @@ def error_rows(
     Args:
         probe: its settings.
         subjects: the subjects, by algorithm, at one K.
-        seconds: of one task, by algorithm.
+        seconds: of one task, by algorithm, with the interval of the timing.
         memory: bytes of one task, by algorithm.
         seed: of the tasks.
         advance: called with 1 after each algorithm.
@@ -86,27 +86,33 @@ def error_rows(
 
 
 def _mse_rows(
-    probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: float, memory: float
+    probe: Cost, name: str, own: Moments, bias: Moments | None, seconds: Interval, memory: float
 ) -> list[Row]:
     def at(B: float, quantity: str, place: float) -> Row:
         error = paired_estimators.squared_error(own, bias, B, spread_of=skewed_variance_interval)
         return row(quantity, error, at=place, of=name)
 
     rows = [at(float(B), "mse", float(B)) for B in sorted({*probe.sizes, probe.batch})]
-    rows += [at(b / seconds, "mse_by_seconds", float(b)) for b in SECONDS if b >= seconds]
+    for budget in SECONDS[seconds.value <= SECONDS]:
+        error = equal_time.squared_error(
+            own, bias, equal_time.tasks_in(float(budget), seconds), skewed_variance_interval
+        )
+        rows.append(row("mse_by_seconds", error, at=float(budget), of=name))
     room = [m for m in MEBIBYTES if memory and m * 2**20 >= memory]
     return rows + [at(m * 2**20 / memory, "mse_by_mebibytes", float(m)) for m in room]
 
 
 def _break_even_rows(
-    true: Moments, own: Moments, gap: Moments, seconds: dict[str, float], name: str
+    true: Moments, own: Moments, gap: Moments, seconds: dict[str, Interval], name: str
 ) -> list[Row]:
     """Return the task batch, and the seconds, from which on the exact algorithm has less error."""
-    costs = seconds[EXACT], seconds[name]
-    found = {"break_even": (1.0, 1.0), "break_even_seconds": costs}
-    rows = []
-    for quantity, cost in found.items():
-        interval = paired_estimators.break_even(true, own, gap, cost)
-        status = "ok" if math.isfinite(interval.high) else "unbounded"
-        rows.append(row(quantity, interval, status, of=name))
-    return rows
+    found = {
+        "break_even": paired_estimators.break_even(true, own, gap),
+        "break_even_seconds": equal_time.break_even(
+            true, own, gap, (seconds[EXACT], seconds[name])
+        ),
+    }
+    return [
+        row(quantity, interval, "unbounded" if interval.high == math.inf else "ok", of=name)
+        for quantity, interval in found.items()
+    ]

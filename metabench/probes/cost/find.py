@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.probes.cost import EXACT, UNROLL
+from metabench.probes.cost.findings_error import against_exact, lowest
 from metabench.probes.curves import by_method
 from metabench.probes.not_finite_inputs import with_inputs
-from metabench.probes.wording import interval, number
+from metabench.probes.wording import number
 from metabench.records.rows import LEVELS, Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def find(probe: Cost, table: pd.DataFrame) -> list[Finding]:
         return [Finding("withheld", "info", "not_looked_at", claim, repair, tuple(seconds))]
     findings = [
         *_diverged(table),
-        *_best(table, probe.batch),
-        *_break_even(table, probe.batch),
+        *lowest(table, probe.batch),
+        *against_exact(table, probe.batch),
         *_memory(table),
         *_autograd(table),
     ]
@@ -47,76 +48,6 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     )
     repair = "Lower the inner rate, or run `metabench explosion` to see where it diverges."
     return [Finding("diverged", "warning", "fault", claim, repair, tuple(lost))]
-
-
-def _best(table: pd.DataFrame, batch: int) -> list[Finding]:
-    """Name the algorithm with the lowest error at your batch, and in one second."""
-    made = []
-    for quantity, at, words in (("mse", float(batch), f"At B = {batch},"),
-                                ("mse_by_seconds", 1.0, "In one second,")):  # fmt: skip
-        lines = {n: by[at] for n, by in by_method(table, quantity).items() if at in by}
-        known = {name: r for name, r in lines.items() if r.value is not None}
-        if len(known) < 2:
-            continue
-        first, second, *_ = sorted(known, key=lambda name: known[name].value or 0)
-        rows = (known[first], known[second])
-        a, b = map(_not_negative, rows)
-        apart = a.high is not None and b.low is not None and a.high < b.low
-        claim = (
-            f"{words} {first} has the lowest mean squared error, {number(a.value)} {interval(a)}, "
-            f"followed by {second} with {number(b.value)} {interval(b)}."
-            + ("" if apart else " Their intervals overlap, so neither is shown to be better.")
-        )
-        repair = (
-            f"Use --algo {first} at this budget."
-            if apart
-            else "Measure more tasks (--tasks) to decide."
-        )
-        made.append(
-            Finding(f"best_{quantity}", "info", "" if apart else "undecided", claim, repair, rows)
-        )
-    return made
-
-
-def _not_negative(error: Row) -> Row:
-    """Return an error cut off at 0: its estimate without bias can lie below."""
-    low = None if error.low is None else max(error.low, 0.0)
-    return error._replace(value=max(error.value or 0.0, 0.0), low=low)
-
-
-def _break_even(table: pd.DataFrame, batch: int) -> list[Finding]:
-    made = []
-    for line in from_table(table, "break_even", of=None):
-        bias = [r for r in from_table(table, "bias", of=line.of) if r.status == "ok"]
-        if not bias or line.value is None or line.high is None:
-            continue
-        here = "above" if line.high < batch else "below" if (line.low or 0) > batch else "within"
-        claim = (
-            f"{line.of} is biased (squared bias {number(bias[0].value)} {interval(bias[0])}): "
-            f"{EXACT} has the lower error "
-        )
-        claim += (
-            "at every B."
-            if line.high == 0
-            else f"above B* = {number(line.value)} tasks {interval(line)}. Your B = {batch} is "
-            f"{here} this interval."
-        )
-        repair = {
-            "above": f"Use {EXACT} at this batch.",
-            "below": f"Keep {line.of} at this batch.",
-            "within": "Measure more tasks (--tasks) to decide at this batch.",
-        }[here]
-        made.append(
-            Finding(
-                f"break_even_{line.of}",
-                "info",
-                "undecided" if here == "within" else "",
-                claim,
-                repair,
-                (line, bias[0]),
-            )
-        )
-    return made
 
 
 def _memory(table: pd.DataFrame) -> list[Finding]:
@@ -165,4 +96,8 @@ def _autograd(table: pd.DataFrame) -> list[Finding]:
 
 
 def _ratio(one: Row, other: Row) -> str:
-    return f"{(one.value or 0) / (other.value or 1):.2g} times"
+    """Return a ratio as text, with the interval that those of both rows give."""
+    ratio = f"{number((one.value or 0) / (other.value or 1))}"
+    if one.low and one.high and other.low and other.high:
+        ratio += f" [{number(one.low / other.high)}, {number(one.high / other.low)}]"
+    return f"{ratio} times"

@@ -61,7 +61,7 @@ def measure(probe: Cost, subject: Subject, seed: int, progress: Progress) -> lis
             peak = _bytes(calls[name, axis, value][0], seed)
             rows.append(Row("bytes", at=float(value), of=name, value=peak))
     here = {name: (name, "K", own.steps) for name in made if (name, "K", own.steps) in times}
-    seconds_each = {name: float(np.median(times[key])) / probe.batch for name, key in here.items()}
+    seconds_each = {name: _of_one_task(times[key], probe.batch) for name, key in here.items()}
     bytes_each = {r.of: r.value or 0.0 for r in rows if (r.quantity, r.at) == ("bytes", own.steps)}
     subjects = {name: calls[key][0] for name, key in here.items()}
     rows += error_rows(probe, subjects, seconds_each, bytes_each, seed, count)
@@ -125,6 +125,11 @@ def _with_algorithm(subject: Subject, make: MakeAlgorithm, K: int) -> Subject | 
         return replace(subject, algorithm=make(K))
     except InvalidInput:
         return None
+
+
+def _of_one_task(seconds: list[float], batch: int) -> Interval:
+    """Return the time of one task, with its interval, from calls of `batch` tasks."""
+    return Interval(*(each / batch for each in quantile_interval(np.array(seconds))))
 
 
 def _seconds_row(quantity: str, seconds: Interval, at: int, name: str) -> Row:

@@ -80,7 +80,7 @@ class Explosion(Probe):
         "not_finite_input": "growth",
         "explodes": "growth",
         "vanishes": "growth",
-        "past_edge": "rate",
+        "inner_rate_unstable": "rate",
         "negative_curvature": "curvature",
         "precision": "precision",
     }

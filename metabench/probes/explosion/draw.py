@@ -27,7 +27,7 @@ ADJOINT = Drawing(
 )
 RATES = Drawing(
     "Which inner rates are stable?",
-    "Share of held-out tasks whose support loss ends above where it began, counted at each rate, "
+    "Share of other tasks whose support loss ends above where it began, counted at each rate, "
     "with 95 % intervals. Vertical lines are the rates below which curvature at phi_0 predicts 95 "
     "% (left) and 50 % (right) of tasks to be stable, with their intervals shaded.",
     lambda axes: None,
@@ -105,7 +105,7 @@ def _draw_adjoint(table: pd.DataFrame, axes: Axes) -> None:
 
 def _draw_rates(table: pd.DataFrame, axes: Axes) -> None:
     blue, orange = PALETTE[:2]
-    _draw_line(axes, from_table(table, "unstable", of="rate"), blue, "counted on held-out tasks")
+    _draw_line(axes, from_table(table, "unstable", of="rate"), blue, "counted on other tasks")
     for line in from_table(table, "stable_rate", of=None):
         if line.value is not None:
             axes.axvline(line.value, color=orange, ls="--")

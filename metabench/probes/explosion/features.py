@@ -48,8 +48,8 @@ def drifts(table: pd.DataFrame, own: float) -> list[Finding]:
         "initial one."
     )
     repair = (
-        "Batch-norm statistics shared by all inner steps do not fit. If the model keeps running "
-        "statistics, use batch statistics or per-step ones (--algo mamlpp)."
+        "This matters only with batch norm: statistics that all inner steps share would not fit. "
+        "Use batch statistics or per-step ones (--algo mamlpp)."
     )
     return [Finding("feature_drift", "info", "", claim, repair, (most, spread))]
 

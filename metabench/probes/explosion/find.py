@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from metabench.probes.explosion import Explosion
 
 
+UNROLLED = ("explodes", "vanishes", "growth", "negative_curvature")  # only by backpropagation
+
+
 def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
     """Return the findings of one explosion table, the most severe first."""
     norms = from_table(table, "norm")
@@ -36,6 +39,7 @@ def find(probe: Explosion, table: pd.DataFrame) -> list[Finding]:
         *drifts(table, own_steps(table)),
         *_not_computed(table),
     ]
+    findings = [*_unrolled_only(table), *(_for_algorithm(table, each) for each in findings)]
     lost = max((row.value or 0.0 for row in from_table(table, "diverged")), default=0.0)
     findings = with_inputs(table, findings, lost)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
@@ -49,6 +53,26 @@ def _withheld(norm: Row) -> Finding:
     )
     repair = "Measure one of metabench's algorithms on the same problem (--algo maml)."
     return Finding("withheld", "info", "not_looked_at", claim, repair, (norm,))
+
+
+def _unrolled_only(table: pd.DataFrame) -> list[Finding]:
+    """Say that an algorithm does not backpropagate through all steps, as is measured here."""
+    rows = from_table(table, "other_gradient", of=None)
+    if not rows:
+        return []
+    claim = (
+        "Measured is the gradient through all inner steps. Your algorithm computes its "
+        f"meta-gradient {rows[0].of}, so its own estimate may grow differently with K."
+    )
+    return [Finding("unrolled_only", "info", "", claim, "", tuple(rows))]
+
+
+def _for_algorithm(table: pd.DataFrame, finding: Finding) -> Finding:
+    """Lower a warning on backpropagation if the algorithm in use does not backpropagate."""
+    if finding.name not in UNROLLED or not from_table(table, "other_gradient", of=None):
+        return finding
+    state = "" if finding.state == "fault" else finding.state
+    return finding._replace(level="info", state=state, repair="")
 
 
 def _not_computed(table: pd.DataFrame) -> list[Finding]:
@@ -95,7 +119,7 @@ def _diverged(table: pd.DataFrame) -> list[Finding]:
     level = "critical"
     if (hits[0].at or 0) > own_steps(table):
         claim += _finite_at_own_steps(table)
-        level = "info"
+        level, repair = "info", f"For longer loops than yours: {repair[:1].lower()}{repair[1:]}"
     return [
         Finding(
             "diverged", level, "fault" if level == "critical" else "", claim, repair, tuple(hits)

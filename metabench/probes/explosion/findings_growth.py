@@ -9,10 +9,12 @@ from metabench.probes.explosion.findings_no_growth import doubts, neither, witho
 from metabench.probes.explosion.growth_summary import (
     NOTABLE_FACTOR,
     GrowthSummary,
+    factor_of,
+    own_steps,
     percent_change,
     summarize_growth,
 )
-from metabench.probes.wording import percents
+from metabench.probes.wording import number, percents
 from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 
 LOWER_RATE = "Lower the inner rate (--set algo.inner_optimizer.rate=...)"
 FEWER_STEPS = (
-    "A smaller rate slows this growth but doesn't stop it: take fewer inner steps, add a proximal "
-    "term (--algo imaml), or truncate backpropagation."
+    "A smaller rate slows this growth but doesn't stop it: take fewer inner steps, truncate "
+    "backpropagation, or add a proximal term to the inner loss, as imaml does."
 )
+SETTING = "--set algo.inner_optimizer.rate=..."
 TENFOLD = math.log(NOTABLE_FACTOR)
 
 
@@ -56,6 +59,7 @@ def _explodes(found: GrowthSummary) -> Finding:
     )
     repair = f"{LOWER_RATE}, take fewer inner steps, truncate backpropagation, or clip."
     claim += _at_own_steps(found, state)
+    repair = repair if state else ""  # what only longer loops do calls for no change
     return Finding("explodes", _level(state), state, claim, repair, found.evidence)
 
 
@@ -73,6 +77,7 @@ def _vanishes(found: GrowthSummary, table: pd.DataFrame) -> Finding:
         f"hardly affects the query loss at K = {found.last.at:.0f}.{_at_own_steps(found, state)}"
     )
     repair = "Take fewer inner steps, or add the query losses of earlier steps (a multi-step loss)."
+    repair = repair if state else ""
     return Finding("vanishes", _level(state), state, claim, repair, found.evidence)
 
 
@@ -122,12 +127,15 @@ def _at_own_steps(found: GrowthSummary, state: str) -> str:
 def cause(table: pd.DataFrame, explodes: bool) -> list[Finding]:
     """Report the cause of stretching at the K where inner steps stretch most, if they do.
 
-    With `explodes`, the meta-gradient is known to explode within the algorithm's own steps.
+    Only steps within the algorithm's own loop call for a change. With `explodes`, the meta-gradient
+    is known to explode within them.
     """
     lines = [r for r in from_table(table, "stretching", of="curvature") if (r.low or 0) > 0]
     if not lines:
         return []
-    worst = max(lines, key=lambda r: r.value or 0.0)
+    own = own_steps(table)
+    within = [r for r in lines if (r.at or 0) < own]
+    worst = max(within or lines, key=lambda r: r.value or 0.0)
     over, down = (_share_at(table, name, worst) for name in ("overshoot", "negative_curvature"))
     claim = (
         f"At phi_{worst.at:.0f} one inner step changes the distance of two iterates by up to "
@@ -137,16 +145,40 @@ def cause(table: pd.DataFrame, explodes: bool) -> list[Finding]:
         f"{percents(down)}."
     )
     evidence = (worst, over, down)
-    setting = "--set algo.inner_optimizer.rate=..."
-    if _surely_larger(over, down):
-        repair = f"Lower the inner rate below the stable rate ({setting}) to stop the overshoot."
-    elif not _surely_larger(down, over):
-        repair = f"Lower the inner rate ({setting}) against overshoot; fewer steps reduce both."
-    elif explodes:
+    if not within:
+        claim += f" This lies beyond your loop of K = {own:.0f}."
+        return [Finding("stretching", "info", "", claim, "", evidence)]
+    if explodes and _surely_larger(down, over):
         return [Finding("negative_curvature", "warning", "fault", claim, FEWER_STEPS, evidence)]
-    else:
-        repair = FEWER_STEPS
-    return [Finding("stretching", "info", "", claim, repair, evidence)]
+    more, repair = _advice(worst, over, down, own)
+    return [Finding("stretching", "info", "", claim + more, repair, evidence)]
+
+
+def _advice(worst: Row, over: Row, down: Row, own: float) -> tuple[str, str]:
+    """Return what follows for the algorithm's own loop, and what to change.
+
+    Args:
+        worst: stretching at the step that stretches most.
+        over: share of tasks in which overshoot is the cause.
+        down: share of tasks in which negative curvature is.
+        own: K of the algorithm.
+    """
+    if _surely_larger(down, over):
+        tenfold = (worst.high or 0.0) * own > TENFOLD
+        return _over_own_steps(worst, own), FEWER_STEPS if tenfold else ""
+    if _surely_larger(over, down):
+        return "", f"Lower the inner rate below the stable rate ({SETTING}) to stop the overshoot."
+    return "", f"Lower the inner rate ({SETTING}) against overshoot; fewer steps reduce both."
+
+
+def _over_own_steps(worst: Row, own: float) -> str:
+    """Return the factor that the algorithm's own loop reaches, if every step stretches so much."""
+    if own == math.inf:
+        return ""
+    value, low, high = (
+        number(factor_of((end or 0.0) * own)) for end in (worst.value, worst.low, worst.high)
+    )
+    return f" Over your K = {own:.0f} that is at most a factor of {value} [{low}, {high}]."
 
 
 def _share_at(table: pd.DataFrame, name: str, worst: Row) -> Row:

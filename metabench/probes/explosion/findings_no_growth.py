@@ -37,9 +37,18 @@ def neither(found: GrowthSummary, against: list[str], tasks: int) -> Finding:
     if found.moderate:
         way = "grows" if found.log_change[0] > 0 else "shrinks"
         claim = f"The meta-gradient {way} by less than a factor of 10: {numbers}"
-        repair = "Measure the K that you train with (--set probe.steps=...) if it is larger."
+        repair = (
+            "Measure the K that you train with (--set probe.steps=...)."
+            if math.inf > found.own > (found.last.at or 0)
+            else ""
+        )
         return Finding("growth", "info", "", " ".join([claim, *against]), repair, found.evidence)
-    claim = f"Whether the meta-gradient explodes or vanishes can't be told: {numbers}"
+    claim = (
+        "The meta-gradient changes by less than a factor of 10, but whether it grows or shrinks "
+        f"can't be told: {numbers}"
+        if found.below_tenfold
+        else f"Whether the meta-gradient explodes or vanishes can't be told: {numbers}"
+    )
     if not found.fine:
         claim += (
             f" Only a factor between 1 / {FINE_FACTOR:g} and {FINE_FACTOR:g} counts as no change."
@@ -58,10 +67,10 @@ def _enough_tasks(found: GrowthSummary, tasks: int) -> str:
     count = tasks * ((high - low) / math.log(FINE_FACTOR)) ** 2
     if count <= tasks:
         return "More tasks hardly help: the factor lies at the limit of what counts as no change."
-    return (
-        f"About {number(float(f'{count:.2g}'))} tasks would decide it (--tasks), or measure only "
-        "the K that you train with (--set probe.steps=...)."
-    )
+    text = f"About {number(float(f'{count:.2g}'))} tasks would decide it (--tasks)"
+    if 1 < found.own < (found.last.at or 0):
+        text += f", or measure only up to your K (--set probe.steps={found.own:.0f})"
+    return f"{text}."
 
 
 def doubts(table: pd.DataFrame, norms: list[Row]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from metabench.probes.wording import interval, number, percents
+from metabench.probes.wording import interval, number, percents, tasks_for_share
 from metabench.records.rows import Finding, Row, from_table
 
 if TYPE_CHECKING:
@@ -32,15 +32,18 @@ def rates(table: pd.DataFrame) -> list[Finding]:
     counted = _counts_near(counts, rate, (most, half))
     if counted:
         each = ", ".join(f"{percents(r)} at rate {number(r.at)}" for r in counted.values())
-        claim += f" On held-out tasks the support loss ends above its start in {each}."
+        claim += (
+            " After the loop, the support loss is above its start in this share of other tasks: "
+            f"{each}."
+        )
     evidence = (*past, half, most, *counts)
     share = counted.get(rate, past[0])
     if (share.low or 0.0) > UNSTABLE_SHARE:
         repair = (
-            f"Lower the inner rate below {number(most.low or most.value)}, the edge itself "
+            f"Lower the inner rate below {number(most.low or most.value)}, the edge of stability "
             "(--set algo.inner_optimizer.rate=...)."
         )
-        return [Finding("past_edge", "warning", "fault", claim, repair, evidence)]
+        return [Finding("inner_rate_unstable", "warning", "fault", claim, repair, evidence)]
     return [_not_past_edge(table, claim, share, evidence)]
 
 
@@ -59,13 +62,13 @@ def _not_past_edge(
         claim += " It is not called stable, because some meta-gradients are not finite."
         repair = "First find out why they are not finite."
     elif share.high is not None and share.high <= UNSTABLE_SHARE:
-        return Finding("stable", "info", "fine", claim, "", evidence)
+        return Finding("inner_rate_stable", "info", "fine", claim, "", evidence)
     else:
         claim += (
             f" Whether more than {100 * UNSTABLE_SHARE:.0f} % of tasks are unstable can't be told."
         )
-        repair = "Measure more tasks (--tasks 512)."
-    return Finding("stable", "info", "undecided", claim, repair, evidence)
+        repair = f"Measure more tasks (--tasks {tasks_for_share(share, UNSTABLE_SHARE)})."
+    return Finding("inner_rate_stable", "info", "undecided", claim, repair, evidence)
 
 
 def _if_known(line: Row | None) -> Row | None:

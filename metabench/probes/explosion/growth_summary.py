@@ -26,6 +26,7 @@ class GrowthSummary(NamedTuple):
     growing: tuple[Row, ...]  # share of tasks in which it grows
     evidence: tuple[Row, ...]
     own: float  # K of the algorithm
+    at_own: tuple[Row, ...] = ()  # |v_0| / |v_K| at that K
 
     @property
     def span(self) -> float:
@@ -50,12 +51,17 @@ class GrowthSummary(NamedTuple):
         return beyond and max(-low, high) <= math.log(NOTABLE_FACTOR)
 
     @property
+    def below_tenfold(self) -> bool:
+        """Whether that interval lies within tenfold, of growth and of decay."""
+        return max(map(abs, self.log_change)) <= math.log(NOTABLE_FACTOR)
+
+    @property
     def factor(self) -> str:
         """The factor over the span, as text."""
         value = (self.growth.value or 0.0) * self.span
-        low, high = (_factor(end) for end in self.log_change)
+        low, high = (factor_of(end) for end in self.log_change)
         return (
-            f"a factor of {number(_factor(value))} [{number(low)}, {number(high)}] over "
+            f"a factor of {number(factor_of(value))} [{number(low)}, {number(high)}] over "
             f"{self.span:.0f} steps"
         )
 
@@ -79,8 +85,13 @@ class GrowthSummary(NamedTuple):
         """The amplification of the backward pass, as text."""
         if not self.amplification or self.amplification[0].value is None:
             return ""
-        by = f"{number(self.amplification[0].value)} {interval(self.amplification[0])}"
-        return f" Backpropagation through the inner loop scales the query gradient by {by}."
+        text = (
+            f" At K = {self.last.at:.0f} backpropagation through the inner loop scales the query "
+            f"gradient by {_with_interval(self.amplification[0])}"
+        )
+        if self.at_own and self.at_own[0].value is not None and self.own != self.last.at:
+            text += f", at your K = {self.own:.0f} by {_with_interval(self.at_own[0])}"
+        return f"{text}."
 
 
 def own_steps(table: pd.DataFrame) -> float:
@@ -97,15 +108,23 @@ def summarize_growth(table: pd.DataFrame, norms: list[Row]) -> GrowthSummary | N
         return None
     first, last = known[0], known[-1]
     growing = from_table(table, "growing_share")
-    amplification = [r for r in from_table(table, "amplification_by_step") if r.at == last.at]
+    own = own_steps(table)
+    scaled = {r.at: r for r in from_table(table, "amplification_by_step")}
+    amplification = [scaled[last.at]] if last.at in scaled else []
+    at_own = [scaled[own]] if own in scaled else []
     exponents = from_table(table, "exponent", of=None)
     evidence = (rates[0], first, last, *growing, *amplification, *exponents)
     return GrowthSummary(
-        rates[0], first, last, tuple(amplification), tuple(growing), evidence, own_steps(table)
+        rates[0], first, last, tuple(amplification), tuple(growing), evidence, own, tuple(at_own)
     )
 
 
-def _factor(logarithm: float) -> float:
+def _with_interval(row: Row) -> str:
+    return f"{number(row.value)} {interval(row)}"
+
+
+def factor_of(logarithm: float) -> float:
+    """Return the factor that a logarithm stands for, at most about the largest float."""
     return math.exp(min(logarithm, LARGEST_EXPONENT))
 
 

@@ -78,7 +78,7 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
     stats = _concatenated(parts)
     rows = growth.rows_of(stats, inner_loop_of(subject).problem.layouts.phi.names)
     rows += features.rows_of(stats.drift, probe.plan)
-    rows.append(Row("own_steps", value=float(own)))
+    rows += [Row("own_steps", value=float(own)), *_other_gradient(algorithm)]
     rows += inputs_not_finite(subject, address, seed)
     if errors:
         rows += _precision_rows(np.concatenate(errors), probe.plan)
@@ -89,6 +89,13 @@ def measure(probe: Explosion, subject: Subject, seed: int, progress: Progress) -
         rows += mitigation_rows(probe, given, algorithm, seed, advance)
     progress(total, total)
     return rows
+
+
+def _other_gradient(algorithm: Algorithm) -> list[Row]:
+    """Return a row if the algorithm itself does not backpropagate through all inner steps."""
+    if algorithm.implicit() is not None:
+        return [Row("other_gradient", of="by implicit differentiation", status="info")]
+    return [] if algorithm.exact else [Row("other_gradient", of="approximately", status="info")]
 
 
 def _total_progress(probe: Explosion) -> int:

@@ -1,4 +1,4 @@
-"""Stable inner rates, predicted by curvature and counted on held-out tasks."""
+"""Stable inner rates, predicted by curvature and counted on other tasks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rate_rows(
     seed: int,
     advance: Callable[[int], None],
 ) -> list[Row]:
-    """Return stable inner rates by curvature, counts on held-out tasks, and causes of stretching.
+    """Return stable inner rates by curvature, counts on other tasks, and causes of stretching.
 
     Args:
         probe: its settings.

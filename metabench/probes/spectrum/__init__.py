@@ -81,19 +81,19 @@ class Spectrum(Probe):
         "diverged": "growth",
         "not_finite_input": "growth",
         "adaptation_jacobian": "growth",
-        "past_edge": "rate",
+        "inner_rate_unstable": "rate",
         "indefinite": "curvature",
         "negative_curvature": "curvature",
         "unsolved": "solver",
         "not_converged": "settings",
-        "past_outer_edge": "outer",
+        "outer_rate_unstable": "outer",
     }
     question: ClassVar[str] = "How curved are the inner losses, and is the inner rate too large?"
     caption: ClassVar[str] = (
         "Quantiles over tasks of the largest and the smallest eigenvalue of the inner Hessian, "
         "with 95 % intervals: 30 % of tasks lie below the value drawn at 0.3. Where the largest is "
-        "above the dotted line (stability edge / inner rate), steps overshoot and grow. Where the "
-        "smallest is below zero, steps also grow, but slowly."
+        "above the dotted line (edge of stability / inner rate), steps overshoot and grow. Where "
+        "the smallest is below zero, steps also grow, but slowly."
     )
 
     def __post_init__(self) -> None:

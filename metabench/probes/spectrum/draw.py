@@ -60,7 +60,9 @@ def draw(probe: Spectrum, table: pd.DataFrame, axes: Axes) -> None:
         return
     limit = _limit(table)
     if limit:
-        axes.axhline(limit, color="gray", linestyle=":", label=f"edge / rate = {number(limit)}")
+        axes.axhline(
+            limit, color="gray", linestyle=":", label=f"edge of stability / rate = {number(limit)}"
+        )
     axes.set_yscale("symlog", linthresh=_threshold(drawn))
     axes.legend(frameon=False, fontsize="small")
     open_frame(axes)
@@ -92,7 +94,9 @@ def _draw_density(table: pd.DataFrame, axes: Axes) -> None:
         return
     limit = _limit(table)
     if limit and not _rows(table, "largest_eigenvalue", "preconditioned"):
-        axes.axvline(limit, color="gray", linestyle=":", label=f"edge / rate = {number(limit)}")
+        axes.axvline(
+            limit, color="gray", linestyle=":", label=f"edge of stability / rate = {number(limit)}"
+        )
     size = max(abs(row.at or 0.0) for row in drawn)
     axes.set_xscale("symlog", linthresh=max(1e-3 * size, 1e-300))
     axes.legend(frameon=False, fontsize="small", loc="upper left")

@@ -61,19 +61,21 @@ def _divergence(table: pd.DataFrame, place: str) -> list[Finding]:
 
 
 def _negative(table: pd.DataFrame, place: str) -> list[Finding]:
+    """Report negative curvature in most tasks; an implicit gradient's is judged with its solve."""
+    implicit = bool(from_table(table, "residual", of=None))
     shares = from_table(table, "negative_curvature", of=place)
     if not shares or not (shares[0].low or 0.0) > 0.5:
         return []
     smallest = rows_at(table, "smallest_eigenvalue", place)[0.5]
     claim = (
-        f"{percents(shares[0])} of inner losses have negative curvature {PLACES[place]} (median "
-        f"smallest eigenvalue {number(smallest)}): the meta-gradient grows along these directions "
-        "at every inner step."
+        f"{percents(shares[0])} of inner {'objectives' if implicit else 'losses'} have negative "
+        f"curvature {PLACES[place]} (median smallest eigenvalue {number(smallest)}), which is "
+        "usual before training."
     )
-    repair = (
-        "This is usual before training. An implicit meta-gradient needs a proximal strength (--set "
-        "algo.proximal_strength=...) above the size of this eigenvalue: otherwise CG is not valid."
-    )
+    repair = ""
+    if not implicit:
+        claim += " Along these directions inner iterates move apart at every step."
+        repair = "To see whether the meta-gradient grows with them, run `metabench explosion`."
     return [Finding("negative_curvature", "info", "", claim, repair, (shares[0], smallest))]
 
 
@@ -81,7 +83,7 @@ def _no_steps(table: pd.DataFrame) -> list[Finding]:
     steps = from_table(table, "inner_steps")
     if not steps or steps[0].value:
         return []
-    claim = "With K = 0 there is no inner step, so the inner rate has no stability edge."
+    claim = "With K = 0 there is no inner step, so the inner rate has no edge of stability."
     repair = (
         "Take inner steps (--set algo.steps=5). The curvature is that at the start of the loop."
     )

@@ -1,11 +1,11 @@
-"""Findings about the inner rate: for how many tasks it is past the stability edge."""
+"""Findings about the inner rate: for how many tasks it is past the edge of stability."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from metabench.probes.spectrum.wording import PLACES, number, rows_at
-from metabench.probes.wording import percents
+from metabench.probes.wording import percents, tasks_for_share
 from metabench.records import number_format
 from metabench.records.rows import Finding, Row, from_table
 
@@ -17,7 +17,7 @@ FEWEST_STEPS_UNSTABLE = 10  # inner steps from which on growth at each step is c
 
 
 def edge(table: pd.DataFrame, place: str) -> list[Finding]:
-    """Return findings that compare the inner rate with the stability edge at one place."""
+    """Return findings that compare the inner rate with the edge of stability at one place."""
     if not from_table(table, "past_edge", of=place):
         return []
     (rate,), (limit,) = (from_table(table, name) for name in ("rate", "edge"))
@@ -68,9 +68,9 @@ class _InnerRate(NamedTuple):
         limits = f"Half of the tasks are stable below rate {number(self.half)}"
         limits += f", 95 % below {number(self.most)}" if self.most.value is not None else ""
         return (
-            f"Inner rate {self.rate:g} is past the stability edge "
-            f"{number_format.number(self.edge)} / lambda_max for {percents(self.past)} of tasks "
-            f"{PLACES[self.place]}. {limits}."
+            f"Inner rate {self.rate:g} is past the edge of stability, "
+            f"{number_format.number(self.edge)} / largest eigenvalue, for {percents(self.past)} of "
+            f"tasks {PLACES[self.place]}. {limits}."
         )
 
     @property
@@ -95,7 +95,7 @@ def _past(found: _InnerRate, steps: Row, fit: bool) -> Finding:
     grown = (found.past.low or 0) > 0.5 and (steps.value or 0) >= FEWEST_STEPS_UNSTABLE
     claim = found.claim + _growth(found.growth, steps)
     level = "critical" if grown else "warning"
-    return Finding("past_edge", level, "fault", claim, repair, found.evidence)
+    return Finding("inner_rate_unstable", level, "fault", claim, repair, found.evidence)
 
 
 def _inside(found: _InnerRate) -> Finding:
@@ -104,14 +104,15 @@ def _inside(found: _InnerRate) -> Finding:
     fine = margin > 1 and found.past.high is not None and found.past.high <= UNSTABLE_SHARE
     repair = ""
     if not fine:
-        repair = "Measure more tasks (--tasks 512): more than 5 % of them may be past the edge."
+        count = tasks_for_share(found.past, UNSTABLE_SHARE)
+        repair = f"Measure more tasks (--tasks {count}): more than 5 % of them may be past it."
     elif margin > 3:
         repair = (
             f"A larger inner rate is possible: 95 % of tasks stay stable at a rate {margin:.2g} "
             "times larger."
         )
     state = "fine" if fine else "undecided"
-    return Finding("inside_edge", "info", state, found.claim, repair, found.evidence)
+    return Finding("inner_rate_stable", "info", state, found.claim, repair, found.evidence)
 
 
 def _growth(growth: dict[float, Row], steps: Row) -> str:

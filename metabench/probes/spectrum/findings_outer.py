@@ -32,24 +32,24 @@ def _outer(table: pd.DataFrame) -> list[Finding]:
     evidence = (limit, top[0], *from_table(table, "smallest_eigenvalue", of="meta"), *rate)
     base = (
         f"The meta-Hessian's largest eigenvalue is {number(top[0])}, so plain outer gradient "
-        f"descent is stable below a rate of {number(limit)} here"
+        f"descent (not Adam) is stable below a rate of {number(limit)} here"
     )
     if not rate or not rate[0].value:
         repair = (
             "To judge your outer rate, set it: --set probe.outer_rate=0.01. Weight decay w adds w "
             "to every eigenvalue."
         )
-        return [Finding("outer_edge", "info", "", f"{base}.", repair, evidence)]
+        return [Finding("outer_rate", "info", "", f"{base}.", repair, evidence)]
     beta = rate[0].value
     if limit.high is not None and beta > limit.high:
-        claim = f"{base}; the outer rate {beta:g} is past it."
+        claim = f"{base}; the outer rate {beta:g} is above that."
         repair = f"Lower the outer rate below {limit.low or limit.value:.2g}, or warm it up."
-        return [Finding("past_outer_edge", "warning", "fault", claim, repair, evidence)]
+        return [Finding("outer_rate_unstable", "warning", "fault", claim, repair, evidence)]
     inside = beta < (limit.low or 0.0)
-    claim = f"{base}; the outer rate {beta:g} is {'inside' if inside else 'too close to judge'}."
+    claim = f"{base}; the outer rate {beta:g} is {'below' if inside else 'too close to'} that."
     repair = "" if inside else "Measure more tasks (--set probe.meta=...)."
     return [
-        Finding("outer_edge", "info", "fine" if inside else "undecided", claim, repair, evidence)
+        Finding("outer_rate", "info", "fine" if inside else "undecided", claim, repair, evidence)
     ]
 
 
@@ -60,8 +60,8 @@ def _map(table: pd.DataFrame) -> list[Finding]:
     half = found[0.5]
     claim = (
         "The Jacobian d phi_K / d theta of adaptation has a largest singular value of "
-        f"{number(half)} in the median task: the meta-gradient can be that many times as large as "
-        "the query gradient."
+        f"{number(half)} in the median task: a meta-gradient through all inner steps is at most "
+        "that many times as large as the query gradient."
     )
     if (half.low or 0.0) > LARGE_SINGULAR_VALUE:
         repair = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MEANINGS = {
     "condition_number": "largest over smallest eigenvalue of a task",
-    "edge": "rate x curvature above which an inner step grows",
+    "edge": "rate x eigenvalue above which an inner step grows; 2 for plain descent",
     "effective_rank": "directions that carry a task's curvature [directions]",
     "inner_steps": "K of the algorithm [steps]",
     "largest_eigenvalue": "largest eigenvalue of a task's inner Hessian [curvature]",
@@ -16,9 +16,10 @@ MEANINGS = {
     "negative_curvature": "share of tasks with a negative eigenvalue",
     "negative_mass": "share of negative eigenvalues in the sum of |eigenvalue|",
     "outer_rate": "your outer rate [1/curvature]",
-    "past_edge": "share of tasks whose inner rate is past the stability edge",
+    "past_edge": "share of tasks whose inner rate is past the edge of stability",
     "rate": "inner rate of the algorithm [1/curvature]",
     "residual": "|A x - b| / |b| after all steps of the linear solver",
+    "residual/bound": "bound on it from the condition number; 1: none",
     "smallest_eigenvalue": "smallest eigenvalue of a task's inner Hessian [curvature]",
     "smallest_eigenvalue/mean": "of the inner loss averaged over tasks, at theta [curvature]",
     "smallest_eigenvalue/meta": "of the expected loss after adaptation, in theta [curvature]",

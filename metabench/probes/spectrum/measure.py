@@ -110,7 +110,7 @@ def _negative_rates(algorithm: Algorithm | None, subject: Subject) -> list[Row]:
     if rates is None or not bool((rates < 0).any()):
         return []
     why = (
-        "some learned inner rates are negative, and the stability edge counts them as 0; read "
+        "some learned inner rates are negative, and the edge of stability counts them as 0; read "
         "the largest singular value of the adaptation map, which uses all rates as they are"
     )
     return [Row("unavailable", of=why, status="withheld")]

@@ -66,7 +66,7 @@ def summary(
 
 
 def _settings(algorithm: Algorithm) -> list[Row]:
-    """Return the inner rate, the number of steps and the optimizer's stability edge."""
+    """Return the inner rate, the number of steps and the optimizer's edge of stability."""
     edge = algorithm.inner_optimizer.stability_edge()
     return [
         Row("rate", value=algorithm.inner_optimizer.rate),

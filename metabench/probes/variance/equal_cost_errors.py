@@ -13,7 +13,8 @@ from metabench.records.rows import Row, row
 from metabench.settings import registry
 from metabench.settings.errors import InvalidInput
 from metabench.settings.printed_names import printed_name
-from metabench.stats import paired_estimators
+from metabench.stats import equal_time, paired_estimators
+from metabench.stats.intervals import Interval
 from metabench.stats.moments import Moments
 
 if TYPE_CHECKING:
@@ -71,17 +72,20 @@ def comparison_subjects(names: tuple[str, ...], subject: Subject, seed: int) -> 
 
 
 def error_rows(
-    found: list[PairedEstimator], sizes: tuple[int, ...], seconds: Callable[[Subject], float]
+    found: list[PairedEstimator],
+    sizes: tuple[int, ...],
+    seconds: Callable[[Subject], Interval],
+    timed: bool,
 ) -> list[Row]:
     """Return the rows of each estimator's error and break-even; the exact estimator is first.
 
-    The mean squared error |bias|^2 + V1 / B is that of B tasks; `mse_same_seconds` that of as many
-    tasks as take the same time as the exact estimator's B tasks.
+    The mean squared error |bias|^2 + V1 / B is that of B tasks.
 
     Args:
         found: the estimators on the same tasks.
         sizes: task batch sizes B.
-        seconds: returns the time of one task.
+        seconds: returns the time of one task; its interval is needed where `timed`.
+        timed: also compare errors for equal time.
     """
     rows, exact = [], found[0]
     cost = seconds(exact.subject)
@@ -91,28 +95,53 @@ def error_rows(
         for B in sizes:
             error = paired_estimators.squared_error(each.moments, each.difference, B)
             rows.append(row("mse", error, at=float(B), of=name))
-        for B in sizes:
-            error = paired_estimators.squared_error(
-                each.moments, each.difference, B * cost / task_seconds
-            )
-            rows.append(row("mse_same_seconds", error, at=float(B), of=name))
-        rows.append(Row("seconds_per_task", of=name, value=task_seconds))
-        if each.difference is None or _is_zero(each.difference):
-            continue
-        tasks = paired_estimators.break_even(exact.moments, each.moments, each.difference)
-        timed = paired_estimators.break_even(
-            exact.moments, each.moments, each.difference, (cost, task_seconds)
-        )
-        small = paired_estimators.break_even(
-            exact.moments, each.moments, each.difference, (NEGLIGIBLE_ERROR, 1.0)
-        )
-        limits = (
-            ("break_even", tasks), ("break_even_seconds", timed), ("negligible_up_to", small),
-        )  # fmt: skip
-        for quantity, interval in limits:
-            status = "ok" if math.isfinite(interval.high) else "unbounded"
-            rows.append(row(quantity, interval, status, of=each.of))
+        rows.append(row("seconds_per_task", task_seconds, of=name))
+        if timed:
+            rows += _timed_rows(each, sizes, cost, task_seconds, each is exact)
+        if each.difference is not None and not _is_zero(each.difference):
+            rows += _break_even_rows(exact, each, (cost, task_seconds) if timed else None)
     return rows
+
+
+def _timed_rows(
+    each: PairedEstimator,
+    sizes: tuple[int, ...],
+    cost: Interval,
+    task_seconds: Interval,
+    is_exact: bool,
+) -> list[Row]:
+    """Return the error with as many tasks as take the time of the exact estimator's B tasks."""
+    rows = []
+    for size in sizes:
+        B = Interval(*[float(size)] * 3)
+        if not is_exact:
+            B = equal_time.tasks_for_equal_time(size, cost, task_seconds)
+        error = equal_time.squared_error(each.moments, each.difference, B)
+        name = algorithm_name(each.subject.algorithm)
+        rows.append(row("mse_same_seconds", error, at=float(size), of=name))
+    return rows
+
+
+def _break_even_rows(
+    exact: PairedEstimator, each: PairedEstimator, seconds: tuple[Interval, Interval] | None
+) -> list[Row]:
+    """Return the limits above which the exact estimator has the smaller error, or 5 % less.
+
+    Args:
+        exact: the exact estimator.
+        each: the other one.
+        seconds: time of one task of both; None: nothing is said about time.
+    """
+    assert each.difference is not None
+    three = exact.moments, each.moments, each.difference
+    limits = {"break_even": paired_estimators.break_even(*three)}
+    if seconds is not None:
+        limits["break_even_seconds"] = equal_time.break_even(*three, seconds)
+    limits["negligible_up_to"] = paired_estimators.break_even(*three, (NEGLIGIBLE_ERROR, 1.0))
+    return [
+        row(quantity, interval, "unbounded" if interval.high == math.inf else "ok", of=each.of)
+        for quantity, interval in limits.items()
+    ]
 
 
 def algorithm_name(algorithm: Estimator) -> str:

@@ -26,6 +26,7 @@ from metabench.probes.variance.paired_moments import bias_row, paired_moments
 from metabench.problems.tasks import Address
 from metabench.records.rows import Row, row
 from metabench.stats import paired_estimators
+from metabench.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
@@ -88,7 +89,7 @@ def measure(
     memory: int,
     advance: Callable[[int], None],
     sizes: tuple[int, ...],
-    seconds: Callable[[Subject], float],
+    seconds: Callable[[Subject], Interval],
     others: list[Subject],
 ) -> list[Row]:
     """Return the rows of biases, errors at each B, and amplification over K = 0.
@@ -101,7 +102,7 @@ def measure(
         memory: bytes that may be used.
         advance: called with the number of meta-gradients done since the last call.
         sizes: task batch sizes B.
-        seconds: returns the time of one task.
+        seconds: returns the time of one task, with its interval if there are `others`.
         others: subjects of further algorithms.
     """
     address = Address.fresh(0, tasks)
@@ -131,7 +132,7 @@ def measure(
         exactly, exact, shorts = counterpart, other, [_errors(subject, other, sample)]
     found = [PairedEstimator(exactly, paired_moments(subject, exact)[""], None), *shorts]
     rows += _others(others, exact, found, collect)
-    rows += error_rows(found, sizes, seconds)
+    rows += error_rows(found, sizes, seconds, timed=bool(others))
     rows += objective_gap(
         exactly, replace(held.reference, batch=0), exact, shot_multiples_of(shot_multiples), collect
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,12 @@ from metabench.probes.variance import (
     measure_bias,
     measure_seconds,
 )
+from metabench.probes.variance.measure_seconds import TIMED_CALLS, TIMED_CALLS_COMPARED
 from metabench.problems.samplers import withheld
 from metabench.records.rows import Row
 from metabench.settings import amounts
+from metabench.stats.intervals import Interval
+from metabench.stats.quantile_intervals import quantile_interval
 
 if TYPE_CHECKING:
     from metabench.estimation.estimator_on_tasks import Subject
@@ -76,12 +78,12 @@ def _biases(
     """Return the rows of biases; that of the objective needs other draws of the sets."""
     fixed = bool(withheld(subject.sample))
     # a stream may end, so that tasks already drawn are timed
-    size = max(min(probe.batch, start // measure_seconds.TIMED_CALLS), 1) if fixed else probe.batch
+    calls = TIMED_CALLS_COMPARED if others else TIMED_CALLS
+    size = max(min(probe.batch, start // calls), 1) if fixed else probe.batch
 
-    def seconds(which: Subject) -> float:
-        return (
-            measure_seconds.seconds_row(which, seed, size, 0 if fixed else start).value or math.nan
-        ) / size
+    def seconds(which: Subject) -> Interval:
+        timed = measure_seconds.timed_calls(which, seed, size, 0 if fixed else start, calls)
+        return Interval(*(each / size for each in quantile_interval(timed)))
 
     sizes = tuple(sorted({*probe.plan, probe.batch}))
     multiples = 0 if fixed else probe.shot_multiples

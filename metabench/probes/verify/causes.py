@@ -155,8 +155,8 @@ CAUSES = {
         "Differentiate the loss after the last inner step, or report the mean of all.",
     ),
     "second order": Cause(
-        "Neither a cut path nor another number of inner steps gives it, though the loss is that of "
-        "the algorithm: its second-order terms are wrong in another way.",
+        "Neither a detached path nor another number of inner steps explains it, and the loss is "
+        "that of the algorithm: its second-order terms are wrong in another way.",
         "Compare the Hessian-vector product of one inner step with torch.func.jvp of the gradient.",
     ),
 }

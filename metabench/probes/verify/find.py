@@ -163,14 +163,16 @@ def _unchecked(table: Rows, fused: list[Row]) -> list[Finding]:
 
 def _saddle(row: Row, zero: list[Row]) -> Finding:
     claim = (
-        f"The inner objective has negative curvature ({number(row.value or 0)}) where the implicit "
-        "gradient is taken: there is no minimum, and the linear solve stops early."
+        f"The inner objective has negative curvature (at least in one direction, "
+        f"{number(row.value or 0)}) where the implicit gradient is taken: there is no minimum, and "
+        "the linear solve stops early."
     )
     if zero:
         claim += " The meta-gradient is exactly zero on every checked task."
     repair = (
         f"Raise the proximal strength by more than {-(row.value or 0):.2g} (--set "
-        "algo.proximal_strength=...), or take more inner steps."
+        "algo.proximal_strength=...; `metabench spectrum` gives the smallest eigenvalue), or take "
+        "more inner steps."
     )
     return Finding(
         "saddle", "critical" if zero else "warning", "fault", claim, repair, (row, *zero)
@@ -193,9 +195,13 @@ def _passed(checks: list[Row]) -> list[Finding]:
     passed, rough, open_ = ([row for row in checks if by[row] == verdict] for verdict in VERDICTS)
     if not passed:
         return []
-    count = "All" if len(passed) == len(checks) else f"{len(passed)} of"
+    count = (
+        f"All {len(checks)}" if len(passed) == len(checks) else f"{len(passed)} of {len(checks)}"
+    )
+    if rough and not open_:  # of what approximates by design, no check failed
+        count = str(len(passed))
     claim = (
-        f"{count} {len(checks)} checks of the meta-gradient passed, in float64: "
+        f"{count} checks of the meta-gradient passed, in float64: "
         f"{', '.join(row.of for row in passed)}."
     )
     claim += _open_sentence(open_) + _rough_sentence(rough)
@@ -216,7 +222,7 @@ def _rough_sentence(rows: list[Row]) -> str:
         return ""
     errors = ", ".join(f"{row.value or 0:.2g} ({row.of})" for row in rows)
     return (
-        " The estimator approximates the gradient of the loss after adaptation by design; its "
+        " By design the estimator only approximates the gradient of the loss after adaptation: its "
         f"relative error is {errors}."
     )
 

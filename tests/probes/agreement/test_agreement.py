@@ -249,5 +249,41 @@ def test_expectations_that_were_not_computed_are_named_and_those_computed_are_no
 
     (found,) = [f for f in probe.find(withheld) if f.name == "not_computed"]
 
-    assert "expected gradients of fomaml." in found.claim
+    assert "are not computed for fomaml (K = " in found.claim
     assert "not_computed" not in {f.name for f in probe.find(table)}
+
+
+def made(*rows, found=1.0, own=("maml", 5.0)):
+    """Findings of a table with one method's rows, and the share of minima found."""
+    lines = [
+        mb.Row("minimum_found", value=found, low=found - 0.1, high=min(found + 0.1, 1.0)),
+        mb.Row("gradient_norm_at_minimum", value=0.3),
+        mb.Row("own_steps", of=own[0], value=own[1]),
+        *rows,
+    ]
+    return {each.name: each for each in mb.Agreement().find(to_table(lines))}
+
+
+def test_methods_are_not_ranked_by_errors_to_minima_that_were_not_found():
+    error = mb.Row("error", at=5.0, of="maml", value=0.3, low=0.2, high=0.4)
+
+    lost, found = made(error, found=0.1), made(error, found=0.9)
+
+    assert "cheapest_within_10_percent" not in lost
+    assert "methods are not ranked" in lost["minimum_not_found"].claim
+    assert found["cheapest_within_10_percent"].state == "undecided"
+
+
+def test_first_order_is_judged_at_the_algorithms_own_k():
+    rows = [
+        mb.Row(name, at=at, of="fomaml", value=value, low=value - 0.01, high=value + 0.01)
+        for at, value in ((5.0, 0.97), (40.0, 0.5))
+        for name in ("cosine_unrolled", "error_unrolled")
+    ]
+
+    here = made(*rows, own=("fomaml", 5.0))["first_order"]
+    beyond = made(*rows, own=("fomaml", 40.0))["first_order"]
+
+    assert (here.state, beyond.state) == ("fine", "fault")
+    assert "At your K = 5" in here.claim
+    assert "The smallest cosine, 0.5 [0.49, 0.51], is that at K = 40." in here.claim

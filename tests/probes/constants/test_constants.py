@@ -155,7 +155,7 @@ def test_ridge_has_its_exact_curvature_and_is_outside_the_theory():
     assert not one(table, "hessian_lipschitz").value
     assert status(table, "theta is where adaptation starts") == "violated"
     assert not from_table(table, "first_moment", None)
-    assert "Its bounds are not computed" in findings(probe, table)["not_covered"].claim
+    assert "The theory's bounds are not computed" in findings(probe, table)["not_covered"].claim
 
 
 def test_the_theorys_method_takes_the_predicted_number_of_steps_on_a_quadratic():
@@ -186,7 +186,7 @@ def test_a_planted_network_outside_the_theory_is_reported_with_the_violated_assu
     assert status(table, "K = 1") == "violated"
     assert "kink" in found["not_covered"].claim
     assert "K = 1 (here 3)" in found["not_covered"].claim
-    assert found["many_steps"].level == "warning"
+    assert found["inner_rate"].level == "warning"
     assert one(table, "first_moment", "bound", at=5.0).status == "withheld"
     smaller = [r for r in from_table(table, "slack", None) if r.of == "second moment"]
     assert len(smaller) == 1

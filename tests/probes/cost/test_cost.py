@@ -88,24 +88,83 @@ def test_findings_name_the_batch(bowl):
     probe, table = bowl
     findings = {f.name: f for f in probe.find(table)}
 
-    assert findings["best_mse"].claim.startswith("At B = 4, ")
-    assert "has the lowest mean squared error" in findings["best_mse"].claim
+    assert "at B = 4" in findings["lowest_error"].claim
+    assert "the lowest mean squared error" in findings["lowest_error"].claim
     assert "keeps only phi" in findings["memory"].repair
     assert "autograd through the unroll" in findings["compared_with_autograd"].claim
     for drawing in probe.drawings(table):
         drawing.draw(Figure().subplots())
 
 
+def error(name, value, low, high, quantity="mse", at=4.0):
+    return mb.Row(quantity, at=at, of=name, value=value, low=low, high=high)
+
+
+def found(*rows):
+    return {finding.name: finding for finding in Cost(**QUICK).find(to_table(rows))}
+
+
 def test_a_better_algorithm_is_only_named_where_intervals_are_disjoint():
-    rows = [mb.Row("mse", at=4.0, of=name, value=v, low=v - 1, high=v + 1)
-            for name, v in (("maml", 5.0), ("fomaml", 6.0))]  # fmt: skip
+    maml = error("maml", 5.0, 4.0, 6.0)
 
-    (near,) = Cost(**QUICK).find(to_table(rows))
-    (far,) = Cost(**QUICK).find(to_table([rows[0], rows[1]._replace(value=9.0, low=8.0)]))
+    near = found(maml, error("fomaml", 6.0, 5.0, 7.0))["lowest_error"]
+    far = found(maml, error("fomaml", 9.0, 8.0, 10.0))["lowest_error"]
 
-    assert "neither is shown to be better" in near.claim
-    assert (near.state, near.repair) == ("undecided", "Measure more tasks (--tasks) to decide.")
+    assert near.state == "undecided"
+    assert "is undecided: maml 5 [4, 6]; fomaml 6 [5, 7]." in near.claim
     assert far.repair == "Use --algo maml at this budget."
+
+
+@pytest.mark.parametrize(("value", "low"), [(-0.5, -1.0), (0.0, 0.0), (0.3, -0.2)])
+@pytest.mark.parametrize(("quantity", "at"), [("mse", 4.0), ("mse_by_seconds", 1.0)])
+def test_an_error_that_is_not_resolved_is_never_called_the_lowest(value, low, quantity, at):
+    unresolved = error("hf_maml", value, low, 9.0, quantity, at)
+
+    (finding,) = found(unresolved, error("maml", 2.0, 1.5, 3.0, quantity, at)).values()
+
+    assert finding.state == "undecided"
+    assert "hf_maml at most 9 (a lower limit is not resolved)" in finding.claim
+    assert finding.claim.index("maml 2 [1.5, 3]") < finding.claim.index("hf_maml")
+
+
+def test_a_break_even_below_the_batch_decides_where_intervals_overlap():
+    even = mb.Row("break_even", of="fomaml", value=1.0, low=0.0, high=2.0)
+    errors = error("maml", 5.0, 4.0, 6.0), error("fomaml", 5.5, 4.5, 5.9)
+
+    exact = found(*errors, even)["lowest_error"]
+    short = found(*errors, even._replace(value=9.0, low=8.0, high=12.0))["lowest_error"]
+
+    assert exact.repair == "Use --algo maml at this budget."
+    assert short.repair == "Use --algo fomaml at this budget."
+
+
+def test_algorithms_are_compared_with_the_exact_one_by_where_the_batch_lies():
+    rows = [
+        mb.Row("break_even", of=name, value=value, low=low, high=high)
+        for name, value, low, high in (
+            ("fomaml", 1.0, 0.0, 2.0), ("anil", 0.0, 0.0, 0.0),
+            ("imaml", 9.0, 8.0, 12.0), ("reptile", 4.0, 1.0, 12.0),
+        )
+    ]  # fmt: skip
+    rows += [r._replace(quantity="bias", value=1.0, low=0.5, high=2.0) for r in rows]
+
+    findings = found(*rows)
+
+    assert "fomaml (B* = 1 [0, 2]); anil (at every B)" in findings["exact_is_better"].claim
+    assert findings["exact_is_worse"].repair == "Keep imaml at this batch."
+    assert findings["exact_or_not"].state == "undecided"
+
+
+def test_errors_in_equal_time_contain_the_error_of_the_timing():
+    settings = {"tasks": 512, "rounds": 6}
+    _, table = measured(mb.MAML(2, mb.SGD(0.5)), **settings)
+    timed = one(table, "seconds_by_k", "maml", 2)
+    variance = one(table, "variance", "maml")
+
+    row = one(table, "mse_by_seconds", "maml", 1.0)
+
+    assert row.low == pytest.approx(variance.low * timed.low / 4)  # the batch takes `timed`
+    assert row.high == pytest.approx(variance.high * timed.high / 4)
 
 
 def test_an_algorithm_that_appends_parameters_is_left_out():

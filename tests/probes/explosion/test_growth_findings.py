@@ -144,10 +144,10 @@ def test_a_rate_is_stable_only_if_the_upper_end_of_the_unstable_share_is_small(s
     lost = Row("diverged", at=200.0, value=0.016, low=0.002, high=0.055, status="diverged")
 
     if low > 0.05:
-        assert "below 2, the edge itself" in found["past_edge"].repair
+        assert "below 2, the edge of stability" in found["inner_rate_unstable"].repair
         return
-    assert found["stable"].state == ("fine" if high <= 0.05 else "undecided")
-    assert findings(*rows, lost)["stable"].state == "undecided"
+    assert found["inner_rate_stable"].state == ("fine" if high <= 0.05 else "undecided")
+    assert findings(*rows, lost)["inner_rate_stable"].state == "undecided"
 
 
 @pytest.mark.parametrize(("rate", "state"), [(1e-5, "fine"), (4e-3, "undecided")])
@@ -170,3 +170,41 @@ def test_the_states_of_bowls_are_those_of_their_closed_form(rate, state):
     assert high > -math.log(1.1)
     found = {f.name: f for f in probe.find(to_table(probe.measure(subject, 0)))}
     assert found["growth"].state == state
+
+
+def stretched(at, own):
+    curved = [
+        Row(name, at=at, of="curvature", value=value, low=value, high=value)
+        for name, value in (
+            ("stretching", math.log(1.2)), ("overshoot", 0.0), ("negative_curvature", 1.0),
+        )
+    ]  # fmt: skip
+    return findings(*curved, Row("own_steps", value=own))["stretching"]
+
+
+@pytest.mark.parametrize(
+    ("at", "own", "advised"),
+    [(0.0, 2.0, False), (0.0, 20.0, True), (50.0, 20.0, False)],
+    ids=["short loop", "long loop", "beyond the loop"],
+)
+def test_only_growth_within_the_algorithms_own_steps_calls_for_a_change(at, own, advised):
+    found = stretched(at, own)
+
+    assert ("fewer inner steps" in found.repair) == advised
+    assert ("beyond your loop of K = 20" in found.claim) == (at > own)
+
+
+def test_a_change_below_tenfold_is_not_said_to_explode_perhaps():
+    found = findings(*grown(-0.001, 0.003))["growth"]
+
+    assert found.state == "undecided"
+    assert found.claim.startswith("The meta-gradient changes by less than a factor of 10, but")
+
+
+def test_an_algorithm_without_backpropagation_is_not_warned_of_it():
+    other = Row("other_gradient", of="by implicit differentiation", status="info")
+
+    found = findings(*grown(0.2, 0.3), Row("own_steps", value=50.0), other)
+
+    assert (found["explodes"].level, found["explodes"].repair) == ("info", "")
+    assert "computes its meta-gradient by implicit differentiation" in found["unrolled_only"].claim

@@ -220,9 +220,9 @@ def test_the_outer_edge_on_quadratics_is_the_closed_form():
     critical = 2 / outer.max()
     found = one(table, "stable_outer_rate")
     assert found.value == pytest.approx(critical, rel=1e-9)
-    assert "past it" in said["past_outer_edge"].claim
+    assert "above that" in said["outer_rate_unstable"].claim
     _, said = looked(of(family, MAML(3, SGD(0.8))), tasks=12, outer_rate=0.9 * critical)
-    assert "is inside" in said["outer_edge"].claim
+    assert "is below that" in said["outer_rate"].claim
     # the edge is real: plain outer descent on the expected loss grows beyond it, and only there
     for beta, grows in ((0.99 * critical, False), (1.01 * critical, True)):
         factor = np.abs(1 - beta * outer).max()

@@ -146,7 +146,7 @@ def test_tasks_past_the_edge_are_counted_and_a_stable_rate_is_given():
 
     shares, stable = one(table, "past_edge", "start"), one(table, "stable_rate", "start", 0.95)
     assert 0.2 < shares.low < shares.value < shares.high < 0.9
-    finding = said["past_edge"]
+    finding = said["inner_rate_unstable"]
     assert f"{100 * shares.value:.3g} %" in finding.claim
     assert f"{stable.value:.3g} [" in finding.claim
     assert "unstable over K = 12" in finding.claim
@@ -160,9 +160,9 @@ def test_tasks_past_the_edge_are_counted_and_a_stable_rate_is_given():
 def test_far_below_the_edge_there_is_no_warning():
     _, said = looked(of(Quadratic(dim=5, jitter=0.1), MAML(3, SGD(0.1))), tasks=100)
 
-    assert "past_edge" not in said
-    assert said["inside_edge"].level == "info"
-    assert "times larger" in said["inside_edge"].repair
+    assert "inner_rate_unstable" not in said
+    assert said["inner_rate_stable"].level == "info"
+    assert "times larger" in said["inner_rate_stable"].repair
 
 
 def test_curvature_that_is_nowhere_negative_is_reported_without_an_interval():
@@ -188,7 +188,8 @@ def test_adam_is_judged_by_the_scaled_hessian_at_its_end():
     assert not from_table(table, "past_edge", of="start")
     assert from_table(table, "past_edge", of="preconditioned")
     assert (
-        "as scaled by the optimizer's step" in (said.get("past_edge") or said["inside_edge"]).claim
+        "as scaled by the optimizer's step"
+        in (said.get("inner_rate_unstable") or said["inner_rate_stable"]).claim
     )
 
 

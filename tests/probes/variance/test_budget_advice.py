@@ -31,8 +31,8 @@ def counted(monkeypatch):
     def clock(subject, address, seed, size):
         return TASK * len(np.unique(address.task)) + DRAW * len(address.task)
 
-    measure = importlib.import_module("metabench.probes.variance.measure")
-    monkeypatch.setattr(measure, "_clock", clock)
+    measure = importlib.import_module("metabench.probes.variance.measure_seconds")
+    monkeypatch.setattr(measure, "seconds_taken", clock)
 
 
 def measured(family, amount, tasks=4096, seed=1, **settings):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from metabench.probes.variance.findings.independence import law
-from metabench.probes.wording import interval, number
+from metabench.probes.wording import error, interval, number
 from metabench.records.number_format import percent
 from metabench.records.rows import Finding, Row, Rows, from_table
 
@@ -90,7 +92,8 @@ def _estimator_bias(table: Rows, batch: int, checked: str) -> list[Finding]:
     )
     if found[0].status != "ok":
         claim = f"{exact.of} is unbiased for its objective. {text}"
-        return [Finding("estimator_bias", "info", "fine", claim, f"Keep {exact.of}.", evidence)]
+        state, repair = _at_your_batch(table, exact, short, doubtful)
+        return [Finding("estimator_bias", "info", state, claim, repair, evidence)]
     state = "undecided" if doubtful else _state(table, found[0], exact)
     return [_biased(table, state, text, evidence)]
 
@@ -158,17 +161,17 @@ def _state(table: Rows, found: Row, exact: Row) -> str:
 
 
 def _comparison(table: Rows, batch: int) -> list[Finding]:
-    """Rank the algorithms compared, at the seconds that the exact estimator takes."""
+    """Rank the algorithms compared, in the time that the exact estimator takes."""
     errors = [r for r in from_table(table, "mse_same_seconds", of=None) if r.at == batch]
     if law(table) in ("refuted", "doubtful"):
         return []
     if len(errors) < 3 or any(r.value is None for r in errors):
         return []
     exact = errors[0].of
-    best, *rest = sorted(errors, key=lambda r: r.value or 0.0)
-    ranking = ", ".join(f"{number(r.value)} {interval(r)} for {r.of}" for r in (best, *rest))
+    best, *rest = sorted(errors, key=lambda r: math.inf if r.high is None else r.high)
+    ranking = ", ".join(f"{error(r)} for {r.of}" for r in (best, *rest))
     claim = f"In the time that {batch} tasks of {exact} take, the mean squared error is {ranking}."
-    ties = [r.of for r in rest if not (r.low or 0.0) > (best.high or 0.0)]
+    ties = [r.of for r in rest if best.high is None or not (r.low or 0.0) > best.high]
     repair = (
         f"Use {best.of} at this budget."
         if not ties
@@ -180,21 +183,35 @@ def _comparison(table: Rows, batch: int) -> list[Finding]:
 
 
 def _break_even(table: Rows) -> list[Row]:
-    names = ("break_even", "break_even_seconds")
-    return [r for name in names for r in from_table(table, name)]
+    return from_table(table, "break_even")
 
 
 def _when_exact_is_better(table: Rows, exact: Row) -> str:
-    """State the batch size and the time above which the exact estimator has the smaller error."""
-    parts = []
-    budgets = (("number of tasks", "tasks"), ("compute time", "seconds per meta-gradient"))
-    for line, (budget, unit) in zip(_break_even(table), budgets, strict=False):
+    """State the batch size above which the exact estimator has the smaller error."""
+    for line in _break_even(table):
         if line.high == 0:
-            parts.append(f"for any equal {budget}")
-        elif line.value and line.high is not None:
-            limit = f"{number(line.value)} {interval(line)} {unit}"
-            parts.append(f"for an equal {budget} above {limit}")
-    return f"{exact.of} has the smaller error {' and '.join(parts)}." if parts else ""
+            return f"On the same tasks, {exact.of} has the smaller error at every B."
+        if line.value and line.high is not None:
+            limit = f"{number(line.value)} tasks {interval(line)}"
+            return f"On the same tasks, {exact.of} has the smaller error above B = {limit}."
+    return ""
+
+
+def _at_your_batch(table: Rows, exact: Row, short: Row, doubtful: bool) -> tuple[str, str]:
+    """Return state and repair of an unbiased estimator: where your B lies to the break-even."""
+    B = exact.at or 0.0
+    line = next(iter(_break_even(table)), None)
+    time = "`metabench cost` compares errors for equal time."
+    if doubtful or line is None:
+        return "fine", ""
+    if line.high is not None and line.high < B:
+        return "fine", f"Keep {exact.of} at B = {B:.0f}; {time}"
+    if (line.low or 0.0) > B:
+        return "", f"At B = {B:.0f}, {short.of} has the smaller error: use it, or raise B. {time}"
+    return "undecided", (
+        f"Which of the two has the smaller error at B = {B:.0f} is undecided: redraw more tasks "
+        f"(--set probe.redrawn_tasks=..., and --tasks twice that). {time}"
+    )
 
 
 def _objective_gap(table: Rows) -> list[Finding]:

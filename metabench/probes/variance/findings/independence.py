@@ -98,7 +98,7 @@ def _undecided(text: str, slope: Row, found: str, evidence: tuple[Row, ...]) -> 
         f"About {number(times)} times as many batches (--tasks and --set probe.batches=...) give "
         "an interval of that width"
         if times > 1
-        else "The interval is narrow enough, but lies at the edge of that margin"
+        else "The interval is narrow enough, but lies across the end of that margin"
     )
     repair = f"{wider}; a sampler that draws independently can declare it: @mb.independent_tasks."
     return Finding("slope_unclear", "info", "undecided", claim, repair, evidence)

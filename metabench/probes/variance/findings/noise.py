@@ -87,7 +87,10 @@ def _judged(scale: Row, mean: Row, batch: int, tasks: int, assumed: str) -> Find
         )
     else:
         count = power_of_two(needed)
-        repair = f"Measure about {count} tasks (--tasks {count}), for an interval of factor 2."
+        repair = (
+            f"Measure about {count} tasks (--tasks {count}), for an interval whose ends differ by "
+            "a factor of 2."
+        )
     return Finding("noise_scale", "info", "undecided", claim, repair, (scale, mean))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metabench.probes.wording import percents
 from metabench.records.rows import Finding, Row, Rows, from_table
 from metabench.records.source_names import source_name
+from metabench.stats.intervals import FEWEST_TASKS_IF_SKEWED as FEWEST_REDRAWN
 
 DOMINANT = 0.9  # share of the variance above which one source counts as the only one
 REPAIRS = {
@@ -33,7 +34,12 @@ def sources(table: Rows) -> list[Finding]:
     shares.sort(key=lambda r: -(r.value or 0))
     if shares[0].low is None:
         claim = "Too few tasks were redrawn to rank the sources of the variance."
-        repair = "Redraw more tasks (--set probe.redrawn_tasks=...)."
+        if any((r.value or 0.0) < 0 for r in shares):
+            claim += " Some estimates are below 0, as unbiased estimates of small variances can be."
+        repair = (
+            f"Measure {2 * FEWEST_REDRAWN} tasks or more (--tasks): half of them are redrawn, at "
+            f"most probe.redrawn_tasks, and intervals need {FEWEST_REDRAWN}."
+        )
         return [Finding("sources", "info", "undecided", claim, repair, tuple(shares))]
     return [_ranked(shares, because)]
 
