@@ -59,7 +59,8 @@ def until(true, seconds=120):
 
 
 def ended(number, index=0):
-    until(lambda: job(number, index)["JobState"] not in {"PENDING", "RUNNING", "COMPLETING"})
+    going_on = {"PENDING", "REQUEUED", "CONFIGURING", "RUNNING", "COMPLETING"}
+    until(lambda: job(number, index)["JobState"] not in going_on)
     return job(number, index)
 
 
