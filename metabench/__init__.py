@@ -62,6 +62,7 @@ _PUBLIC = {
     "Omniglot": "metabench.families.omniglot",
     "OuterOptimizer": "metabench.outer_loop.optimizer_settings",
     "Naive": "metabench.problems.reinforcement.surrogates.naive",
+    "Navigation": "metabench.families.navigation",
     "Neumann": "metabench.linalg.solvers.neumann",
     "Nystrom": "metabench.linalg.solvers.nystrom",
     "Pretrain": "metabench.algorithms.pretrain",

@@ -13,5 +13,6 @@ MEMBERS = {
     "digits": "metabench.families.digits:Digits",
     "omniglot": "metabench.families.omniglot:Omniglot",
     "tabular": "metabench.families.tabular:Tabular",
+    "navigation": "metabench.families.navigation:Navigation",
     "folder": "metabench.families.folder:Folder",
 }

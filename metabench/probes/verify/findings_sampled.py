@@ -17,6 +17,10 @@ KINDS = {
         "It is of LVC's kind: it leaves out how a choice changes what later choices cost, as a "
         "decay below 1 does too."
     ),
+    "control": (
+        "Its expected Hessian changes with the baseline: weights of earlier choices lack the term "
+        "that controls for them."
+    ),
     "same batch": (
         "It is a multiple of the right gradient in every set: its baseline is fitted on the "
         "samples that it is subtracted from."
@@ -29,6 +33,7 @@ KINDS = {
 REPAIRS = {
     "naive": "Use loaded_dice (--set family.surrogate=loaded_dice), or emaml with naive.",
     "lvc": "Use loaded_dice with decay 1, if this bias matters more than its lower variance.",
+    "control": "Use differences of weights, m(w_t) - m(d w_{t-1}), as loaded_dice does.",
     "same batch": "Fit the baseline on other samples: leave one out, or earlier ones.",
     "batch or control": (
         "Normalize by other samples' statistics, and use differences of weights (loaded_dice)."

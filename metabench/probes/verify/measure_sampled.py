@@ -196,9 +196,9 @@ def _kind(found: Found, rows: list[Row]) -> list[Row]:
         ratio = _multiple(found.first, found.gradient)
         kinds.append(Row("sampled_kind", of="same batch" if ratio else "batch or control"))
     elif SECOND_ORDER in biased:
-        size = np.abs(found.hessian).max()
-        naive = np.abs(found.fixed).max() <= SAME * size
-        kinds.append(Row("sampled_kind", of="naive" if naive or SHIFT in biased else "lvc"))
+        naive = np.abs(found.fixed).max() <= SAME * np.abs(found.hessian).max()
+        other = "control" if SHIFT in biased else "lvc"
+        kinds.append(Row("sampled_kind", of="naive" if naive else other))
     return kinds
 
 

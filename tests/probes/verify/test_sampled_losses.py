@@ -46,6 +46,7 @@ def found(problem, sample, theta):
         ({"surrogate": mb.LVC()}, "second order", "LVC's kind"),
         ({"surrogate": mb.LoadedDiCE(decay=0.1)}, "second order", "LVC's kind"),
         ({"surrogate": Uncontrolled()}, "first order", "lack the term"),
+        ({"surrogate": Uncontrolled(), "baseline": "exact"}, "second order", "lack the term"),
         ({"baseline": "batch"}, "first order", "fitted on the samples"),
         ({"baseline": "standardized"}, "first order", "standardized advantages"),
     ],
