@@ -1,6 +1,6 @@
 """What does `verify` say of wrong and of right losses that sample? Faults are planted by seed.
 
-python reports/sampled_losses/run.py --faults 50 --healthy 200 > reports/sampled_losses/table.md
+python reports/sampled_losses/run.py --faults 50 --healthy 200
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05  # at which a check is screened, and again confirmed on fresh sets
 SETS = 100  # of samples, in each of the two
 MOST_DIRECTIONS = 8  # of Hessians larger than this, random ones
+FEW_DIRECTIONS, LARGE = 2, 1000  # of a network's Hessian, and the parameters from which it is one
+TOGETHER = 20  # sets computed at once: their graphs are kept for every direction
 BY = 1.0  # by which a baseline is raised, in units of the costs' root mean square
 DISPLACEMENT = 1e-5  # relative, of a difference of gradients whose sample is fixed [1]
 SAME = 1e-5  # relative difference up to which two Hessian products are one
@@ -95,7 +97,7 @@ def _sets(subject: Subject, seed: int, tasks: int, stage: int) -> tuple[Found, N
         address = Address.fresh(0, SETS)._replace(task=groups, support=again)
     drawn = subject.draw(address, seed)
     how = "loop" if subject.compute.batching == "loop" else "vmap"
-    found = Vectorization(how, engine="eager").per_task(_differences_of(subject))
+    found = Vectorization(how, engine="eager", chunk=TOGETHER).per_task(_differences_of(subject))
     parts = found(subject.theta, drawn)
     return Found(*(part.flatten(1).double().cpu().numpy() for part in parts)), groups
 
@@ -162,7 +164,8 @@ def _directions(size: int, like: Tensor) -> Tensor:
     """Return unit vectors, all of a small space and random ones of a larger, `(m, P)`."""
     if size <= MOST_DIRECTIONS:
         return torch.eye(size).to(like)
-    drawn = np.random.default_rng(0).standard_normal((size, MOST_DIRECTIONS))
+    count = MOST_DIRECTIONS if size < LARGE else FEW_DIRECTIONS
+    drawn = np.random.default_rng(0).standard_normal((size, count))
     return torch.from_numpy(np.linalg.qr(drawn)[0].T.copy()).to(like)
 
 
