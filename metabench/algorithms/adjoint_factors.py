@@ -14,7 +14,7 @@ from metabench.autodiff import derivatives
 from metabench.problems.problem import Problem
 from metabench.problems.tasks import Task
 
-ITERATIONS = 6  # of Gauss-Newton, whose map is a polynomial in the factors
+ITERATIONS = 8  # of Gauss-Newton, whose map is a polynomial in the factors
 STARTS = (1.0, 0.0, -1.0, 2.0, 0.5)  # of all factors
 MATCHED = 1e-6  # relative difference up to which the factors explain the given gradient
 
@@ -119,7 +119,7 @@ def _fit(
     count: int,
     scaled: Callable[[Tensor], Callable[[int, Tensor], Tensor]],
 ) -> Fit:
-    """Fit factors by Gauss-Newton, from the best of a few.
+    """Fit factors by Gauss-Newton, from one start after another until one fits.
 
     Args:
         tasks: the recursions, T of them.
@@ -133,8 +133,24 @@ def _fit(
         return (made - given).ravel()
 
     starts = [given.new_full((count,), each) for each in STARTS]
-    factors = min(starts, key=lambda each: float(residual(each).norm()))
-    size, moves = float(given.norm()) or 1.0, torch.eye(count).to(given)
+    starts.sort(key=lambda each: float(residual(each).norm()))
+    size, found = float(given.norm()) or 1.0, list[Fit]()
+    for start in starts:
+        found.append(_descended(residual, start, size))
+        if found[-1].error <= MATCHED:
+            break
+    return min(found, key=lambda each: each.error)
+
+
+def _descended(residual: Callable[[Tensor], Tensor], factors: Tensor, size: float) -> Fit:
+    """Return the fit that Gauss-Newton reaches from a start.
+
+    Args:
+        residual: of the factors `(count,)`.
+        factors: the start.
+        size: to which the error is relative.
+    """
+    moves = torch.eye(len(factors)).to(factors)
     for _ in range(ITERATIONS):
         left = residual(factors)
         if float(left.norm()) <= MATCHED**2 * size:
