@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.verdicts.cases import Fault
+from reports.verdicts.cases import Fault, Healthy
 
 Line = dict[str, str]
 VERDICTS = ("fault", "undecided", "not_looked_at", "fine", "raised")
@@ -20,11 +20,17 @@ FLOOR = (
 )
 
 
-def page(faults: Sequence[Fault], of_faults: Sequence[Line], of_healthy: Sequence[Line]) -> str:
+def page(
+    faults: Sequence[Fault],
+    healthy: Sequence[Healthy],
+    of_faults: Sequence[Line],
+    of_healthy: Sequence[Line],
+) -> str:
     """Write the page.
 
     Args:
         faults: the list, which says what must be resolved.
+        healthy: the list of healthy cases.
         of_faults: lines of the faults' table.
         of_healthy: lines of the healthy cases' table.
     """
@@ -34,7 +40,8 @@ def page(faults: Sequence[Fault], of_faults: Sequence[Line], of_healthy: Sequenc
         "faults that they don't": [each for each in of_faults if not resolved[each["name"]]],
         "right gradients": list(of_healthy),
     }
-    text = HEAD + _matrix(groups) + _sentence(groups) + _missing(faults, of_faults)
+    text = HEAD + _matrix(groups) + _sentence(groups)
+    text += _missing("Faults", faults, of_faults) + _missing("Right ones", healthy, of_healthy)
     text += _wrong(groups)
     text += (
         "\n## Undecided\n\n" + FLOOR + "\n\n| case | seed | verdict | floor |\n|---|---|---|---|\n"
@@ -62,11 +69,20 @@ def _wrong(groups: dict[str, list[Line]]) -> str:
     return text
 
 
-def _missing(faults: Sequence[Fault], lines: Sequence[Line]) -> str:
-    """Say which faults were not run."""
+def _missing(what: str, cases: Sequence[Fault | Healthy], lines: Sequence[Line]) -> str:
+    """Say of how many cases lines are missing, and which these are.
+
+    Args:
+        what: the cases are, in a word.
+        cases: the whole list.
+        lines: of their table.
+    """
     there = {each["name"] for each in lines}
-    names = [each.name for each in faults if each.name not in there]
-    return f"\nNot run yet (`--missing` runs them): {', '.join(names)}.\n" if names else ""
+    names = [each.name for each in cases if each.name not in there]
+    if not names:
+        return ""
+    run = f"{len(cases) - len(names)} of {len(cases)} run"
+    return f"\n**{what}: {run}.** Not run yet (`--missing` runs them): {', '.join(names)}.\n"
 
 
 def _matrix(groups: dict[str, list[Line]]) -> str:
