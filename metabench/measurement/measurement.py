@@ -157,7 +157,9 @@ class Measurement:
     def adapted_and_learned(self) -> str:
         """Return a sentence on which parameters adapt and which are learned."""
         with user_errors():
-            return adapted_and_learned(self.subject())
+            subject = self.subject()
+        with explained("one task"):
+            return adapted_and_learned(subject)
 
     def measure_part(self, part: Part) -> dict[str, NDArray[Any]]:
         """Measure one part of the tasks; returns arrays that `measure` merges."""
