@@ -27,7 +27,7 @@ INPUTS = ("missing", "folder", "pipe", "/dev/zero", "link", "empty", "binary", L
 # what fills the required arguments of a command
 FILLED = {"study": "study.toml", "sources": "table.csv", "file": "lost.replay.safetensors",
           "a": "study.toml", "b": "study.toml", "digest": "0", "member": "maml", "array": "2",
-          "part": "0/1"}  # fmt: skip
+          "kind": "problem", "part": "0/1"}  # fmt: skip
 FILES_WRITTEN = ("html", "page", "csv", "save", "output", "table")
 FOLDERS_WRITTEN = ("export", "tensorboard_to", "store")
 FILES_READ = ("study", "sources", "file", "a", "b", "theta")
