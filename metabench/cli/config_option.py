@@ -14,6 +14,7 @@ from metabench.settings import registry
 from metabench.settings.errors import InvalidInput, unknown
 
 ASSIGNMENTS = "metabench.config"  # key in a context's meta: settings of the file
+CONFIG = "metabench.config_file"  # key in a context's meta: path of the file
 GROUPS = ("algo", "family", "probe", "compute", "outer", "trial")  # tables that there may be
 NAMED = ("algo", "family", "probe")  # tables whose name is an option of its own
 
@@ -49,6 +50,7 @@ def _read(context: click.Context, option: click.Parameter, path: Path | None) ->
     """
     if path is None:
         return
+    context.meta[CONFIG] = path
     options = {each.name: each for each in context.command.params if each.name}
     defaults: dict[str, Any] = {}
     assignments: list[str] = []

@@ -15,7 +15,13 @@ from metabench.cli.theta_option import thetas
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+
+class Output(click.Path):
+    """A file or folder that a command writes; every other path is read."""
+
+
 FILE = click.Path(path_type=Path)
+OUTPUT = Output(path_type=Path)
 BEGUN = "metabench.begun"  # key in a context's meta: time.monotonic() as the command began
 
 
@@ -126,8 +132,8 @@ def results(command: Command) -> Command:
     """Add `--json`, `--html`, `--csv` and `--quiet`."""
     return together(
         json,
-        click.option("--html", type=FILE, help="File to write the HTML page to."),
-        click.option("--csv", type=FILE, help="File to write the tidy table to."),
+        click.option("--html", type=OUTPUT, help="File to write the HTML page to."),
+        click.option("--csv", type=OUTPUT, help="File to write the tidy table to."),
         quiet,
     )(command)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import click
+
+from metabench.cli.files_read import files_read
 from metabench.records import run_folders
-from metabench.settings.errors import InvalidInput
+from metabench.records.separate_files import require_separate
 
 
 class ResultFiles(NamedTuple):
@@ -31,16 +35,20 @@ class ResultFiles(NamedTuple):
         run_folders.write(self.html, document)
 
 
-def require_writable(html: Path | None, csv: Path | None) -> None:
-    """Check that the files can be written, before any work is done.
+def require_writable(outputs: Mapping[str, Path | None]) -> None:
+    """Check that all files can be written, before any work is done.
+
+    Args:
+        outputs: the paths, by the option that names each; None is not written.
 
     Raises:
-        InvalidInput: if one can't be written, or both are the same.
+        InvalidInput: if one can't be written, two are the same, or the command reads one.
     """
-    for path in filter(None, (html, csv)):
+    given = {option: path for option, path in outputs.items() if path is not None}
+    for path in given.values():
         run_folders.check_writable(path)
-    if html and csv and html.resolve() == csv.resolve():
-        raise InvalidInput(f"--html and --csv both name {html}; give two different files.")
+    context = click.get_current_context(silent=True)
+    require_separate(given, files_read(context) if context else ())
 
 
 def files_in(folder: Path, html: Path | None, csv: Path | None) -> ResultFiles:
@@ -52,11 +60,10 @@ def files_in(folder: Path, html: Path | None, csv: Path | None) -> ResultFiles:
         csv: path of the table, if given.
 
     Raises:
-        InvalidInput: if one can't be written.
+        InvalidInput: if one can't be written, two are the same, or the command reads one.
     """
     files = ResultFiles(
         html or folder / "page.html", csv or folder / "table.csv", folder / "record.json"
     )
-    for path in files:
-        run_folders.check_writable(path)
+    require_writable({"--html": files.html, "--csv": files.csv, "the record": files.record})
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tempfile
 from collections.abc import Mapping
@@ -83,6 +84,9 @@ def check_writable(path: Path) -> None:
     """Check that a path can be written, before any work is done."""
     if (why := _unusable(str(path))) is not None:
         raise InvalidInput(f"The name {str(path)!r} {why}; give another path.")
+    if _is_link_loop(path):
+        raise InvalidInput(f"{path} is a link that leads back to itself; give another path.")
+    path = path.resolve() if path.is_symlink() else path  # it is written through the link
     try:
         if path.is_dir():
             raise InvalidInput(f"{path} is a folder; give the name of a file.")
@@ -101,6 +105,15 @@ def check_writable(path: Path) -> None:
         raise InvalidInput(
             f"{path} can't be written ({error.strerror}); give another path."
         ) from error
+
+
+def _is_link_loop(path: Path) -> bool:
+    """Tell whether links, of the file or a folder above it, lead in a circle."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _unusable(name: str) -> str | None:

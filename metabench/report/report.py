@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from metabench.records import csv_text, run_folders
 from metabench.records.rows import Finding
+from metabench.records.separate_files import require_separate
 from metabench.records.store.parquet_snapshot import require_pyarrow
 from metabench.report.evidence import Evidence
 from metabench.report.figures import MOST_FIGURES
@@ -62,12 +63,7 @@ def report(
         InvalidInput: if a source can't be read or is empty, a file can't be written, or no source
             names a trusted member.
     """
-    for path in filter(None, (page, table)):
-        run_folders.check_writable(path)
-    if table is not None and table.suffix not in TABLES:
-        raise InvalidInput(f"--table writes {' or '.join(TABLES)}; given {table}.")
-    if export is not None:
-        run_folders.make_folder(export)
+    _require_writable(page, table, export)
     if store is not None and not any(source.suffix.lower() == ".toml" for source in sources):
         raise InvalidInput(
             f"--store {store} is a study's store, but no source is a study (.toml); give the "
@@ -81,14 +77,39 @@ def report(
         raise InvalidInput(f"Nothing to report: {why[0]}")
     findings: list[Finding] = []
     document = study_page(evidence, about(sources, store), most, findings)
+    figures = {} if export is None else {export / name: text for name, text in saved(document)}
+    _require_apart(page, table, figures, sources)
     if table is not None:
         write_table(table, evidence)
-    run_folders.write(page, document)
-    if export is not None:
-        for name, text in saved(document):
-            run_folders.write(export / name, text)
+    for path, text in {page: document, **figures}.items():
+        run_folders.write(path, text)
     judged = min(evidence.rows["cell"].nunique(), MOST_CELLS_DIAGNOSED)
     return Reported(findings, len(evidence.cells) - judged, evidence.broken)
+
+
+def _require_writable(page: Path, table: Path | None, export: Path | None) -> None:
+    """Check the names of the page and the table, and make the folder of the figures."""
+    for path in filter(None, (page, table)):
+        run_folders.check_writable(path)
+    if table is not None and table.suffix not in TABLES:
+        raise InvalidInput(f"--table writes {' or '.join(TABLES)}; given {table}.")
+    if export is not None:
+        run_folders.make_folder(export)
+
+
+def _require_apart(
+    page: Path, table: Path | None, figures: Iterable[Path], sources: Iterable[Path]
+) -> None:
+    """Check that no file to be written is a source, or another one of them.
+
+    Args:
+        page: the HTML file.
+        table: the table, if one was asked for.
+        figures: the files of figures and tables.
+        sources: what is read.
+    """
+    given = {"--html": page, **({"--table": table} if table else {})}
+    require_separate({**given, **{f"--export's {path.name}": path for path in figures}}, sources)
 
 
 def saved(document: str) -> Iterator[tuple[str, str]]:

@@ -48,15 +48,16 @@ def run(
         choices: the rest as `plan_of` takes it.
     """
     seconds = amounts.seconds(budget)
+    require_writable({"--html": html, "--csv": csv})
     plan = plan_of(**choices)
-    require_writable(html, csv)
     settings = plan.spec
     folder = run_folders.run_folder("diagnose", settings)
+    files = files_in(folder, html, csv)
     made = provenance(plan.measurement.device)
     about = plan.measurement.adapted_and_learned()
     found = _checked(plan, seconds, save.Folder(folder, made), quiet, about)
     settings["budget"] = budget
-    text, files = save.record(found, settings, made), files_in(folder, html, csv)
+    text = save.record(found, settings, made)
     files.write(page(found, settings, made, about), csv_text.to_csv(save.table(found)), text)
     if as_json:
         click.echo(text)

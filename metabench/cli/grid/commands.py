@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from metabench.cli import completion, exit_codes, options
-from metabench.cli.options import FILE
+from metabench.cli.options import FILE, OUTPUT
 
 EPILOG = exit_codes.OF_GRIDS
 STUDY = click.argument("study", type=FILE)
@@ -115,7 +115,7 @@ def worker(**given: Any) -> None:
 )
 @click.option("--yes", is_flag=True, help="Write it for more than 100,000 cells, too.")
 @click.option(
-    "--output", type=FILE, help="File to write the script to.  [default: <study's name>.sbatch]"
+    "--output", type=OUTPUT, help="File to write the script to.  [default: <study's name>.sbatch]"
 )
 @STORE
 @options.json
@@ -146,7 +146,7 @@ def status(**given: Any) -> None:
 @click.command(epilog=EPILOG)
 @click.argument("study", metavar="STUDY|RUN", type=FILE, shell_complete=completion.runs)
 @click.argument("digest", required=False)
-@click.option("--csv", type=FILE, help="File to write all numbers to, as one tidy table.")
+@click.option("--csv", type=OUTPUT, help="File to write all numbers to, as one tidy table.")
 @STORE
 @options.json
 @options.verbose

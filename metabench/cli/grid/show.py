@@ -11,6 +11,7 @@ import click
 
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.left_out import end_without, warn
+from metabench.cli.result_files import require_writable
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.study import study as studies
@@ -68,8 +69,7 @@ def show(
         )
     if trusted:
         raise InvalidInput("--trust allows one cell's probe to be run: give the cell's DIGEST.")
-    if csv is not None:
-        run_folders.check_writable(csv)
+    require_writable({"--csv": csv})
     asked = studies.read(study)
     result = tables(kept, asked.cells)
     if not len(result.cells):

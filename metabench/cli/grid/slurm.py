@@ -9,6 +9,7 @@ import click
 
 from metabench.cli.exit_codes import DONE, FAILED
 from metabench.cli.grid.large_studies import require_leave
+from metabench.cli.result_files import require_writable
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
 from metabench.grid.scheduling import slurm_commands
@@ -41,12 +42,12 @@ def slurm(
     Raises:
         InvalidInput: for a larger array than this machine's Slurm allows.
     """
-    from metabench.records.run_folders import check_writable, write
+    from metabench.records.run_folders import write
 
+    place = output or Path(f"{study.stem}.sbatch")
+    require_writable({"--output": place})
     require_leave(study, yes)
     asked = studies.read(study)
-    place = output or Path(f"{study.stem}.sbatch")
-    check_writable(place)
     jobs = min(request.array, len(units(asked)))
     most = slurm_commands.largest_array()
     if most is not None and jobs > most:

@@ -57,7 +57,7 @@ def run(
         budget: limit of the total time, such as 30s; of several thetas each gets an equal part.
         choices: the rest as `measurement.from_words.build` takes it.
     """
-    require_writable(html, csv)
+    require_writable({"--html": html, "--csv": csv})
     if len(theta) > 1:
         _require_text(as_json, html)
     found = []

@@ -16,7 +16,7 @@ from metabench.cli.theta_option import theta
 @options.problem()
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True,
               help="Number of outer steps.")  # fmt: skip
-@click.option("--save", type=options.FILE, metavar="FILE", help="File to save theta in, as "
+@click.option("--save", type=options.OUTPUT, metavar="FILE", help="File to save theta in, as "
               "safetensors; training resumes from it.  [default: in metabench-runs]")  # fmt: skip
 @theta("Initial theta, from a file.")
 @options.probes("Probes to run during training: verify,variance.")
@@ -24,7 +24,7 @@ from metabench.cli.theta_option import theta
               "the probes and save a checkpoint.  [default: a tenth of the steps]")  # fmt: skip
 @options.arithmetic
 @options.settings("Set a field of outer, algo, family, compute or a probe: outer.rate=0.01.")
-@click.option("--tensorboard", "tensorboard_to", type=options.FILE, metavar="DIR",
+@click.option("--tensorboard", "tensorboard_to", type=options.OUTPUT, metavar="DIR",
               help="Folder to which TensorBoard files are written, too.")  # fmt: skip
 @options.results
 @options.fail_on

@@ -10,7 +10,7 @@ import click
 from metabench.cli.exit_codes import STOPPED
 from metabench.cli.fail_on import end_if_found
 from metabench.cli.probe.next_command import settings_of
-from metabench.cli.result_files import files_in
+from metabench.cli.result_files import files_in, require_writable
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_findings, print_table, progress
 from metabench.estimation.adapted_and_learned import adapted_and_learned
@@ -48,6 +48,7 @@ def run(
         fail_on: severity of findings that makes the exit code 1.
         choices: the rest as `training.plan.plan_of` takes it.
     """
+    require_writable({"--save": save, "--html": html, "--csv": csv})
     plan = plan_of(**choices)
     if tensorboard_to:
         tensorboard.require()
@@ -98,13 +99,11 @@ def _require_apart(save: Path, html: Path | None, csv: Path | None) -> None:
         raise InvalidInput(
             f"--save is {save}; theta is saved as safetensors: {save.stem}.safetensors."
         )
-    given = [path for path in (save, resume.state_path(save), html, csv) if path]
-    for path in given:
-        run_folders.check_writable(path)
-    if len({path.resolve() for path in given}) < len(given):
-        raise InvalidInput(
-            "--save, --html and --csv name the same file twice; give different files."
-        )
+    beside = {
+        "--save's state": resume.state_path(save),
+        "--save's recording": resume.replay_path(save),
+    }
+    require_writable({"--save": save, **beside, "--html": html, "--csv": csv})
 
 
 def _next(save: Path, session: Session, choices: dict[str, Any]) -> str:
