@@ -6,7 +6,6 @@ python reports/sampled_losses/run.py --faults 50 --healthy 200
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -161,34 +160,47 @@ HEALTHY: dict[str, Callable[[int], list[Row]]] = {
 }
 
 
+def print_faults(count: int) -> None:
+    """Print how many planted faults are called a fault and named."""
+    print("| planted | processes | called a fault | named | of |\n|---|---|---|---|---|")
+    for name, (settings, kinds) in FAULTS.items():
+        for one in (True, False):
+            found = [tabular(seed, one, **settings) for seed in range(count)]
+            alarms = sum(any(row.status == "biased" for row in rows) for rows in found)
+            named = sum(any(row.of in kinds for row in rows if row.quantity == "sampled_kind")
+                        for rows in found)  # fmt: skip
+            which = "one" if one else "another each time"
+            print(f"| {name} | {which} | {alarms} | {named} | {count} |", flush=True)
+
+
+def print_score_terms(count: int) -> None:
+    """Print how often a score term is refused, on surrogates that have it and on `naive`."""
+    for surrogate in (mb.LVC(), mb.DiCE(), mb.LoadedDiCE()):
+        refused = sum(score_on(surrogate, seed) for seed in range(count))
+        name = f"score term (`emaml`) on {type(surrogate).__name__}"
+        print(f"| {name} | another each time | {refused} (refused) | {refused} | {count} |")
+    kept = sum(not score_on(mb.Naive(), seed) for seed in range(count))
+    print(f"\n`emaml` on `naive` is refused in {count - kept} of {count}.\n")
+
+
+def print_healthy(count: int) -> None:
+    """Print how many right losses are called a fault."""
+    print("| right | alarms | of |\n|---|---|---|")
+    for name, healthy in HEALTHY.items():
+        rows = [healthy(1000 + seed) for seed in range(count)]
+        false = sum(any(row.status == "biased" for row in each) for each in rows)
+        print(f"| {name} | {false} | {count} |", flush=True)
+
+
 def main() -> None:
     """Print a table of faults and one of right losses."""
     given = argparse.ArgumentParser()
     given.add_argument("--faults", type=int, default=50)
     given.add_argument("--healthy", type=int, default=200)
     counts = given.parse_args()
-    print("| planted | processes | called a fault | named | of |\n|---|---|---|---|---|")
-    for name, (settings, kinds) in FAULTS.items():
-        for one in (True, False):
-            found = [tabular(seed, one, **settings) for seed in range(counts.faults)]
-            alarms = sum(any(row.status == "biased" for row in rows) for rows in found)
-            named = sum(any(row.of in kinds for row in rows if row.quantity == "sampled_kind")
-                        for rows in found)  # fmt: skip
-            which = "one" if one else "another each time"
-            print(f"| {name} | {which} | {alarms} | {named} | {counts.faults} |")
-            sys.stdout.flush()
-    for surrogate in (mb.LVC(), mb.DiCE(), mb.LoadedDiCE()):
-        refused = sum(score_on(surrogate, seed) for seed in range(counts.faults))
-        name = f"score term (`emaml`) on {type(surrogate).__name__}"
-        print(f"| {name} | another each time | {refused} (refused) | {refused} | {counts.faults} |")
-    kept = sum(not score_on(mb.Naive(), seed) for seed in range(counts.faults))
-    print(f"\n`emaml` on `naive` is refused in {counts.faults - kept} of {counts.faults}.\n")
-    print("| right | alarms | of |\n|---|---|---|")
-    for name, healthy in HEALTHY.items():
-        rows = [healthy(1000 + seed) for seed in range(counts.healthy)]
-        false = sum(any(row.status == "biased" for row in each) for each in rows)
-        print(f"| {name} | {false} | {counts.healthy} |")
-        sys.stdout.flush()
+    print_faults(counts.faults)
+    print_score_terms(counts.faults)
+    print_healthy(counts.healthy)
 
 
 if __name__ == "__main__":

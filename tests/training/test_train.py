@@ -288,7 +288,7 @@ def test_probes_take_what_training_saves():
     assert fine.exit_code == 0
     assert other.exit_code == 2
     assert "t.safetensors, trained by maml on quadratic, doesn't fit this problem" in other.stderr
-    assert "phi: given (20,), expected nothing" in other.stderr
+    assert "0.bias: given nothing, expected (40,)" in other.stderr
     assert "other settings: family is quadratic there and sinusoid here." in other.stderr
 
 
