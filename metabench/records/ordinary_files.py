@@ -42,6 +42,8 @@ def text_of(path: Path) -> str:
 
 def set_aside(path: Path, folder: Path) -> Path | None:
     """Move what lies at a path to a free name in a folder; None if another process did so."""
+    if os.path.lexists(folder) and not folder.is_dir():  # its name is taken by something else
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f"{path.name}-", dir=folder)) / path.name
     try:

@@ -23,6 +23,7 @@ REQUIRED = (
     *("schema", "digest", "checksum", "outcome", "spec", "settings"),
     *("rows", "findings", "provenance", "attempts"),
 )
+WRONG_CONTENT = (ValueError, KeyError, TypeError, AttributeError)
 Found = Sequence[Finding | Mapping[str, Any]]
 
 
@@ -117,12 +118,17 @@ def parse(content: bytes, name: str) -> Record:
                 "damaged; measure again."
             )
         require_types(whole)
+        if whole["digest"] != fields.digest(whole["spec"]):
+            raise InvalidInput(
+                f"{name} doesn't hold what was written: its digest is not that of its spec; "
+                "measure again."
+            )
         rows = tuple(Row(**{key: line[key] for key in Row._fields}) for line in whole["rows"])
         spec, settled = whole["spec"], whole.get("settled", whole["spec"])
         provenance = dict(whole["provenance"])
     except InvalidInput:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*WRONG_CONTENT, RecursionError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
         raise InvalidInput(f"{name} is not a record, or an incomplete one ({reason}).") from error
     return Record(whole["digest"], whole["outcome"], spec, settled, rows, provenance, whole)

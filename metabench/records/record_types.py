@@ -29,6 +29,7 @@ def require_types(whole: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError: naming the value and what it is.
+        OverflowError: if a number is beyond all floats.
     """
     for key, types in TYPES.items():
         if key in whole:
@@ -39,6 +40,7 @@ def require_types(whole: Mapping[str, Any]) -> None:
             _require(f"{key} of row {i}", row[key], (str,))
         for key in NUMBERS:
             _require(f"{key} of row {i}", row[key], (*NUMBER, type(None)))
+            float(row[key] or 0)  # an integer of JSON may be beyond all floats
     for part in ("probe", "algo", "family"):
         if part in whole["spec"]:
             _require(f"spec.{part}", whole["spec"][part], (dict,))

@@ -116,6 +116,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
     try:
         names = [str(name) for name in pd.read_csv(path, nrows=0)]
+        header = [str(name) for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]]
         # an algorithm may be called "NA": only blanks are missing values
         table = pd.read_csv(
             path,
@@ -124,9 +125,13 @@ def _csv(path: Path) -> pd.DataFrame:
             dtype={n: str for n in names if n in (*TEXTS, *NAMES) or n.startswith("environment.")},
             low_memory=False,
         )
-        return csv_text.from_csv(table)
     except (ValueError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} can't be read as CSV: {error}.") from error
+    if not isinstance(table.index, pd.RangeIndex):  # as pandas reads more values than names
+        raise InvalidInput(f"{path} has lines with more values than columns; write it again.")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise InvalidInput(f"{path} has two columns {twice[0]!r}; leave one out.")
+    return csv_text.from_csv(table)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

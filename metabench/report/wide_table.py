@@ -13,15 +13,18 @@ from metabench.settings.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
+NUMBERS_OF_A_CELL = ("seconds", "peak_bytes")
+
 
 def split(table: pd.DataFrame, called: str) -> Evidence:
     """Split a wide tidy table into cells; rows with equal settings (and digest) are one cell.
 
     Raises:
-        InvalidInput: if columns of a tidy table are missing, or a number is text.
+        InvalidInput: if columns of a tidy table are missing or hold lists, or a number is text.
     """
     import pandas as pd
 
+    _require_plain(table, called)
     if absent := [name for name in ("quantity", "value") if name not in table]:
         raise InvalidInput(
             f"{called} has no column {absent[0]!r}. Give a tidy table, as written by --csv, "
@@ -46,6 +49,25 @@ def split(table: pd.DataFrame, called: str) -> Evidence:
     if "outcome" not in cells:
         cells["outcome"] = outcome
     return Evidence(cells, finite(rows[~failed].reset_index(drop=True)))
+
+
+def _require_plain(table: pd.DataFrame, called: str) -> None:
+    """Refuse columns of lists, and texts where numbers of a cell should be.
+
+    Raises:
+        InvalidInput: naming the column.
+    """
+    from pandas.api.types import is_object_dtype
+
+    kinds = zip(table, table.dtypes, strict=True)
+    for name in (name for name, kind in kinds if is_object_dtype(kind)):
+        if odd := [each for each in table[name] if not isinstance(each, str | float | int | None)]:
+            raise InvalidInput(
+                f"Column {name!r} of {called} must contain plain values, not "
+                f"{type(odd[0]).__name__}s; write one column for each of its parts."
+            )
+    for name in {*NUMBERS_OF_A_CELL} & {*table}:
+        _column(table, name, called)
 
 
 def wide(evidence: Evidence) -> pd.DataFrame:

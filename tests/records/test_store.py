@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,17 @@ def lacking(path):
     path.write_text(json.dumps({**rest, "checksum": checksum(rest)}) + "\n")
 
 
+def rewritten(path, **changed):
+    """As a program would write it that knows checksums."""
+    whole = {**json.loads(path.read_text()), **changed}
+    path.write_text(json.dumps({**whole, "checksum": checksum(whole)}) + "\n")
+
+
+def beyond_floats(path):
+    (row, *rest) = json.loads(path.read_text())["rows"]
+    rewritten(path, rows=[{**row, "value": 10**400}, *rest])
+
+
 def of_schema_1(path):
     old = {"schema": 1, "digest": path.stem, "status": "ok", "spec": {}, "rows": []}
     path.write_text(json.dumps(old) + "\n")
@@ -82,6 +95,8 @@ DAMAGE = {
         lambda path: path.write_text(path.read_text().replace("-1.0", "-1.5")),
         "its checksum differs",
     ),
+    "another spec": (lambda path: rewritten(path, spec={"seed": 9}), "is not that of its spec"),
+    "a number beyond floats": (beyond_floats, "is not a record"),
     "schema 1": (of_schema_1, r"was written by metabench 0\.1; measure again"),
     "a pipe": (lambda path: replaced(path, os.mkfifo), "not an ordinary file"),
     "a folder": (lambda path: replaced(path, os.mkdir), "not an ordinary file"),
@@ -247,6 +262,7 @@ def test_a_hundred_thousand_cells_resume_within_about_a_second_of_processor_time
     [
         os.unlink,
         zeroed,
+        lambda p: p.write_text("[" * 100_000),
         lambda p: replaced(p, os.mkfifo),
         lambda p: replaced(p, lambda q: q.symlink_to("nowhere")),
     ],
@@ -264,6 +280,7 @@ def test_the_mark_of_a_store_is_made_again(two, harm):
 
 @pytest.mark.parametrize("name", ["snapshot.json", "cells.parquet", "rows.parquet"])
 @pytest.mark.parametrize("harm", [os.unlink, zeroed, lambda p: replaced(p, os.mkfifo),
+                                  lambda p: p.write_text("[" * 100_000),
                                   lambda p: p.write_text('{"folder": "gone"}')])  # fmt: skip
 def test_a_snapshot_that_is_lost_or_damaged_is_none(two, name, harm):
     pytest.importorskip("pyarrow")
@@ -278,6 +295,38 @@ def test_a_snapshot_that_is_lost_or_damaged_is_none(two, name, harm):
     assert list(found.rows["value"]) == list(before.rows["value"])
     write_snapshot(two.folder, found.cells, found.rows)
     assert len(tables(two).cells) == 2
+
+
+@pytest.mark.parametrize("value", [None, [[1]], [{"a": 1}]])
+def test_a_snapshot_that_lacks_a_column_or_has_one_of_lists_is_none(two, value):
+    """Its digests are right: a program wrote it."""
+    pytest.importorskip("pyarrow")
+    before = tables(two)
+    odd = before.rows.drop(columns="value")
+    if value is not None:
+        odd["value"] = value * len(odd)
+    write_snapshot(two.folder, before.cells, odd.astype(object) if value is None else before.rows)
+    if value is not None:
+        (path,) = two.folder.rglob("rows.parquet")
+        odd.to_parquet(path)
+        pointer = json.loads((two.folder / "snapshot.json").read_text())
+        pointer["sha256"][1] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (two.folder / "snapshot.json").write_text(json.dumps(pointer))
+
+    assert list(tables(two).rows["value"]) == list(before.rows["value"])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.write_text("x"),
+                                  lambda p: p.symlink_to("nowhere")])  # fmt: skip
+def test_a_name_that_is_taken_stops_nothing_from_being_set_aside(two, make):
+    make(two.aside)
+    zeroed(two.path(DIGEST))
+
+    (said,) = two.set_aside([DIGEST])
+
+    kept = Path(said.rpartition(" as ")[2].removesuffix("."))
+    assert kept.is_file()
+    assert two.standing() == {OTHER: "done"}
 
 
 def test_a_snapshot_tells_nothing_of_a_record_that_was_damaged_since(two):

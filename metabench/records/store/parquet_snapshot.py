@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from metabench.records import ordinary_files, run_folders
 from metabench.records.record import SCHEMA
+from metabench.records.rows import Row
 from metabench.settings.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -40,7 +42,12 @@ def write_snapshot(folder: Path, cells: pd.DataFrame, rows: pd.DataFrame) -> Non
     place = Path(tempfile.mkdtemp(prefix="snapshot-", dir=folder))
     for name, table in zip(FILES, (cells, rows), strict=True):
         texts = table.select_dtypes(exclude="number").columns.difference(["digest"])
-        table.astype(dict.fromkeys(texts, "category")).to_parquet(place / name, index=False)
+        made = table.astype(dict.fromkeys(texts, "category"))
+        try:
+            made.to_parquet(place / name, index=False)
+        except OSError as error:  # pyarrow names no file
+            shutil.rmtree(place, ignore_errors=True)
+            raise OSError(error.errno, os.strerror(error.errno or 0), f"{place / name}") from error
     pointer = {"schema": SCHEMA, "folder": place.name, "sha256": _digests(place)}
     ordinary_files.make_room(folder / POINTER, folder / "set_aside")
     run_folders.write(folder / POINTER, json.dumps(pointer) + "\n")
@@ -56,13 +63,21 @@ def read_snapshot(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         place = folder / pointer["folder"]
         if pointer["schema"] != SCHEMA or pointer["sha256"] != _digests(place):
             return None
-    except (OSError, InvalidInput, ValueError, KeyError, TypeError):
+    except (OSError, InvalidInput, ValueError, KeyError, TypeError, RecursionError):
         return None
     require_pyarrow()
     import pandas as pd
 
     cells, rows = (pd.read_parquet(place / name) for name in FILES)
-    return cells, rows
+    return (cells, rows) if _plain(cells, "digest") and _plain(rows, *Row._fields) else None
+
+
+def _plain(table: pd.DataFrame, *names: str) -> bool:
+    """Tell whether a table has these columns, and no lists or structures in any."""
+    from pandas.api.types import is_object_dtype
+
+    odd = {name for name, kind in zip(table, table.dtypes, strict=True) if is_object_dtype(kind)}
+    return {*names} <= {*table} and odd <= {"digest"}
 
 
 def _digests(place: Path) -> list[str]:

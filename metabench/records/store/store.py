@@ -220,7 +220,7 @@ class Store:
         """Read the schema of the store; 0 if it is missing or unreadable."""
         try:
             found = json.loads(ordinary_files.text_of(self.folder / "store.json"))["schema"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return 0
         return found if isinstance(found, int) else 0
 
