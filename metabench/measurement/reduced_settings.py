@@ -20,8 +20,8 @@ def fidelities(probe: Probe) -> list[Probe]:
     Settings that differ from their defaults were chosen and are kept; tasks are only reduced.
 
     >>> import metabench as mb
-    >>> [each.tasks for each in fidelities(mb.Variance(tasks=1024))]
-    [512, 1024]
+    >>> [(each.tasks, each.redrawn_tasks) for each in fidelities(mb.Variance(tasks=1024))]
+    [(512, 128), (1024, 256), (1024, 512)]
     """
     made = [_at(probe, fidelity) for fidelity in type(probe).fidelities]
     return list(dict.fromkeys([*(each for each in made if each is not None), probe]))

@@ -62,7 +62,7 @@ def test_an_exception_of_the_call_is_raised():
 
 @pytest.mark.parametrize("probe", ["agreement", "cost", "variance"])
 def test_every_probe_that_reports_seconds_uses_the_stopwatch(probe):
-    module = {"agreement": "timing"}.get(probe, "measure")
+    module = {"agreement": "timing", "variance": "measure_seconds"}.get(probe, "measure")
     held = __import__(f"metabench.probes.{probe}.{module}", fromlist=["seconds_of"])
 
     assert held.seconds_of is stopwatch.seconds_of

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from metabench.cli.main import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_algorithms.md"
-(DAMPED,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+DAMPED, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture(autouse=True)

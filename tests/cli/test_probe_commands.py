@@ -255,8 +255,8 @@ def test_a_network_is_read_by_its_parameters_names(folder):
 BAD = {
     "an unknown algorithm": (
         ("--algo", "mamel"),
-        "There is no algorithm 'mamel'; did you mean 'maml' or 'imaml' or 'bmaml'? Known: "
-        "alpha_maml, anil, bmaml, fomaml, hf_maml, imaml, maml, mamlpp, meta_sgd, pretrain, "
+        "There is no algorithm 'mamel'; did you mean 'maml' or 'imaml' or 'emaml'? Known: "
+        "alpha_maml, anil, bmaml, emaml, fomaml, hf_maml, imaml, maml, mamlpp, meta_sgd, pretrain, "
         "reptile.",
     ),
     "an unknown family": (
@@ -394,7 +394,7 @@ BAD = {
     ),
     "a name that is too long": (
         ("--html", "x" * 300),
-        "can't be written (File name too long); give another path.",
+        "can't be used (File name too long); give another path.",
     ),
     "no user file": (
         ("--problem", "missing.py:Mine"),
@@ -420,7 +420,7 @@ BAD = {
         ("--algo", "nothing:Mine"),
         "'nothing:Mine' can't be loaded: No module named 'nothing'.",
     ),
-    "an empty module": (("--algo", ":"), "':' can't be loaded"),
+    "an empty module": (("--algo", ":"), "':' names no class; it must be package.module:Class."),
     "a family for an algorithm": (
         ("--algo", "metabench:Quadratic"),
         "'metabench:Quadratic' is no algorithm; "

@@ -154,7 +154,7 @@ def test_the_command_names_the_fault_tries_changes_and_goes_on(tmp_path, monkeyp
     head, _, rest = first.stdout.partition("\n\n")
     measured, verdict = head.splitlines()
     assert measured.startswith("diagnose of maml on quadratic: K = 4")
-    assert verdict.startswith("verdict  2 of 2 probes measured. 1 problem (past edge)")
+    assert verdict.startswith("verdict  2 of 2 probes measured. 1 problem (inner rate unstable)")
     assert rest.startswith("1. an inner rate past the edge of stability: found by spectrum")
     assert "confirmed on fresh tasks" in first.stdout
     (folder,) = (tmp_path / "metabench-runs").iterdir()

@@ -310,7 +310,7 @@ BAD_TASKS = {
         Stream([shape(0, 4), shape(1, 5), shape(2, 4)]),
         r"Tasks differ in shape: task 1 has \(5, 3\).*task 0 has \(4, 3\).*Pad or trim",
     ),
-    "a stream that ends": (Stream([draw(0, 0)]), "The stream ended after 1 tasks, but 3 are"),
+    "a stream that ends": (Stream([draw(0, 0)]), "The stream ended after 1 task, but 3 are"),
     "no pair": (Stream([1, 2, 3]), r"must be a pair \(support, query\); given a int"),
     "three parts": (Stream([(1, 2, 3)] * 3), r"given a tuple of 3"),
 }

@@ -13,6 +13,7 @@ import metabench.probes.cost.measure as measure_module
 from metabench.probes.cost import Cost
 from metabench.probes.cost.comparison_algorithms import Autograd, comparison_algorithms
 from metabench.records.rows import from_table, to_table
+from metabench.settings.errors import InvalidInput
 
 BOWL = mb.Quadratic(dim=4, condition=2.0, jitter=0.5, shots=3, queries=3, offset=2.0)
 QUICK = {"tasks": 2048, "steps": (1, 10), "sizes": (1, 4), "batch": 4, "rounds": 1}
@@ -283,8 +284,10 @@ def test_what_the_users_loss_raises_is_raised(error):
     def broken(phi, theta, data):
         raise error("a mistake in my loss")
 
-    with pytest.raises(error, match="a mistake in my loss"):
+    with pytest.raises(InvalidInput, match="a mistake in my loss") as raised:
         Cost(**QUICK).measure(through(broken), 0)
+
+    assert isinstance(raised.value.__cause__, error)
 
 
 def test_an_algorithm_too_large_for_memory_is_a_row(monkeypatch):
