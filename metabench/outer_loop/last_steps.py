@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metabench.problems.tasks import Address, Task
-from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
+from metabench.records.checksummed_tensors import of_its_kind, read_checksummed, write_checksummed
 from metabench.settings.errors import InvalidInput
 
 STEPS_KEPT = 8  # by a ring buffer
@@ -112,16 +112,23 @@ def load(path: Path) -> Recording:
     tensors, about = read_checksummed(path)
     if "tree" not in about:
         raise InvalidInput(f"{path.name} is not a recording of a stopped training run.")
+    with of_its_kind(path.name):
+        return Recording(_snapshots(tensors), Task(*_unpacked(about["tree"], tensors)), about)
+
+
+def _snapshots(tensors: Mapping[str, Tensor]) -> tuple[StepSnapshot, ...]:
     addresses: list[Address | None] = [None] * len(tensors["theta"])
     if "addresses" in tensors:
         addresses = [Address(*axes) for axes in tensors["addresses"].numpy()]
     parts = zip(tensors["steps"].tolist(), tensors["theta"], addresses, strict=True)
-    snapshots = tuple(
+    states = tensors["random"]
+    if states.dtype != torch.uint8 or states.shape[1:] != torch.get_rng_state().shape:
+        raise ValueError("its random states are none of torch's")
+    return tuple(
         # cloned: torch reads a state from the start of its storage, whatever the view (2.13)
         StepSnapshot(*part, random.clone())
-        for part, random in zip(parts, tensors["random"], strict=True)
+        for part, random in zip(parts, states, strict=True)
     )
-    return Recording(snapshots, Task(*_unpacked(about["tree"], tensors)), about)
 
 
 def _packed(tree: Any, name: str, into: dict[str, Tensor]) -> Any:

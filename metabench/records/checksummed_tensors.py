@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,3 +101,24 @@ def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
         held.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         held.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return held.hexdigest()
+
+
+@contextmanager
+def of_its_kind(name: str) -> Generator[None]:
+    """Refuse a file with a right digest that lacks what is read here, or has it in another form.
+
+    Args:
+        name: of the file.
+
+    Raises:
+        InvalidInput: for whatever reading what isn't there raises.
+    """
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}"
+        raise InvalidInput(
+            f"{name} is undamaged but doesn't hold what such a file holds ({reason}); {REPAIR}."
+        ) from error

@@ -22,6 +22,7 @@ from metabench.outer_loop.divergence_report import (
     find_cause,
 )
 from metabench.outer_loop.last_steps import Recording, load
+from metabench.records.checksummed_tensors import of_its_kind
 from metabench.records.number_format import number
 from metabench.records.rows import Finding, Row
 from metabench.settings import fields, registry
@@ -66,9 +67,10 @@ def replay(
     """
     recording = load(file)
     spec = recording.about.get("spec", {})
-    algorithm = _algorithm(spec, algo, dict(settings or {}))
-    subject = _subject(spec, problem, algorithm, recording)
-    norms = [_norm(subject, snapshot.theta, recording) for snapshot in recording.snapshots]
+    with of_its_kind(file.name):
+        algorithm = _algorithm(spec, algo, dict(settings or {}))
+        subject = _subject(spec, problem, algorithm, recording)
+        norms = [_norm(subject, snapshot.theta, recording) for snapshot in recording.snapshots]
     finding = _finding(subject, recording, norms)
     thetas = [
         (snapshot.step, float(snapshot.theta.double().norm())) for snapshot in recording.snapshots

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from metabench.outer_loop.trainer import Trainer
-from metabench.records.checksummed_tensors import read_checksummed, write_checksummed
+from metabench.records.checksummed_tensors import (
+    of_its_kind,
+    read_checksummed,
+    write_checksummed,
+)
 from metabench.records.rows import Row, differences
 from metabench.settings.errors import InvalidInput
 from metabench.settings.fields import settings
@@ -83,18 +87,20 @@ def restore(save: Path, trainer: Trainer, spec: Spec) -> list[Row]:
     tensors, about = read_checksummed(state)
     if "spec" not in about or "theta" not in tensors:
         raise InvalidInput(f"{state} is not a saved training state; give --save another name.")
-    differing = differences(about["spec"], spec)
+    with of_its_kind(state.name):
+        differing = differences(about["spec"], spec)
     if differing:
         raise InvalidInput(
             f"{state.name} belongs to a training run with other settings: {'; '.join(differing)}. "
             "Give --save another name, or use those settings."
         )
-    if len(tensors["log"]) > trainer.steps:
-        raise InvalidInput(
-            f"{save} is already at step {len(tensors['log'])}; --steps is only {trainer.steps}."
-        )
-    trainer.restore(tensors, about)
-    return [Row(**row) for row in about["rows"]]
+    with of_its_kind(state.name):
+        if len(tensors["log"]) > trainer.steps:
+            raise InvalidInput(
+                f"{save} is already at step {len(tensors['log'])}; --steps is only {trainer.steps}."
+            )
+        trainer.restore(tensors, about)
+        return [Row(**row) for row in about["rows"]]
 
 
 def saved_engine(save: Path) -> str:
@@ -105,10 +111,7 @@ def saved_engine(save: Path) -> str:
     """
     if not state_path(save).is_file():
         return ""
-    engine: str = (
-        read_checksummed(state_path(save))
-        .about.get("spec", {})
-        .get("compute", {})
-        .get("engine", "")
-    )
-    return engine
+    about = read_checksummed(state_path(save)).about
+    with of_its_kind(state_path(save).name):
+        engine: str = about.get("spec", {}).get("compute", {}).get("engine", "")
+        return engine
