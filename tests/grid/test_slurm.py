@@ -13,6 +13,7 @@ import clusters
 import pytest
 from shell import metabench
 
+from metabench.cli.grid.slurm import submission
 from metabench.grid.execution.executors.slots import cpu_slots
 from metabench.grid.scheduling.slurm_script import quoted
 from metabench.records.store.store import Store
@@ -102,6 +103,8 @@ def test_an_array_beyond_the_clusters_bound_is_refused(folder, monkeypatch):
         ("--partition", "a b", "--partition is 'a b'; give names separated by commas"),
         ("--partition", "gpu\n#SBATCH --exclusive", "give names"),
         ("--partition", "a,", "give names"),
+        ("--partition", "-x", "give names"),
+        ("--partition", "x" * 500, "give names"),
         ("--account", "me;rm", "--account is 'me;rm'; give one name"),
         ("--account", "a,b", "give one name"),
         ("--mem", "lots", "--mem is 'lots'; give a whole number with the unit"),
@@ -209,3 +212,7 @@ def test_workers_are_as_many_as_the_granted_cores(monkeypatch):
 
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4096")
     assert len(cpu_slots(0, 1)) == free
+
+
+def test_a_script_whose_name_begins_like_an_option_is_submitted_as_a_file():
+    assert submission(Path("-x.sbatch")) == "sbatch ./-x.sbatch"

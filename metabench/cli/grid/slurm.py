@@ -67,7 +67,8 @@ def slurm(
 
 def submission(place: Path) -> str:
     """Return the command that submits a script."""
-    return f"sbatch {shlex.quote(str(place))}"
+    path = f"./{place}" if str(place).startswith("-") else str(place)  # which is no option
+    return f"sbatch {shlex.quote(path)}"
 
 
 def leave_job(tally: Tally, place: Path) -> int:

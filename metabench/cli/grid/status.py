@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.grid.failures import print_failures
+from metabench.cli.grid.large_studies import LARGE
 from metabench.cli.left_out import end_without
 from metabench.cli.suggested_command import suggest
 from metabench.cli.terminal import print_json
@@ -34,6 +35,8 @@ def status(study: Path, store: Path | None, as_json: bool, check: bool = False) 
     Raises:
         SystemExit: with 3 if damaged records were left out.
     """
+    if (count := studies.outlined(study).outline.size) > LARGE:
+        click.echo(f"Comparing {count:,} cells with the store.", err=True)
     asked = studies.read(study)
     kept = existing_store(study, store) if store or check else store_of(study, store)
     standing = kept.require_readable().standing(known=set() if check else None)

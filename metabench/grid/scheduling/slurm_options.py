@@ -16,7 +16,7 @@ TIME_FORMS = (
     r"(?P<days>[0-9]{1,9})-(?P<hours>[0-9]{1,9})(:(?P<minutes>[0-9]{1,9})(:(?P<seconds>[0-9]{1,9}))?)?",
 )
 UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}  # [seconds]
-NAME = r"[A-Za-z0-9_.@+-]+"
+NAME = r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+-]{0,254}"  # one that begins with "-" is an option
 LONGEST_LIMIT = 365 * 86400  # seconds
 LONGEST_GRACE = 65535  # seconds, Slurm's own bound
 USUAL_GRACE = 300  # seconds
@@ -84,7 +84,7 @@ def check_name(option: str, value: str, several: bool = False) -> None:
     if not re.fullmatch(pattern, value):
         what = "names separated by commas" if several else "one name"
         raise InvalidInput(
-            f"{option} is {value!r}; give {what}, of letters, digits and any of _ . @ + -"
+            f"{option} is {value!r}; give {what}: letters, digits and _ . @ + - (not first)"
         )
 
 
