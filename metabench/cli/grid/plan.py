@@ -70,7 +70,7 @@ def _print_cells(study: Study, states: Mapping[str, str]) -> None:
 
     cells = pd.DataFrame([dict(flatten(cell.spec)) for cell in study.cells.values()])
     names = varying(cells)
-    lines = zip(cells[names].itertuples(index=False), states.items(), strict=True)
+    lines = zip(cells[names].to_numpy(object).tolist(), states.items(), strict=True)
     table = [(digest, state, *map(setting_text, settings)) for settings, (digest, state) in lines]
     print_table(TextTable(("cell", "state", *names), tuple(table[:MOST_CELLS_LISTED])))
     if len(table) > MOST_CELLS_LISTED:

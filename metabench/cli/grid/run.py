@@ -131,7 +131,7 @@ def cell(
     try:
         rows = made.measure()
     except Exception:  # whatever a cell may raise
-        traceback.print_exc()
+        click.echo(traceback.format_exc(), err=True)
         raise SystemExit(FAILED) from None
     more = {key: record[key] for key in ("digest", "settings", "attempts")}
     repeated = compose(record["spec"], rows, None, record["provenance"], more)
