@@ -28,10 +28,10 @@ def check_probe(probe: Probe, seed: int = 0) -> None:
     family = Quadratic(dim=4)
     theta = family.theta(seed)
     subject = Subject(family.problem(), family.sample, MAML(steps=2), theta)
-    told: list[tuple[int, int]] = []
-    rows = probe.measure(subject, seed, lambda done, total: told.append((done, total)))
+    seen: list[tuple[int, int]] = []
+    rows = probe.measure(subject, seed, lambda done, total: seen.append((done, total)))
     expect(bool(rows), "it measures no rows")
-    beyond = next((pair for pair in told if pair[0] > pair[1]), None)
+    beyond = next((pair for pair in seen if pair[0] > pair[1]), None)
     expect(beyond is None, f"progress says {beyond}: more tasks done than there are")
     for row in rows:
         expect(isinstance(row, Row), f"a row is a {type(row).__name__}, not a metabench.Row")

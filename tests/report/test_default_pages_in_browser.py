@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
 from default_jobs import PROBES, default_job
 from pages import ABOUT, grid
@@ -12,7 +9,6 @@ from pages import ABOUT, grid
 from metabench.report.page import page
 from metabench.report.study_page import study_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
 LEAST_CONTRAST = 4.5  # of text to its ground (WCAG 2.2, level AA)
 PAGES = (*PROBES, "study")
@@ -52,24 +48,6 @@ CHECK = """least => {
       return (a + 0.05) / (b + 0.05) < least; }).map(name);
   return {wide: [...beyond, ...wide], over, faint};
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium; where METABENCH_BROWSER=required, as in .ci/run, it must be there."""
-    playwright = None if CHROMIUM else "there is no chromium: apt-get install chromium"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        playwright = playwright or "there is no playwright: pip install playwright"
-    if playwright:
-        if os.environ.get("METABENCH_BROWSER") == "required":
-            pytest.fail(playwright)
-        pytest.skip(playwright)
-    with sync_playwright() as play:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with play.chromium.launch(executable_path=CHROMIUM, args=flags) as opened:
-            yield opened
 
 
 def document(name: str) -> str:

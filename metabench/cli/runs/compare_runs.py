@@ -83,8 +83,10 @@ def _print_comparison(first: Run, second: Run, same: bool, lines: list[Line]) ->
         click.echo(f"{word}  {run.folder.name}: {settings_line(run.record.settled)}")
         click.echo(f"   {verdict(run.findings)}")
     settings = differences(first.record.spec, second.record.spec)
-    told = [each.replace(" there and ", " in A and ")[: -len("here")] + "in B" for each in settings]
-    click.echo("   " + ("; ".join(told) or "The settings are equal") + ".")
+    differing = [
+        each.replace(" there and ", " in A and ")[: -len("here")] + "in B" for each in settings
+    ]
+    click.echo("   " + ("; ".join(differing) or "The settings are equal") + ".")
     click.echo(f"\n{SAME_TASKS if same else OTHER_TASKS}\n")
     moved = sorted((line for line in lines if not line.equal), key=lambda line: not line.differs)
     shown = tuple(_texts(line) for line in moved[:MOST_LINES])
