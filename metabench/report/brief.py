@@ -34,7 +34,7 @@ def rests_on_seconds(finding: Finding) -> bool:
 def brief(findings: Sequence[Finding], room: int, width: int) -> list[Brief]:
     """Return the findings that fit, the most severe first, with their claims and repairs.
 
-    A problem is printed in full. Of any other finding the first sentence is, then the rest in order,
+    A problem is printed in full. Of any other finding the first sentence is, the rest in order,
     as far as there is room. Sentences on seconds are left out, and so are findings of nothing
     else.
 
